@@ -1,0 +1,18 @@
+# MNIST and FashionMNIST through MLDatasets.jl, their download accepted without a prompt.
+module FedFluxMLDatasetsExt
+
+using FedFlux: FedFlux, Dataset
+using MLDatasets: MNIST, FashionMNIST
+
+function load(T, name, dir)
+    dir = dir === nothing ? nothing : abspath(expanduser(dir))
+    train, test = withenv("DATADEPS_ALWAYS_ACCEPT" => "true") do
+        T(; Tx = Float32, split = :train, dir), T(; Tx = Float32, split = :test, dir)
+    end
+    return Dataset(train.features, train.targets, test.features, test.targets; name)
+end
+
+FedFlux.mldataset(::Val{:mnist}, dir) = load(MNIST, "mnist", dir)
+FedFlux.mldataset(::Val{:fashionmnist}, dir) = load(FashionMNIST, "fashionmnist", dir)
+
+end

@@ -1,0 +1,9 @@
+# What the Python front needs beyond the core: truth values of its callback.
+module FedFluxPythonCallExt
+
+using FedFlux: FedFlux
+using PythonCall: Py, pyconvert
+
+FedFlux.truth(x::Py) = pyconvert(Bool, x)
+
+end

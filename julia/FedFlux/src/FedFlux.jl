@@ -1,0 +1,65 @@
+"""
+FedFlux: federated learning on Flux. Clients train on their own data, a server averages what they send, round after round.
+
+- `FedFlux.run(; options...)`: a whole run from its options, as Python's `fedflux.run`.
+- `Federated`, `State`, `Clients`, `round!`, `fit!`: the same by hand, with any Flux model.
+- `train_model!`, `aggregate_models`, `update_model!`: the steps of the case study, model by model.
+"""
+module FedFlux
+
+using Flux: Flux, Chain, Conv, Dense, MaxPool, relu
+using Functors: Functors
+using JSON: JSON
+using LinearAlgebra: BLAS, axpy!, rmul!
+using MLUtils: getobs, numobs
+using NPZ: NPZ
+using Optimisers: Optimisers
+using PrecompileTools: @compile_workload, @setup_workload
+using Printf: @printf
+using Random: Random, AbstractRNG, shuffle!
+using SHA: sha256
+using Statistics: quantile
+using TOML: TOML
+using Zygote: Zygote
+
+export FedFluxError, Stream
+export case_study_cnn, lenet, mcmahan_cnn, mlp, softmax_regression
+export CrossEntropy, BinaryCrossEntropy, MSE
+export train_model!, aggregate_models, update_model!, update_model
+export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
+export Rule, Aggregator, Mean
+export Dataset, Clients, Federated, State, round!, fit!, Record
+
+include("errors.jl")
+include("stream.jl")
+include("options.jl")
+include("specs.jl")
+include("flat.jl")
+include("loss.jl")
+include("models.jl")
+
+include("engine.jl")            # idea 1: the loss and its gradient
+include("fast/engine.jl")
+include("rule.jl")              # idea 2: one paper's idea, on both sides of the wire
+include("aggregate/mean.jl")    # idea 3: many updates into one
+
+include("data/clients.jl")
+include("data/partition.jl")
+include("data/sources.jl")
+include("sample.jl")
+
+include("parallel.jl")
+include("local.jl")
+include("state.jl")
+include("trainer.jl")
+include("history.jl")
+include("evaluate.jl")
+include("rounds.jl")            # idea 4: the round
+include("fit.jl")
+
+include("verbs.jl")
+include("run.jl")
+include("python.jl")
+include("precompile.jl")
+
+end

@@ -1,0 +1,132 @@
+# Where data comes from: MNIST and FashionMNIST through MLDatasets (an extension), digits, .npz files, the user's arrays.
+
+"""
+    Dataset(x, y, xtest, ytest; name = "arrays")
+
+Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
+
+- `x`: samples along the last dimension: (W, H, N) or (W, H, C, N) images, or (features, N). 8-bit values are scaled to
+  0..1; others become Float32.
+- `y`: (N) labels from 0, or (N) or (k, N) numbers.
+
+Throws a [`FedFluxError`](@ref) for lengths that don't fit, NaN or Inf, or no samples.
+
+```julia
+Dataset(rand(Float32, 8, 6), [0, 1, 0, 1, 0, 1], nothing, nothing)
+```
+"""
+struct Dataset
+    x::Array{Float32}
+    y::Array
+    xtest::Union{Nothing,Array{Float32}}
+    ytest::Union{Nothing,Array}
+    name::String
+end
+
+function Dataset(x, y, xtest, ytest; name = "arrays")
+    (xtest === nothing) == (ytest === nothing) || fail("test data needs both samples and targets; only one of them was given")
+    x = samples("x_train", x)
+    checkpair("train", x, y)
+    if xtest !== nothing
+        xtest = samples("x_test", xtest)
+        checkpair("test", xtest, ytest)
+        size(xtest)[1:end-1] == size(x)[1:end-1] ||
+            fail("x_test holds samples of size ", size(xtest)[1:end-1], " and x_train of size ", size(x)[1:end-1], "; expected the same")
+    end
+    return Dataset(x, y, xtest, ytest, name)
+end
+
+Base.show(io::IO, d::Dataset) = print(io, "Dataset(", d.name, ": ", size(d.x)[end], " training samples of size ", size(d.x)[1:end-1],
+                                      ", ", d.xtest === nothing ? 0 : size(d.xtest)[end], " for test)")
+
+function samples(name, x)
+    x isa AbstractArray{<:Real} || fail(name, " is a ", typeof(x), "; expected an array of numbers")
+    ndims(x) in 2:4 || fail(name, " has ", ndims(x), " dimensions; expected (features, N), (W, H, N) or (W, H, C, N)")
+    x = eltype(x) == UInt8 ? Float32.(x) ./ 255.0f0 : convert(Array{Float32}, x)
+    all(isfinite, x) || fail(name, " contains NaN or Inf; remove or replace those values")
+    return ndims(x) == 3 ? reshape(x, size(x, 1), size(x, 2), 1, size(x, 3)) : x
+end
+
+function checkpair(which, x, y)
+    y isa AbstractArray{<:Real} || fail("y_$which is a ", typeof(y), "; expected an array of numbers")
+    n = numobs(x)
+    n > 0 || fail("x_$which holds no samples")
+    numobs(y) == n || fail("x_$which holds ", n, " samples and y_$which ", numobs(y), " targets; expected as many of each")
+    all(isfinite, y) || fail("y_$which contains NaN or Inf; remove or replace those values")
+end
+
+"Integer labels from 0 that are whole numbers within the classes, for cross-entropy and binary cross-entropy."
+function checklabels(loss, y, which, nclasses = typemax(Int))
+    loss isa Union{CrossEntropy,BinaryCrossEntropy} || return
+    all(isinteger, y) || fail("y_$which contains ", first(Iterators.filter(!isinteger, y)), "; expected whole-number labels from 0")
+    top = loss isa BinaryCrossEntropy ? 1 : nclasses - 1
+    bad = findfirst(v -> !(0 <= v <= top), y)
+    bad === nothing || fail("y_$which contains the label ", y[bad], "; expected labels ", top == typemax(Int) - 1 ? "from 0" : "in 0..$top")
+end
+
+"`(x .- mean) ./ std` over the whole data set; `nothing` leaves that part out."
+function normalise(d::Dataset, mean, std)
+    mean === nothing && std === nothing && return d
+    m, s = Float32(something(mean, 0)), Float32(something(std, 1))
+    f(x) = x === nothing ? nothing : (x .- m) ./ s
+    return Dataset(f(d.x), d.y, f(d.xtest), d.ytest, d.name)
+end
+
+"""
+    load_npz(path)
+
+The arrays `x_train, y_train, x_test, y_test` of a NumPy .npz file as a [`Dataset`](@ref). Axes are NumPy's, (N, H, W),
+(N, C, H, W) or (N, features). Throws a [`FedFluxError`](@ref) for a missing or unreadable file or a missing array.
+"""
+function load_npz(path)
+    isfile(path) || fail("dataset: there is no file ", path, "; expected an .npz file, or one of auto, mnist, fashionmnist, digits")
+    arrays = try
+        NPZ.npzread(path)
+    catch err
+        err isa InterruptException && rethrow()
+        fail("dataset: ", path, " can't be read as .npz: ", first(split(sprint(showerror, err), '\n')))
+    end
+    arrays isa AbstractDict || fail("dataset: ", path, " is no .npz archive with x_train, y_train, x_test, y_test")
+    function take(key)
+        haskey(arrays, key) || fail("dataset: ", path, " lacks the array ", key, "; it has ", join(sort!(collect(keys(arrays))), ", "))
+        a = arrays[key]
+        return permutedims(a, ndims(a):-1:1)
+    end
+    return Dataset(take("x_train"), take("y_train"), take("x_test"), take("y_test"); name = path)
+end
+
+"The UCI handwritten digits, 8×8: 1,437 training and 360 test images (CC BY 4.0; see data/README.md)."
+digits() = (d = load_npz(joinpath(pkgdir(FedFlux), "data", "digits.npz")); Dataset(d.x, d.y, d.xtest, d.ytest, "digits"))
+
+const MLDATASETS = Base.PkgId(Base.UUID("eb30cadb-4394-5ae3-aed4-317e484a6458"), "MLDatasets")
+
+"Implemented in the MLDatasets extension: `mldataset(Val(:mnist), dir)` gives a Dataset."
+function mldataset end
+
+function load_mldataset(name, dir)
+    if !haskey(Base.loaded_modules, MLDATASETS)
+        Base.locate_package(MLDATASETS) === nothing &&
+            fail("dataset ", name, " needs the package MLDatasets, which this environment lacks: `using Pkg; Pkg.add(\"MLDatasets\")`")
+        Base.require(MLDATASETS)
+    end
+    return Base.invokelatest(mldataset, Val(Symbol(name)), dir)
+end
+
+"""
+    load_dataset(name; dir = nothing) -> (dataset, warning)
+
+The data set that the option names: `mnist`, `fashionmnist`, `digits`, a path ending in .npz, or `auto`: MNIST where it
+is cached or can be downloaded, else digits, with a warning (otherwise `warning` is `nothing`).
+"""
+function load_dataset(name; dir = nothing)
+    name == "digits" && return digits(), nothing
+    name in ("mnist", "fashionmnist") && return load_mldataset(name, dir), nothing
+    name == "auto" || return load_npz(name), nothing
+    try
+        return load_mldataset("mnist", dir), nothing
+    catch err
+        err isa InterruptException && rethrow()
+        reason = first(split(sprint(showerror, err), '\n'))
+        return digits(), "MNIST is not cached and could not be downloaded ($reason); the run uses digits (8×8 images) instead"
+    end
+end

@@ -1,0 +1,12 @@
+"""
+    FedFluxError(message)
+
+A mistake in what the user gave: it names the thing, what was expected, what came and what to do.
+"""
+struct FedFluxError <: Exception
+    message::String
+end
+
+Base.showerror(io::IO, e::FedFluxError) = print(io, "FedFluxError: ", e.message)
+
+fail(parts...) = throw(FedFluxError(string(parts...)))

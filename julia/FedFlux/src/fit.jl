@@ -1,0 +1,79 @@
+# Round after round, until a stop condition holds.
+
+"""
+    Stopping(; rounds, target_accuracy = nothing, patience = nothing, time_budget = nothing)
+
+When a run ends: after `rounds`; when the test accuracy reaches `target_accuracy`; after `patience` evaluations in a row
+without a lower test loss; after the first round that ends later than `time_budget` seconds.
+"""
+Base.@kwdef struct Stopping
+    rounds::Int
+    target_accuracy::Union{Nothing,Float64} = nothing
+    patience::Union{Nothing,Int} = nothing
+    time_budget::Union{Nothing,Float64} = nothing
+end
+
+"Why a run with this history ends now (`rounds`, `target_accuracy`, `patience`, `time_budget`), or `nothing`."
+function reason_to_stop(s::Stopping, history, seconds)
+    last_record = last(history)
+    accuracy = last_record.accuracy
+    s.target_accuracy !== nothing && accuracy !== nothing && accuracy >= s.target_accuracy && return "target_accuracy"
+    losses = [r.test_loss for r in history if r.test_loss !== nothing]
+    s.patience !== nothing && !isempty(losses) && length(losses) - argmin(losses) >= s.patience && return "patience"
+    s.time_budget !== nothing && seconds >= s.time_budget && return "time_budget"
+    return last_record.round >= s.rounds ? "rounds" : nothing
+end
+
+"""
+    fit!(f, st, clients; rounds, test = nothing, clients_per_round = length(clients), target_accuracy = nothing,
+         patience = nothing, time_budget = nothing, eval_every = 1, crew = Crew(f, clients.x), callback = Returns(false))
+        -> (st, history, stopped)
+
+Run rounds until a stop condition holds (see [`Stopping`](@ref)); changes `st`.
+
+- `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the last.
+- `callback(record) -> Bool`: called after every round in the calling task; `true` ends the run.
+
+`history` is a vector of [`Record`](@ref)s; `stopped` the reason, `callback` among them.
+
+```julia
+f = Federated(softmax_regression(4, 2))
+clients = Clients(rand(Float32, 4, 60), rand(0:1, 60), [1:30, 31:60])
+crew = FedFlux.Crew(f, clients.x)
+st, history, stopped = fit!(f, State(f, FedFlux.engine(crew)), clients; rounds = 3, crew)
+```
+"""
+function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing, clients_per_round = length(clients),
+              target_accuracy = nothing, patience = nothing, time_budget = nothing, eval_every = 1,
+              crew = Crew(f, clients.x), callback = Returns(false))
+    1 <= clients_per_round <= length(clients) ||
+        fail("clients_per_round is ", clients_per_round, "; expected a number from 1 to the ", length(clients), " clients there are")
+    stop = Stopping(; rounds, target_accuracy, patience, time_budget)
+    nclasses = test === nothing ? 0 : max(classes(f.loss, test[2]), classes(f.loss, clients.y))
+    counts = nclasses == 0 ? nothing : labelcounts(clients, nclasses)
+    history, stopped, begun = Record[], nothing, time()
+    blas = BLAS.get_num_threads()
+    BLAS.set_num_threads(1)      # threads work on clients; and BLAS's own would change the sums
+    try
+        while stopped === nothing
+            cohort = draw_cohort(f.seed, st.round + 1, length(clients), clients_per_round)
+            _, metrics = round!(f, st, clients, cohort; crew)
+            due = test !== nothing && (st.round % eval_every == 0 || st.round == rounds)
+            push!(history, record(crew, f, st, metrics, due ? test : nothing, nclasses, counts))
+            stopped = reason_to_stop(stop, history, time() - begun)
+            callback(last(history)) && stopped === nothing && (stopped = "callback")
+        end
+    finally
+        BLAS.set_num_threads(blas)
+    end
+    return st, history, stopped
+end
+
+function record(crew, f, st, metrics, test, nclasses, counts)
+    test === nothing && return Record(; st.round, metrics...)
+    begun = time_ns()
+    result = evaluate(crew, f, st.θ, st.stats, test..., nclasses)
+    shares = nclasses == 0 ? nothing : spread(client_accuracies(result, counts))
+    return Record(; st.round, metrics..., test_loss = result.loss, accuracy = accuracy(result), client_accuracy = shares,
+                  seconds_eval = (time_ns() - begun) / 1e9)
+end

@@ -1,0 +1,74 @@
+# A model's trainable arrays as one flat vector, in the order of Optimisers.trainables, and back.
+
+"One trainable array: its dotted name, its size, and where it lies in the flat vector."
+struct Slot
+    name::String
+    dims::Dims
+    range::UnitRange{Int}
+end
+
+"""
+    Layout(model)
+
+Where each trainable array of a Flux `model` lies in the flat vector of its parameters: `slots` and the length `n`.
+Throws a [`FedFluxError`](@ref) for a model with parameters that aren't Float32 arrays, or with none.
+
+```julia
+Layout(Chain(Dense(2 => 3))).slots[1]   # layers.1.weight, (3, 2), 1:6
+```
+"""
+struct Layout
+    slots::Vector{Slot}
+    n::Int
+end
+
+function Layout(model)
+    slots = Slot[]
+    n = 0
+    for (path, a) in Optimisers.trainables(model; path = true)
+        name = join(path.keys, '.')
+        a isa AbstractArray{Float32} ||
+            fail("parameter ", name, " is a ", typeof(a), "; FedFlux trains Float32 arrays: convert the model with `f32(model)`")
+        push!(slots, Slot(name, size(a), n+1:n+length(a)))
+        n += length(a)
+    end
+    n > 0 || fail("the model has no trainable parameters: expected a Flux model such as Chain(Dense(2 => 1)), got ", typeof(model))
+    return Layout(slots, n)
+end
+
+Base.show(io::IO, l::Layout) = print(io, "Layout(", length(l.slots), " arrays, ", l.n, " parameters)")
+
+"The Float32 arrays of a model that aren't trained but must travel with it, such as BatchNorm's statistics."
+function statistics(model)
+    trained = Base.IdSet{Any}(Optimisers.trainables(model))
+    return AbstractArray{Float32}[a for a in Functors.fleaves(model) if a isa AbstractArray{Float32} && a ∉ trained]
+end
+
+"Copy `arrays`, one after the other, into the vector `flat`."
+function gather!(flat::AbstractVector, arrays)
+    at = 1
+    for a in arrays
+        copyto!(flat, at, a, 1, length(a))
+        at += length(a)
+    end
+    return flat
+end
+
+"Copy the vector `flat` into `arrays`, one after the other."
+function scatter!(arrays, flat::AbstractVector)
+    at = 1
+    for a in arrays
+        copyto!(a, 1, flat, at, length(a))
+        at += length(a)
+    end
+    return arrays
+end
+
+"A model's parameters as one new flat vector, in model order."
+flatten(model) = (ps = Optimisers.trainables(model); gather!(Vector{Float32}(undef, sum(length, ps; init = 0)), ps))
+
+"The flat vector `θ` (in model order) as a list of new arrays."
+arrays(θ::AbstractVector, layout::Layout) = Array{Float32}[reshape(θ[s.range], s.dims) for s in layout.slots]
+
+"The hexadecimal SHA-256 of the bytes of `θ` (in model order, little-endian Float32)."
+fingerprint(θ::Vector{Float32}) = bytes2hex(sha256(reinterpret(UInt8, htol.(θ))))

@@ -1,0 +1,39 @@
+# What a run tells of each round.
+
+"""
+    Record
+
+One round of the history. `nothing` where a round was not evaluated, or where there are no classes.
+
+- `round`; `clients`: how many took part.
+- `train_loss`: mean over the samples seen in local training.  `test_loss`, `accuracy`: of the new global model.
+- `client_accuracy`: `(; min, q1, median, q3, max)` over all clients of the accuracy at each one's own mix of labels.
+- `seconds_train`, `seconds_aggregate`, `seconds_eval`: wall time. Updates are added while others still train;
+  `seconds_aggregate` is the time spent in adding and in the server's step.
+- `bytes_up`, `bytes_down`: what all clients of the round sent and received.
+"""
+Base.@kwdef struct Record
+    round::Int
+    train_loss::Float64
+    test_loss::Union{Nothing,Float64} = nothing
+    accuracy::Union{Nothing,Float64} = nothing
+    client_accuracy::Union{Nothing,NamedTuple} = nothing
+    clients::Int
+    seconds_train::Float64
+    seconds_aggregate::Float64
+    seconds_eval::Float64 = 0.0
+    bytes_up::Int
+    bytes_down::Int
+end
+
+asdict(r::Record) = Dict{String,Any}(string(name) => plain(getfield(r, name)) for name in fieldnames(Record))
+plain(x) = x
+plain(x::AbstractFloat) = isfinite(x) ? x : nothing     # JSON has no NaN
+plain(x::NamedTuple) = Dict(string(k) => v for (k, v) in pairs(x))
+
+function Base.show(io::IO, r::Record)
+    @printf(io, "round %d: train loss %.4f", r.round, r.train_loss)
+    r.test_loss === nothing || @printf(io, ", test loss %.4f", r.test_loss)
+    r.accuracy === nothing || @printf(io, ", accuracy %.4f", r.accuracy)
+    @printf(io, " (%.2f s)", r.seconds_train + r.seconds_aggregate + r.seconds_eval)
+end

@@ -1,0 +1,67 @@
+# Losses on a model's raw outputs, and what counts as a right answer under each.
+
+"A loss that FedFlux knows: `CrossEntropy()`, `BinaryCrossEntropy()` or `MSE()`. Called as `loss(ŷ, y)`, the mean over the batch."
+abstract type Loss end
+
+"""
+    CrossEntropy()
+
+Softmax cross-entropy on logits: `ŷ` is (classes, N) or (classes, T, N), `y` holds integer labels from 0, (N) or (T, N).
+"""
+struct CrossEntropy <: Loss end
+
+"""
+    BinaryCrossEntropy()
+
+Logistic cross-entropy on logits: `ŷ` is (k, N), `y` holds 0 and 1, (N) or (k, N).
+"""
+struct BinaryCrossEntropy <: Loss end
+
+"""
+    MSE()
+
+Mean squared error: `ŷ` is (k, N), `y` holds numbers, (N) or (k, N).
+"""
+struct MSE <: Loss end
+
+function (::CrossEntropy)(ŷ, y)
+    hot = Zygote.ignore_derivatives(() -> Flux.onehotbatch(y, 0:size(ŷ, 1)-1))
+    return Flux.logitcrossentropy(ŷ, hot)
+end
+(::BinaryCrossEntropy)(ŷ, y) = Flux.logitbinarycrossentropy(ŷ, reshape(y, size(ŷ)))
+(::MSE)(ŷ, y) = Flux.mse(ŷ, reshape(y, size(ŷ)))
+
+const LOSSES = Dict("cross_entropy" => CrossEntropy(), "binary_cross_entropy" => BinaryCrossEntropy(), "mse" => MSE())
+
+"Targets as the loss wants them: integer labels for cross-entropy, Float32 otherwise."
+targets(::CrossEntropy, y) = convert(Array{Int32}, y)
+targets(loss, y) = convert(Array{Float32}, y)
+
+"Number of classes behind the targets `y`, or 0 where there are none."
+classes(::CrossEntropy, y) = Int(maximum(y; init = -1)) + 1
+classes(::BinaryCrossEntropy, y::AbstractVector) = 2
+classes(loss, y) = 0
+
+"""
+Count the answers of `ŷ` by class: `total[c+1]` of label c and, of those, `right[c+1]` that are right. Does nothing for a
+loss without classes.
+"""
+function count_right!(right, total, ::CrossEntropy, ŷ, y)
+    outputs = reshape(ŷ, size(ŷ, 1), :)
+    for (j, label) in enumerate(vec(y))
+        best = 1
+        for i in 2:size(outputs, 1)
+            @inbounds outputs[i, j] > outputs[best, j] && (best = i)
+        end
+        total[label+1] += 1
+        right[label+1] += best == label + 1
+    end
+end
+function count_right!(right, total, ::BinaryCrossEntropy, ŷ, y::AbstractVector)
+    for (a, label) in zip(vec(ŷ), y)
+        c = 1 + (label > 0.5f0)
+        total[c] += 1
+        right[c] += (a > 0) == (label > 0.5f0)
+    end
+end
+count_right!(right, total, loss, ŷ, y) = nothing

@@ -1,0 +1,46 @@
+# Work on several threads while the calling task stays free to report and to be interrupted.
+
+"""
+    in_parallel(work, n, control, tick)
+
+Run `work(i)` for i in 1:n, each in a task of its own, until all have ended. Meanwhile `tick()`, where it isn't
+`nothing`, is called in the calling task several times a second. An exception of `tick` or of any `work` stops the others
+(through `control`) and is thrown here, unwrapped.
+"""
+function in_parallel(work, n, control::Control, tick)
+    events = Channel{Symbol}(Inf)
+    tasks = map(1:n) do i
+        Threads.@spawn try
+            work(i)
+        catch
+            @atomic control.stop = true
+            rethrow()
+        finally
+            put!(events, :done)
+        end
+    end
+    timer = tick === nothing ? nothing : Timer(_ -> put!(events, :tick), 0.1; interval = 0.1)
+    try
+        done = 0
+        while done < n
+            take!(events) === :done ? (done += 1) : tick()
+        end
+    catch
+        @atomic control.stop = true
+        rethrow()
+    finally
+        timer === nothing || close(timer)
+        foreach(wait_quietly, tasks)
+        @atomic control.stop = false
+    end
+    for t in tasks
+        istaskfailed(t) && throw(t.result)
+    end
+end
+
+wait_quietly(t::Task) =
+    try
+        wait(t)
+    catch err
+        err isa TaskFailedException || rethrow()
+    end

@@ -1,0 +1,45 @@
+# The one entry of the Python front: text in, text and arrays out, so that every call hits the same compiled code.
+
+"Whether Python's callback asked to stop; the PythonCall extension adds the method for Python's own truth values."
+truth(x::Bool) = x
+
+"""
+    _pyrun(config, data, model, init, callback) -> (json, arrays)
+
+Run from Python. `config` is a JSON object of options; `data` is `nothing` or the four arrays `(x_train, y_train, x_test,
+y_test)` with reversed axes; `model` is `nothing` or a Flux model; `init` is `nothing` or a list of arrays.
+`callback(kind, payload)` gets "start", "round" and "tick" and asks to stop with true. A user's mistake comes back as
+`{"error": message}`; an exception of the callback passes through.
+"""
+function _pyrun(config::AbstractString, data, model, init, callback)
+    try
+        result = run_for_python(config, data, model, init, callback)
+        return JSON.json(report(result)), result.parameters
+    catch err
+        err isa FedFluxError || rethrow()
+        return JSON.json(Dict("error" => err.message)), Array{Float32}[]
+    end
+end
+
+function run_for_python(config, data, model, init, callback)
+    given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
+    objects = Dict{Symbol,Any}()
+    data === nothing || (objects[:dataset] = python_dataset(data...; name = get(given, :dataset, "arrays")))
+    model === nothing || (objects[:model] = model)
+    init = init === nothing ? nothing : [Array{Float32}(a) for a in init]
+    warnings = String[]
+    return execute(check_options(given), objects, init, warnings; callback = record -> truth(callback("round", JSON.json(asdict(record)))),
+                   started = facts -> (callback("start", JSON.json(facts)); nothing), tick = () -> (callback("tick", ""); nothing))
+end
+
+# One copy at the door: Julia's fast paths want its own arrays.
+own(a) = a === nothing ? nothing : Array(a)
+python_dataset(x, y, xtest, ytest; name) = Dataset(own(x), own(y), own(xtest), own(ytest); name)
+
+report(r::RunResult) = Dict("dataset" => r.dataset, "trainer" => r.trainer, "trainer_reason" => r.trainer_reason, "threads" => r.threads,
+                            "stopped" => r.stopped, "seconds" => r.seconds, "params_sha256" => r.params_sha256, "names" => r.names,
+                            "warnings" => r.warnings, "versions" => versions(), "history" => map(asdict, r.history))
+
+"Versions of Julia, FedFlux and the packages that decide the numbers."
+versions() = Dict("julia" => string(VERSION), "FedFlux" => string(pkgversion(FedFlux)), "Flux" => string(pkgversion(Flux)),
+                  "Zygote" => string(pkgversion(Zygote)), "Optimisers" => string(pkgversion(Optimisers)))

@@ -1,0 +1,55 @@
+# A rule is one paper's idea, on both sides of the wire. Each hook defaults to doing nothing.
+
+"""
+    Rule
+
+One idea of federated learning, as hooks that may each be left out:
+
+- `init(r, θ) -> (shared, private)`: the server's state, and the state a client begins with;
+- `correct!(r, s, g, w, ctx) -> g`: changes the gradient `g` at `w`, before each local step;
+- `client!(r, s, u, ctx) -> (private, u)`: changes the update before it is sent;
+- `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate; rules run in reverse order here.
+
+`s` is `(; shared, private)`; `u` is a NamedTuple of flat vectors, `(; delta, …)` with `delta = w - θ`. `ctx` is
+`(; θ, round, client, n, N, lr, steps, rng, samples, layout)`: the global parameters, the round and the client (from 1), the cohort's size and
+the number of clients, the learning rate, the number of local steps, a generator of the client's own, the client's
+number of samples, and where each array lies. On the server `client`, `steps` and `samples` are 0.
+
+A rule holds settings and no state: state is what the hooks return.
+"""
+abstract type Rule end
+
+init(::Rule, θ) = (nothing, nothing)
+correct!(::Rule, s, g, w, ctx) = g
+client!(::Rule, s, u, ctx) = (s.private, u)
+server!(::Rule, s, ū, ctx) = (s.shared, ū)
+
+# A chain is a tuple of rules; its states are tuples too. Recursion over the tuples keeps every call type-stable.
+
+shared_init(rules::Tuple, θ) = map(r -> init(r, θ)[1], rules)
+private_init(rules::Tuple, θ) = map(r -> init(r, θ)[2], rules)
+
+correct!(::Tuple{}, s, g, w, ctx) = g
+function correct!(rules::Tuple, s, g, w, ctx)
+    correct!(first(rules), (; shared = first(s.shared), private = first(s.private)), g, w, ctx)
+    return correct!(Base.tail(rules), (; shared = Base.tail(s.shared), private = Base.tail(s.private)), g, w, ctx)
+end
+
+client!(::Tuple{}, s, u, ctx) = ((), u)
+function client!(rules::Tuple, s, u, ctx)
+    private, u = client!(first(rules), (; shared = first(s.shared), private = first(s.private)), u, ctx)
+    rest, u = client!(Base.tail(rules), (; shared = Base.tail(s.shared), private = Base.tail(s.private)), u, ctx)
+    return (private, rest...), u
+end
+
+server!(::Tuple{}, s, ū, ctx) = ((), ū)
+function server!(rules::Tuple, s, ū, ctx)
+    rest, ū = server!(Base.tail(rules), (; shared = Base.tail(s.shared)), ū, ctx)
+    shared, ū = server!(first(rules), (; shared = first(s.shared)), ū, ctx)
+    return (shared, rest...), ū
+end
+
+checkchain(rules::Tuple) =
+    for r in rules
+        r isa Rule || fail("rules contain ", repr(r), ", a ", typeof(r), "; expected FedFlux.Rule objects")
+    end

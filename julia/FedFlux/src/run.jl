@@ -1,0 +1,139 @@
+# A whole run from its options: what `FedFlux.run` and Python's `fedflux.run` both call.
+
+"""
+    RunResult
+
+What a run gives: the trained `model` (a Flux model), its `parameters` (arrays in model order) and their `names`,
+`params_sha256` over their bytes, the `history` (a vector of [`Record`](@ref)s), why it `stopped`, the `dataset`, the
+`trainer` and why that one (`trainer_reason`), `threads`, `seconds`, `warnings`, and the checked `options`.
+"""
+Base.@kwdef struct RunResult
+    model::Any
+    parameters::Vector{Array{Float32}}
+    names::Vector{String}
+    params_sha256::String
+    history::Vector{Record}
+    stopped::String
+    dataset::String
+    trainer::String
+    trainer_reason::String
+    threads::Int
+    seconds::Float64
+    warnings::Vector{String}
+    options::Dict{Symbol,Any}
+end
+
+accuracy(r::RunResult) = last(r.history).accuracy
+
+function Base.show(io::IO, r::RunResult)
+    print(io, "RunResult(", length(r.history), " rounds on ", r.dataset)
+    accuracy(r) === nothing || @printf(io, ", accuracy %.4f", accuracy(r))
+    @printf(io, ", %.1f s, trainer %s, params %s…)", r.seconds, r.trainer, first(r.params_sha256, 12))
+end
+
+"""
+    run(; options...) -> RunResult
+
+Run a federation from start to stop condition. The options are those of Python's `fedflux.run` and of the command line,
+with the same names and defaults (src/options.toml declares them). Beyond names, three take Julia objects:
+
+- `dataset`: a [`Dataset`](@ref);
+- `model`: any Flux model with Float32 parameters;
+- `loss`: a [`Loss`](@ref) or any function `loss(ŷ, y)`.
+
+Further: `init`, a list of arrays in model order to start from; `callback(record) -> Bool`, called after each round, `true`
+ends the run; `verbose = true` prints each round.
+
+Throws a [`FedFluxError`](@ref) for a mistake in the options or the data.
+
+```julia
+FedFlux.run(dataset = "digits", rounds = 3, lr = 0.1)
+```
+"""
+function run(; init = nothing, callback = Returns(false), verbose = false, options...)
+    objects, given = split_objects(Dict{Symbol,Any}(options))
+    o = check_options(given)
+    o[:engine] == "reference" && fail("engine reference is Python's NumPy implementation; in Julia leave engine out")
+    warnings = String[]
+    announce(record) = (verbose && println(record); callback(record))
+    return execute(o, objects, init, warnings; callback = announce, started = _ -> foreach(w -> @warn(w), warnings))
+end
+
+"Options given as Julia objects, apart from those that options.toml can check."
+function split_objects(given)
+    is_object(name, v) = name in (:dataset, :model, :loss) && !(v isa Union{AbstractString,Symbol})
+    objects = Dict(name => v for (name, v) in given if is_object(name, v))
+    return objects, filter(p -> !is_object(p...), given)
+end
+
+"The run itself, from checked options. `started(facts)` is called before the first round; `tick()` several times a second."
+function execute(o, objects, init, warnings; callback, started = Returns(nothing), tick = nothing)
+    begun = time()
+    dataset, warning = prepare_data(o, objects)
+    warning === nothing || push!(warnings, warning)
+    loss = get(objects, :loss, get(LOSSES, o[:loss], nothing))
+    clients, test, outputs = prepare_clients(o, dataset, loss)
+    f = prepare_federated(o, objects, dataset, loss, outputs, init)
+    crew = Crew(f, clients.x; threads = something(o[:threads], Threads.nthreads()), tick)
+    st = State(f, engine(crew))
+    started((; dataset = dataset.name, crew.trainer, trainer_reason = crew.reason, clients = length(clients), parameters = f.layout.n,
+             threads = length(crew.workers), warnings))
+    st, history, stopped = fit!(f, st, clients; o[:rounds], test, clients_per_round = something(o[:clients_per_round], length(clients)),
+                                target_accuracy = o[:target_accuracy], patience = o[:patience], time_budget = o[:time_budget],
+                                eval_every = o[:eval_every], crew, callback)
+    model = global_model(f, st, engine(crew))
+    θ = flatten(model)
+    return RunResult(; model, parameters = arrays(θ, f.layout), names = [s.name for s in f.layout.slots],
+                     params_sha256 = fingerprint(θ), history, stopped, dataset = dataset.name, crew.trainer,
+                     trainer_reason = crew.reason, threads = length(crew.workers), seconds = time() - begun, warnings, options = o)
+end
+
+function prepare_data(o, objects)
+    dataset, warning = haskey(objects, :dataset) ? (objects[:dataset], nothing) : load_dataset(o[:dataset]; dir = o[:data_dir])
+    dataset isa Dataset || fail("dataset is a ", typeof(dataset), "; expected a name, a path or a FedFlux.Dataset")
+    return normalise(dataset, o[:mean], o[:std]), warning
+end
+
+"The clients, the test data as `(x, y)` or `nothing`, and how many outputs the model needs (0: any)."
+function prepare_clients(o, d::Dataset, loss)
+    checklabels(loss, d.y, "train")
+    y = targets(loss, d.y)
+    clients = partition(build("partition", o[:partition]), d.x, y, o[:clients], o[:seed])
+    something(o[:clients_per_round], 1) <= length(clients) ||
+        fail("clients_per_round is ", o[:clients_per_round], ", and there are ", length(clients), " clients")
+    d.ytest === nothing && return clients, nothing, outputs_for(loss, y)
+    checklabels(loss, d.ytest, "test")
+    ytest = targets(loss, d.ytest)
+    return clients, (d.xtest, ytest), max(outputs_for(loss, y), outputs_for(loss, ytest))
+end
+
+outputs_for(loss::CrossEntropy, y) = classes(loss, y)
+outputs_for(::Union{BinaryCrossEntropy,MSE}, y) = ndims(y) == 1 ? 1 : prod(size(y)[1:end-1])
+outputs_for(loss, y) = 0
+
+function prepare_federated(o, objects, d::Dataset, loss, outputs, init)
+    dims = size(d.x)[1:end-1]
+    model = get(objects, :model, nothing)
+    own = model !== nothing
+    own || (model = build_model(o[:model], dims, max(outputs, 1); o[:hidden], rng = Stream(o[:seed], :init)))
+    sample = getobs(d.x, 1:1)
+    # A model of the user's own may have more outputs than the labels seen.
+    checkmodel(model, sample, own && loss isa CrossEntropy ? 0 : outputs)
+    own && loss isa CrossEntropy && check_enough_outputs(model, sample, outputs)
+    init === nothing || (model = deepcopy(model); load_init!(model, init))
+    return Federated(model; loss, optimizer = client_optimizer(o), epochs = o[:local_epochs],
+                     maxsteps = something(o[:local_steps], typemax(Int)), batchsize = o[:batch_size], aggregate = build("aggregate", o[:aggregate]),
+                     weights = Symbol(o[:weights]), trainer = Symbol(o[:trainer]), seed = o[:seed])
+end
+
+check_enough_outputs(model, sample, outputs) =
+    (n = size(model(sample), 1); n >= outputs || fail("the model gives ", n, " outputs, and labels go up to ", outputs - 1))
+
+load_init!(model, init) = update_model!(model, collect(init))
+
+function client_optimizer(o)
+    lr = o[:lr]
+    o[:optimizer] == "sgd" && return Optimisers.Descent(Float32(lr))
+    o[:optimizer] == "momentum" && return Optimisers.Momentum(lr, o[:momentum])
+    return Optimisers.Adam(lr)
+end

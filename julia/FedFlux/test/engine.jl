@@ -1,0 +1,66 @@
+using FedFlux: batch, flatten, statistics, stats!, setstats!, nstats, nparams, reseed!
+
+@testset "the gradient is Zygote's, in the flat order" begin
+    model = Chain(Conv((3, 3), 1 => 2, tanh; pad = 1), Flux.flatten, Dense(32 => 3))
+    x, y = rand(Xoshiro(1), Float32, 4, 4, 1, 5), [0, 2, 1, 1, 0]
+    e = ZygoteEngine(model, CrossEntropy())
+    w, g = flatten(model), zeros(Float32, nparams(e))
+    loss = valgrad!(e, g, w, x, y)
+    θ, rebuild = Optimisers.destructure(model)
+    expected_loss, (expected,) = Flux.withgradient(θ -> CrossEntropy()(rebuild(θ)(x), y), θ)
+    @test loss ≈ expected_loss
+    @test g ≈ expected rtol = 1e-5
+    @test predict(e, w, x) ≈ model(x)
+end
+
+@testset "an array that stands in a model twice gets both parts" begin
+    layer = Dense(3 => 3, tanh)
+    tied = Chain(layer, layer)
+    x, y = rand(Xoshiro(2), Float32, 3, 4), rand(Xoshiro(3), Float32, 3, 4)
+    e = ZygoteEngine(tied, MSE())
+    g = zeros(Float32, nparams(e))
+    w = flatten(tied)
+    @test length(w) == 12
+    valgrad!(e, g, w, x, y)
+    θ, rebuild = Optimisers.destructure(tied)
+    @test g ≈ Flux.gradient(θ -> MSE()(rebuild(θ)(x), y), θ)[1] rtol = 1e-5
+end
+
+@testset "a parameter that the loss ignores has gradient zero" begin
+    e = ZygoteEngine(Chain(Dense(2 => 2), x -> 0 .* x), MSE())
+    g = ones(Float32, 6)
+    valgrad!(e, g, ones(Float32, 6), rand(Float32, 2, 3), rand(Float32, 2, 3))
+    @test all(iszero, g)
+end
+
+@testset "statistics travel" begin
+    model = Chain(Dense(3 => 4), BatchNorm(4), Dense(4 => 2))
+    e = ZygoteEngine(model, CrossEntropy())
+    @test nstats(e) == 8
+    before = stats!(zeros(Float32, 8), e)
+    @test before == Float32[0, 0, 0, 0, 1, 1, 1, 1]
+    w, g = flatten(model), zeros(Float32, nparams(e))
+    valgrad!(e, g, w, randn(Xoshiro(1), Float32, 3, 20), rand(Xoshiro(2), 0:1, 20))
+    after = stats!(zeros(Float32, 8), e)
+    @test after != before
+    setstats!(e, before)
+    @test stats!(zeros(Float32, 8), e) == before
+    @test all(iszero, model[2].μ)     # the engine works on a copy
+end
+
+@testset "dropout depends on the stream it is given" begin
+    model = Chain(Dense(20 => 50), Dropout(0.5), Dense(50 => 2))
+    e = ZygoteEngine(model, CrossEntropy())
+    x, y = rand(Float32, 20, 8), rand(0:1, 8)
+    w = flatten(model)
+    draw(seed) = (reseed!(e, Stream(seed, :dropout)); g = zeros(Float32, nparams(e)); valgrad!(e, g, w, x, y); g)
+    @test draw(1) == draw(1)
+    @test draw(1) != draw(2)
+    @test predict(e, w, x) == predict(e, w, x)
+end
+
+@testset "a batch is the samples asked for" begin
+    e = ZygoteEngine(Chain(Dense(2 => 1)), MSE())
+    x, y = rand(Float32, 2, 5), rand(Float32, 5)
+    @test batch(e, x, y, view([4, 1], 1:2)) == (x[:, [4, 1]], y[[4, 1]])
+end

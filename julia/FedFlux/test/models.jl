@@ -1,0 +1,36 @@
+using FedFlux: build_model, checkmodel, flatten
+
+@testset "published parameter counts" begin
+    @test length(flatten(case_study_cnn())) == 33_546      # 160 + 4,640 + 18,496 + 10,250
+    @test length(flatten(mcmahan_cnn())) == 1_663_370      # McMahan et al. 2017
+    @test length(flatten(mlp(784))) == 199_210             # McMahan et al. 2017, 2NN
+    @test length(flatten(softmax_regression(784))) == 7_850
+    @test length(flatten(lenet())) == 61_706               # LeNet-5
+end
+
+@testset "other sizes, channels and classes" begin
+    for imgsize in ((8, 8), (28, 28), (32, 32), (30, 21)), channels in (1, 3), classes in (2, 10)
+        @test size(case_study_cnn(; imgsize, channels, classes)(rand(Float32, imgsize..., channels, 2))) == (classes, 2)
+        @test size(mcmahan_cnn(; imgsize, channels, classes)(rand(Float32, imgsize..., channels, 2))) == (classes, 2)
+    end
+    @test size(lenet(; imgsize = (32, 40), channels = 3, classes = 7)(rand(Float32, 32, 40, 3, 2))) == (7, 2)
+    @test size(mlp(12, 3; hidden = (5,))(rand(Float32, 2, 6, 4))) == (3, 4)
+end
+
+@testset "initial parameters come from the generator" begin
+    a, b = case_study_cnn(rng = Stream(1, :init)), case_study_cnn(rng = Stream(1, :init))
+    @test flatten(a) == flatten(b)
+    @test flatten(a) != flatten(case_study_cnn(rng = Stream(2, :init)))
+    @test all(iszero, a[1].bias)
+    # Glorot: the first weight drawn is (u - 1/2)·sqrt(24 / (9 + 9·16))
+    @test a[1].weight[1] == (rand(Stream(1, :init), Float32) - 0.5f0) * sqrt(24.0f0 / (9 + 144))
+end
+
+@testset "what doesn't fit is named" begin
+    @test occursin("lenet, layer 3", message(() -> lenet(imgsize = (8, 8))))
+    @test occursin("imgsize", message(() -> case_study_cnn(imgsize = (0, 3))))
+    @test occursin("(W, H, C)", message(() -> build_model("case_study_cnn", (10,), 2; rng = Xoshiro(1))))
+    text = message(() -> checkmodel(case_study_cnn(), rand(Float32, 32, 40, 1, 1), 10))
+    @test occursin("layer 5, Dense(1024 => 10)", text) && occursin("1280", text)
+    @test occursin("gives 10 outputs", message(() -> checkmodel(case_study_cnn(), rand(Float32, 28, 28, 1, 1), 3)))
+end

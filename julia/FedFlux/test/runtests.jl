@@ -1,0 +1,16 @@
+using FedFlux, Flux, Optimisers, Random, Statistics, Test
+
+include("helpers.jl")
+
+# `runtests.jl NAME...` runs only these files.
+const FILES = ["stream", "flat", "loss", "models", "engine", "fast", "data", "aggregate", "rules", "rounds", "verbs", "options", "run"]
+const CHOSEN = isempty(ARGS) ? FILES : ARGS
+
+@testset "FedFlux" begin
+    for name in CHOSEN
+        file = joinpath(@__DIR__, "$name.jl")
+        isfile(file) && @testset "$name" begin
+            include(file)
+        end
+    end
+end
