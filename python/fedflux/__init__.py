@@ -1,0 +1,49 @@
+"""Federated learning: a core in Julia, on Flux, with a thin front in Python.
+
+Example:
+    >>> import fedflux
+    >>> result = fedflux.run(dataset="digits", model="softmax_regression", rounds=2, engine="reference")
+    >>> result.accuracy > 0.5
+    True
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._julia import setup
+    from ._run import run
+    from .errors import DataError, FedFluxError, FedFluxWarning, JuliaUnavailable, OptionError
+    from .result import Result
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DataError",
+    "FedFluxError",
+    "FedFluxWarning",
+    "JuliaUnavailable",
+    "OptionError",
+    "Result",
+    "__version__",
+    "run",
+    "setup",
+]
+
+_HOMES = {"run": "_run", "setup": "_julia", "Result": "result"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a name needs when it is first used, so that `import fedflux` stays instant (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module 'fedflux' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,115 @@
+"""What the tests share: whether Julia can be had, where larger data lies, and a plain word on what was skipped."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTES = pytest.StashKey[list[str]]()
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[NOTES] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:  # the mark follows from what a test asks for, so it can't be forgotten
+        if "julia" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.julia)
+
+
+@pytest.fixture(scope="session")
+def _julia_problem() -> str | None:
+    import fedflux
+
+    try:
+        fedflux.setup()
+    except fedflux.JuliaUnavailable as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture
+def julia(_julia_problem: str | None) -> None:
+    """Julia with the core, started in this process; the test is skipped, or fails, where it can't be had."""
+    if _julia_problem is None:
+        return
+    if os.environ.get("FEDFLUX_REQUIRE_JULIA") == "1":
+        pytest.fail(f"FEDFLUX_REQUIRE_JULIA=1, but {_julia_problem}")
+    pytest.skip(_julia_problem)
+
+
+@pytest.fixture
+def no_julia(tmp_path: Path) -> dict[str, str]:
+    """An environment for subprocesses in which no Julia can be found, nor downloaded."""
+    gone = ("PYTHON_JULIA", "JULIA_", "JULIAUP_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(gone)}
+    dirs = [
+        d
+        for d in env.get("PATH", "").split(os.pathsep)
+        if not any((Path(d) / x).exists() for x in ("julia", "juliaup"))
+    ]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    return env | {
+        "PATH": os.pathsep.join(dirs),
+        "HOME": str(empty),
+        "JULIAUP_DEPOT_PATH": str(empty),
+        "PYTHON_JULIAPKG_PROJECT": str(empty / "project"),
+        "PYTHON_JULIAPKG_OFFLINE": "yes",
+    }
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Run:
+    """Run Python in a subprocess, away from the checkout: `python("code")` or `python(["-m", "fedflux", ...])`."""
+
+    def run(what: str | Sequence[str], *, check: bool = True, **kwargs: object) -> subprocess.CompletedProcess[str]:
+        args = ["-c", what] if isinstance(what, str) else list(what)
+        options: dict[str, object] = {"cwd": tmp_path, "timeout": 600} | kwargs
+        done = subprocess.run([sys.executable, *args], capture_output=True, text=True, **options)  # type: ignore[call-overload]
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of larger test data: FEDFLUX_TEST_DATA, or shared/data beside the checkout."""
+    folder = Path(os.environ.get("FEDFLUX_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no test data in {folder}; set FEDFLUX_TEST_DATA")
+    return folder
+
+
+@pytest.fixture
+def blobs() -> dict[str, np.ndarray]:
+    """Three classes in four dimensions, that a linear model can tell apart."""
+    rng = np.random.default_rng(7)
+    centres = rng.normal(size=(3, 4)) * 3
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        y = np.arange(n) % 3
+        return (centres[y] + rng.normal(size=(n, 4))).astype(np.float32), y
+
+    (x, y), (xt, yt) = draw(90), draw(30)
+    return {"x_train": x, "y_train": y, "x_test": xt, "y_test": yt}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for note in config.stash[NOTES]:
+        terminalreporter.write_line(note)
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(r.longrepr[2]).removeprefix("Skipped: ") for r in skipped if isinstance(r.longrepr, tuple))
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count} tests were skipped: {reason}")

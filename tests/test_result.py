@@ -1,0 +1,107 @@
+"""Results: repr, JSON, saving and loading, starting again from one."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import fedflux
+
+LINEAR: dict[str, Any] = {"model": "mlp", "hidden": [5], "engine": "reference", "clients": 3}
+
+
+@pytest.fixture
+def result(blobs: dict[str, np.ndarray]) -> fedflux.Result:
+    return fedflux.run(**blobs, **LINEAR, rounds=3, lr=0.3)
+
+
+def test_says_what_it_is(result: fedflux.Result) -> None:
+    assert (result.engine, result.dataset, result.trainer, result.stopped) == ("reference", "arrays", "numpy", "rounds")
+    assert result.versions["fedflux"] == fedflux.__version__
+    assert result.versions["numpy"] == np.__version__
+    assert f"accuracy {result.accuracy:.4f}" in repr(result)
+    assert "after 3 rounds" in repr(result)
+
+
+def test_save_and_load(result: fedflux.Result, tmp_path: Path) -> None:
+    path = result.save(tmp_path / "r.safetensors")
+    again = fedflux.Result.load(path)
+    assert again.facts() == result.facts()
+    assert (
+        list(again.parameters)
+        == list(result.parameters)
+        == [f"layers.{i}.{p}" for i in (2, 3) for p in ("weight", "bias")]
+    )
+    assert all((again.parameters[n] == result.parameters[n]).all() for n in result.parameters)
+    assert load_file(path)["layers.2.weight"].shape == (4, 5)  # as any other reader sees it
+    assert [p.name for p in tmp_path.iterdir()] == ["r.safetensors"]
+
+
+def test_load_refuses(result: fedflux.Result, tmp_path: Path) -> None:
+    path = result.save(tmp_path / "r.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(fedflux.DataError, match="damaged"):
+        fedflux.Result.load(path)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(fedflux.DataError, match="not a result saved by fedflux"):
+        fedflux.Result.load(path)
+    save_file({"a": np.zeros(2, np.float32)}, path)
+    with pytest.raises(fedflux.DataError, match="not a result saved by fedflux"):
+        fedflux.Result.load(path)
+    with pytest.raises(fedflux.DataError, match="no file"):
+        fedflux.Result.load(tmp_path / "none")
+    with pytest.raises(fedflux.FedFluxError, match="can't write"):
+        result.save(tmp_path / "none" / "r.safetensors")
+
+
+def test_init_from_dict_result_and_path(result: fedflux.Result, blobs: dict[str, np.ndarray], tmp_path: Path) -> None:
+    path = result.save(tmp_path / "r.safetensors")
+    shuffled = dict(sorted(result.parameters.items(), key=lambda item: item[1].size))
+    common: dict[str, Any] = {**blobs, **LINEAR, "rounds": 1}
+    hashes = {fedflux.run(**common, init=i).params_sha256 for i in (result, path, str(path), shuffled)}
+    assert len(hashes) == 1
+    assert fedflux.run(**common).params_sha256 not in hashes
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda p: {k: v for k, v in p.items() if k != "layers.2.bias"},
+            "init: expected layers.2.weight, layers.2.bias,",
+        ),
+        (lambda p: p | {"layers.2.bias": np.zeros(4)}, r"init: expected shape \(5,\) for layers.2.bias, got \(4,\)"),
+        (lambda p: p | {"layers.2.bias": np.full(5, np.nan)}, "init: layers.2.bias has NaN"),
+        (lambda p: p | {"layers.2.bias": ["a"] * 5}, "init: expected numbers for layers.2.bias"),
+        (lambda p: list(p.values()), "init: expected arrays by name"),
+    ],
+)
+def test_init_that_does_not_fit(
+    result: fedflux.Result, blobs: dict[str, np.ndarray], change: Any, message: str
+) -> None:
+    with pytest.raises(fedflux.DataError, match=message):
+        fedflux.run(**blobs, **LINEAR, init=change(result.parameters))
+
+
+def test_frame(result: fedflux.Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pandas")
+    frame = result.frame
+    assert frame["round"].tolist() == [1, 2, 3]
+    assert frame["accuracy"].iloc[-1] == result.accuracy
+    assert frame["client_accuracy_q1"].iloc[0] == result.history[0]["client_accuracy"]["q1"]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(fedflux.FedFluxError, match="pandas is not installed"):
+        result.to_frame()
+
+
+def test_facts_are_strict_json(result: fedflux.Result) -> None:
+    result.history[0]["train_loss"] = float("nan")
+    facts = json.loads(json.dumps(result.facts(), allow_nan=False))
+    assert {"engine", "dataset", "accuracy", "params_sha256", "seconds", "history"} <= set(facts)
+    assert facts["history"][0]["train_loss"] is None
