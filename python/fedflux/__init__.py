@@ -2,7 +2,7 @@
 
 Example:
     >>> import fedflux
-    >>> result = fedflux.run(dataset="digits", model="softmax_regression", rounds=2, engine="reference")
+    >>> result = fedflux.run(dataset="digits", model="softmax_regression", lr=0.5, rounds=2, engine="reference")
     >>> result.accuracy > 0.5
     True
 """

@@ -56,7 +56,7 @@ def run(
         FedFluxError: whatever else the core refuses.
 
     Example:
-        >>> result = run(dataset="digits", model="softmax_regression", clients=5, rounds=3, engine="reference")
+        >>> result = run(dataset="digits", model="softmax_regression", lr=0.5, rounds=3, engine="reference")
         >>> result.accuracy > 0.5
         True
     """

@@ -1,0 +1,95 @@
+"""The project's own order: style, types, versions, examples in docstrings, the README's commands, the import."""
+
+import doctest
+import importlib
+import json
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fedflux
+
+from .conftest import ROOT, Run
+
+MODULES = [m.name for m in pkgutil.iter_modules([str(ROOT / "python" / "fedflux")]) if m.name != "__main__"]
+
+
+@pytest.mark.parametrize("command", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]], ids=" ".join)
+def test_style_and_types(command: list[str]) -> None:
+    paths = [] if command == ["mypy"] else ["python", "tests", "examples", "hatch_build.py"]
+    done = subprocess.run([sys.executable, "-m", *command, *paths], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_one_version_everywhere() -> None:
+    core = tomllib.loads((ROOT / "julia/FedFlux/Project.toml").read_text())
+    declared = json.loads((ROOT / "python/fedflux/juliapkg.json").read_text())["packages"]["FedFlux"]
+    assert core["version"] == fedflux.__version__
+    assert declared["version"] == f"={fedflux.__version__}"
+    assert declared["uuid"] == core["uuid"]
+    assert f"## {fedflux.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["", *MODULES])
+def test_docstring_examples(name: str) -> None:
+    module = importlib.import_module(f"fedflux.{name}" if name else "fedflux")
+    assert doctest.testmod(module).failed == 0
+
+
+def test_public_functions_have_examples() -> None:
+    for name in ("run", "setup"):
+        assert ">>>" in getattr(fedflux, name).__doc__
+    assert ">>>" in (fedflux.Result.__doc__ or "")
+
+
+def test_import_is_instant_and_lazy(python: Run) -> None:
+    code = (
+        "import sys, time; t = time.perf_counter(); import fedflux; t = time.perf_counter() - t; "
+        "print(t, *[m for m in ('juliacall', 'juliapkg', 'numpy', 'click', 'rich') if m in sys.modules])"
+    )
+    runs = [python(code).stdout.split() for _ in range(3)]
+    assert all(len(run) == 1 for run in runs), runs
+    assert min(float(run[0]) for run in runs) < 0.15
+
+
+def test_names(python: Run) -> None:
+    assert set(dir(fedflux)) == set(fedflux.__all__)
+    assert all(getattr(fedflux, name) is not None for name in fedflux.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'runn'"):
+        _ = fedflux.runn  # type: ignore[attr-defined]
+    # whatever was imported before, `run` stays the function
+    python("import fedflux.cli, fedflux._run, fedflux; assert callable(fedflux.run), fedflux.run")
+
+
+def commands() -> list[str]:
+    """The README's shell commands, one a block."""
+    return [m.strip() for m in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)]
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    assert script.startswith("#!/usr/bin/env bash\n")
+    test = next(c for c in commands() if "pytest" in c)
+    assert [line for line in script.splitlines() if "pytest" in line] == [test]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_readme_commands_use_options_that_exist() -> None:
+    from fedflux.options import declared
+
+    used = set(re.findall(r"--([a-z][a-z-]+)", " ".join(c for c in commands() if "fedflux run" in c)))
+    assert used <= {name.replace("_", "-") for name in declared()} | {"json", "save", "config", "quiet", "constraint"}
+    assert used
+
+
+def test_readme_python_examples_run(python: Run, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert blocks
+    for block in blocks:
+        python(block.replace("fedflux.run(", "fedflux.run(engine='reference', "))

@@ -1,0 +1,119 @@
+"""The wheel: installed in a fresh environment outside the repository, and upgraded there."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT
+
+
+def build(source: Path, into: Path) -> Path:
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(into), str(source)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return max(into.glob("*.whl"), key=lambda p: p.stat().st_mtime)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+class Environment:
+    """A virtual environment of its own, with this one's packages to draw on, so that nothing is downloaded."""
+
+    def __init__(self, folder: Path) -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+        self.folder = folder
+        self.python = folder / "bin" / "python"
+        self.site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
+        # this environment's packages, without the editable fedflux: only its .pth file would make it importable
+        (self.site / "outer.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    def install(self, wheel: Path) -> None:
+        command = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--quiet", "--no-deps"]
+        subprocess.run([*command, "--force-reinstall", str(wheel)], check=True, capture_output=True, text=True)
+
+    def run(self, *args: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        command = [str(self.python), "-m", "fedflux", *args]
+        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=3000)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, wheel: Path) -> Environment:
+    environment = Environment(tmp_path / "env")
+    environment.install(wheel)
+    return environment
+
+
+def test_what_is_in_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        declared = json.loads(archive.read("fedflux/juliapkg.json"))
+    assert len(names) == len(set(names))
+    core = [n.removeprefix("fedflux/julia/FedFlux/") for n in names if n.startswith("fedflux/julia/FedFlux/")]
+    assert {"Project.toml", "src/FedFlux.jl", "src/options.toml", "data/digits.npz", "data/README.md"} <= set(core)
+    assert not any(n.startswith(("test/", "Manifest")) for n in core)
+    assert "fedflux/py.typed" in names
+    package = declared["packages"]["FedFlux"]
+    assert package["path"] == "julia/FedFlux"
+    assert f"fedflux-{package['version'].removeprefix('=')}-" in wheel.name
+
+
+def test_runs_without_julia_outside_the_repository(fresh: Environment, no_julia: dict[str, str]) -> None:
+    done = fresh.run("run", "--dataset", "digits", "--rounds", "1", "--json", "out.json", env=no_julia)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((fresh.folder / "out.json").read_text())["engine"] == "reference"
+    found = subprocess.run(
+        [str(fresh.python), "-c", "from fedflux._core import core_path; print(core_path())"],
+        cwd=fresh.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(found.stdout.strip()).is_relative_to(fresh.site.resolve())
+
+
+def test_runs_with_julia_and_after_an_upgrade(
+    julia: None, fresh: Environment, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The core in use lies in site-packages; after an upgrade it is the new one, not a stale copy."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON_JULIACALL_")}
+    first = fresh.run("run", "--dataset", "digits", "--rounds", "1", "--engine", "julia", "--json", "a.json", env=env)
+    assert first.returncode == 0, first.stderr
+    where = (
+        "import fedflux, juliapkg, pathlib; fedflux.setup(); from juliacall import Main as jl; "
+        "print(jl.seval('pkgdir(FedFlux)'), jl.seval('string(pkgversion(FedFlux))'))"
+    )
+
+    def core_in_use() -> tuple[Path, str]:
+        code = [str(fresh.python), "-c", where]
+        done = subprocess.run(code, cwd=fresh.folder, env=env, capture_output=True, text=True, timeout=3000, check=True)
+        path, version = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
+        return Path(path), version
+
+    path, version = core_in_use()
+    assert path.is_relative_to(fresh.site.resolve())
+
+    # the next release: a copy of the sources whose every version is one higher
+    source = tmp_path / "next"
+    kept = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "Manifest*.toml", "benchmarks")
+    shutil.copytree(ROOT, source, ignore=kept)
+    newer = f"{version}9"
+    for file in ("python/fedflux/__init__.py", "python/fedflux/juliapkg.json", "julia/FedFlux/Project.toml"):
+        text = (source / file).read_text()
+        assert version in text
+        (source / file).write_text(text.replace(version, newer, 1))
+    fresh.install(build(source, tmp_path / "wheels"))
+    second = fresh.run("run", "--dataset", "digits", "--rounds", "1", "--engine", "julia", "--json", "b.json", env=env)
+    assert second.returncode == 0, second.stderr
+    assert core_in_use() == (path, newer)
+    facts = [json.loads((fresh.folder / f"{name}.json").read_text()) for name in "ab"]
+    assert facts[0]["params_sha256"] == facts[1]["params_sha256"]
+    assert [f["versions"]["FedFlux"] for f in facts] == [version, newer]
