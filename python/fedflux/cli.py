@@ -15,6 +15,7 @@ import click
 from . import __version__
 from .errors import FedFluxError, JuliaUnavailable, OptionError
 from .options import Option, declared, unknown
+from .specs import known
 
 MAX_CONFIG_BYTES = 2**20
 
@@ -49,7 +50,8 @@ def _as_click(option: Option) -> click.Option:
     name = option.name.replace("_", "-")
     if option.kind == "bool":
         return click.Option([f"--{name}/--no-{name}", option.name], default=None, help=_help(option))
-    metavar = "|".join(map(str, option.choices)) if option.choices else option.kind.upper()
+    choices = known(option.names) if option.kind.startswith("spec") else option.choices
+    metavar = "|".join(map(str, choices)) or option.kind.upper()
     return click.Option([f"--{name}", option.name], type=_Declared(option), metavar=metavar, help=_help(option))
 
 

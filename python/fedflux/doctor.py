@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from . import __version__, datasets
 from ._core import core_path
@@ -26,11 +26,12 @@ MEND = "fedflux setup"
 
 @dataclass
 class Finding:
-    """One line of the report; `mend` is the command that mends what is missing, None where nothing is."""
+    """One line of the report; `mend` is the command that mends what is missing, None where nothing must be mended."""
 
     what: str
     found: str
     mend: str | None = None
+    there: bool = True
 
 
 def examine() -> int:
@@ -40,11 +41,10 @@ def examine() -> int:
         0 when the core can run, 1 when something it needs is missing.
     """
     findings = [Finding("Python", f"{platform.python_version()}, fedflux {__version__}"), _core(), *_julia(), *_data()]
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for f in findings:
-        table.add_row("[green]ok[/]" if f.mend is None else "[red]missing[/]", f.what, f.found)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
+    for f in findings:
+        status, style = ("missing", "red") if f.mend else ("ok", "green") if f.there else ("absent", "yellow")
+        console.print(Text(f"{status:8}", style), Text(f"{f.what:13}{f.found}"))
     mends = list(dict.fromkeys(f.mend for f in findings if f.mend is not None))
     if not mends:
         console.print("The Julia core can run.")
@@ -80,7 +80,7 @@ def _julia() -> list[Finding]:
         elif name in NEEDED:
             findings.append(Finding(name, f"not in {project}", MEND))
         else:
-            findings.append(Finding(name, f"not in {project}: mnist and fashionmnist can't be loaded"))
+            findings.append(Finding(name, f"not in {project}: mnist and fashionmnist can't be had", there=False))
     return findings
 
 
@@ -138,5 +138,6 @@ def _data() -> list[Finding]:
     findings = [Finding("digits", "comes with fedflux")]
     for name in ("mnist", "fashionmnist"):
         folder = datasets.find(name)
-        findings.append(Finding(name, str(folder) if folder else "not cached; downloaded at first use"))
+        found = str(folder) if folder else "not cached; downloaded at first use"
+        findings.append(Finding(name, found, there=folder is not None))
     return findings

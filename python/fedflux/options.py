@@ -6,7 +6,6 @@ import difflib
 import math
 import numbers
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -94,8 +93,7 @@ class Option:
         try:
             if not self.kind.endswith("s"):
                 return self.check(_read(self.kind, text))
-            outside = r",(?![^(\[]*[)\]])"  # commas that are not between brackets
-            parts = re.split(outside, text.strip().removeprefix("[").removesuffix("]"))
+            parts = _split(text.strip().removeprefix("[").removesuffix("]"))
             return self.check([_read(self.kind[:-1], part.strip()) for part in parts if part.strip()])
         except OptionError:
             raise
@@ -161,6 +159,18 @@ def declared() -> Mapping[str, Option]:
     with path.open("rb") as file:
         table = tomllib.load(file)
     return {name: declare(name, entry) for name, entry in table.items()}
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas that are not between brackets."""
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char in "([") - (char in ")]")
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts
 
 
 def _read(kind: str, text: str) -> Any:

@@ -1,0 +1,93 @@
+"""Options that name an object, against a declaration made up here: the core's own has no parameters yet."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+import fedflux
+from fedflux import specs
+from fedflux.options import Option, check, declare
+from fedflux.reference import check_supported
+
+PARAMS: dict[str, dict[str, Any]] = {
+    "alpha": {"type": "float", "above": 0.0},
+    "n": {"type": "int", "default": 3, "min": 1},
+    "how": {"type": "str?", "choices": ["a", "b"]},
+    "sizes": {"type": "ints", "default": [1]},
+    "fast": {"type": "bool", "default": False},
+}
+
+
+@pytest.fixture
+def _declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {"plain": {}, "rich": {p: declare(f"kind rich, parameter {p}", d) for p, d in PARAMS.items()}}
+
+    def known(kind: str) -> Mapping[str, Mapping[str, Option]]:
+        return table
+
+    monkeypatch.setattr(specs, "known", known)
+
+
+@pytest.mark.usefixtures("_declared")
+@pytest.mark.parametrize(
+    ("text", "name", "given"),
+    [
+        ("plain", "plain", None),
+        (" Plain ( ) ", "plain", None),
+        ("rich(alpha=1)", "rich", {"alpha": 1.0}),
+        ('rich( n = 7 , alpha=.5, how="a" )', "rich", {"alpha": 0.5, "n": 7, "how": "a"}),
+        (
+            "rich(alpha=1e-3, sizes=[4, 5], fast=true, how=b)",
+            "rich",
+            {"alpha": 1e-3, "sizes": [4, 5], "fast": True, "how": "b"},
+        ),
+    ],
+)
+def test_parse(text: str, name: str, given: dict[str, Any] | None) -> None:
+    defaults = {"n": 3, "how": None, "sizes": [1], "fast": False}
+    assert specs.parse("kind", text) == (name, {} if given is None else defaults | given)
+
+
+@pytest.mark.usefixtures("_declared")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "expected name or name"),
+        ("a b", "expected name or name"),
+        ("rich(alpha=1", "expected name or name"),
+        ("rihc", "expected one of plain, rich, got 'rihc'; did you mean 'rich'?"),
+        ("rich", "parameter alpha: expected a value, got none"),
+        ("rich(alpha=0)", "parameter alpha: expected more than 0.0, got 0.0"),
+        ("rich(alpha=word)", "parameter alpha: expected a number, got 'word'"),
+        ("rich(alpha=1, alpha=2)", "gives alpha twice"),
+        ("rich(alhpa=1)", "no parameter 'alhpa'; it takes alpha, n, how, sizes, fast; did you mean 'alpha'?"),
+        ("plain(a=1)", "no parameter 'a'; it takes none"),
+        ("rich(1)", "can't be read at '1'; expected parameter=value"),
+        ("plain(" + "x" * 1000 + ")", "expected name or name"),
+    ],
+)
+def test_errors(text: str, words: str) -> None:
+    with pytest.raises(fedflux.OptionError) as error:
+        specs.parse("kind", text)
+    assert words in str(error.value)
+
+
+@pytest.mark.usefixtures("_declared")
+def test_lists_of_specs_on_the_command_line() -> None:
+    option = declare("rules", {"type": "specs", "kind": "kind"})
+    assert option.parse("plain, rich(alpha=1, sizes=[1,2]),plain()") == [
+        "plain",
+        "rich(alpha=1, sizes=[1,2])",
+        "plain()",
+    ]
+    with pytest.raises(fedflux.OptionError, match="expected one of plain, rich"):
+        option.check(["plain", "x"])
+
+
+def test_as_options() -> None:
+    with pytest.raises(
+        fedflux.OptionError, match=r"aggregate: expected one of mean.*, got 'meen'; did you mean 'mean'\?"
+    ):
+        fedflux.run(aggregate="meen")
+    check_supported(check({"aggregate": "Mean()"}))
