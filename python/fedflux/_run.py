@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import warnings
@@ -68,13 +69,16 @@ def run(
     if data is not None:
         start = _fit(checked, data, start, model)
     listener = _Listener(callback)
-    if progress:
-        from .progress import Progress
+    with _bar(progress, checked["rounds"]) as listener.bar:
+        return _run(checked, data, model, start, listener)
 
-        with Progress(checked["rounds"]) as bar:
-            listener.bar = bar
-            return _run(checked, data, model, start, listener)
-    return _run(checked, data, model, start, listener)
+
+def _bar(wanted: bool, rounds: int) -> Any:
+    if not wanted:
+        return contextlib.nullcontext()
+    from .progress import Progress  # rich takes a while to import
+
+    return Progress(rounds)
 
 
 def _run(
@@ -101,6 +105,8 @@ def _run(
         facts, params = reference_run.run(options, name, loaded, arrays, listener)
     else:
         config = {name: value for name, value in options.items() if value is not None}
+        if data is not None:
+            config["dataset"] = _name(options, data)  # the core sees arrays, and tells this name
         serial = _julia.boot().serial
         if serial is not None:
             listener.warn(serial)
