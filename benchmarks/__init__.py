@@ -1,0 +1,1 @@
+"""Benchmarks of fedflux against its peers; `python -m benchmarks --help` tells how to run them."""

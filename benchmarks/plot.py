@@ -1,0 +1,84 @@
+"""The plot of docs/benchmarks.md: step times, round times, and growth with the number of clients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from benchmarks.tasks import TASKS
+from benchmarks.workers import CONTENDERS
+
+COLOURS = {
+    "fast": "#c0392b",
+    "zygote": "#e8a598",
+    "pytorch": "#34495e",
+    "pfl": "#2e86ab",
+    "flower": "#e0a030",
+    "fedjax": "#6a9955",
+}
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
+    bars(axes[0, 0], results.get("steps", []), 10, "One training step, batch 10, one core (ms)")
+    two_cores = [row for row in results.get("rounds", []) if row.get("cores") == 2]
+    bars(axes[0, 1], two_cores, 10, "One round, 10 clients × 800 samples, batch 10, two cores (ms)")
+    growth(axes[1, 0], results.get("scale", []), "ms", "Time of a round per client of it (ms)")
+    growth(axes[1, 1], results.get("scale", []), "peak_mib", "Peak memory (MiB)")
+    handles, labels = axes[0, 1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(COLOURS), frameon=False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def bars(ax: Axes, rows: list[dict[str, Any]], batch: int, title: str) -> None:
+    """A group for each model, a bar for each contender, its figure on top."""
+    rows = [row for row in rows if row["batch"] == batch and "ms" in row]
+    names = [name for name in CONTENDERS if any(row["contender"] == name for row in rows)]
+    width = 0.85 / max(1, len(names))
+    for i, name in enumerate(names):
+        found = {row["task"]: row["ms"] for row in rows if row["contender"] == name}
+        places = [j + (i - (len(names) - 1) / 2) * width for j, task in enumerate(TASKS) if task in found]
+        heights = [found[task] for task in TASKS if task in found]
+        drawn = ax.bar(places, heights, width, color=COLOURS[name], label=CONTENDERS[name].title)
+        ax.bar_label(drawn, [f"{h:.2g}" if h < 10 else f"{h:.0f}" for h in heights], fontsize=6, padding=1)
+    ax.set_yscale("log")
+    ax.set_xticks(
+        range(len(TASKS)),
+        [task.title.replace(", ", ",\n").replace(" 784", "\n784") for task in TASKS.values()],
+        fontsize=8,
+    )
+    ax.set_title(title, fontsize=9)
+    finish(ax)
+
+
+def growth(ax: Axes, rows: list[dict[str, Any]], key: str, title: str) -> None:
+    for name in CONTENDERS:
+        points = [
+            (row["clients"], row[key] / (row["cohort"] if key == "ms" else 1))
+            for row in rows
+            if row["contender"] == name and key in row
+        ]
+        if points:
+            ax.plot(
+                *zip(*points, strict=True), marker="o", markersize=4, color=COLOURS[name], label=CONTENDERS[name].title
+            )
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("clients of 20 images; at most 100 take part in a round", fontsize=8)
+    ax.set_title(title, fontsize=9)
+    finish(ax)
+
+
+def finish(ax: Axes) -> None:
+    ax.tick_params(labelsize=8)
+    ax.grid(axis="y", alpha=0.25)
+    ax.set_axisbelow(True)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)

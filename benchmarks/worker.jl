@@ -1,0 +1,169 @@
+# FedFlux as a contender: answers the harness's requests (peers/protocol.py), through FedFlux's public core.
+#
+#     julia --project=ENV --threads=CORES benchmarks/worker.jl TRAINER        TRAINER: fast or zygote
+
+using FedFlux, LinearAlgebra, Statistics
+using FedFlux: Flux, JSON, NPZ, Optimisers
+
+const TRAINER = Symbol(ARGS[1])
+const PASS = 320                     # samples in the timed unit: whole batches for 10, 32 and 64
+
+# --- the harness's files, in Julia's layouts ---
+
+"Arrays of an .npy or .npz file with their axes reversed: NumPy's memory, Julia's sizes."
+turned(a::AbstractArray) = permutedims(a, ndims(a):-1:1)
+
+function read_data(request)
+    d = NPZ.npzread(request["data"])
+    images(x) = turned(x)                              # (W, H, C, N)
+    tokens(x) = Int32.(turned(x)) .+ Int32(1)          # (T, N); Flux counts from 1
+    features = request["task"] == "lstm" ? tokens : images
+    labels(y) = Int32.(turned(y))
+    split = NPZ.npzread(request["split"]) .+ 1
+    return (; x = features(d["x_train"]), y = labels(d["y_train"]), xtest = features(d["x_test"]), ytest = labels(d["y_test"]),
+            parts = collect(eachrow(split)))
+end
+
+character_lstm(vocabulary, embedding, hidden) =
+    Flux.Chain(Flux.Embedding(vocabulary => embedding), Flux.LSTM(embedding => hidden), Flux.Dense(hidden => vocabulary))
+
+function build_model(task, init)
+    model = task == "case_study" ? case_study_cnn() : task == "mcmahan" ? mcmahan_cnn() : task == "mlp" ? mlp(784) :
+            character_lstm(size(init[1])..., size(init[3], 2))
+    for (i, (p, a)) in enumerate(zip(Optimisers.trainables(model), init))
+        copyto!(p, ndims(a) == 4 ? reverse(turned(a); dims = (1, 2)) : task == "lstm" && i == 1 ? turned(a) : a)
+    end
+    return model
+end
+
+function read_model(request)
+    file = NPZ.npzread(request["init"])
+    return build_model(request["task"], [file["p$i"] for i in 0:length(file)-1])
+end
+
+# --- gradient steps ---
+
+"A model, its engine and the batches of one pass, ready to train."
+struct Steps{W,X,Y,R}
+    worker::W
+    x::X
+    y::Y
+    rule::R
+    order::Vector{Int}
+    batch::Int
+end
+
+function Steps(request)
+    d = read_data(request)
+    f = Federated(read_model(request); optimizer = Optimisers.Descent(Float32(request["lr"])), batchsize = request["batch"], trainer = TRAINER)
+    crew = FedFlux.Crew(f, d.x; threads = 1)
+    worker = first(crew.workers)
+    copyto!(worker.w, State(f, worker.engine).θ)
+    order = length(d.parts[1]) >= PASS ? d.parts[1][1:PASS] : collect(1:PASS)
+    return Steps(worker, d.x, d.y, f.train.optimizer, order, request["batch"])
+end
+
+function one_pass!(s::Steps)
+    (; engine, w, g) = s.worker
+    state = Optimisers.init(s.rule, w)
+    loss = 0.0f0
+    for first in 1:s.batch:length(s.order)
+        idx = view(s.order, first:min(first + s.batch - 1, length(s.order)))
+        x, y = FedFlux.batch(engine, s.x, s.y, idx)
+        loss = valgrad!(engine, g, w, x, y)
+        state = FedFlux.step!(s.rule, state, w, g)
+    end
+    return loss
+end
+
+nsteps(s::Steps) = cld(length(s.order), s.batch)
+
+"Seconds a step, over whole passes."
+function measure(s::Steps, seconds)
+    passes, begun = 0, time_ns()
+    while time_ns() - begun < 1e9seconds
+        one_pass!(s)
+        passes += 1
+    end
+    return (time_ns() - begun) / 1e9 / (passes * nsteps(s))
+end
+
+const PREPARED = Dict{Tuple{String,Int},Any}()
+
+function prepare(request)
+    s = Steps(request)
+    loss = one_pass!(s)
+    one_pass!(s)
+    bytes = @allocated one_pass!(s)
+    PREPARED[request["task"], request["batch"]] = s
+    return (; loss, note = "trainer $TRAINER", bytes_per_step = bytes ÷ nsteps(s))
+end
+
+steps(request) = (; ms = 1e3 * measure(PREPARED[request["task"], request["batch"]], request["seconds"]))
+
+# --- rounds ---
+
+function federation(request)
+    d = read_data(request)
+    f = Federated(read_model(request); optimizer = Optimisers.Descent(Float32(request["lr"])), batchsize = request["batch"], trainer = TRAINER)
+    clients = Clients(d.x, d.y, d.parts)
+    return d, f, clients, FedFlux.Crew(f, clients.x)
+end
+
+function rounds(request)
+    d, f, clients, crew = federation(request)
+    clients_per_round = request["cohort"]
+    st = State(f, FedFlux.engine(crew))
+    marks = [time_ns()]
+    fit!(f, st, clients; rounds = request["rounds"], clients_per_round, crew, callback = record -> (push!(marks, time_ns()); false))
+    nclasses = Int(maximum(d.ytest)) + 1
+    result = FedFlux.evaluate(crew, f, st.θ, st.stats, d.xtest, d.ytest, nclasses)
+    return (; seconds = Float64.(diff(marks)) ./ 1e9, accuracy = FedFlux.accuracy(result), note = "trainer $(crew.trainer)")
+end
+
+"""
+A client's cost beyond its steps, in microseconds: rounds in turns with as many bare steps, on the same data, in this process.
+"""
+function overhead(request)
+    _, f, clients, crew = federation(request)
+    st, bare = State(f, FedFlux.engine(crew)), Steps(request)
+    cohort = collect(1:request["cohort"])
+    steps_each = FedFlux.nsteps(f.train, length(clients.order) ÷ length(clients))
+    differences = map(1:request["repeats"]) do _
+        step = measure(bare, 0.1)
+        seconds = @elapsed round!(f, st, clients, cohort; crew)
+        1e6 * (seconds / length(cohort) - steps_each * step)
+    end
+    return (; microseconds = median(differences[2:end]))
+end
+
+"The best rate of square products, in GFLOP/s."
+function gemm(request)
+    n = request["n"]
+    a, b, c = rand(Float32, n, n), rand(Float32, n, n), zeros(Float32, n, n)
+    best, stop = Inf, time() + request["seconds"]
+    while time() < stop
+        best = min(best, @elapsed mul!(c, a, b))
+    end
+    return (; gflops = 2e-9 * n^3 / best)
+end
+
+# --- the protocol ---
+
+reply(answer) = (println("@bench ", JSON.json(answer)); flush(stdout))
+
+function serve(handlers)
+    BLAS.set_num_threads(1)          # as a run does: threads work on clients
+    blas = basename(first(BLAS.get_config().loaded_libs).libname)
+    reply((; versions = Dict(FedFlux.versions()..., "Julia's BLAS" => blas), cores = Threads.nthreads()))
+    for line in eachline(stdin)
+        request = JSON.parse(line)
+        try
+            reply(handlers[request["do"]](request))
+        catch err
+            reply((; error = first(split(sprint(showerror, err), '\n'))))
+        end
+    end
+end
+
+serve(Dict("prepare" => prepare, "steps" => steps, "round" => rounds, "overhead" => overhead, "gemm" => gemm))
