@@ -187,7 +187,7 @@ def overhead(setup: Setup, space: Workspace, chosen: list[Contender], effort: Ef
 
 def gemm(setup: Setup, chosen: list[Contender], effort: Effort) -> Row:
     """The rate of the best matrix product on one core: the most that a step could reach."""
-    rates = {}
+    rates: dict[str, float] = {}
     with workers(setup, [c for c in chosen if c.name in ("fast", "zygote", "pytorch")], cores=1) as started:
         for worker in started:
             for n in (512, 1024):

@@ -64,7 +64,7 @@ def number(value: float | None, digits: int = 2) -> str:
 def ratio(slow: Row, fast: Row) -> float | None:
     """How many times faster; where turns were kept, the median of the ratios turn by turn."""
     if slow.get("all") and fast.get("all"):
-        ratios = sorted(a / b for a, b in zip(slow["all"], fast["all"], strict=True))
+        ratios: list[float] = sorted(a / b for a, b in zip(slow["all"], fast["all"], strict=True))
         return ratios[len(ratios) // 2]
     return slow["ms"] / fast["ms"] if "ms" in slow and "ms" in fast else None
 

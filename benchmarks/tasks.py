@@ -151,9 +151,9 @@ def prepare(folder: Path, data_dir: Path, quick: bool) -> Workspace:
     images = read_images(data_dir)
     images = {key: value[: train if key.endswith("train") else test] for key, value in images.items()}
     text, vocabulary = read_text(data_dir, train, test)
-    np.savez(folder / "images.npz", **images)
-    np.savez(folder / "text.npz", **text)
+    np.savez(folder / "images.npz", allow_pickle=False, **images)
+    np.savez(folder / "text.npz", allow_pickle=False, **text)
     for name in TASKS:
         arrays = initial(name, vocabulary)
-        np.savez(folder / f"{name}.npz", **{f"p{i}": a for i, a in enumerate(arrays)})
+        np.savez(folder / f"{name}.npz", allow_pickle=False, **{f"p{i}": a for i, a in enumerate(arrays)})
     return Workspace(folder, vocabulary, train)

@@ -95,7 +95,8 @@ class Worker:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.startswith(MARK):
-                return json.loads(line.removeprefix(MARK))
+                answer: Answer = json.loads(line.removeprefix(MARK))
+                return answer
         self.process.wait(timeout=60)
         raise Absent(self.reason())
 

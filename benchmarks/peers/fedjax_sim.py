@@ -18,7 +18,7 @@ import numpy as np  # noqa: E402
 import optax  # noqa: E402
 from jax import lax  # noqa: E402
 
-from benchmarks.peers.protocol import Inputs, inputs, serve  # noqa: E402
+from benchmarks.peers.protocol import Inputs, Json, inputs, serve  # noqa: E402
 
 Params = list[Any]
 Batch = dict[str, Any]
@@ -117,7 +117,7 @@ def accuracy(task: str, params: Params, data: Inputs) -> float:
 PREPARED: dict[tuple[str, int], tuple[Callable, Params, list[Batch]]] = {}
 
 
-def prepare(request: dict) -> dict:
+def prepare(request: Json) -> Json:
     """One jitted step with donated parameters, as FedJAX's jit backend runs it."""
     data, task, lr = inputs(request), request["task"], request["lr"]
     rows = data.split[0][:PASS] if len(data.split[0]) >= PASS else np.arange(PASS)
@@ -140,7 +140,7 @@ def prepare(request: dict) -> dict:
     return {"loss": float(value), "note": "jit, donated parameters"}
 
 
-def measure_steps(request: dict) -> dict:
+def measure_steps(request: Json) -> Json:
     key = request["task"], request["batch"]
     jitted, params, batches = PREPARED[key]
     passes, begun = 0, time.perf_counter()
@@ -154,7 +154,7 @@ def measure_steps(request: dict) -> dict:
     return {"ms": ms}
 
 
-def federated_rounds(request: dict) -> dict:
+def federated_rounds(request: Json) -> Json:
     data, task = inputs(request), request["task"]
     x, y, rng = features(data.x), data.y.astype(np.int32), np.random.default_rng(0)
     gradient = jax.grad(loss_of(task))

@@ -20,7 +20,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 
-from benchmarks.peers.protocol import cores, inputs, serve
+from benchmarks.peers.protocol import Json, cores, inputs, serve
 from benchmarks.peers.torch_models import accuracy, build, loss, trainable
 
 LOADED: dict[str, tuple] = {}
@@ -78,7 +78,7 @@ class TimedFedAvg(FedAvg):
         return result
 
 
-def federated_rounds(request: dict) -> dict:
+def federated_rounds(request: Json) -> Json:
     data = inputs(request)
     model = build(request["task"], data.init)
     clients, cohort = len(data.split), request["cohort"]

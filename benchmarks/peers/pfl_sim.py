@@ -6,13 +6,14 @@ On several cores it runs as pfl is meant to: one process a core, which share the
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 
-from benchmarks.peers.protocol import cores, inputs, serve
+from benchmarks.peers.protocol import Json, cores, inputs, serve
 
 
 def free_port() -> int:
@@ -90,7 +91,7 @@ class WithoutEvaluation(FederatedAveraging):
         return contexts, model, metrics
 
 
-def federated_rounds(request: dict) -> dict:
+def federated_rounds(request: Json) -> Json:
     np.random.seed(0)  # noqa: NPY002 (pfl draws from it, and its processes must agree)
     torch.manual_seed(0)
     data = inputs(request)
@@ -131,9 +132,7 @@ def federated_rounds(request: dict) -> dict:
     return {"seconds": seconds, "accuracy": accuracy(model, torch.from_numpy(data.xtest), torch.from_numpy(data.ytest))}
 
 
-def passed_on(request: dict) -> dict:
-    import json
-
+def passed_on(request: Json) -> Json:
     for other in OTHERS:
         assert other.stdin is not None
         other.stdin.write(json.dumps(request) + "\n")

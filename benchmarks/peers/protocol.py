@@ -7,18 +7,20 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 MARK = "@bench "
+Json = dict[str, Any]
 
 
-def reply(answer: dict) -> None:
+def reply(answer: Json) -> None:
     sys.stdout.write(MARK + json.dumps(answer) + "\n")
     sys.stdout.flush()
 
 
-def serve(handlers: dict[str, Callable[[dict], dict]], versions: dict[str, str]) -> None:
+def serve(handlers: dict[str, Callable[[Json], Json]], versions: dict[str, str]) -> None:
     """Say that this contender is ready, then answer requests until the harness closes the line."""
     reply({"versions": versions, "cores": cores()})
     for line in sys.stdin:
@@ -47,7 +49,7 @@ class Inputs:
     init: list[np.ndarray]
 
 
-def inputs(request: dict) -> Inputs:
+def inputs(request: Json) -> Inputs:
     with np.load(request["data"]) as data, np.load(request["init"]) as init:
         params = [init[f"p{i}"] for i in range(len(init.files))]
         return Inputs(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from benchmarks.peers.protocol import cores, inputs, serve
+from benchmarks.peers.protocol import Json, cores, inputs, serve
 from benchmarks.peers.torch_models import accuracy, build, loss, trainable
 
 PASS = 320  # samples in the timed unit: whole batches for 10, 32 and 64
@@ -44,7 +44,7 @@ class Steps(NamedTuple):
         return 1e3 * (time.perf_counter() - begun) / (passes * len(self.batches))
 
 
-def variant(request: dict, channels_last: bool, fused: bool) -> Steps:
+def variant(request: Json, channels_last: bool, fused: bool) -> Steps:
     data = inputs(request)
     model = build(request["task"], data.init)
     rows = torch.from_numpy(data.split[0]) if len(data.split[0]) >= PASS else torch.arange(PASS)
@@ -64,7 +64,7 @@ def variant(request: dict, channels_last: bool, fused: bool) -> Steps:
     )
 
 
-def fastest(request: dict) -> Steps:
+def fastest(request: Json) -> Steps:
     """The variants measured in turns, three times each; the best by its fastest turn."""
     layouts = (False, True) if request["task"] in ("case_study", "mcmahan") else (False,)
     variants = [variant(request, last, fused) for last in layouts for fused in (False, True)]
@@ -78,7 +78,7 @@ def fastest(request: dict) -> Steps:
 PREPARED: dict[tuple[str, int], Steps] = {}
 
 
-def prepare(request: dict) -> dict:
+def prepare(request: Json) -> Json:
     first_loss = variant(request, channels_last=False, fused=False).one_pass()
     steps = PREPARED[request["task"], request["batch"]] = fastest(request)
     return {"loss": first_loss, "note": steps.name, "bytes_per_step": allocated(steps)}
@@ -93,7 +93,7 @@ def allocated(steps: Steps) -> int:
     return total // len(steps.batches)
 
 
-def measure_steps(request: dict) -> dict:
+def measure_steps(request: Json) -> Json:
     return {"ms": PREPARED[request["task"], request["batch"]].measure(request["seconds"])}
 
 
@@ -111,7 +111,7 @@ def train_client(
         optimizer.step()
 
 
-def best_threads(model: nn.Module, x: torch.Tensor, y: torch.Tensor, request: dict) -> int:
+def best_threads(model: nn.Module, x: torch.Tensor, y: torch.Tensor, request: Json) -> int:
     """As many threads as there are cores, or one where that trains a client faster (small products gain nothing)."""
     start = [p.detach().clone() for p in trainable(model)]
     times = {}
@@ -126,7 +126,7 @@ def best_threads(model: nn.Module, x: torch.Tensor, y: torch.Tensor, request: di
     return best
 
 
-def federated_rounds(request: dict) -> dict:
+def federated_rounds(request: Json) -> Json:
     torch.manual_seed(0)
     data = inputs(request)
     model = build(request["task"], data.init)
@@ -153,7 +153,7 @@ def federated_rounds(request: dict) -> dict:
     }
 
 
-def gemm(request: dict) -> dict:
+def gemm(request: Json) -> Json:
     """The best rate of square products, in GFLOP/s."""
     n = request["n"]
     a, b, c = torch.rand(n, n), torch.rand(n, n), torch.empty(n, n)
