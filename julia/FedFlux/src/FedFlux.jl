@@ -41,6 +41,7 @@ include("models.jl")
 include("engine.jl")            # idea 1: the loss and its gradient
 include("fast/engine.jl")
 include("rule.jl")              # idea 2: one paper's idea, on both sides of the wire
+include("compress/wire.jl")
 include("aggregate/mean.jl")    # idea 3: many updates into one
 
 include("data/clients.jl")

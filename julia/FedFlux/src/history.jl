@@ -10,7 +10,7 @@ One round of the history. `nothing` where a round was not evaluated, or where th
 - `client_accuracy`: `(; min, q1, median, q3, max)` over all clients of the accuracy at each one's own mix of labels.
 - `seconds_train`, `seconds_aggregate`, `seconds_eval`: wall time. Updates are added while others still train;
   `seconds_aggregate` is the time spent in adding and in the server's step.
-- `bytes_up`, `bytes_down`: what all clients of the round sent and received.
+- `bytes_up`, `bytes_down`: what all clients of the round sent and received, encoded.
 """
 Base.@kwdef struct Record
     round::Int

@@ -85,6 +85,7 @@ struct Trained{U,P}
     private::P
     loss::Float64     # sum over the samples seen
     seen::Int
+    received::Int     # bytes
 end
 
 """
@@ -103,9 +104,10 @@ function train_client!(worker, buffer, f, st, clients, k, private, n, control)
     ctx = (; θ = st.θ, round, client = k, n, N = length(clients), lr = learning_rate(f.train.optimizer),
            steps = nsteps(f.train, length(order)), rng = Stream(f.seed, :rules, round, k), samples = length(order), layout = f.layout)
     s = (; st.shared, private)
+    bytes = sizeof(st.stats) + received(f.rules, s, sizeof(st.θ), ctx)
     loss, seen = localfit!(worker, f.rules, s, clients.x, clients.y, f.train, Stream(f.seed, :batches, round, k), ctx, control)
     @. buffer.delta = w - st.θ
     haskey(buffer, :stats) && (stats!(buffer.stats, engine); buffer.stats .-= st.stats)
     private, update = client!(f.rules, s, buffer, ctx)
-    return Trained(k, update, private, loss, seen)
+    return Trained(k, update, private, loss, seen, bytes)
 end

@@ -22,14 +22,13 @@ function round!(f::Federated, st::State, clients::Clients, cohort; crew = Crew(f
         all(v -> all(isfinite, v), values(ū)) ||
             fail("round ", st.round + 1, ": the clients' average update is not finite; try a smaller learning rate (lr is ",
                  learning_rate(f.train.optimizer), ")")
-        serverstep!(f, st, ū, length(cohort), length(clients))
+        serverstep!(f, st, ū, length(cohort), length(clients), engine(crew))
     end
     merge!(st.private, work.private)
     st.round += 1
     adding = work.adding_ns / 1e9
     metrics = (; train_loss = work.loss / work.seen, clients = length(cohort), seconds_train = seconds - adding,
-               seconds_aggregate = adding + (time_ns() - finishing) / 1e9, bytes_up = work.bytes_up,
-               bytes_down = length(cohort) * (sizeof(st.θ) + sizeof(st.stats)))
+               seconds_aggregate = adding + (time_ns() - finishing) / 1e9, work.bytes_up, work.bytes_down)
     return st, metrics
 end
 
@@ -49,6 +48,7 @@ mutable struct RoundWork{F,C,B}
     loss::Float64
     seen::Int
     bytes_up::Int
+    bytes_down::Int
     adding_ns::UInt64
 end
 
@@ -59,7 +59,7 @@ function RoundWork(f, st, clients, cohort, threads)
     put!(buffers, first_buffer)
     foreach(_ -> put!(buffers, new()), 2:2threads)
     return RoundWork(f, st, clients, collect(Int, cohort), Threads.Atomic{Int}(1), buffers, ReentrantLock(), Dict{Int,Any}(), 0,
-                     start(f.aggregate, st.θ, length(cohort)), Dict{Int,Any}(), 0.0, 0, 0, UInt64(0))
+                     start(f.aggregate, st.θ, length(cohort)), Dict{Int,Any}(), 0.0, 0, 0, 0, UInt64(0))
 end
 
 # A worker takes a buffer before it takes a client, so the lowest client that isn't added yet always has one: no deadlock.
@@ -95,27 +95,30 @@ function add_waiting!(work::RoundWork)
         trained, buffer = pop!(work.waiting, work.added + 1)
         work.added += 1
         weight = work.f.weights === :samples ? nsamples(work.clients, trained.client) : 1
-        work.acc = add!(work.f.aggregate, work.acc, work.added, trained.update, weight)
+        work.acc = add!(work.f.aggregate, work.acc, work.added, map(decoded, trained.update), weight)
         isempty(work.f.rules) || (work.private[trained.client] = trained.private)
         work.loss += trained.loss
         work.seen += trained.seen
-        work.bytes_up += sum(sizeof, values(trained.update))
+        work.bytes_up += sum(wiresize, values(trained.update))
+        work.bytes_down += trained.received
         put!(work.buffers, buffer)
     end
     work.adding_ns += time_ns() - begun
 end
 
-"The server's part: the rules in reverse order, then the step on the global parameters."
-function serverstep!(f::Federated, st::State, ū, n, N)
+"The server's part: the rules in reverse order, then the step on the global parameters, as the rules let it out."
+function serverstep!(f::Federated, st::State, ū, n, N, engine)
     ctx = (; st.θ, round = st.round + 1, client = 0, n, N, lr = learning_rate(f.train.optimizer), steps = 0,
-           rng = Stream(f.seed, :rules, st.round + 1, 0), samples = 0, f.layout)
+           rng = Stream(f.seed, :rules, st.round + 1, 0), samples = 0, f.layout, f.model, engine)
     st.shared, ū = server!(f.rules, (; st.shared), ū, ctx)
     if f.server === nothing
-        st.θ .+= ū.delta
+        Δ = ū.delta
     else
         st.server, step = Optimisers.apply!(f.server, st.server, st.θ, -ū.delta)
-        st.θ .-= step
+        Δ = -step
     end
+    st.shared, Δ = publish!(f.rules, (; st.shared), Δ, ctx)
+    st.θ .+= decoded(Δ)
     haskey(ū, :stats) && (st.stats .+= ū.stats)
     return st
 end

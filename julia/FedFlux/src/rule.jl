@@ -8,12 +8,19 @@ One idea of federated learning, as hooks that may each be left out:
 - `init(r, θ) -> (shared, private)`: the server's state, and the state a client begins with;
 - `correct!(r, s, g, w, ctx) -> g`: changes the gradient `g` at `w`, before each local step;
 - `client!(r, s, u, ctx) -> (private, u)`: changes the update before it is sent;
-- `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate; rules run in reverse order here.
+- `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate; rules run in reverse order here;
+- `publish!(r, s, Δ, ctx) -> (shared, Δ)`: changes the server's step `Δ` before it is taken and sent to the clients;
+- `received(r, s, bytes, ctx) -> bytes`: what a client receives at the start of a round, where it is less than the whole
+  model; rules run in reverse order here.
 
 `s` is `(; shared, private)`; `u` is a NamedTuple of flat vectors, `(; delta, …)` with `delta = w - θ`. `ctx` is
 `(; θ, round, client, n, N, lr, steps, rng, samples, layout)`: the global parameters, the round and the client (from 1), the cohort's size and
 the number of clients, the learning rate, the number of local steps, a generator of the client's own, the client's
-number of samples, and where each array lies. On the server `client`, `steps` and `samples` are 0.
+number of samples, and where each array lies. On the server `client`, `steps` and `samples` are 0, and there are also the
+`model` and the `engine`, whose `to_model!` and `to_engine!` give the order of each array in the flat vectors.
+
+A slot of an update, and Δ, may be a vector that knows what it costs on the wire (see [`Coded`](@ref)); any other counts four
+bytes a value.
 
 A rule holds settings and no state: state is what the hooks return.
 """
@@ -23,6 +30,8 @@ init(::Rule, θ) = (nothing, nothing)
 correct!(::Rule, s, g, w, ctx) = g
 client!(::Rule, s, u, ctx) = (s.private, u)
 server!(::Rule, s, ū, ctx) = (s.shared, ū)
+publish!(::Rule, s, Δ, ctx) = (s.shared, Δ)
+received(::Rule, s, bytes, ctx) = bytes
 
 # A chain is a tuple of rules; its states are tuples too. Recursion over the tuples keeps every call type-stable.
 
@@ -47,6 +56,19 @@ function server!(rules::Tuple, s, ū, ctx)
     rest, ū = server!(Base.tail(rules), (; shared = Base.tail(s.shared)), ū, ctx)
     shared, ū = server!(first(rules), (; shared = first(s.shared)), ū, ctx)
     return (shared, rest...), ū
+end
+
+publish!(::Tuple{}, s, Δ, ctx) = ((), Δ)
+function publish!(rules::Tuple, s, Δ, ctx)
+    shared, Δ = publish!(first(rules), (; shared = first(s.shared)), Δ, ctx)
+    rest, Δ = publish!(Base.tail(rules), (; shared = Base.tail(s.shared)), Δ, ctx)
+    return (shared, rest...), Δ
+end
+
+received(::Tuple{}, s, bytes, ctx) = bytes
+function received(rules::Tuple, s, bytes, ctx)
+    bytes = received(Base.tail(rules), (; shared = Base.tail(s.shared), private = Base.tail(s.private)), bytes, ctx)
+    return received(first(rules), (; shared = first(s.shared), private = first(s.private)), bytes, ctx)
 end
 
 checkchain(rules::Tuple) =
