@@ -24,7 +24,7 @@ def test_version_and_help_list_every_option(fed: Run) -> None:
     assert fed("--version").stdout.strip() == f"fedflux, version {fedflux.__version__}"
     text = fed("run", "--help", env={"COLUMNS": "120", "PATH": ""}).stdout
     for option in declared().values():
-        assert f"--{option.name.replace('_', '-')} " in text
+        assert f"--{option.flag} " in text
         assert f"{option.group}:" in text
 
 
@@ -38,6 +38,11 @@ def test_run_writes_json_and_result(fed: Run, tmp_path: Path) -> None:
     assert (facts["options"]["hidden"], facts["options"]["lr"]) == ([20, 10], 0.5)
     assert [r["round"] for r in facts["history"]] == [1, 2]
     assert fedflux.Result.load(tmp_path / "out.safetensors").params_sha256 == facts["params_sha256"]
+
+
+def test_rules_are_given_one_by_one(fed: Run) -> None:
+    done = fed(*FAST, "--rule", "fedprox(mu=0.1)", "--rule", "scaffold", check=False)
+    assert "rules=['fedprox(mu=0.1)', 'scaffold'] needs the Julia core" in done.stderr
 
 
 def test_options_override_the_config(fed: Run, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import fedflux
+from fedflux import specs
 
 from .conftest import ROOT, Run
 
@@ -59,7 +60,7 @@ def test_import_is_instant_and_lazy(python: Run) -> None:
 
 
 def test_names(python: Run) -> None:
-    assert set(dir(fedflux)) == set(fedflux.__all__)
+    assert set(dir(fedflux)) == {*fedflux.__all__, *specs.classes()}
     assert all(getattr(fedflux, name) is not None for name in fedflux.__all__)
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         _ = fedflux.runn  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
-"""Options that name an object, against a declaration made up here: the core's own has no parameters yet."""
+"""Options that name an object; the parser against a declaration made up here, the objects against the core's."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -91,3 +91,49 @@ def test_as_options() -> None:
     ):
         fedflux.run(aggregate="meen")
     check_supported(check({"aggregate": "Mean()"}))
+
+
+def test_objects_are_frozen_and_print_as_the_text() -> None:
+    rule = fedflux.FedProx(mu=0.5)
+    assert (str(rule), repr(rule), rule.mu) == ("fedprox(mu=0.5)", "FedProx(mu=0.5)", 0.5)
+    assert rule == fedflux.FedProx(0.5) != fedflux.FedProx()
+    with pytest.raises(AttributeError):
+        rule.mu = 1.0
+    assert fedflux.FedRep(arrays=["layers.5"]).arrays == ("layers.5",)
+    assert "FedProx" in dir(fedflux)
+
+
+def test_every_object_prints_what_is_read_back_as_the_same() -> None:
+    made = specs.classes()
+    assert len(made) == sum(len(specs.known(kind)) for kind in {c.kind for c in made.values()}), "two have one name"
+    for cls in made.values():
+        if any(specs._required(option) for option in specs.known(cls.kind)[cls.name].values()):
+            continue
+        name, values = specs.parse(cls.kind, str(cls()))
+        assert (name, cls(**values)) == (cls.name, cls())
+
+
+def test_objects_as_options() -> None:
+    options = check({"rules": [fedflux.FedProx(mu=0.1), "scaffold"], "server": fedflux.ServerSGD(lr=0.5)})
+    assert (options["rules"], options["server"]) == (["fedprox(mu=0.1)", "scaffold"], "sgd(lr=0.5)")
+    assert check({"rules": fedflux.Scaffold()})["rules"] == check({"rules": "scaffold"})["rules"] == ["scaffold"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: fedflux.FedProx(mu=-1), "rule fedprox, parameter mu: expected at least 0.0, got -1"),
+        (lambda: fedflux.FedProx(mu="x"), "parameter mu: expected a number, got 'x'"),
+        (lambda: check({"rules": [fedflux.FedAdam()]}), "rules: expected a rule, got FedAdam"),
+        (lambda: str(fedflux.FedPer(arrays=['"'])), "without double quotes"),
+    ],
+)
+def test_wrong_objects(make: Callable[[], Any], words: str) -> None:
+    with pytest.raises(fedflux.OptionError) as error:
+        make()
+    assert words in str(error.value)
+
+
+def test_an_unknown_object_has_a_nearest_name() -> None:
+    with pytest.raises(AttributeError, match=r"did you mean .FedProx"):
+        fedflux.FedPrx  # noqa: B018

@@ -37,7 +37,7 @@ _HOMES = {"run": "_run", "setup": "_julia", "Result": "result"}
 def __getattr__(name: str) -> Any:
     """Import what a name needs when it is first used, so that `import fedflux` stays instant (PEP 562)."""
     if name not in __all__:
-        raise AttributeError(f"module 'fedflux' has no attribute {name!r}")
+        return _spec(name)
     from importlib import import_module
 
     value = getattr(import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)
@@ -45,5 +45,22 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def _spec(name: str) -> Any:
+    """Find the class of an object that an option names, such as `FedProx`."""
+    near = ""
+    if name[:1].isupper():
+        from .specs import classes
+
+        if name in classes():
+            return classes()[name]
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, classes(), n=1)
+        near = f"; did you mean {close[0]!r}?" if close else ""
+    raise AttributeError(f"module 'fedflux' has no attribute {name!r}{near}")
+
+
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    from .specs import classes
+
+    return sorted([*__all__, *classes()])

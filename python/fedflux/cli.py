@@ -47,17 +47,19 @@ class _RunCommand(click.Command):
 
 
 def _as_click(option: Option) -> click.Option:
-    name = option.name.replace("_", "-")
+    name = option.flag
     if option.kind == "bool":
         return click.Option([f"--{name}/--no-{name}", option.name], default=None, help=_help(option))
     choices = known(option.names) if option.kind.startswith("spec") else option.choices
     metavar = "|".join(map(str, choices)) or option.kind.upper()
-    return click.Option([f"--{name}", option.name], type=_Declared(option), metavar=metavar, help=_help(option))
+    many = option.kind == "specs"
+    help = f"{_help(option)} (repeatable)" if many else _help(option)
+    return click.Option([f"--{name}", option.name], type=_Declared(option), metavar=metavar, help=help, multiple=many)
 
 
 def _help(option: Option) -> str:
     default = option.default
-    if default is None:
+    if default is None or default == []:
         return option.help
     shown = ",".join(map(str, default)) if isinstance(default, list) else default
     return f"{option.help}  [default: {shown}]"
@@ -83,7 +85,11 @@ def run(config: Path | None, json_file: Path | None, save_file: Path | None, **g
         if file is not None and not file.resolve().parent.is_dir():
             raise FedFluxError(f"can't write {file}: there is no folder {file.resolve().parent}")
     options = _read_config(config) if config else {}
-    options |= {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if isinstance(value, tuple):  # of lists, one for each time that the option was given
+            value = [item for items in value for item in items] or None
+        if value is not None:
+            options[name] = value
     result = fedflux_run(progress=True, **options)
     if json_file is not None:
         try:

@@ -43,6 +43,7 @@ class Option:
         group: the heading that help lists it under.
         help: one line.
         names: for a spec: the kind of object that it names, in specs.toml.
+        flag: the name on the command line.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Option:
     group: str
     help: str
     names: str = ""
+    flag: str = ""
 
     def check(self, value: Any) -> Any:
         """Check one value.
@@ -101,6 +103,8 @@ class Option:
             raise self._type_error(text) from None
 
     def _check_list(self, value: Any) -> list[Any]:
+        if self.kind == "specs" and (isinstance(value, str) or _is_spec(value)):
+            value = [value]  # one will do
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise self._type_error(value)
         items = [self._convert(self.kind[:-1], item) for item in value]
@@ -125,6 +129,10 @@ class Option:
 
             parse(self.names, value)
             return value
+        if kind == "spec" and _is_spec(value):
+            if value.kind != self.names:
+                raise OptionError(f"{self.name}: expected a {self.names}, got {value!r}, a {value.kind}")
+            return str(value)
         raise self._type_error(value)
 
     def _check_value(self, value: Any) -> None:
@@ -159,6 +167,12 @@ def declared() -> Mapping[str, Option]:
     with path.open("rb") as file:
         table = tomllib.load(file)
     return {name: declare(name, entry) for name, entry in table.items()}
+
+
+def _is_spec(value: Any) -> bool:
+    from .specs import Spec
+
+    return isinstance(value, Spec)
 
 
 def _split(text: str) -> list[str]:
@@ -196,6 +210,7 @@ def declare(name: str, entry: Mapping[str, Any]) -> Option:
         group=entry.get("group", "Other"),
         help=entry.get("help", ""),
         names=entry.get("kind", name),
+        flag=entry.get("flag", name.replace("_", "-")),
     )
 
 

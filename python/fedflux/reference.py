@@ -51,7 +51,7 @@ def check_supported(options: Mapping[str, Any]) -> None:
     """
     for name, value in options.items():
         known = SUPPORTED.get(name)
-        plain = parse(name, value)[0] if declared()[name].kind == "spec" else value  # "Mean()" is "mean"
+        plain = parse(name, value)[0] if known is not None and declared()[name].kind == "spec" else value
         if (name not in SUPPORTED and value != declared()[name].default) or (known is not None and plain not in known):
             raise OptionError(f"{name}={value!r} needs the Julia core; the reference engine does not support it")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from ._core import core_path
 from .errors import OptionError
@@ -16,6 +17,78 @@ from .options import Option, declare
 MAX_LENGTH = 1000
 _SPEC = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*", re.S)
 _PARAMETER = re.compile(r"""\s*(?:(\w+)\s*=\s*("[^"]*"|\[[^\]]*\]|[^,\s\[\]"]+)\s*(?:,|$)|(\S.*))""", re.S)
+
+
+class Spec:
+    """An object of a kind that an option names, such as `fedflux.FedProx(mu=0.01)`; `str()` gives the option's text.
+
+    Each name in specs.toml has a class of its own, a frozen dataclass of its parameters. A wrong parameter raises
+    `OptionError`.
+
+    Example:
+        >>> str(classes()["FedProx"](mu=0.5))
+        'fedprox(mu=0.5)'
+    """
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for name, option in known(self.kind)[self.name].items():
+            value = option.check(getattr(self, name))
+            object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
+
+    def __str__(self) -> str:
+        values = {name: getattr(self, name) for name in known(self.kind)[self.name]}
+        given = ", ".join(f"{name}={_text(value)}" for name, value in values.items() if value is not None)
+        return f"{self.name}({given})" if given else self.name
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, str) and '"' in value:
+        raise OptionError(f"expected text without double quotes, got {value!r}")
+    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+@cache
+def classes() -> Mapping[str, type[Spec]]:
+    """Make the classes of all objects that options may name.
+
+    Returns:
+        Class by name.
+
+    Example:
+        >>> classes()["IID"]()
+        IID()
+    """
+    made = {}
+    for kind, entries in _table().items():
+        for name, entry in entries.items():
+            options = sorted(known(kind)[name].items(), key=lambda item: not _required(item[1]))
+            fields = [(p, Any) if _required(o) else (p, Any, _default_field(o)) for p, o in options]
+            text = f"{entry['help'][:1].upper()}{entry['help'][1:]}."
+            namespace = {"kind": kind, "name": name, "__doc__": text, "__module__": "fedflux"}
+            made[entry["class"]] = dataclasses.make_dataclass(
+                entry["class"], fields, bases=(Spec,), namespace=namespace, frozen=True
+            )
+    return made
+
+
+def _required(option: Option) -> bool:
+    return option.default is None and not option.optional
+
+
+def _default_field(option: Option) -> Any:
+    default = option.default
+    return dataclasses.field(default=tuple(default) if isinstance(default, list) else default)
+
+
+@cache
+def _table() -> Mapping[str, Any]:
+    with (core_path() / "src" / "specs.toml").open("rb") as file:
+        return tomllib.load(file)
 
 
 @cache
@@ -32,11 +105,9 @@ def known(kind: str) -> Mapping[str, Mapping[str, Option]]:
         >>> dict(known("aggregate")["mean"])
         {}
     """
-    with (core_path() / "src" / "specs.toml").open("rb") as file:
-        table = tomllib.load(file).get(kind, {})
     return {
         name: {p: declare(f"{kind} {name}, parameter {p}", d) for p, d in entry.get("params", {}).items()}
-        for name, entry in table.items()
+        for name, entry in _table().get(kind, {}).items()
     }
 
 
@@ -79,7 +150,7 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _default(parameter: Option) -> Any:
-    if parameter.default is None and not parameter.optional:
+    if _required(parameter):
         raise OptionError(f"{parameter.name}: expected a value, got none")
     return parameter.default
 
