@@ -40,7 +40,7 @@ as_type(::Val{:ints}, v) = as_list(Int, Val(:int), v)
 as_type(::Val{:floats}, v) = as_list(Float64, Val(:float), v)
 as_type(::Val{:strs}, v) = as_list(String, Val(:str), v)
 as_type(::Val{:spec}, v) = as_type(Val(:str), v)
-as_type(::Val{:specs}, v) = as_list(String, Val(:str), v)
+as_type(::Val{:specs}, v) = as_list(String, Val(:str), v isa Union{AbstractString,Symbol} ? [v] : v)   # one will do
 
 function as_list(::Type{T}, element, v) where {T}
     v isa Union{AbstractVector,Tuple} || return nothing

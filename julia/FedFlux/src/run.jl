@@ -35,11 +35,13 @@ end
     run(; options...) -> RunResult
 
 Run a federation from start to stop condition. The options are those of Python's `fedflux.run` and of the command line,
-with the same names and defaults (src/options.toml declares them). Beyond names, three take Julia objects:
+with the same names and defaults (src/options.toml declares them). Beyond names, some take Julia objects:
 
 - `dataset`: a [`Dataset`](@ref);
 - `model`: any Flux model with Float32 parameters;
-- `loss`: a [`Loss`](@ref) or any function `loss(ŷ, y)`.
+- `loss`: a [`Loss`](@ref) or any function `loss(ŷ, y)`;
+- `rules`: a [`Rule`](@ref), or a list of rules and names;
+- `server`: an Optimisers rule.
 
 Further: `init`, a list of arrays in model order to start from; `callback(record) -> Bool`, called after each round, `true`
 ends the run; `verbose = true` prints each round.
@@ -61,7 +63,8 @@ end
 
 "Options given as Julia objects, apart from those that options.toml can check."
 function split_objects(given)
-    is_object(name, v) = name in (:dataset, :model, :loss) && !(v isa Union{AbstractString,Symbol})
+    is_object(name, v) = name in (:dataset, :model, :loss, :server) && !(v isa Union{AbstractString,Symbol,Nothing}) ||
+                         name === :rules && (v isa Rule || v isa Union{Tuple,AbstractVector} && any(r -> r isa Rule, v))
     objects = Dict(name => v for (name, v) in given if is_object(name, v))
     return objects, filter(p -> !is_object(p...), given)
 end
@@ -121,10 +124,18 @@ function prepare_federated(o, objects, d::Dataset, loss, outputs, init)
     checkmodel(model, sample, own && loss isa CrossEntropy ? 0 : outputs)
     own && loss isa CrossEntropy && check_enough_outputs(model, sample, outputs)
     init === nothing || (model = deepcopy(model); load_init!(model, init))
-    return Federated(model; loss, optimizer = client_optimizer(o), epochs = o[:local_epochs],
+    return Federated(model; loss, rules = build_rules(get(objects, :rules, o[:rules])),
+                     server = build_server(get(objects, :server, o[:server])), optimizer = client_optimizer(o), epochs = o[:local_epochs],
                      maxsteps = something(o[:local_steps], typemax(Int)), batchsize = o[:batch_size], aggregate = build("aggregate", o[:aggregate]),
                      weights = Symbol(o[:weights]), trainer = Symbol(o[:trainer]), seed = o[:seed])
 end
+
+build_rules(r::Rule) = (r,)
+build_rules(list) = Tuple(r isa Union{AbstractString,Symbol} ? build("rule", string(r)) : r for r in list)
+
+build_server(s::Union{Nothing,Optimisers.AbstractRule}) = s
+build_server(s::Union{AbstractString,Symbol}) = build("server", string(s))
+build_server(s) = fail("server is a ", typeof(s), "; expected a name such as fedadam(lr=0.01), or an Optimisers rule")
 
 check_enough_outputs(model, sample, outputs) =
     (n = size(model(sample), 1); n >= outputs || fail("the model gives ", n, " outputs, and labels go up to ", outputs - 1))
