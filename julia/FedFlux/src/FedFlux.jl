@@ -28,10 +28,11 @@ export CrossEntropy, BinaryCrossEntropy, MSE
 export train_model!, aggregate_models, update_model!, update_model
 export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
 export Rule, Aggregator, Mean
-export Dataset, Clients, Federated, State, round!, fit!, Record
+export Dataset, Clients, describe, Federated, State, round!, fit!, Record
 
 include("errors.jl")
 include("stream.jl")
+include("draws.jl")
 include("options.jl")
 include("specs.jl")
 include("flat.jl")
@@ -46,6 +47,8 @@ include("aggregate/mean.jl")    # idea 3: many updates into one
 
 include("data/clients.jl")
 include("data/partition.jl")
+include("data/skew.jl")
+include("data/describe.jl")
 include("data/sources.jl")
 include("sample.jl")
 

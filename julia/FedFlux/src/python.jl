@@ -6,8 +6,8 @@ truth(x::Bool) = x
 """
     _pyrun(config, data, model, init, callback) -> (json, arrays)
 
-Run from Python. `config` is a JSON object of options; `data` is `nothing` or the four arrays `(x_train, y_train, x_test,
-y_test)` with reversed axes; `model` is `nothing` or a Flux model; `init` is `nothing` or a list of arrays.
+Run from Python. `config` is a JSON object of options; `data` is `nothing` or the arrays `(x_train, y_train, x_test,
+y_test)` with reversed axes, and where there are owners a fifth, `owner`; `model` is `nothing` or a Flux model; `init` is `nothing` or a list of arrays.
 `callback(kind, payload)` gets "start", "round" and "tick" and asks to stop with true. A user's mistake comes back as
 `{"error": message}`; an exception of the callback passes through.
 """
@@ -34,11 +34,11 @@ end
 
 # One copy at the door: Julia's fast paths want its own arrays.
 own(a) = a === nothing ? nothing : Array(a)
-python_dataset(x, y, xtest, ytest; name) = Dataset(own(x), own(y), own(xtest), own(ytest); name)
+python_dataset(x, y, xtest, ytest, owner = nothing; name) = Dataset(own(x), own(y), own(xtest), own(ytest); name, owner = own(owner))
 
 report(r::RunResult) = Dict("dataset" => r.dataset, "trainer" => r.trainer, "trainer_reason" => r.trainer_reason, "threads" => r.threads,
                             "stopped" => r.stopped, "seconds" => r.seconds, "params_sha256" => r.params_sha256, "names" => r.names,
-                            "warnings" => r.warnings, "versions" => versions(), "history" => map(asdict, r.history))
+                            "warnings" => r.warnings, "clients" => r.holdings, "versions" => versions(), "history" => map(asdict, r.history))
 
 "Versions of Julia, FedFlux and the packages that decide the numbers."
 versions() = Dict("julia" => string(VERSION), "FedFlux" => string(pkgversion(FedFlux)), "Flux" => string(pkgversion(Flux)),

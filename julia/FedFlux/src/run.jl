@@ -5,7 +5,8 @@
 
 What a run gives: the trained `model` (a Flux model), its `parameters` (arrays in model order) and their `names`,
 `params_sha256` over their bytes, the `history` (a vector of [`Record`](@ref)s), why it `stopped`, the `dataset`, the
-`trainer` and why that one (`trainer_reason`), `threads`, `seconds`, `warnings`, and the checked `options`.
+`trainer` and why that one (`trainer_reason`), `threads`, `seconds`, `warnings`, who held what (`holdings`), and the checked
+`options`.
 """
 Base.@kwdef struct RunResult
     model::Any
@@ -20,6 +21,7 @@ Base.@kwdef struct RunResult
     threads::Int
     seconds::Float64
     warnings::Vector{String}
+    holdings::Dict{String,Any}
     options::Dict{Symbol,Any}
 end
 
@@ -88,7 +90,8 @@ function execute(o, objects, init, warnings; callback, started = Returns(nothing
     θ = flatten(model)
     return RunResult(; model, parameters = arrays(θ, f.layout), names = [s.name for s in f.layout.slots],
                      params_sha256 = fingerprint(θ), history, stopped, dataset = dataset.name, crew.trainer,
-                     trainer_reason = crew.reason, threads = length(crew.workers), seconds = time() - begun, warnings, options = o)
+                     trainer_reason = crew.reason, threads = length(crew.workers), seconds = time() - begun, warnings,
+                     holdings = holdings(clients), options = o)
 end
 
 function prepare_data(o, objects)
@@ -101,7 +104,7 @@ end
 function prepare_clients(o, d::Dataset, loss)
     checklabels(loss, d.y, "train")
     y = targets(loss, d.y)
-    clients = partition(build("partition", o[:partition]), d.x, y, o[:clients], o[:seed])
+    clients = partition(for_data(build("partition", o[:partition]), d.owner), d.x, y, o[:clients], o[:seed])
     something(o[:clients_per_round], 1) <= length(clients) ||
         fail("clients_per_round is ", o[:clients_per_round], ", and there are ", length(clients), " clients")
     d.ytest === nothing && return clients, nothing, outputs_for(loss, y)

@@ -2,14 +2,17 @@
 
 """
     Clients(x, y, parts)
+    Clients(x, y; owner)
     Clients([(x1, y1), (x2, y2), …])
 
 The training data of all clients: samples `x` and targets `y` along the last dimension, and for each client the indices
-of the samples that it holds. The second form joins arrays that are already apart.
+of the samples that it holds. The second form makes a client of each `owner`, in sorted order; the third joins arrays that
+are already apart.
 
 - `x`: Float32, (W, H, C, N) for images or (features, N).
 - `y`: integer labels from 0, or numbers, (N) or (k, N).
 - `parts`: one list of indices in 1:N for each client; none empty.
+- `owner`: whose each sample is, (N): numbers or names.
 
 Throws a [`FedFluxError`](@ref) where lengths don't fit or a client has no samples.
 
@@ -35,6 +38,8 @@ function Clients(x::AbstractArray, y::AbstractArray, parts)
     return Clients(x, y, reduce(vcat, parts; init = Int[]), cumsum([1; length.(parts)]))
 end
 
+Clients(x::AbstractArray, y::AbstractArray; owner) = Clients(x, y, ByOwner(owner)(y, 0, nothing))
+
 function Clients(pairs::AbstractVector{<:Tuple})
     isempty(pairs) && fail("there are no clients: expected one (x, y) for each client")
     sizes = [numobs(y) for (_, y) in pairs]
@@ -49,7 +54,7 @@ nsamples(c::Clients, k) = c.starts[k+1] - c.starts[k]
 
 Base.show(io::IO, c::Clients) = print(io, "Clients(", length(c), " clients, ", length(c.order), " samples of size ", size(c.x)[1:end-1], ")")
 
-"How many samples of each class each client holds: an (nclasses, clients) matrix."
+"How many samples of each class each client holds: an (nclasses, clients) matrix. Where a sample has several labels, each counts."
 function labelcounts(c::Clients, nclasses::Integer)
     counts = zeros(Int, nclasses, length(c))
     for k in 1:length(c), i in indices(c, k), label in getobs(c.y, i:i)

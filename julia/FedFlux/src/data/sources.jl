@@ -1,13 +1,14 @@
 # Where data comes from: MNIST and FashionMNIST through MLDatasets (an extension), digits, .npz files, the user's arrays.
 
 """
-    Dataset(x, y, xtest, ytest; name = "arrays")
+    Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing)
 
 Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
 
 - `x`: samples along the last dimension: (W, H, N) or (W, H, C, N) images, or (features, N). 8-bit values are scaled to
   0..1; others become Float32.
 - `y`: (N) labels from 0, or (N) or (k, N) numbers.
+- `owner`: whose each training sample is, (N) numbers or names, for the partition by owner.
 
 Throws a [`FedFluxError`](@ref) for lengths that don't fit, NaN or Inf, or no samples.
 
@@ -21,9 +22,10 @@ struct Dataset
     xtest::Union{Nothing,Array{Float32}}
     ytest::Union{Nothing,Array}
     name::String
+    owner::Union{Nothing,Vector}
 end
 
-function Dataset(x, y, xtest, ytest; name = "arrays")
+function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing)
     (xtest === nothing) == (ytest === nothing) || fail("test data needs both samples and targets; only one of them was given")
     x = samples("x_train", x)
     checkpair("train", x, y)
@@ -33,7 +35,8 @@ function Dataset(x, y, xtest, ytest; name = "arrays")
         size(xtest)[1:end-1] == size(x)[1:end-1] ||
             fail("x_test holds samples of size ", size(xtest)[1:end-1], " and x_train of size ", size(x)[1:end-1], "; expected the same")
     end
-    return Dataset(x, y, xtest, ytest, name)
+    owner === nothing || check_owner(owner, numobs(y))
+    return Dataset(x, y, xtest, ytest, name, owner === nothing ? nothing : collect(owner))
 end
 
 Base.show(io::IO, d::Dataset) = print(io, "Dataset(", d.name, ": ", size(d.x)[end], " training samples of size ", size(d.x)[1:end-1],
@@ -69,14 +72,14 @@ function normalise(d::Dataset, mean, std)
     mean === nothing && std === nothing && return d
     m, s = Float32(something(mean, 0)), Float32(something(std, 1))
     f(x) = x === nothing ? nothing : (x .- m) ./ s
-    return Dataset(f(d.x), d.y, f(d.xtest), d.ytest, d.name)
+    return Dataset(f(d.x), d.y, f(d.xtest), d.ytest, d.name, d.owner)
 end
 
 """
     load_npz(path)
 
-The arrays `x_train, y_train, x_test, y_test` of a NumPy .npz file as a [`Dataset`](@ref). Axes are NumPy's, (N, H, W),
-(N, C, H, W) or (N, features). Throws a [`FedFluxError`](@ref) for a missing or unreadable file or a missing array.
+The arrays `x_train, y_train, x_test, y_test` and, where it is there, `owner_train` of a NumPy .npz file as a
+[`Dataset`](@ref). Axes are NumPy's, (N, H, W), (N, C, H, W) or (N, features). Throws a [`FedFluxError`](@ref) for a missing or unreadable file or a missing array.
 """
 function load_npz(path)
     isfile(path) || fail("dataset: there is no file ", path, "; expected an .npz file, or one of auto, mnist, fashionmnist, digits")
@@ -92,11 +95,12 @@ function load_npz(path)
         a = arrays[key]
         return permutedims(a, ndims(a):-1:1)
     end
-    return Dataset(take("x_train"), take("y_train"), take("x_test"), take("y_test"); name = path)
+    owner = haskey(arrays, "owner_train") ? take("owner_train") : nothing
+    return Dataset(take("x_train"), take("y_train"), take("x_test"), take("y_test"); name = path, owner)
 end
 
 "The UCI handwritten digits, 8×8: 1,437 training and 360 test images (CC BY 4.0; see data/README.md)."
-digits() = (d = load_npz(joinpath(pkgdir(FedFlux), "data", "digits.npz")); Dataset(d.x, d.y, d.xtest, d.ytest, "digits"))
+digits() = (d = load_npz(joinpath(pkgdir(FedFlux), "data", "digits.npz")); Dataset(d.x, d.y, d.xtest, d.ytest, "digits", nothing))
 
 const MLDATASETS = Base.PkgId(Base.UUID("eb30cadb-4394-5ae3-aed4-317e484a6458"), "MLDatasets")
 
