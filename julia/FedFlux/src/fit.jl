@@ -25,13 +25,14 @@ function reason_to_stop(s::Stopping, history, seconds)
 end
 
 """
-    fit!(f, st, clients; rounds, test = nothing, clients_per_round = length(clients), target_accuracy = nothing,
-         patience = nothing, time_budget = nothing, eval_every = 1, crew = Crew(f, clients.x), callback = Returns(false))
+    fit!(f, st, clients; rounds, test = nothing, clients_per_round = length(clients), sampling = UniformSampling(),
+         availability = Always(), target_accuracy = nothing, patience = nothing, time_budget = nothing, eval_every = 1, crew = Crew(f, clients.x), callback = Returns(false))
         -> (st, history, stopped)
 
 Run rounds until a stop condition holds (see [`Stopping`](@ref)); changes `st`.
 
 - `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the last.
+- `sampling`, `availability`: how a round's cohort is drawn, a [`Sampling`](@ref), from whom is there, an [`Availability`](@ref).
 - `callback(record) -> Bool`: called after every round in the calling task; `true` ends the run.
 
 `history` is a vector of [`Record`](@ref)s; `stopped` the reason, `callback` among them.
@@ -44,7 +45,7 @@ st, history, stopped = fit!(f, State(f, FedFlux.engine(crew)), clients; rounds =
 ```
 """
 function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing, clients_per_round = length(clients),
-              target_accuracy = nothing, patience = nothing, time_budget = nothing, eval_every = 1,
+              sampling = UniformSampling(), availability = Always(), target_accuracy = nothing, patience = nothing, time_budget = nothing, eval_every = 1,
               crew = Crew(f, clients.x), callback = Returns(false))
     1 <= clients_per_round <= length(clients) ||
         fail("clients_per_round is ", clients_per_round, "; expected a number from 1 to the ", length(clients), " clients there are")
@@ -56,7 +57,7 @@ function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing,
     BLAS.set_num_threads(1)      # threads work on clients; and BLAS's own would change the sums
     try
         while stopped === nothing
-            cohort = draw_cohort(f.seed, st.round + 1, length(clients), clients_per_round)
+            cohort = draw_cohort(sampling, availability, clients, clients_per_round, f.seed, st.round + 1)
             _, metrics = round!(f, st, clients, cohort; crew)
             due = test !== nothing && (st.round % eval_every == 0 || st.round == rounds)
             push!(history, record(crew, f, st, metrics, due ? test : nothing, nclasses, counts))

@@ -6,7 +6,7 @@
 One round of the history. `nothing` where a round was not evaluated, or where there are no classes.
 
 - `round`; `clients`: how many took part.
-- `train_loss`: mean over the samples seen in local training.  `test_loss`, `accuracy`: of the new global model.
+- `train_loss`: mean over the samples seen in local training, NaN where nobody took part.  `test_loss`, `accuracy`: of the new global model.
 - `client_accuracy`: `(; min, q1, median, q3, max)` over all clients of the accuracy at each one's own mix of labels.
 - `seconds_train`, `seconds_aggregate`, `seconds_eval`: wall time. Updates are added while others still train;
   `seconds_aggregate` is the time spent in adding and in the server's step.
@@ -32,7 +32,7 @@ plain(x::AbstractFloat) = isfinite(x) ? x : nothing     # JSON has no NaN
 plain(x::NamedTuple) = Dict(string(k) => v for (k, v) in pairs(x))
 
 function Base.show(io::IO, r::Record)
-    @printf(io, "round %d: train loss %.4f", r.round, r.train_loss)
+    r.clients == 0 ? print(io, "round ", r.round, ": no clients") : @printf(io, "round %d: train loss %.4f", r.round, r.train_loss)
     r.test_loss === nothing || @printf(io, ", test loss %.4f", r.test_loss)
     r.accuracy === nothing || @printf(io, ", accuracy %.4f", r.accuracy)
     @printf(io, " (%.2f s)", r.seconds_train + r.seconds_aggregate + r.seconds_eval)

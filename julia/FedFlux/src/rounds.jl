@@ -7,11 +7,13 @@ One round: each client of `cohort` trains on its own share from `st.θ`; their u
 as they are there; the server takes its step. Changes `st`. `metrics` is
 `(; train_loss, clients, seconds_train, seconds_aggregate, bytes_up, bytes_down)`.
 
-The result is the same for any number of threads. At most two updates a thread are held at a time.
+A round with an empty cohort changes nothing but the number of rounds; its `train_loss` is NaN. The result is the same for
+any number of threads. At most two updates a thread are held at a time.
 
 Throws a [`FedFluxError`](@ref) when the aggregate isn't finite; `st` is then as it was.
 """
 function round!(f::Federated, st::State, clients::Clients, cohort; crew = Crew(f, clients.x))
+    isempty(cohort) && return empty_round!(st)
     begun = time_ns()
     work = RoundWork(f, st, clients, cohort, length(crew.workers))
     in_parallel(i -> train_some!(work, crew.workers[i], crew.control), min(length(crew.workers), length(cohort)), crew.control, crew.tick)
@@ -30,6 +32,11 @@ function round!(f::Federated, st::State, clients::Clients, cohort; crew = Crew(f
     metrics = (; train_loss = work.loss / work.seen, clients = length(cohort), seconds_train = seconds - adding,
                seconds_aggregate = adding + (time_ns() - finishing) / 1e9, work.bytes_up, work.bytes_down)
     return st, metrics
+end
+
+function empty_round!(st)
+    st.round += 1
+    return st, (; train_loss = NaN, clients = 0, seconds_train = 0.0, seconds_aggregate = 0.0, bytes_up = 0, bytes_down = 0)
 end
 
 "A round under way: which client is next, and the trained ones that wait for their turn to be added."

@@ -84,6 +84,7 @@ function execute(o, objects, init, warnings; callback, started = Returns(nothing
     started((; dataset = dataset.name, crew.trainer, trainer_reason = crew.reason, clients = length(clients), parameters = f.layout.n,
              threads = length(crew.workers), warnings))
     st, history, stopped = fit!(f, st, clients; o[:rounds], test, clients_per_round = something(o[:clients_per_round], length(clients)),
+                                sampling = build("sampling", o[:sampling]), availability = build("availability", o[:availability]),
                                 target_accuracy = o[:target_accuracy], patience = o[:patience], time_budget = o[:time_budget],
                                 eval_every = o[:eval_every], crew, callback)
     model = global_model(f, st, engine(crew))

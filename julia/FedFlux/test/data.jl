@@ -1,4 +1,4 @@
-using FedFlux: IID, partition, indices, nsamples, labelcounts, load_npz, load_dataset, digits, normalise, draw_cohort, NPZ
+using FedFlux: IID, partition, indices, nsamples, labelcounts, load_npz, load_dataset, digits, normalise, NPZ
 
 @testset "iid gives everyone an equal share, once each" begin
     parts = IID()(zeros(103), 10, Stream(5, :partition))
@@ -19,18 +19,6 @@ end
     @test occursin("sample 9", message(() -> Clients(x, y, [[1, 9]])))
     @test occursin("6 samples and 5 targets", message(() -> Clients(x, y[1:5], [[1]])))
     @test occursin("clients is 7", message(() -> partition(IID(), x, y, 7, 0)))
-end
-
-@testset "cohorts" begin
-    @test draw_cohort(1, 3, 5, 5) == 1:5
-    @test draw_cohort(1, 3, 100, 10) == draw_cohort(1, 3, 100, 10)
-    @test draw_cohort(1, 3, 100, 10) != draw_cohort(1, 4, 100, 10)
-    @test all(1:500) do round
-        c = draw_cohort(1, round, 20, 4)
-        issorted(c) && allunique(c) && all(in(1:20), c)
-    end
-    often = [count(k in draw_cohort(1, round, 20, 4) for round in 1:2000) for k in 1:20]
-    @test all(abs.(often .- 400) .< 90)    # binomial(2000, 1/5): five standard deviations
 end
 
 @testset "arrays are checked" begin
