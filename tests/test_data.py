@@ -46,6 +46,10 @@ def with_nan() -> np.ndarray:
             {"x_train": X.astype(float) + 1e300, "y_train": Y},
             "x_train: expected finite numbers, got inf at [0, 0] (24 in all)",
         ),
+        (
+            {"x_train": X, "y_train": Y, "owner": ["a", "b"]},
+            "owner: expected one for each of the 6 training samples, got shape (2,)",
+        ),
         ({"x_train": X, "y_train": Y - 1}, "y_train: labels count from 0, got -1"),
         ({"x_train": X, "y_train": Y + 0.5}, "y_train: expected integer labels from 0, got float64"),
         ({"x_train": X, "y_train": Y[:, None]}, "y_train: expected integer labels of shape (n,), got (6, 1)"),
@@ -223,3 +227,14 @@ def test_digits_are_whole() -> None:
     counts = np.bincount(data.y_train), np.bincount(data.y_test)
     assert (counts[0] + counts[1]).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # as UCI lists them
     assert np.abs(counts[1] / counts[0] - 360 / 1437).max() < 0.01
+
+
+def test_owners_may_have_names(tmp_path: Path) -> None:
+    named = from_arrays(X, Y, None, None, ["b", "a", "b", "c", "c", "c"], loss="cross_entropy", clients=1)
+    assert named.owner is not None
+    assert named.owner.tolist() == [1, 0, 1, 2, 2, 2]
+    path = tmp_path / "owned.npz"
+    np.savez(path, x_train=X, y_train=Y, owner_train=np.array([7, 7, 3, 3, 3, 9]))
+    read = from_npz(str(path), "cross_entropy", 1).owner
+    assert read is not None
+    assert read.tolist() == [1, 1, 0, 0, 0, 2]

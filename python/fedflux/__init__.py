@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._julia import setup
-    from ._run import run
+    from ._run import partition, run
     from .errors import DataError, FedFluxError, FedFluxWarning, JuliaUnavailable, OptionError
     from .result import Result
 
@@ -27,11 +27,12 @@ __all__ = [
     "OptionError",
     "Result",
     "__version__",
+    "partition",
     "run",
     "setup",
 ]
 
-_HOMES = {"run": "_run", "setup": "_julia", "Result": "result"}
+_HOMES = {"partition": "_run", "run": "_run", "setup": "_julia", "Result": "result"}
 
 
 def __getattr__(name: str) -> Any:

@@ -221,8 +221,7 @@ def run(
     def callback(kind: str, payload: str) -> bool:
         return kind != "tick" and bool(listener(str(kind), json.loads(str(payload))))
 
-    # transposed, a C-ordered array is what Julia calls contiguous, with the sample last
-    turned = None if data is None else tuple(None if a is None else np.ascontiguousarray(a).T for a in data)
+    turned = _turned(data)
     given = None if init is None else [np.ascontiguousarray(a, dtype=np.float32).T for a in init]
     import juliacall
 
@@ -232,8 +231,33 @@ def run(
         if "InterruptException" in _first_line(error):
             raise KeyboardInterrupt from None
         raise
+    facts = _facts(text)
+    # np.array copies: the result must not point into Julia's memory
+    return facts, [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in arrays]
+
+
+def partition(config: dict[str, Any], data: Sequence[NDArray[Any] | None] | None) -> dict[str, Any]:
+    """Split the training data among clients, without training.
+
+    Args:
+        config, data: as in `run`.
+
+    Returns:
+        Who holds what, see `fedflux.partition`.
+
+    Raises:
+        FedFluxError: the core refused something.
+    """
+    return _facts(boot().core._pypartition(json.dumps(config), _turned(data)))
+
+
+def _turned(data: Sequence[NDArray[Any] | None] | None) -> tuple[NDArray[Any] | None, ...] | None:
+    """Transpose: a C-ordered array is then what Julia calls contiguous, with the sample last."""
+    return None if data is None else tuple(None if a is None else np.ascontiguousarray(a).T for a in data)
+
+
+def _facts(text: Any) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(str(text))
     if "error" in facts:
         raise FedFluxError(facts["error"])
-    # np.array copies: the result must not point into Julia's memory
-    return facts, [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in arrays]
+    return facts

@@ -29,6 +29,7 @@ def run(
     y_train: Any = None,
     x_test: Any = None,
     y_test: Any = None,
+    owner: Any = None,
     init: Init | None = None,
     callback: Callable[[Record], bool | None] | None = None,
     progress: bool = False,
@@ -40,6 +41,7 @@ def run(
         x_train, x_test: inputs in place of a named data set: uint8 (scaled to 0..1) or floats, (n, features),
             (n, height, width) or (n, channels, height, width). Test data may be left out.
         y_train, y_test: integer labels from 0, (n,); or for `mse` numbers, (n,) or (n, outputs).
+        owner: whose each training sample is, (n,): numbers or names; `partition="owner"` makes each a client.
         init: parameters to start from: arrays by name, a `Result`, or the path of a saved one. Default: drawn from the
             seed.
         callback: called after every round with its record; returning True ends the run.
@@ -63,7 +65,7 @@ def run(
     """
     model, options = _own_model(options)
     checked = opts.check(options)
-    arrays = (x_train, y_train, x_test, y_test)
+    arrays = (x_train, y_train, x_test, y_test, owner)
     data = _user_data(arrays, checked, "dataset" in options)
     start = None if init is None else _initial(init)
     if data is not None:
@@ -71,6 +73,31 @@ def run(
     listener = _Listener(callback)
     with _bar(progress, checked["rounds"]) as listener.bar:
         return _run(checked, data, model, start, listener)
+
+
+def partition(*, x_train: Any = None, y_train: Any = None, owner: Any = None, **options: Any) -> dict[str, Any]:
+    """Split the training data among clients as a run with these options would, and tell who holds what.
+
+    Args:
+        x_train, y_train, owner: as `run` takes them, in place of a named data set.
+        **options: as `run` takes them: dataset, partition, clients, seed, loss, ...
+
+    Returns:
+        `clients` and `samples`: how many there are; `sizes`: samples of each client; `labels`: for each client the
+        number of its samples of each label (left out where there are no labels); `table`: the same as text. For more
+        than 1,000 clients min, q1, median, q3, max of `sizes` and of `labels_held`, the number of different labels.
+
+    Raises:
+        OptionError, DataError, JuliaUnavailable, FedFluxError: as `run`.
+
+    Example:
+        >>> fedflux.partition(dataset="digits", partition="labels(k=2)")["sizes"][:3]  # doctest: +SKIP
+        [145, 143, 143]
+    """
+    checked = opts.check(options)
+    data = _user_data((x_train, y_train, None, None, owner), checked, "dataset" in options)
+    config = {name: value for name, value in checked.items() if value is not None}
+    return _julia.partition(config, data)
 
 
 def _bar(wanted: bool, rounds: int) -> Any:
@@ -221,7 +248,7 @@ class _Listener:
         if self.bar is not None:
             self.bar.round(payload)
         loss = payload["train_loss"]
-        if loss is None or not math.isfinite(loss):
+        if payload["clients"] and (loss is None or not math.isfinite(loss)):
             self.warn(f"the training loss is not finite in round {payload['round']}: try a smaller lr")
         return self.callback is not None and bool(self.callback(payload))
 

@@ -1,4 +1,4 @@
-"""The command line: `fedflux run`, `fedflux doctor`, `fedflux setup`. Its options are the declared ones."""
+"""The command line: `fedflux run`, `partition`, `doctor`, `setup`. Its options are the declared ones."""
 
 from __future__ import annotations
 
@@ -102,6 +102,25 @@ def run(config: Path | None, json_file: Path | None, save_file: Path | None, **g
 
 
 run.params[:0] = [_as_click(option) for option in declared().values()]
+
+
+@cli.command()
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="draw it to this file (.png, .svg or .pdf)")
+def partition(plot_file: Path | None, **given: Any) -> None:
+    """Show which client would hold what, without training."""
+    from ._run import partition as who_holds_what
+
+    held = who_holds_what(**{name: value for name, value in given.items() if value is not None})
+    click.echo(held["table"], nl=False)
+    if plot_file is not None:
+        from .plots import clients
+
+        clients(held, plot_file)
+
+
+partition.params[:0] = [
+    _as_click(declared()[name]) for name in ("dataset", "data_dir", "partition", "clients", "seed", "loss")
+]
 
 
 @cli.command()

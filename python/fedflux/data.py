@@ -13,35 +13,40 @@ from numpy.typing import NDArray
 
 from .errors import DataError, FedFluxWarning
 
-NAMES = ("x_train", "y_train", "x_test", "y_test")
+NAMES = ("x_train", "y_train", "x_test", "y_test", "owner_train")
 MAX_BYTES = 16 * 2**30  # of an unpacked .npz file: a small zip can unpack to more than a machine holds
 
 Array = NDArray[Any]
 
 
 class Data(NamedTuple):
-    """Training and test data, checked.
+    """Training and test data, checked, in the order in which the core takes it.
 
     Attributes:
         x_train: inputs, uint8 (scaled to 0..1 later) or float32; (n, features), (n, height, width) or
             (n, channels, height, width), C-contiguous.
         y_train: targets, int64 labels of shape (n,), or float32 of shape (n,) or (n, outputs).
         x_test, y_test: the same for the test data, or None where there is none.
+        owner: whose each training sample is, int64 ids from 0 of shape (n,), or None where it isn't told.
     """
 
     x_train: Array
     y_train: Array
     x_test: Array | None
     y_test: Array | None
+    owner: Array | None = None
 
 
-def from_arrays(x_train: Any, y_train: Any, x_test: Any, y_test: Any, *, loss: str, clients: int) -> Data:
+def from_arrays(
+    x_train: Any, y_train: Any, x_test: Any, y_test: Any, owner: Any = None, *, loss: str, clients: int
+) -> Data:
     """Check the user's arrays.
 
     Args:
         x_train, x_test: inputs, uint8 or floats, see `Data`.
         y_train, y_test: for `cross_entropy` integer labels from 0, (n,); for `binary_cross_entropy` 0 and 1, (n,) or
             (n, outputs); for `mse` numbers, (n,) or (n, outputs).
+        owner: whose each training sample is, (n,): numbers or names, for the partition by owner.
         loss: name of the loss.
         clients: how many clients the training data is shared among.
 
@@ -68,8 +73,9 @@ def from_arrays(x_train: Any, y_train: Any, x_test: Any, y_test: Any, *, loss: s
         raise DataError(
             f"clients={clients} is more than the {len(x)} training samples: expected at most one client a sample"
         )
+    owners = None if owner is None else _owners(owner, len(x))
     if x_test is None:
-        return Data(x, y, None, None)
+        return Data(x, y, None, None, owners)
     xt, yt = _inputs("x_test", x_test), _targets("y_test", y_test, loss)
     _same_length("x_test", xt, "y_test", yt)
     for name, train, test in (("x", x, xt), ("y", y, yt)):
@@ -84,11 +90,11 @@ def from_arrays(x_train: Any, y_train: Any, x_test: Any, y_test: Any, *, loss: s
         )
     if loss == "cross_entropy" and yt.max() > y.max():
         raise DataError(f"y_test: label {yt.max()} is outside the classes 0..{y.max()} of y_train")
-    return Data(x, y, xt, yt)
+    return Data(x, y, xt, yt, owners)
 
 
 def from_npz(path: str, loss: str, clients: int) -> Data:
-    """Load and check an .npz file with x_train, y_train, x_test, y_test (the last two may both be absent).
+    """Load and check an .npz file with x_train, y_train, and where there are any x_test, y_test, owner_train.
 
     Args:
         path: of the file.
@@ -213,6 +219,13 @@ def _labels(name: str, y: Array) -> Array:
     if y.max() >= 1_000_000:
         raise DataError(f"{name}: label {y.max()} would make {int(y.max()) + 1} classes; number the classes from 0")
     return np.ascontiguousarray(y, dtype=np.int64)
+
+
+def _owners(value: Any, samples: int) -> Array:
+    owner = _array("owner", value)
+    if owner.shape != (samples,):
+        raise DataError(f"owner: expected one for each of the {samples} training samples, got shape {owner.shape}")
+    return np.unique(owner, return_inverse=True)[1].astype(np.int64).reshape(-1)
 
 
 def _same_length(name_x: str, x: Array, name_y: str, y: Array) -> None:

@@ -243,7 +243,8 @@ def check(given: Mapping[str, Any]) -> dict[str, Any]:
         if given[name] is None:
             table[name].check(None)
     cohort = options.get("clients_per_round")
-    if cohort is not None and cohort > options["clients"]:
+    by_owner = options["partition"].startswith("owner")  # as many clients as there are owners
+    if cohort is not None and cohort > options["clients"] and not by_owner:
         raise OptionError(f"clients_per_round: expected at most clients={options['clients']}, got {cohort}")
     return options
 

@@ -71,6 +71,11 @@ class Result:
         test_loss = self._last("test_loss")
         return self._last("train_loss") if test_loss is None else test_loss
 
+    @property
+    def clients(self) -> dict[str, Any] | None:
+        """Who held what, as `fedflux.partition` tells it; None where the engine doesn't."""
+        return self.details.get("clients")
+
     def _last(self, name: str) -> float | None:
         return next((r[name] for r in reversed(self.history) if r.get(name) is not None), None)
 

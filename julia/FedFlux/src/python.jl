@@ -22,14 +22,37 @@ function _pyrun(config::AbstractString, data, model, init, callback)
 end
 
 function run_for_python(config, data, model, init, callback)
-    given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
-    objects = Dict{Symbol,Any}()
-    data === nothing || (objects[:dataset] = python_dataset(data...; name = get(given, :dataset, "arrays")))
+    options, objects = from_python(config, data)
     model === nothing || (objects[:model] = model)
     init = init === nothing ? nothing : [Array{Float32}(a) for a in init]
     warnings = String[]
-    return execute(check_options(given), objects, init, warnings; callback = record -> truth(callback("round", JSON.json(asdict(record)))),
+    return execute(options, objects, init, warnings; callback = record -> truth(callback("round", JSON.json(asdict(record)))),
                    started = facts -> (callback("start", JSON.json(facts)); nothing), tick = () -> (callback("tick", ""); nothing))
+end
+
+"The checked options, and the objects among them."
+function from_python(config, data)
+    given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
+    objects = Dict{Symbol,Any}()
+    data === nothing || (objects[:dataset] = python_dataset(data...; name = get(given, :dataset, "arrays")))
+    return check_options(given), objects
+end
+
+"""
+    _pypartition(config, data) -> json
+
+Who holds what under these options (see [`holdings`](@ref)), and as a text `table`. `config` and `data` as in `_pyrun`.
+"""
+function _pypartition(config::AbstractString, data)
+    try
+        options, objects = from_python(config, data)
+        dataset, _ = prepare_data(options, objects)
+        clients, _, _ = prepare_clients(options, dataset, LOSSES[options[:loss]])
+        return JSON.json(merge(holdings(clients), Dict("dataset" => dataset.name, "table" => sprint(describe, clients))))
+    catch err
+        err isa FedFluxError || rethrow()
+        return JSON.json(Dict("error" => err.message))
+    end
 end
 
 # One copy at the door: Julia's fast paths want its own arrays.
