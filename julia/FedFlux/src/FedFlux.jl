@@ -10,7 +10,7 @@ module FedFlux
 using Flux: Flux, Chain, Conv, Dense, MaxPool, relu
 using Functors: Functors
 using JSON: JSON
-using LinearAlgebra: BLAS, axpy!, rmul!
+using LinearAlgebra: BLAS, axpy!, dot, norm, rmul!
 using MLUtils: getobs, numobs
 using NPZ: NPZ
 using Optimisers: Optimisers
@@ -18,7 +18,7 @@ using PrecompileTools: @compile_workload, @setup_workload
 using Printf: @printf
 using Random: Random, AbstractRNG, shuffle!
 using SHA: sha256
-using Statistics: quantile
+using Statistics: median!, quantile
 using TOML: TOML
 using Zygote: Zygote
 
@@ -28,6 +28,7 @@ export CrossEntropy, BinaryCrossEntropy, MSE
 export train_model!, aggregate_models, update_model!, update_model
 export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
 export Rule, Aggregator, Mean
+export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD, CountSketch, Download
 export Dataset, Clients, describe, Federated, State, round!, fit!, Record
 
 include("errors.jl")
@@ -42,7 +43,19 @@ include("models.jl")
 include("engine.jl")            # idea 1: the loss and its gradient
 include("fast/engine.jl")
 include("rule.jl")              # idea 2: one paper's idea, on both sides of the wire
-include("compress/wire.jl")
+
+include("compress/wire.jl")     # rules that send less
+include("compress/bytes.jl")
+include("compress/indices.jl")
+include("compress/select.jl")
+include("compress/compressor.jl")
+include("compress/sparse.jl")
+include("compress/quantize.jl")
+include("compress/sign.jl")
+include("compress/lowrank.jl")
+include("compress/sketch.jl")
+include("compress/download.jl")
+
 include("aggregate/mean.jl")    # idea 3: many updates into one
 
 include("data/clients.jl")

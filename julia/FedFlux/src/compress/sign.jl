@@ -1,0 +1,91 @@
+# One bit a value, or a ternary digit.
+
+"""
+    SignSGD(; bucket = $BUCKET, feedback = true)
+
+Sends the sign of each value, and for each `bucket` the mean magnitude: (‖v‖₁/n)·sign(v), the scaled sign of Karimireddy et
+al. 2019 (arXiv:1901.09847, Algorithm 1), which with error feedback converges as SGD does. A little over one bit a value.
+
+```julia
+Federated(case_study_cnn(); rules = (SignSGD(),))
+```
+"""
+struct SignSGD <: Compressor
+    bucket::Int
+    feedback::Bool
+    SignSGD(; bucket = BUCKET, feedback = true) = (checkbucket(bucket, "sign"); new(bucket, feedback))
+end
+
+construct(::Val{:rule}, ::Val{:sign}; bucket, feedback) = SignSGD(; bucket, feedback)
+feedback(c::SignSGD) = c.feedback
+
+function encode(c::SignSGD, v, rng, layout)
+    n = length(v)
+    w = Writer(4 * cld(n, c.bucket) + cld(n, 8))
+    writefloats!(w, (sum(abs, view(v, b)) / length(b) for b in buckets(n, c.bucket)))
+    foreach(x -> writebits!(w, UInt64(signbit(x)), 1), v)
+    return finish(w)
+end
+
+function decode(c::SignSGD, bytes, n, layout)
+    r = Reader(bytes)
+    need(r, 4 * cld(n, c.bucket) + cld(n, 8), "an update by sign")
+    scales = readfloats!(r, cld(n, c.bucket), "the scales")
+    v = Vector{Float32}(undef, n)
+    for (s, b) in zip(scales, buckets(n, c.bucket)), i in b
+        v[i] = readbits!(r, 1, "the signs") == 1 ? -s : s
+    end
+    finish(r)
+    return v
+end
+
+"""
+    Ternary(; bucket = $BUCKET)
+
+Sends each value as −s, 0 or s, where s is the largest magnitude in its `bucket`, drawn so that the value is right in
+expectation: TernGrad (Wen et al. 2017, arXiv:1705.07878, Equation 3). Five values to a byte. It has no error feedback,
+since its error may exceed the update itself, and a residual would grow.
+
+```julia
+Federated(case_study_cnn(); rules = (Ternary(),))
+```
+"""
+struct Ternary <: Compressor
+    bucket::Int
+    Ternary(; bucket = BUCKET) = (checkbucket(bucket, "ternary"); new(bucket))
+end
+
+construct(::Val{:rule}, ::Val{:ternary}; bucket) = Ternary(; bucket)
+feedback(::Ternary) = false
+
+const TRITS = 5      # 3^5 = 243 ≤ 256
+
+function encode(c::Ternary, v, rng, layout)
+    n = length(v)
+    w = Writer(4 * cld(n, c.bucket) + cld(n, TRITS))
+    scales = [maximum(abs, view(v, b)) for b in buckets(n, c.bucket)]
+    writefloats!(w, scales)
+    trit(i) = rand(rng, Float32) * scales[cld(i, c.bucket)] < abs(v[i]) ? (v[i] < 0 ? 2 : 1) : 0
+    for from in 1:TRITS:n
+        digits = ntuple(k -> from + k - 1 <= n ? trit(from + k - 1) : 0, TRITS)
+        writebyte!(w, evalpoly(3, digits))
+    end
+    return finish(w)
+end
+
+function decode(c::Ternary, bytes, n, layout)
+    r = Reader(bytes)
+    need(r, 4 * cld(n, c.bucket) + cld(n, TRITS), "an update by ternary")
+    scales = readfloats!(r, cld(n, c.bucket), "the scales")
+    v = Vector{Float32}(undef, n)
+    for from in 1:TRITS:n
+        digits = Int(readbyte!(r, "the digits"))
+        for i in from:min(from + TRITS - 1, n)
+            digits, trit = divrem(digits, 3)
+            v[i] = (0.0f0, 1.0f0, -1.0f0)[trit+1] * scales[cld(i, c.bucket)]
+        end
+        digits == 0 || malformed("a byte of digits is too large")
+    end
+    finish(r)
+    return v
+end

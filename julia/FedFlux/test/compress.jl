@@ -1,0 +1,272 @@
+using LinearAlgebra: svdvals
+using FedFlux: Coded, Masked, Layout, Reader, Slot, Writer, compress, decoded, finish, kept, largest, readbits!, readgamma!,
+    readindices!, readvarint!, varintsize, wiresize, writebits!, writegamma!, writeindices!, writevarint!
+
+# Every compressor, and whether what it sends is right in expectation.
+const COMPRESSORS = [TopK(0.05), TopK(1.0), RandK(0.1), RandK(0.1; feedback = false), Quantize(8), Quantize(4), Quantize(2; bucket = 7),
+                     QSGD(4), QSGD(300; bucket = 33), SignSGD(), SignSGD(; bucket = 10), Ternary(), Ternary(; bucket = 9), PowerSGD(1), PowerSGD(2),
+                     CountSketch(5, 60, 20)]
+const UNBIASED = [RandK(0.1; feedback = false), Quantize(8), Quantize(4), Quantize(2; bucket = 7), QSGD(4), QSGD(300; bucket = 33), Ternary(), Ternary(; bucket = 9)]
+# Those whose error is smaller than what they send, as error feedback asks.
+const CONTRACTIONS = [TopK(0.05), RandK(0.1), Quantize(8), Quantize(4), Quantize(2), SignSGD(), PowerSGD(1)]
+
+matrices = Layout([Slot("w", (20, 30), 1:600), Slot("b", (20,), 601:620), Slot("k", (3, 3, 4, 8), 621:908)], 908)
+sample(n; seed = 1) = randn(Xoshiro(seed), Float32, n)
+roundtrip(c, v; seed = 1, layout = Layout(length(v))) = decode(c, encode(c, v; rng = Stream(seed), layout), length(v); layout)
+
+@testset "the largest magnitudes" begin
+    @test largest(Float32[3, -5, 1, 5], 2) == [2, 4]
+    @test largest(Float32[1, 1, 1, 1], 3) == [1, 2, 3]
+    @test largest(Float32[0, -0.0, 1.0f-45, -Inf, NaN], 3) == [3, 4, 5]
+    @test largest(Float32[], 0) == []
+    for n in (1, 10, 1000), trial in 1:30
+        v = trial % 3 == 0 ? Float32.(rand(Xoshiro(trial), -3:3, n)) : exp.(10 .* sample(n; seed = trial))
+        k = rand(Xoshiro(trial), 0:n)
+        @test largest(v, k) == sort(partialsortperm(abs.(v), 1:k; rev = true))
+    end
+    v = sample(1_000_000)
+    largest(v, 10)
+    @test (@allocated largest(v, 10)) < 20_000
+end
+
+@testset "varints, bits and gamma codes" begin
+    w = Writer()
+    numbers = [0, 1, 127, 128, 300, 2^20, 2^32 - 1]
+    foreach(x -> writevarint!(w, x), numbers)
+    @test w.bytes[1:3] == [0x00, 0x01, 0x7f] && w.bytes[4:5] == [0x80, 0x01] && w.bytes[6:7] == [0xac, 0x02]   # LEB128
+    @test length(w.bytes) == sum(varintsize, numbers)
+    r = Reader(w.bytes)
+    @test [readvarint!(r, 2^32, "x") for _ in numbers] == numbers
+    w = Writer()
+    foreach(x -> writegamma!(w, UInt64(x)), [1, 2, 3, 4, 9])
+    @test finish(w) == [0x65, 0x82, 0x01]      # 1 010 011 00100 0001100, from the lowest bit on
+    r = Reader(w.bytes)
+    @test [Int(readgamma!(r, UInt64(9), "x")) for _ in 1:5] == [1, 2, 3, 4, 9]
+    w = Writer()
+    fields = [(rand(Xoshiro(i), UInt64) & (UInt64(1) << (i % 57) - 1), i % 57) for i in 1:200]
+    foreach(f -> writebits!(w, f...), fields)
+    r = Reader(finish(w))
+    @test all(readbits!(r, n, "x") == x for (x, n) in fields)
+    @test finish(r) === nothing
+end
+
+@testset "indices take gaps or a bitmap, whichever is smaller" begin
+    for n in (1, 8, 9, 1000), part in (0.0, 0.01, 0.3, 1.0)
+        indices = findall(<(part), rand(Xoshiro(n), n))
+        w = Writer()
+        writeindices!(w, indices, n)
+        @test readindices!(Reader(w.bytes), n) == indices
+        @test length(w.bytes) <= 3 + min(cld(n, 8), 2 * length(indices))
+    end
+end
+
+@testset "decode(encode(v)) $c" for c in COMPRESSORS
+    for n in (0, 1, 2, 5, 500, 1537)
+        @test length(roundtrip(c, sample(n))) == n
+        c isa CountSketch || @test all(iszero, roundtrip(c, zeros(Float32, n)))
+        c isa CountSketch || @test all(isfinite, roundtrip(c, 1.0f30 .* sample(n)))
+    end
+    v = sample(908)
+    bytes = encode(c, v; rng = Stream(3), layout = matrices)
+    @test bytes == encode(c, v; rng = Stream(3), layout = matrices)      # all that is random comes from rng
+    @test length(bytes) < 4 * 908 || c == TopK(1.0)
+end
+
+@testset "each keeps what its paper says" begin
+    v = sample(2000)
+    top = partialsortperm(abs.(v), 1:100; rev = true)
+    @test roundtrip(TopK(0.05), v)[top] == v[top] && count(!iszero, roundtrip(TopK(0.05), v)) == 100
+    r = roundtrip(RandK(0.1), v)
+    @test count(!iszero, r) == 200 && all(r[i] in (0, v[i]) for i in eachindex(v))
+    for bits in (2, 4, 8)
+        step = [2 * maximum(abs, b) / (2^bits - 1) for b in Iterators.partition(v, 512)]
+        errors = [maximum(abs, b) for b in Iterators.partition(roundtrip(Quantize(bits), v) .- v, 512)]
+        @test all(errors .<= step .* 1.001)
+    end
+    q = roundtrip(QSGD(4), v)
+    for b in Iterators.partition(1:2000, 512)
+        numbers = 4 .* abs.(q[b]) ./ sqrt(sum(abs2, v[b]))
+        @test numbers ≈ round.(numbers) atol = 1e-4
+        @test all(sign.(q[b]) .* sign.(v[b]) .>= 0)
+    end
+    s = roundtrip(SignSGD(), v)
+    @test s[1:512] ≈ sign.(v[1:512]) .* mean(abs, v[1:512])
+    t = roundtrip(Ternary(), v)
+    @test all(in((0, maximum(abs, v[1:512]))), abs.(t[1:512]))
+    # a matrix of rank 2 comes back whole; one of full rank within its own best approximation (Eckart and Young)
+    layout = Layout([Slot("w", (40, 50), 1:2000)], 2000)
+    exact = vec(randn(Xoshiro(1), Float32, 40, 2) * randn(Xoshiro(2), Float32, 2, 50))
+    @test roundtrip(PowerSGD(2), exact; layout) ≈ exact rtol = 1e-4
+    best = sqrt(sum(abs2, svdvals(reshape(v, 40, 50))[3:end]))
+    @test best <= sqrt(sum(abs2, roundtrip(PowerSGD(2; iterations = 30), v; layout) .- v)) <= 1.02best
+    # heavy hitters stand out of a sketch
+    heavy = 0.01f0 .* v
+    heavy[[7, 700, 1999]] .= (5, -7, 9)
+    found = roundtrip(CountSketch(5, 200, 3), heavy)
+    @test findall(!iszero, found) == [7, 700, 1999] && found[[7, 700, 1999]] ≈ [5, -7, 9] atol = 0.1
+end
+
+@testset "right in expectation: $c" for c in UNBIASED
+    v = sample(120)
+    trials = 4000
+    sum_, squares = zeros(120), zeros(120)
+    for t in 1:trials
+        d = roundtrip(c, v; seed = t)
+        sum_ .+= d
+        squares .+= d .^ 2
+    end
+    average = sum_ ./ trials
+    deviation = sqrt.(max.(squares ./ trials .- average .^ 2, 0) ./ trials)
+    @test all(abs.(average .- v) .<= 5 .* deviation .+ 1e-5)
+end
+
+@testset "sizes" begin
+    v = sample(100_000)
+    size_of(c) = length(encode(c, v))
+    @test size_of(TopK(0.01)) < 4 * 100_000 / 70
+    @test size_of(RandK(0.01)) == 8 + 4 * 1000
+    @test size_of(Quantize(4)) == 4 * 196 + 50_000
+    @test size_of(SignSGD()) == 4 * 196 + 12_500
+    @test size_of(Ternary()) == 4 * 196 + 20_000
+    @test size_of(QSGD(4)) < 4 * 196 + 25_000
+    @test size_of(CountSketch(5, 60, 20)) == 4 * 300
+    @test length(encode(PowerSGD(2), sample(908); layout = matrices)) == 4 * (2 * (20 + 30) + 20 + 2 * (8 + 36))
+end
+
+@testset "malformed bytes are refused: $c" for c in COMPRESSORS
+    n = 300
+    layout = Layout([Slot("w", (10, 20), 1:200), Slot("b", (100,), 201:300)], n)
+    bytes = encode(c, sample(n); layout)
+    refused(b) = occursin("malformed encoded update", message(() -> decode(c, b, n; layout)))
+    @test all(k -> refused(bytes[1:k]), 0:length(bytes)-1)
+    @test refused([bytes; 0x00])
+    @test occursin("n is -1", message(() -> decode(c, bytes, -1)))
+    # Flipped bits and random bytes: a vector of the right length or a refusal, nothing else, and no more memory than n asks for.
+    survives(b) =
+        try
+            length(decode(c, b, n; layout)) == n
+        catch err
+            err isa FedFluxError || rethrow()
+            true
+        end
+    rng = Xoshiro(5)
+    for _ in 1:500
+        b = copy(bytes)
+        for _ in 1:rand(rng, 1:4)
+            b[rand(rng, eachindex(b))] ⊻= 0x01 << rand(rng, 0:7)
+        end
+        @test survives(b)
+        @test survives(rand(rng, UInt8, rand(rng, 0:2length(bytes))))
+    end
+    flood = fill(0xff, 200)
+    survives(flood)
+    @test (@allocated survives(flood)) < 100_000
+end
+
+@testset "a number of indices that the bytes can't hold takes no memory" begin
+    w = Writer()
+    writevarint!(w, 2^30)
+    bytes = [w.bytes; 0x00; 0x01]
+    read(b) = message(() -> readindices!(Reader(b), 2^31))
+    read(bytes)
+    @test occursin("malformed", read(bytes)) && (@allocated read(bytes)) < 100_000
+end
+
+@testset "settings are checked" begin
+    @test occursin("fraction of topk is 0", message(() -> TopK(0)))
+    @test occursin("bits of quantize is 3", message(() -> Quantize(3)))
+    @test occursin("rank of powersgd", message(() -> PowerSGD(0)))
+    @test occursin("download is a sketch", message(() -> Download(CountSketch(5, 10, 3))))
+    @test FedFlux.build("rule", "topk(fraction=0.5)") == TopK(0.5)
+    for name in ("topk", "randk", "quantize", "qsgd", "sign", "ternary", "powersgd", "sketch")
+        @test FedFlux.build("rule", name) isa Compressor
+    end
+end
+
+@testset "error feedback loses nothing: what was sent and the residual are the sum of the updates, $c" for c in CONTRACTIONS
+    total, sent, residual = zeros(Float32, 908), zeros(Float32, 908), nothing
+    for t in 1:20
+        u = sample(908; seed = t)
+        slot, residual = compress(c, copy(u), residual, Stream(t), matrices)
+        @test wiresize(slot) == length(slot.bytes) && decoded(slot) == slot
+        total .+= u
+        sent .+= slot
+    end
+    @test sent .+ residual ≈ total rtol = 1e-4
+    # It keeps a part of everything, so the residual settles.
+    settled = sqrt(sum(abs2, residual))
+    for t in 21:200
+        _, residual = compress(c, sample(908; seed = t), residual, Stream(t), matrices)
+    end
+    @test sqrt(sum(abs2, residual)) < 30 * max(settled, 1)
+end
+
+@testset "of a masked vector only what is sent is encoded: $c" for c in CONTRACTIONS
+    v = sample(908)
+    keep = collect(2:3:908)
+    pruned = setdiff(1:908, keep)
+    slot, residual = compress(c, Masked(v, keep), nothing, Stream(1), matrices)
+    @test slot[pruned] == v[pruned] && all(iszero, residual[pruned])
+    @test slot .+ residual ≈ v rtol = 1e-5
+    c isa PowerSGD || @test wiresize(slot) < wiresize(first(compress(c, v, nothing, Stream(1), matrices)))
+    @test wiresize(Masked(v, keep)) == 4 * length(keep)
+end
+
+@testset "with error feedback quadratic clients reach the optimum of plain averaging: $c" for c in
+    [TopK(0.1), RandK(0.2), Quantize(4), Quantize(2), SignSGD(; bucket = 4), PowerSGD(1)]
+
+    clients, best = quadratic_clients(20, 4)
+    plain, = fit_quadratic(clients, 20; rounds = 400, optimizer = Descent(0.05f0))
+    sparse, st = fit_quadratic(clients, 20; rounds = 400, optimizer = Descent(0.05f0), rules = (c,))
+    @test plain ≈ best rtol = 1e-3
+    @test sqrt(sum(abs2, sparse .- best)) < 0.15 * sqrt(sum(abs2, best))
+    @test length(st.private[1][1].delta) == 20 || c isa PowerSGD
+    # without it top-k stays away
+    c isa TopK || continue
+    lossy, = fit_quadratic(clients, 20; rounds = 400, optimizer = Descent(0.05f0), rules = (TopK(0.1; feedback = false),))
+    @test sum(abs2, sparse .- best) < sum(abs2, lossy .- best)
+end
+
+@testset "the history counts encoded bytes" begin
+    clients, _ = quadratic_clients(20, 4)
+    bytes(rules; n = 4, rounds = 3) = begin
+        f = Federated(Point(zeros(Float32, 20)); loss = mean_of_outputs, batchsize = 1, rules, trainer = :zygote)
+        crew = FedFlux.Crew(f, clients.x)
+        _, history, _ = fit!(f, State(f, FedFlux.engine(crew)), clients; rounds, clients_per_round = n, crew)
+        [r.bytes_up for r in history], [r.bytes_down for r in history]
+    end
+    @test bytes(()) == ([320, 320, 320], [320, 320, 320])
+    @test bytes((Quantize(8),)) == (fill(4 * 24, 3), fill(320, 3))
+    @test bytes((TopK(0.1),)) == (fill(4 * (2 + 2 + 8), 3), fill(320, 3))
+    up, down = bytes((Quantize(8), Download(Quantize(4))))
+    @test up == fill(96, 3) && down == [320, 4 * 14, 4 * 14]
+    # clients that missed rounds receive what they missed, and never more than the model
+    _, down = bytes((Download(Quantize(8)),); n = 2, rounds = 8)
+    @test all(d -> d % 2 == 0 && d <= 160, down) && down[1] == 160
+    @test bytes((CountSketch(3, 4, 5),))[1] == fill(4 * 48, 3)
+end
+
+@testset "the download: clients train from the model that the server has, and nothing is lost" begin
+    clients, best = quadratic_clients(20, 4)
+    for c in (TopK(0.1), Quantize(4))
+        θ, st = fit_quadratic(clients, 20; rounds = 500, optimizer = Descent(0.05f0), rules = (Download(c),))
+        @test sqrt(sum(abs2, θ .- best)) < 0.05 * sqrt(sum(abs2, best))
+        @test length(st.shared[1].sizes) == 500
+    end
+end
+
+@testset "a broken update is sent as it is, and the residual stays sound" begin
+    ctx = (; rng = Stream(1), layout = Layout(4))
+    u = (; delta = Float32[1, NaN, 2, 3])
+    private, sent = FedFlux.client!(TopK(0.5), (; private = (; delta = ones(Float32, 4))), u, ctx)
+    @test sent === u && private.delta == ones(4)
+end
+
+@testset "other slots" begin
+    ctx = (; rng = Stream(1), layout = Layout(4))
+    u = (; delta = Float32[1, 5, 2, 3], stats = Float32[1, 2], dc = Float32[9, 1, 1, 2])
+    private, sent = FedFlux.client!(TopK(0.25), (; private = (;)), u, ctx)
+    @test sent.delta == [0, 5, 0, 0] && sent.dc == [9, 0, 0, 0] && sent.stats === u.stats
+    @test private == (; delta = Float32[1, 0, 2, 3], dc = Float32[0, 1, 1, 2])
+    @test_throws FedFluxError sent.delta[1] = 3
+end
