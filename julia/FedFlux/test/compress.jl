@@ -47,7 +47,7 @@ end
     foreach(f -> writebits!(w, f...), fields)
     r = Reader(finish(w))
     @test all(readbits!(r, n, "x") == x for (x, n) in fields)
-    @test finish(r) === nothing
+    @test finish(r)
 end
 
 @testset "indices take gaps or a bitmap, whichever is smaller" begin
@@ -103,7 +103,8 @@ end
     heavy = 0.01f0 .* v
     heavy[[7, 700, 1999]] .= (5, -7, 9)
     found = roundtrip(CountSketch(5, 200, 3), heavy)
-    @test findall(!iszero, found) == [7, 700, 1999] && found[[7, 700, 1999]] ≈ [5, -7, 9] atol = 0.1
+    @test findall(!iszero, found) == [7, 700, 1999]
+    @test found[[7, 700, 1999]] ≈ [5, -7, 9] atol = 0.1
 end
 
 @testset "right in expectation: $c" for c in UNBIASED

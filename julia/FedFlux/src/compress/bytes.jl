@@ -116,7 +116,7 @@ end
     return x
 end
 
-"Check that everything was read."
+"Check that everything was read: true, or an error."
 function finish(r::Reader)
     left(r) == 0 || malformed(left(r), " bytes too many")
     r.pending == 0 || malformed("its last bits should be zero")

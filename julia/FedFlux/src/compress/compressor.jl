@@ -72,7 +72,8 @@ function compress(c::Compressor, v::AbstractVector, residual, rng, layout)
     wanted = residual === nothing ? Vector{Float32}(v) : v .+ residual
     bytes = encode(c, wanted, rng, layout)
     values = decode(c, bytes, length(v), layout)
-    return Coded(values, bytes), wanted .-= values
+    wanted .-= values
+    return Coded(values, bytes), wanted
 end
 
 function compress(c::Compressor, v::Masked, residual, rng, layout)

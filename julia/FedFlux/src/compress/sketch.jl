@@ -33,7 +33,8 @@ client!(c::CountSketch, s, u, ctx) = (s.private, (; u..., delta = table(c, u.del
 function server!(c::CountSketch, s, ū, ctx)
     error = s.shared .+ ū.delta
     Δ = untable(c, error, length(ctx.θ))
-    return error .-= table(c, Δ), (; ū..., delta = Δ)
+    error .-= table(c, Δ)
+    return error, (; ū..., delta = Δ)
 end
 
 encode(c::CountSketch, v, rng, layout) = (w = Writer(); writefloats!(w, table(c, v)); finish(w))
