@@ -29,6 +29,8 @@ export train_model!, aggregate_models, update_model!, update_model
 export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
 export Rule, Aggregator, Mean
 export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD, CountSketch, Download
+export FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL, AFL
+export FedAdagrad, FedAdam, FedYogi
 export Dataset, Clients, describe, Federated, State, round!, fit!, Record
 
 include("errors.jl")
@@ -69,6 +71,19 @@ include("local.jl")
 include("parallel.jl")
 include("state.jl")
 include("trainer.jl")
+include("algorithms/fedprox.jl")
+include("algorithms/scaffold.jl")
+include("algorithms/fednova.jl")
+include("algorithms/feddyn.jl")
+include("algorithms/ditto.jl")
+include("algorithms/privatearrays.jl")
+include("algorithms/fedper.jl")
+include("algorithms/fedrep.jl")
+include("algorithms/fedbn.jl")
+include("algorithms/fedsgd.jl")
+include("algorithms/qffl.jl")
+include("algorithms/afl.jl")
+include("algorithms/fedopt.jl")
 include("history.jl")
 include("evaluate.jl")
 include("rounds.jl")            # idea 4: the round

@@ -35,16 +35,20 @@ function evaluate(crew::Crew, f::Federated, θ, stats, x, y, nclasses)
     return Evaluation(sum(losses) / n, vec(sum(right; dims = 2)), vec(sum(total; dims = 2)))
 end
 
-function evaluate_batch!(right, total, e, loss, θ, x, y, idx)
-    lossum = 0.0
-    for part in Iterators.partition(idx, maxbatch(e))
-        xb, yb = batch(e, x, y, part)
+evaluate_batch!(right, total, e, loss, θ, x, y, idx) =
+    sumloss((ŷ, labels) -> count_right!(right, total, loss, ŷ, labels), e, loss, θ, x, y, idx)
+
+"The sum of the losses of the samples `idx` under the parameters `θ`; calls `f(ŷ, labels)` with each batch of outputs."
+function sumloss(f, e, loss, θ, x, y, idx)
+    total = 0.0
+    for part in Iterators.partition(idx, min(EVAL_BATCH, maxbatch(e)))
+        xb, _ = batch(e, x, y, part)
         ŷ = predict(e, θ, xb)
         labels = getobs(y, part)
-        lossum += Float64(loss(ŷ, labels)) * length(part)
-        count_right!(right, total, loss, ŷ, labels)
+        total += Float64(loss(ŷ, labels)) * length(part)
+        f(ŷ, labels)
     end
-    return lossum
+    return total
 end
 
 """

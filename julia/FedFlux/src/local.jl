@@ -15,15 +15,16 @@ nsteps(t::LocalTraining, n) = min(t.maxsteps, t.epochs * cld(n, t.batchsize))
 
 learning_rate(rule) = hasproperty(rule, :eta) ? Float32(rule.eta) : 1.0f0
 
-"What one task needs to train clients one after another: an engine, the parameters, the gradient, the order of samples."
+"What one task needs to train clients one after another: an engine, the parameters, the gradient, the order of samples, statistics."
 struct Worker{E<:Engine}
     engine::E
     w::Vector{Float32}
     g::Vector{Float32}
     order::Vector{Int}
+    stats::Vector{Float32}
 end
 
-Worker(engine::Engine) = (n = nparams(engine); Worker(engine, zeros(Float32, n), zeros(Float32, n), Int[]))
+Worker(engine::Engine) = (n = nparams(engine); Worker(engine, zeros(Float32, n), zeros(Float32, n), Int[], zeros(Float32, nstats(engine))))
 
 "Asks workers to end at their next step; and lets the scheduler breathe, so that a run on one thread can be interrupted."
 mutable struct Control
@@ -60,11 +61,11 @@ function localfit!(worker::Worker, rules, s, x, y, t::LocalTraining, rng, ctx, c
             idx = view(order, first:min(first + t.batchsize - 1, length(order)))
             xb, yb = batch(engine, x, y, idx)
             loss = valgrad!(engine, g, w, xb, yb)
-            correct!(rules, s, g, w, ctx)
+            step += 1
+            correct!(rules, s, g, w, (; ctx..., step, batch = length(idx)))
             state = step!(t.optimizer, state, w, g)
             total += Float64(loss) * length(idx)
             seen += length(idx)
-            step += 1
             (step == ctx.steps || stopping(control)) && return total, seen
         end
     end
@@ -76,6 +77,56 @@ function step!(rule::Optimisers.AbstractRule, state, w, g)
     state, dw = Optimisers.apply!(rule, state, w, g)
     w .-= dw
     return state
+end
+
+"""
+    LocalData
+
+A client's own data, as rules meet it in `receive!`: [`train!`](@ref) and [`meanloss`](@ref) work on it.
+"""
+struct LocalData{W<:Worker,X,Y,I,T<:LocalTraining,L}
+    worker::W
+    x::X
+    y::Y
+    indices::I
+    training::T
+    loss::L
+    rng::Stream        # of the batches
+    control::Control
+end
+
+# A function in a rule's place.
+struct Correction{F} <: Rule
+    f::F
+end
+correct!(c::Correction, s, g, w, ctx) = c.f(g, w)
+
+"""
+    train!(f, own::LocalData, m; epochs = own.training.epochs) -> m
+
+Train the model `m = (; w, stats)`, in place, on the client's own data, by its local training but beside it: with batches of its
+own, and `f(g, w)` in the rules' place to correct each gradient `g` at `w`.
+"""
+function train!(f, own::LocalData, m; epochs = own.training.epochs)
+    (; engine, g) = own.worker
+    t = LocalTraining(own.training.optimizer; epochs, own.training.maxsteps, own.training.batchsize)
+    worker = Worker(engine, m.w, g, collect(own.indices), m.stats)
+    setstats!(engine, m.stats)
+    ctx = (; steps = nsteps(t, length(worker.order)))
+    localfit!(worker, (Correction(f),), (; shared = (nothing,), private = (nothing,)), own.x, own.y, t, own.rng, ctx, own.control)
+    stats!(m.stats, engine)
+    return m
+end
+
+"""
+    meanloss(own::LocalData, m) -> Float64
+
+The mean loss of the model `m = (; w, stats)` over the client's own samples, in test mode.
+"""
+function meanloss(own::LocalData, m)
+    (; engine) = own.worker
+    setstats!(engine, m.stats)
+    return sumloss((ŷ, labels) -> nothing, engine, own.loss, m.w, own.x, own.y, own.indices) / length(own.indices)
 end
 
 "What a client sends, and what stays with it."
@@ -95,19 +146,28 @@ Client `k`'s part of a round: take the global model, train on its own share, app
 `buffer`, `(; delta)` or `(; delta, stats)`. `private` is its rules' state, `n` the cohort's size.
 """
 function train_client!(worker, buffer, f, st, clients, k, private, n, control)
-    (; engine, w, order) = worker
+    (; engine, w, order, stats) = worker
     copyto!(w, st.θ)
-    setstats!(engine, st.stats)
+    copyto!(stats, st.stats)
     round = st.round + 1
-    reseed!(engine, Stream(f.seed, :dropout, round, k))
     copyto!(resize!(order, nsamples(clients, k)), indices(clients, k))
-    ctx = (; θ = st.θ, round, client = k, n, N = length(clients), lr = learning_rate(f.train.optimizer),
-           steps = nsteps(f.train, length(order)), rng = Stream(f.seed, :rules, round, k), samples = length(order), layout = f.layout)
+    ctx = (; θ = st.θ, round, client = k, n, N = length(clients), lr = learning_rate(f.train.optimizer), f.train.optimizer,
+           steps = nsteps(f.train, length(order)), rng = Stream(f.seed, :rules, round, k), samples = length(order),
+           weight = weight(f, clients, k), layout = f.layout, w, stats)
     s = (; st.shared, private)
     bytes = sizeof(st.stats) + received(f.rules, s, sizeof(st.θ), ctx)
+    own = LocalData(worker, clients.x, clients.y, indices(clients, k), f.train, f.loss, Stream(f.seed, :personal, round, k), control)
+    reseed!(engine, Stream(f.seed, :dropout, round, k))
+    s = (; st.shared, private = receive!(f.rules, s, (; w, stats), ctx, own))
+    reseed!(engine, Stream(f.seed, :dropout, round, k))     # whatever a rule trained, the rest is the same
+    setstats!(engine, stats)
     loss, seen = localfit!(worker, f.rules, s, clients.x, clients.y, f.train, Stream(f.seed, :batches, round, k), ctx, control)
+    stats!(stats, engine)
     @. buffer.delta = w - st.θ
-    haskey(buffer, :stats) && (stats!(buffer.stats, engine); buffer.stats .-= st.stats)
+    haskey(buffer, :stats) && (@. buffer.stats = stats - st.stats)
     private, update = client!(f.rules, s, buffer, ctx)
     return Trained(k, update, private, loss, seen, bytes)
 end
+
+"A client's weight in the average."
+weight(f, clients, k) = f.weights === :samples ? nsamples(clients, k) : 1

@@ -101,8 +101,7 @@ function add_waiting!(work::RoundWork)
     while haskey(work.waiting, work.added + 1)
         trained, buffer = pop!(work.waiting, work.added + 1)
         work.added += 1
-        weight = work.f.weights === :samples ? nsamples(work.clients, trained.client) : 1
-        work.acc = add!(work.f.aggregate, work.acc, work.added, map(decoded, trained.update), weight)
+        work.acc = add!(work.f.aggregate, work.acc, work.added, map(decoded, trained.update), weight(work.f, work.clients, trained.client))
         isempty(work.f.rules) || (work.private[trained.client] = trained.private)
         work.loss += trained.loss
         work.seen += trained.seen
@@ -115,8 +114,8 @@ end
 
 "The server's part: the rules in reverse order, then the step on the global parameters, as the rules let it out."
 function serverstep!(f::Federated, st::State, ū, n, N, engine)
-    ctx = (; st.θ, round = st.round + 1, client = 0, n, N, lr = learning_rate(f.train.optimizer), steps = 0,
-           rng = Stream(f.seed, :rules, st.round + 1, 0), samples = 0, f.layout, f.model, engine)
+    ctx = (; st.θ, round = st.round + 1, client = 0, n, N, lr = learning_rate(f.train.optimizer),
+           rng = Stream(f.seed, :rules, st.round + 1, 0), f.layout, f.model, engine)
     st.shared, ū = server!(f.rules, (; st.shared), ū, ctx)
     if f.server === nothing
         Δ = ū.delta

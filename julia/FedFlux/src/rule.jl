@@ -5,38 +5,58 @@
 
 One idea of federated learning, as hooks that may each be left out:
 
+- `prepare(r, layout, training) -> r`: the rule made ready for a model and its local training; errors belong here;
 - `init(r, θ) -> (shared, private)`: the server's state, and the state a client begins with;
+- `receive!(r, s, m, ctx, own) -> private`: changes the model `m = (; w, stats)` that a client received, before it trains;
+  `own`, a [`LocalData`](@ref), trains further models on the client's data or measures their loss;
 - `correct!(r, s, g, w, ctx) -> g`: changes the gradient `g` at `w`, before each local step;
 - `client!(r, s, u, ctx) -> (private, u)`: changes the update before it is sent;
 - `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate; rules run in reverse order here;
 - `publish!(r, s, Δ, ctx) -> (shared, Δ)`: changes the server's step `Δ` before it is taken and sent to the clients;
 - `received(r, s, bytes, ctx) -> bytes`: what a client receives at the start of a round, where it is less than the whole
-  model; rules run in reverse order here.
+  model; rules run in reverse order here;
+- `personal!(r, private, m) -> m`: turns the global model `m = (; w, stats)` into the one that the client would use itself,
+  for a rule with `personalises(r) = true`.
 
-`s` is `(; shared, private)`; `u` is a NamedTuple of flat vectors, `(; delta, …)` with `delta = w - θ`. `ctx` is
-`(; θ, round, client, n, N, lr, steps, rng, samples, layout)`: the global parameters, the round and the client (from 1), the cohort's size and
-the number of clients, the learning rate, the number of local steps, a generator of the client's own, the client's
-number of samples, and where each array lies. On the server `client`, `steps` and `samples` are 0, and there are also the
-`model` and the `engine`, whose `to_model!` and `to_engine!` give the order of each array in the flat vectors.
+`s` is `(; shared, private)`; `u` is a NamedTuple of flat vectors, `(; delta, …)` with `delta = w - θ`. `ctx` holds
+
+- everywhere: `θ`, the global parameters; `round` and `client` (from 1; on the server 0); `n`, the cohort's size, and `N`,
+  the number of clients; `lr`, the clients' learning rate; `rng`, a generator of the client's (or server's) own; `layout`,
+  which says where each array lies;
+- on a client: `w` and `stats`, its model; `samples`, how many it has; `weight`, its weight in the average; `steps`, the
+  number of local steps; `optimizer`, an Optimisers rule; and in `correct!` `step` (from 1) and `batch`, its size;
+- on the server: the `model` and the `engine`, whose `to_model!` and `to_engine!` give the order of each array in the
+  flat vectors.
 
 A slot of an update, and Δ, may be a vector that knows what it costs on the wire (see [`Coded`](@ref)); any other counts four
 bytes a value.
 
-A rule holds settings and no state: state is what the hooks return.
+A rule holds settings and no state: state is what the hooks return, and never what they were given, changed in place, since a
+round that fails must leave it as it was.
 """
 abstract type Rule end
 
+prepare(r::Rule, layout, training) = r
 init(::Rule, θ) = (nothing, nothing)
+receive!(::Rule, s, m, ctx, own) = s.private
 correct!(::Rule, s, g, w, ctx) = g
 client!(::Rule, s, u, ctx) = (s.private, u)
 server!(::Rule, s, ū, ctx) = (s.shared, ū)
 publish!(::Rule, s, Δ, ctx) = (s.shared, Δ)
 received(::Rule, s, bytes, ctx) = bytes
+personalises(::Rule) = false
+personal!(::Rule, private, m) = m
 
 # A chain is a tuple of rules; its states are tuples too. Recursion over the tuples keeps every call type-stable.
 
 shared_init(rules::Tuple, θ) = map(r -> init(r, θ)[1], rules)
 private_init(rules::Tuple, θ) = map(r -> init(r, θ)[2], rules)
+
+receive!(::Tuple{}, s, m, ctx, own) = ()
+function receive!(rules::Tuple, s, m, ctx, own)
+    private = receive!(first(rules), (; shared = first(s.shared), private = first(s.private)), m, ctx, own)
+    return (private, receive!(Base.tail(rules), (; shared = Base.tail(s.shared), private = Base.tail(s.private)), m, ctx, own)...)
+end
 
 correct!(::Tuple{}, s, g, w, ctx) = g
 function correct!(rules::Tuple, s, g, w, ctx)
@@ -70,6 +90,9 @@ function received(rules::Tuple, s, bytes, ctx)
     bytes = received(Base.tail(rules), (; shared = Base.tail(s.shared), private = Base.tail(s.private)), bytes, ctx)
     return received(first(rules), (; shared = first(s.shared), private = first(s.private)), bytes, ctx)
 end
+
+personalises(rules::Tuple) = any(personalises, rules)
+personal!(rules::Tuple, private, m) = (foreach((r, p) -> personal!(r, p, m), rules, private); m)
 
 checkchain(rules::Tuple) =
     for r in rules

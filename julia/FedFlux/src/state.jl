@@ -41,8 +41,9 @@ function Federated(model; loss = CrossEntropy(), optimizer = Optimisers.Descent(
         fail("epochs, maxsteps and batchsize are ", (epochs, maxsteps, batchsize), "; expected positive numbers")
     rules = Tuple(rules)
     checkchain(rules)
-    return Federated(deepcopy(model), loss, LocalTraining(optimizer; epochs, maxsteps, batchsize), rules, aggregate, server,
-                     weights, trainer, UInt64(seed), Layout(model))
+    layout, training = Layout(model), LocalTraining(optimizer; epochs, maxsteps, batchsize)
+    rules = map(r -> prepare(r, layout, training), rules)
+    return Federated(deepcopy(model), loss, training, rules, aggregate, server, weights, trainer, UInt64(seed), layout)
 end
 
 Base.show(io::IO, f::Federated) =
