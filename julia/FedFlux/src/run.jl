@@ -83,7 +83,7 @@ function execute(o, objects, init, warnings; callback, started = Returns(nothing
     st = State(f, engine(crew))
     started((; dataset = dataset.name, crew.trainer, trainer_reason = crew.reason, clients = length(clients), parameters = f.layout.n,
              threads = length(crew.workers), warnings))
-    st, history, stopped = fit!(f, st, clients; o[:rounds], test, clients_per_round = something(o[:clients_per_round], length(clients)),
+    st, history, stopped = fit!(f, st, clients; rounds = o[:rounds], test, clients_per_round = something(o[:clients_per_round], length(clients)),
                                 sampling = build("sampling", o[:sampling]), availability = build("availability", o[:availability]),
                                 target_accuracy = o[:target_accuracy], patience = o[:patience], time_budget = o[:time_budget],
                                 eval_every = o[:eval_every], crew, callback)
@@ -122,7 +122,7 @@ function prepare_federated(o, objects, d::Dataset, loss, outputs, init)
     dims = size(d.x)[1:end-1]
     model = get(objects, :model, nothing)
     own = model !== nothing
-    own || (model = build_model(o[:model], dims, max(outputs, 1); o[:hidden], rng = Stream(o[:seed], :init)))
+    own || (model = build_model(o[:model], dims, max(outputs, 1); hidden = o[:hidden], rng = Stream(o[:seed], :init)))
     sample = getobs(d.x, 1:1)
     # A model of the user's own may have more outputs than the labels seen.
     checkmodel(model, sample, own && loss isa CrossEntropy ? 0 : outputs)
