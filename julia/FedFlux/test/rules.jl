@@ -47,7 +47,8 @@ end
 @testset "only a client that takes part has a private state" begin
     clients, _ = quadratic_clients(2, 20)
     _, st = fit_quadratic(clients, 2; rounds = 2, clients_per_round = 3, rules = (Spy(:a, []),))
-    @test sort(collect(keys(st.private))) == sort(union(FedFlux.draw_cohort(0, 1, 20, 3), FedFlux.draw_cohort(0, 2, 20, 3)))
+    cohort(round) = FedFlux.draw_cohort(FedFlux.UniformSampling(), FedFlux.Always(), clients, 3, 0, round)
+    @test sort(collect(keys(st.private))) == sort(union(cohort(1), cohort(2)))
 end
 
 @testset "what is no rule is refused" begin
