@@ -1,0 +1,71 @@
+# Dropout. The masks come from a SplitMix64 sequence of the layer's own, set by `reseed!`.
+
+struct DropoutOp{DX,DY}
+    x::Buffer
+    dx::DX
+    y::Buffer
+    dy::DY
+    p::Float32
+    active::Union{Nothing,Bool}
+    mask::Int                          # of factors: 0 or 1/(1-p)
+    state::Base.RefValue{UInt64}
+end
+
+function shape_after(l::Dropout, s::Shape)
+    l.dims === Colon() || unsupported("Dropout has dims = $(l.dims)")
+    return s
+end
+
+build(l::Dropout, b::Builder, s::Shape, x, dx, y, dy) =
+    DropoutOp(x, dx, y, dy, Float32(l.p), l.active, workspace!(b, features(y) * b.maxbatch), Ref(UInt64(0)))
+
+reseed!(o::DropoutOp, rng) = (o.state[] = rand(rng, UInt64); nothing)
+reseed!(o, rng) = nothing
+
+drops(o::DropoutOp, p::Pass) = o.p > 0 && (o.active === nothing ? p.train : o.active)
+
+"Draw the factors of `n` values, one 64-bit word for each two."
+function draw!(o::DropoutOp, to::Ptr32, n)
+    keep = 1.0f0 / (1.0f0 - o.p)
+    limit = unsafe_trunc(UInt64, Float64(o.p) * 2.0^32)
+    state = o.state[]
+    factor(bits) = bits < limit ? 0.0f0 : keep
+    for i in 1:n÷2
+        word = mix64(state + i * GAMMA)
+        unsafe_store!(to, factor(word >> 32), 2i - 1)
+        unsafe_store!(to, factor(word & 0xffffffff), 2i)
+    end
+    words = cld(n, 2)
+    isodd(n) && unsafe_store!(to, factor(mix64(state + words * GAMMA) >> 32), n)
+    o.state[] = state + words * GAMMA
+end
+
+function forward!(o::DropoutOp, p::Pass, lo, hi)
+    zeroborder!(p, o.y, lo, hi)
+    drops(o, p) || return copy_rows!(p, o.y, o.x, lo, hi)
+    draw!(o, at(p.arena, o.mask), features(o.y) * (hi - lo + 1))
+    masked_rows!(o, p, o.y, o.x, lo, hi)
+end
+
+function backward!(o::DropoutOp, p::Pass, lo, hi)
+    o.dx === nothing && return
+    zeroborder!(p, o.dx, lo, hi)
+    drops(o, p) ? masked_rows!(o, p, o.dx, o.dy, lo, hi) : copy_rows!(p, o.dx, o.dy, lo, hi)
+end
+
+"`to = from·mask`."
+function masked_rows!(o::DropoutOp, p::Pass, to::Buffer, from::Buffer, lo, hi)
+    for n in lo:hi, j in 0:to.H-1
+        a, b = at(address(p, to, n), offset(to, 0, j)), at(address(p, from, n), offset(from, 0, j))
+        m = at(p.arena, o.mask + features(to) * (n - lo) + j * to.W * to.C)
+        each_vector(Val(16), to.W * to.C) do i, width, lanes
+            store(load(width, at(b, i), lanes) * load(width, at(m, i), lanes), at(a, i), lanes)
+        end
+    end
+end
+
+function copy_rows!(p::Pass, to::Buffer, from::Buffer, lo, hi)
+    for n in lo:hi, j in 0:to.H-1
+        unsafe_copyto!(at(address(p, to, n), offset(to, 0, j)), at(address(p, from, n), offset(from, 0, j)), to.W * to.C)
+    end
+end

@@ -1,0 +1,75 @@
+# Layers that work value by value: bare activations, dropout; and flatten, which only reads its input as features.
+
+struct Activation{S}
+    σ::S
+end
+
+struct ActivationOp{S,DX,DY}
+    σ::S
+    x::Buffer
+    dx::DX
+    y::Buffer
+    dy::DY
+end
+
+shape_after(l::Activation, s::Shape) = l.σ isa Union{FROM_OUTPUT,FROM_INPUT} ? s : unsupported("the fast engine doesn't have the activation $(l.σ)")
+build(l::Activation, b::Builder, s::Shape, x, dx, y, dy) = ActivationOp(l.σ, x, dx, y, dy)
+
+"Call `f(k, width, mask)` over the rows of the samples lo:hi; `k` maps a buffer to the address of the vector in it."
+@inline function each_row_vector(f::F, p::Pass, b::Buffer, lo, hi) where {F}
+    for n in lo:hi, j in 0:b.H-1
+        each_vector(Val(16), b.W * b.C) do i, width, mask
+            f(buffer -> at(address(p, buffer, n), offset(buffer, 0, j) + i), width, mask)
+        end
+    end
+end
+
+function forward!(o::ActivationOp, p::Pass, lo, hi)
+    zeroborder!(p, o.y, lo, hi)
+    each_row_vector(p, o.y, lo, hi) do k, width, mask
+        store(activate(o.σ, load(width, k(o.x), mask)), k(o.y), mask)
+    end
+end
+
+function backward!(o::ActivationOp, p::Pass, lo, hi)
+    o.dx === nothing && return
+    zeroborder!(p, o.dx, lo, hi)
+    each_row_vector(p, o.y, lo, hi) do k, width, mask
+        dy = load(width, k(o.dy), mask)
+        store(pull_through(o.σ, width, k(o.x), k(o.y), mask, dy), k(o.dx), mask)
+    end
+end
+
+@inline pull_through(σ::FROM_OUTPUT, width, x, y, mask, dy) = pull(σ, load(width, y, mask), dy)
+@inline pull_through(σ::FROM_INPUT, width, x, y, mask, dy) = slope_at(σ, load(width, x, mask)) * dy
+
+struct Flatten end
+
+struct FlattenOp{DX,DY}
+    dx::DX
+    dy::DY
+end
+
+function shape_after(::Flatten, s::Shape)
+    s.kind in (:token, :tokens) && unsupported("flatten takes no tokens")
+    s.kind === :features && return s
+    flat = s.kind === :image && s.C > 1 && s.W * s.H > 1 ? (s.W, s.H, s.C) : nothing
+    return Shape(:features, s.C * s.W * s.H, 1, 1, flat)
+end
+
+function outputs(::Flatten, b, s, after, x, dx, wanted, needs)
+    as_features(f) = Buffer(f.at, after.C, 1, 1, 0, 0, 0, 0, f.staged)
+    dx === nothing && return as_features(x), nothing
+    return as_features(x), isdense(dx) ? as_features(dx) : buffer!(b, after, (0, 0, 0, 0))
+end
+
+build(::Flatten, b::Builder, s::Shape, x, dx, y, dy) = FlattenOp(dx, dy)
+
+forward!(::FlattenOp, p::Pass, lo, hi) = nothing
+
+function backward!(o::FlattenOp, p::Pass, lo, hi)
+    (o.dx === nothing || o.dx.at == o.dy.at) && return
+    zeroborder!(p, o.dx, lo, hi)
+    image = Buffer(o.dy.at, o.dx.C, o.dx.W, o.dx.H, 0, 0, 0, 0, false)
+    copy_rows!(p, o.dx, image, lo, hi)
+end

@@ -1,0 +1,44 @@
+# Embedding: a column of the weights for each token, from 1.
+
+struct EmbeddingOp
+    x::Buffer
+    y::Buffer
+    dy::Buffer
+    w::Int
+    vocabulary::Int
+end
+
+function shape_after(l::Embedding, s::Shape)
+    s.kind in (:token, :tokens) || unsupported("Embedding takes tokens, and must be the first layer")
+    hasproperty(l, :padding_idx) && l.padding_idx !== nothing && unsupported("Embedding has a padding_idx")
+    return Shape(s.kind === :token ? :features : :sequence, size(l.weight, 1), s.W, 1)
+end
+
+build(l::Embedding, b::Builder, s::Shape, x, dx, y, dy) = EmbeddingOp(x, y, dy, parameter!(b, l.weight), size(l.weight, 2))
+
+"The number of tokens, where the first layer takes tokens."
+vocabulary(o) = 0
+vocabulary(o::EmbeddingOp) = o.vocabulary
+
+"Call `f(column, i)` for each token: the offset of its weights, and its position in the batch."
+@inline function each_token(f::F, o::EmbeddingOp, p::Pass, lo, hi) where {F}
+    tokens = Ptr{Int32}(address(p, o.x))
+    for i in lo*o.x.W:(hi+1)*o.x.W-1
+        f(o.y.C * (Int(unsafe_load(tokens, i + 1)) - 1), i)
+    end
+end
+
+forward!(o::EmbeddingOp, p::Pass, lo, hi) =
+    each_token(o, p, lo, hi) do column, i
+        unsafe_copyto!(at(address(p, o.y), o.y.C * i), at(p.w, o.w + column), o.y.C)
+    end
+
+function backward!(o::EmbeddingOp, p::Pass, lo, hi)
+    zeros!(at(p.g, o.w), o.y.C * o.vocabulary)
+    each_token(o, p, lo, hi) do column, i
+        d, dy = at(p.g, o.w + column), at(address(p, o.dy), o.y.C * i)
+        each_vector(Val(16), o.y.C) do c, width, mask
+            store(load(width, at(d, c), mask) + load(width, at(dy, c), mask), at(d, c), mask)
+        end
+    end
+end

@@ -1,0 +1,90 @@
+# Vectors of the machine's width: loads and stores with a mask for the last channels, and the functions that LLVM would
+# otherwise compute one lane at a time.
+
+"Lanes of one vector register and how many registers there are: what a register tile may use."
+function registers()
+    Sys.ARCH === :x86_64 || return (lanes = 4, count = 32)
+    CPUID = Base.BinaryPlatforms.CPUID
+    return CPUID.test_cpu_feature(CPUID.JL_X86_avx512f) ? (lanes = 16, count = 32) : (lanes = 8, count = 16)
+end
+
+const Ptr32 = Ptr{Float32}
+const F32 = Union{Float32,Vec{<:Any,Float32}}
+
+"The address of float number `i` (from 0) behind `p`."
+@inline at(p::Ptr32, i) = p + 4i
+
+@inline load(::Val{L}, p::Ptr{T}, ::Nothing) where {L,T} = vload(Vec{L,T}, p)
+@inline load(::Val{L}, p::Ptr{T}, mask) where {L,T} = vload(Vec{L,T}, p, mask)
+@inline store(v, p::Ptr, ::Nothing) = vstore(v, p)
+@inline store(v, p::Ptr, mask) = vstore(v, p, mask)
+@inline zeros_in(::Val{L}) where {L} = zero(Vec{L,Float32})
+
+"The mask of the first `n` lanes."
+@inline lanes(::Val{L}, n) where {L} = Vec{L,Int32}(ntuple(i -> Int32(i), Val(L))) <= Int32(n)
+
+"""
+Call `f(i, width, mask)` over 0:n-1 in steps of one vector, the last one masked. `f` works on lanes i, i+1, ….
+"""
+@inline function each_vector(f::F, width::Val{L}, n) where {F,L}
+    i = 0
+    while i + L <= n
+        f(i, width, nothing)
+        i += L
+    end
+    i < n && f(i, width, lanes(width, n - i))
+    return nothing
+end
+
+@inline select(c::Bool, a, b) = ifelse(c, a, b)
+@inline select(c, a, b) = vifelse(c, a, b)
+@inline select(c, a::Float32, b::Vec{L}) where {L} = vifelse(c, Vec{L,Float32}(a), b)
+@inline select(c, a::Vec{L}, b::Float32) where {L} = vifelse(c, a, Vec{L,Float32}(b))
+
+@inline to_int(x::Float32) = unsafe_trunc(Int32, x)
+@inline to_int(x::Vec{L,Float32}) where {L} = convert(Vec{L,Int32}, x)
+@inline to_float(x::Int32) = reinterpret(Float32, x)
+@inline to_float(x::Vec{L,Int32}) where {L} = reinterpret(Vec{L,Float32}, x)
+
+"exp to about 1e-7 relative; 0 and Inf are replaced by the ends of the range, exp(-87) and exp(88)."
+@inline function fastexp(x::F32)
+    x = min(max(x, -87.0f0), 88.0f0)
+    magic = 12582912.0f0                       # 1.5·2^23: adding it rounds to an integer
+    n = muladd(x, 1.442695f0, magic) - magic
+    r = muladd(n, -0.69314575f0, x)            # ln 2 in two parts, the first exact in n·ln2
+    r = muladd(n, -1.4286068f-6, r)
+    p = muladd(r, 1.9841270f-4, 1.3888889f-3)  # Taylor on |r| <= ln(2)/2
+    p = muladd(r, p, 8.3333333f-3)
+    p = muladd(r, p, 4.1666667f-2)
+    p = muladd(r, p, 1.6666667f-1)
+    p = muladd(r, p, 0.5f0)
+    p = muladd(r, p, 1.0f0)
+    p = muladd(r, p, 1.0f0)
+    return p * to_float((to_int(n) + Int32(127)) << Int32(23))
+end
+
+@inline fastsigmoid(x::F32) = 1.0f0 / (1.0f0 + fastexp(-x))
+
+"tanh to a few ulp: its series near 0, where the formula with exp would cancel."
+@inline function fasttanh(x::F32)
+    s = x * x
+    p = muladd(s, -0.008863236f0, 0.021869488f0)
+    p = muladd(s, p, -0.053968254f0)
+    p = muladd(s, p, 0.13333333f0)
+    p = muladd(s, p, -0.33333333f0)
+    small = muladd(x * s, p, x)
+    large = 1.0f0 - 2.0f0 / (fastexp(2.0f0 * x) + 1.0f0)
+    return select(s < 0.09f0, small, large)
+end
+
+"log(1 + t) for 0 <= t <= 1, as 2·atanh(t/(2 + t))."
+@inline function fastlog1p(t::F32)
+    z = t / (2.0f0 + t)
+    s = z * z
+    p = muladd(s, 0.07692308f0, 0.09090909f0)
+    p = muladd(s, p, 0.11111111f0)
+    p = muladd(s, p, 0.14285715f0)
+    p = muladd(s, p, 0.2f0)
+    p = muladd(s, p, 0.33333334f0)
+    return 2.0f0 * muladd(z * s, p, z)
+end

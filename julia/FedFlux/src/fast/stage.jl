@@ -1,0 +1,67 @@
+# The batch itself, gathered into the staging area in the engine's layout.
+
+"Marks the batch of `n` samples that an engine's last `batch` staged."
+struct Staged
+    n::Int
+end
+MLUtils.numobs(s::Staged) = s.n
+
+"Throw unless `y` has `size` values for each sample of `x`, and all of `idx` are samples."
+function check_data(b::Buffer, x, y, size, idx)
+    n = numobs(x)
+    length(x) == features(b) * n ||
+        throw(DimensionMismatch("samples of size $(Base.size(x)[1:end-1]); this engine was made for $(features(b)) values a sample"))
+    y === nothing || length(y) == size * n || throw(DimensionMismatch("$n samples and targets of size $(Base.size(y)); expected $size a sample"))
+    for k in idx
+        1 <= k <= n || throw(BoundsError(x, k))
+    end
+end
+
+"Tokens count from 1."
+function check_tokens(tokens::Ptr{Int32}, n, vocabulary)
+    for i in 1:n
+        token = unsafe_load(tokens, i)
+        1 <= token <= vocabulary || throw(ArgumentError("token $token; the embedding has 1 to $vocabulary"))
+    end
+end
+
+"Gather the samples `idx` of `x` to `to`, channels first."
+function stage_input!(to::Ptr32, b::Buffer, kind::Symbol, x, idx)
+    kind in (:token, :tokens) && return stage_flat!(Ptr{Int32}(to), x, idx, features(b))
+    kind === :image || return stage_flat!(to, x, idx, features(b))
+    for (n, k) in enumerate(idx)
+        stage_image!(at(to, (n - 1) * image(b)), b, x, (k - 1) * features(b))
+    end
+end
+
+"Sample by sample, in the data's own order."
+function stage_flat!(to::Ptr{T}, x, idx, size) where {T}
+    for (n, k) in enumerate(idx)
+        from = (k - 1) * size
+        for i in 1:size
+            @inbounds unsafe_store!(to, T(x[from + i]), (n - 1) * size + i)
+        end
+    end
+end
+
+"One image (W, H, C), which begins after `from` values of `x`, to (C, W, H) inside its border."
+function stage_image!(to::Ptr32, b::Buffer, x, from)
+    for c in 1:b.C, j in 0:b.H-1
+        line = at(to, offset(b, 0, j) + c - 1)
+        first = from + (j + (c - 1) * b.H) * b.W
+        for i in 1:b.W
+            @inbounds unsafe_store!(line, Float32(x[first + i]), 1 + (i - 1) * b.C)
+        end
+    end
+end
+
+"Labels as Int32, checked against the number of classes; other targets as floats."
+function stage_targets!(to::Ptr32, ::CrossEntropy, y, idx, size, classes)
+    labels = Ptr{Int32}(to)
+    for (n, k) in enumerate(idx), i in 1:size
+        label = Int32(@inbounds y[(k - 1) * size + i])
+        0 <= label < classes || throw(ArgumentError("label $label, and the model has $classes outputs: expected 0 to $(classes - 1)"))
+        unsafe_store!(labels, label, (n - 1) * size + i)
+    end
+end
+stage_targets!(to::Ptr32, loss, y, idx, size, classes) = stage_flat!(to, y, idx, size)

@@ -1,0 +1,102 @@
+# The engine as a whole: named models, batches, memory, and what it refuses.
+
+@testset "named models" begin
+    for model in (case_study_cnn(), lenet(), mlp(28 * 28), softmax_regression(28 * 28))
+        check(model, (28, 28, 1); batches = (1, 10, 32), data = n -> rand(Float32, 28, 28, 1, n))
+    end
+    check(mcmahan_cnn(), (28, 28, 1); batches = (1, 7), data = n -> rand(Float32, 28, 28, 1, n))
+    check(case_study_cnn(imgsize = (32, 20), channels = 3), (32, 20, 3); batches = (5,))
+    check(lenet(imgsize = (32, 32), channels = 3), (32, 32, 3); batches = (5,))
+end
+
+"Bytes allocated by a training step, a batch and a prediction."
+function allocated(e, g, w, x, y, idx)
+    step() = (b = FedFlux.batch(e, x, y, idx); valgrad!(e, g, w, b...); predict(e, w, b[1]); valgrad!(e, g, w, x, y); nothing)
+    step()
+    return @allocated step()
+end
+
+@testset "no allocations" begin
+    for (model, dims) in ((case_study_cnn(), (28, 28, 1)), (lenet(), (28, 28, 1)), (mlp(28 * 28), (28, 28, 1)),
+                          (Chain(Conv((3, 3), 1 => 4), BatchNorm(4, gelu), MeanPool((2, 2)), Dropout(0.5), Flux.flatten, LayerNorm(676), Dense(676 => 10)), (28, 28, 1)))
+        e = LayerEngine(model, CrossEntropy(), dims, 10)
+        w = FedFlux.flatten(model)
+        @test allocated(e, similar(w), w, rand(Float32, dims..., 10), rand(Int32(0):Int32(9), 10), [2, 7, 1]) == 0
+    end
+    for cell in (RNN, LSTM, GRU)
+        model = Chain(Embedding(9 => 6), cell(6 => 8), Dense(8 => 9))
+        e = LayerEngine(model, CrossEntropy(), (5,), 10)
+        w = FedFlux.flatten(model)
+        @test allocated(e, similar(w), w, rand(Int32(1):Int32(9), 5, 10), rand(Int32(0):Int32(8), 5, 10), [2, 7, 1]) == 0
+    end
+end
+
+@testset "batches" begin
+    model = lenet(channels = 2)
+    e, z = LayerEngine(model, CrossEntropy(), (28, 28, 2), 4), ZygoteEngine(exact_pools(model), CrossEntropy())
+    θ = FedFlux.flatten(model)
+    w, g, exact, back = similar(θ), similar(θ), similar(θ), similar(θ)
+    to_engine!(w, e, θ)
+    x, y = rand(Float32, 28, 28, 2, 9), rand(0:9, 9)
+    for idx in ([9, 1, 4, 4], [3], view([1, 2, 8], 2:3), 5:7)
+        valgrad!(e, g, w, FedFlux.batch(e, x, y, idx)...)
+        valgrad!(z, exact, θ, FedFlux.batch(z, x, y, idx)...)
+        @test worst(model, to_model!(back, e, g), exact) < 1.0f-5
+        @test predict(e, w, first(FedFlux.batch(e, x, y, idx))) ≈ predict(z, θ, x[:, :, :, idx]) rtol = 1.0f-4
+    end
+    @test FedFlux.maxbatch(e) == 4
+    @test_throws ArgumentError FedFlux.batch(e, x, y, 1:5)
+    @test_throws ArgumentError FedFlux.batch(e, x, y, 1:0)
+    @test_throws ArgumentError FedFlux.batch(e, x, fill(10, 9), 1:2)
+    @test_throws BoundsError FedFlux.batch(e, x, y, [10])
+    @test_throws DimensionMismatch valgrad!(e, g[1:end-1], w, x[:, :, :, 1:2], y[1:2])
+    @test_throws DimensionMismatch valgrad!(e, g, w, x[:, :, 1:1, 1:2], y[1:2])
+    @test_throws DimensionMismatch valgrad!(e, g, w, x[:, :, :, 1:2], y[1:3])
+    @test valgrad!(e, g, w, Float64.(x[:, :, :, 1:2]), y[1:2]) ≈ valgrad!(e, g, w, view(x, :, :, :, 1:2), y[1:2])
+end
+
+@testset "finite differences" begin
+    model = Chain(Conv((3, 3), 1 => 3, tanh; stride = 2), MeanPool((2, 2)), Flux.flatten, Dense(27 => 4, tanh), Dense(4 => 3))
+    e = LayerEngine(model, CrossEntropy(), (15, 15, 1), 5)
+    w, g, h = FedFlux.flatten(model), zeros(Float32, nparams(e)), zeros(Float32, nparams(e))
+    x, y = randn(Float32, 15, 15, 1, 5), rand(0:2, 5)
+    valgrad!(e, g, w, x, y)
+    for i in 1:7:length(w)
+        bumped(d) = (v = copy(w); v[i] += d; Float64(valgrad!(e, h, v, x, y)))
+        @test isapprox((bumped(1.0f-2) - bumped(-1.0f-2)) / 2.0f-2, g[i]; atol = 1.0f-3 * maximum(abs, g), rtol = 1.0f-2)
+    end
+end
+
+@testset "frozen first layers pass no gradient" begin
+    for first in (MaxPool((2, 2)), Flux.flatten, MeanPool((2, 2)))
+        model = conv_net((6, 6, 2), first)
+        check(model, (6, 6, 2); batches = (2,), data = distinct((6, 6, 2)))
+    end
+end
+
+refusal(model, dims; loss = CrossEntropy()) =
+    try
+        LayerEngine(model, loss, dims, 2)
+        ""
+    catch err
+        err isa Unsupported ? err.reason : rethrow()
+    end
+
+@testset "refusals name the layer" begin
+    @test occursin("layer 2, ", refusal(Chain(Dense(2 => 2), x -> x[end:end, :]), (2,)))
+    @test occursin("layer 2, softmax", refusal(Chain(Dense(2 => 2), softmax), (2,)))
+    @test occursin("layer 1.2, SkipConnection", refusal(Chain(Chain(Dense(2 => 2), SkipConnection(Dense(2 => 2), +))), (2,)))
+    @test occursin("layer 1, Conv((3,)", refusal(Chain(Conv((3,), 2 => 2), Flux.flatten, Dense(8 => 2)), (6, 2)))
+    @test occursin("layer 1, ConvTranspose", refusal(Chain(ConvTranspose((3, 3), 1 => 2), Flux.flatten, Dense(8 => 2)), (6, 6, 1)))
+    @test occursin("layer 1, Dense", refusal(Chain(Dense(6 => 2), Flux.flatten, Dense(72 => 2)), (6, 6, 1)))
+    @test occursin("layer 2, Dense", refusal(Chain(Dense(6 => 2), Dense(3 => 2)), (6,)))
+    @test occursin("return_state", refusal(Chain(LSTM(6 => 2; return_state = true), first), (6, 3)))
+    @test occursin("Float64", refusal(Chain(Dense(rand(2, 2))), (2,)))
+    @test occursin("loss", refusal(Chain(Dense(2 => 2)), (2,); loss = Flux.mse))
+    @test occursin("parameters", refusal(Chain(Flux.flatten), (2,)))
+    d = Dense(2 => 2)
+    @test occursin("layer 2, Dense(2 => 2)", refusal(Chain(d, d), (2,)))
+    tied = Dense(2 => 2)
+    @test occursin("layer 2", refusal(Chain(tied, Dense(tied.weight, true)), (2,)))
+    @test occursin("end", refusal(Chain(Conv((1, 1), 1 => 2)), (2, 2, 1)))
+end

@@ -1,0 +1,89 @@
+# Dense, activations, dropout, normalisation and losses.
+
+const ACTIVATIONS = (identity, relu, tanh, sigmoid, leakyrelu, elu, gelu, swish, softplus, softsign, relu6, hardsigmoid, hardtanh,
+                     logsigmoid, tanh_fast = Flux.NNlib.tanh_fast, sigmoid_fast = Flux.NNlib.sigmoid_fast)[1:14]
+
+@testset "dense $sizes" for sizes in ((5, 3), (20, 17, 3), (70, 64, 10), (33, 200, 200, 10), (130, 300, 2))
+    check(Chain((Dense(a => b, tanh) for (a, b) in zip(sizes, sizes[2:end]))...), (sizes[1],); batches = (1, 2, 7, 10, 32))
+end
+
+@testset "dense, no bias" check(Chain(Dense(4 => 6, relu; bias = false), Dense(6 => 2; bias = false)), (4,))
+
+@testset "activation $σ" for σ in ACTIVATIONS
+    data(n) = 3 .* randn(Float32, 6, n)
+    check(Chain(Dense(6 => 20, σ), Dense(20 => 3)), (6,); data)
+    check(Chain(Dense(6 => 20), x -> x, Dense(20 => 3))[[1, 3]], (6,); data)
+    conv = Chain(Conv((3, 3), 2 => 4, σ; pad = 1), Conv((2, 2), 4 => 3, σ), Flux.flatten, Dense(27 => 2))
+    check(conv, (4, 4, 2); batches = (1, 3))
+    hasmethod(σ, Tuple{Array{Float32,3}}) && σ !== identity && check(Chain(Dense(6 => 9), σ, Dense(9 => 3)), (6,); data)
+end
+
+@testset "broadcast activation" check(Chain(Dense(6 => 9), Base.Broadcast.BroadcastFunction(tanh), Dense(9 => 3)), (6,))
+
+@testset "loss $loss" for loss in (CrossEntropy(), BinaryCrossEntropy(), MSE())
+    check(Chain(Dense(6 => 9, tanh), Dense(9 => 3)), (6,); loss, batches = (1, 2, 7, 10, 32))
+    check(Chain(Dense(6 => 1)), (6,); loss = loss isa CrossEntropy ? MSE() : loss)
+    # logits far from zero
+    check(Chain(Dense(6 => 3)), (6,); loss, data = n -> 30 .* randn(Float32, 6, n))
+end
+
+@testset "nested chains, names, vectors" begin
+    check(Chain(Chain(Dense(4 => 5, relu)), identity, Chain(a = Dense(5 => 6, tanh), b = Dense(6 => 3))), (4,))
+    check(Chain([Dense(4 => 5, relu), Dense(5 => 3)]), (4,))
+    check(Dense(4 => 3), (4,))
+end
+
+@testset "flatten" begin
+    check(Chain(Flux.flatten, Dense(24 => 3)), (3, 4, 2))
+    check(Chain(Flux.MLUtils.flatten, Dense(24 => 7, relu), Flux.flatten, Dense(7 => 3)), (3, 4, 2))
+    check(Chain(Dense(3 => 5), Flux.flatten, Dense(20 => 3)), (3, 4))
+end
+
+@testset "BatchNorm" begin
+    check(Chain(Dense(5 => 18), BatchNorm(18, relu), Dense(18 => 3)), (5,); batches = (2, 7, 10))
+    check(Chain(BatchNorm(5), Dense(5 => 3)), (5,); batches = (3,))
+    check(Chain(Dense(5 => 6), BatchNorm(6; affine = false), Dense(6 => 3)), (5,); batches = (3, 8))
+    check(Chain(Dense(5 => 6), BatchNorm(6, gelu; track_stats = false), Dense(6 => 3)), (5,); batches = (3, 8))
+    check(Chain(Dense(5 => 6), BatchNorm(6; active = false), Dense(6 => 3)), (5,); batches = (3, 8))
+    net = Chain(Conv((3, 3), 2 => 5; bias = false), BatchNorm(5, tanh), Conv((3, 3), 5 => 20; pad = 1), BatchNorm(20, leakyrelu), Flux.flatten, Dense(320 => 3))
+    check(net, (6, 6, 2); batches = (1, 2, 7))
+end
+
+@testset "LayerNorm" begin
+    check(Chain(Dense(5 => 18), LayerNorm(18), Dense(18 => 3)), (5,))
+    check(Chain(Dense(5 => 18), LayerNorm(18, relu), Dense(18 => 3)), (5,))
+    check(Chain(Dense(5 => 7), LayerNorm(7, swish; eps = 0.1f0), Dense(7 => 3)), (5,))
+    check(Chain(LayerNorm(5; affine = false), Dense(5 => 3)), (5,))
+    check(Chain(Conv((2, 2), 2 => 3), Flux.flatten, LayerNorm(27), Dense(27 => 3)), (4, 4, 2))
+    check(Chain(Dense(5 => 7), LayerNorm(7), Dense(7 => 3)), (5, 6); batches = (1, 3))
+end
+
+@testset "dropout" begin
+    model = Chain(Dense(40 => 500), Dropout(0.3), Dense(500 => 2))
+    e = LayerEngine(model, MSE(), (40,), 16)
+    w, g, h = FedFlux.flatten(model), zeros(Float32, nparams(e)), zeros(Float32, nparams(e))
+    x, y = randn(Float32, 40, 16), randn(Float32, 2, 16)
+    seeded!() = FedFlux.reseed!(e, Stream(7, :dropout, 1, 2))
+    seeded!(); a = valgrad!(e, g, w, x, y)
+    @test valgrad!(e, h, w, x, y) != a               # the next masks
+    seeded!(); @test valgrad!(FedFlux.poison!(e, 0xff), h, w, x, y) == a && g == h
+    @test predict(e, w, x) ≈ model[3](model[1](x))   # none in test mode
+    # A unit that is dropped from the whole batch has no gradient; of 500 × 16 masks about 0.3 are zero.
+    e = LayerEngine(Chain(Dense(40 => 500), Dropout(0.3), Dense(500 => 2)), MSE(), (40,), 1)
+    FedFlux.reseed!(e, Stream(7, :dropout, 1, 2))
+    shares = map(1:20) do _
+        valgrad!(e, g, w, x[:, 1:1], y[:, 1:1])
+        count(iszero, g[40*500+1:40*500+500]) / 500
+    end
+    @test 0.27 < sum(shares) / 20 < 0.33
+    # Finite differences with the masks held still.
+    seeded2!() = FedFlux.reseed!(e, Stream(7, :dropout, 1, 3))
+    value(w) = (seeded2!(); Float64(valgrad!(e, h, w, x[:, 1:1], y[:, 1:1])))
+    value(w); copyto!(g, h)
+    for i in (3, 777, 20100, 20600, 21001)
+        bumped(d) = (v = copy(w); v[i] += d; value(v))
+        @test isapprox((bumped(1.0f-2) - bumped(-1.0f-2)) / 2.0f-2, g[i]; atol = 2.0f-3 * maximum(abs, g), rtol = 1.0f-2)
+    end
+    check(Chain(Dense(5 => 7), Dropout(0.5; active = false), Dense(7 => 3)), (5,))
+    check(Chain(Dense(5 => 7), Dropout(0.0), Dense(7 => 3)), (5,))
+end
