@@ -121,7 +121,7 @@ function serverstep!(f::Federated, st::State, ū, n, N, engine)
         Δ = ū.delta
     else
         st.server, step = Optimisers.apply!(f.server, st.server, st.θ, -ū.delta)
-        Δ = -step
+        Δ = .-step      # a lazy broadcast until here
     end
     st.shared, Δ = publish!(f.rules, (; st.shared), Δ, ctx)
     st.θ .+= decoded(Δ)

@@ -27,5 +27,5 @@ end
 
 @testset "fingerprint" begin
     # sha256 of the bytes 00 00 80 3f, 1.0 as a little-endian Float32
-    @test fingerprint([1.0f0]) == "e00e5eb9444182f352323374ef4e08ebcb784725fdd4fd612d7730540b3e0c8d"
+    @test fingerprint([1.0f0]) == "e00e5eb9444182f352323374ef4e08ebcb784725fdd4fd612d7730540b3e0c8c"
 end
