@@ -7,6 +7,7 @@ FedFlux: federated learning on Flux. Clients train on their own data, a server a
 """
 module FedFlux
 
+using CRC32c: crc32c
 using Flux: Flux, Chain, Conv, Dense, MaxPool, relu
 using Functors: Functors
 using JSON: JSON
@@ -86,10 +87,15 @@ include("algorithms/afl.jl")
 include("algorithms/fedopt.jl")
 include("history.jl")
 include("evaluate.jl")
+include("checkpoint/durable.jl")
+include("checkpoint/safetensors.jl")
+include("checkpoint/encode.jl")
+include("checkpoint/checkpoint.jl")
 include("rounds.jl")            # idea 4: the round
 include("fit.jl")
 
 include("verbs.jl")
+include("checkpoint/resume.jl")
 include("run.jl")
 include("python.jl")
 include("precompile.jl")

@@ -26,14 +26,17 @@ end
 
 """
     fit!(f, st, clients; rounds, test = nothing, clients_per_round = length(clients), sampling = UniformSampling(),
-         availability = Always(), target_accuracy = nothing, patience = nothing, time_budget = nothing, eval_every = 1, crew = Crew(f, clients.x), callback = Returns(false))
-        -> (st, history, stopped)
+         availability = Always(), target_accuracy = nothing, patience = nothing, time_budget = nothing, eval_every = 1,
+         crew = Crew(f, clients.x), callback = Returns(false), checkpoints = nothing, history = Record[], seconds = 0.0,
+         warn = m -> @warn(m)) -> (st, history, stopped)
 
 Run rounds until a stop condition holds (see [`Stopping`](@ref)); changes `st`.
 
 - `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the last.
 - `sampling`, `availability`: how a round's cohort is drawn, a [`Sampling`](@ref), from whom is there, an [`Availability`](@ref).
 - `callback(record) -> Bool`: called after every round in the calling task; `true` ends the run.
+- `checkpoints`: a [`Checkpoints`](@ref), or `nothing` for none.  `history`, `seconds`: of the rounds before, for a state
+  that [`restore`](@ref) gave.  `warn(message)`: told of what goes wrong without ending the run.
 
 `history` is a vector of [`Record`](@ref)s; `stopped` the reason, `callback` among them.
 
@@ -45,14 +48,17 @@ st, history, stopped = fit!(f, State(f, FedFlux.engine(crew)), clients; rounds =
 ```
 """
 function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing, clients_per_round = length(clients),
-              sampling = UniformSampling(), availability = Always(), target_accuracy = nothing, patience = nothing, time_budget = nothing, eval_every = 1,
-              crew = Crew(f, clients.x), callback = Returns(false))
+              sampling = UniformSampling(), availability = Always(), target_accuracy = nothing, patience = nothing,
+              time_budget = nothing, eval_every = 1, crew = Crew(f, clients.x), callback = Returns(false), checkpoints = nothing,
+              history = Record[], seconds = 0.0, warn = m -> @warn(m))
     1 <= clients_per_round <= length(clients) ||
         fail("clients_per_round is ", clients_per_round, "; expected a number from 1 to the ", length(clients), " clients there are")
     stop = Stopping(; rounds, target_accuracy, patience, time_budget)
     nclasses = test === nothing ? 0 : max(classes(f.loss, test[2]), classes(f.loss, clients.y))
     counts = nclasses == 0 ? nothing : labelcounts(clients, nclasses)
-    history, stopped, begun = Record[], nothing, time()
+    begun = time() - seconds
+    stopped = isempty(history) ? nothing : reason_to_stop(stop, history, seconds)
+    checkpoints === nothing || begin_checkpoints(checkpoints, f, st, engine(crew), history)
     blas = BLAS.get_num_threads()
     BLAS.set_num_threads(1)      # threads work on clients; and BLAS's own would change the sums
     try
@@ -62,6 +68,9 @@ function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing,
             due = test !== nothing && (st.round % eval_every == 0 || st.round == rounds)
             push!(history, record(crew, f, st, metrics, due ? test : nothing, nclasses, counts))
             stopped = reason_to_stop(stop, history, time() - begun)
+            if checkpoints !== nothing && (st.round % checkpoints.every == 0 || stopped !== nothing)
+                save_or_warn(checkpoints, f, st, engine(crew), history, time() - begun, warn)
+            end
             callback(last(history)) && stopped === nothing && (stopped = "callback")
         end
     finally

@@ -8,7 +8,7 @@ truth(x::Bool) = x
 
 Run from Python. `config` is a JSON object of options; `data` is `nothing` or the arrays `(x_train, y_train, x_test,
 y_test)` with reversed axes, and where there are owners a fifth, `owner`; `model` is `nothing` or a Flux model; `init` is `nothing` or a list of arrays.
-`callback(kind, payload)` gets "start", "round" and "tick" and asks to stop with true. A user's mistake comes back as
+`callback(kind, payload)` gets "start", "warning", "round" and "tick" and asks to stop with true. A user's mistake comes back as
 `{"error": message}`; an exception of the callback passes through.
 """
 function _pyrun(config::AbstractString, data, model, init, callback)
@@ -27,14 +27,30 @@ function run_for_python(config, data, model, init, callback)
     init = init === nothing ? nothing : [Array{Float32}(a) for a in init]
     warnings = String[]
     return execute(options, objects, init, warnings; callback = record -> truth(callback("round", JSON.json(asdict(record)))),
-                   started = facts -> (callback("start", JSON.json(facts)); nothing), tick = () -> (callback("tick", ""); nothing))
+                   started = facts -> (callback("start", JSON.json(facts)); nothing),
+                   warned = message -> (callback("warning", JSON.json(message)); nothing), tick = () -> (callback("tick", ""); nothing))
+end
+
+"""
+    _recorded(folder) -> json
+
+For Python: the options of the run whose checkpoints lie in `folder`, `null` where there are none, or `{"error": message}`.
+"""
+function _recorded(folder::AbstractString)
+    try
+        options = recorded_options(folder)
+        return JSON.json(options === nothing ? nothing : Dict("options" => options))
+    catch err
+        err isa FedFluxError || rethrow()
+        return JSON.json(Dict("error" => err.message))
+    end
 end
 
 "The checked options, and the objects among them."
 function from_python(config, data)
     given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
     objects = Dict{Symbol,Any}()
-    data === nothing || (objects[:dataset] = python_dataset(data...; name = get(given, :dataset, "arrays")))
+    data === nothing || (objects[:dataset] = python_dataset(data...; name = basename(get(given, :dataset, "arrays"))))
     return check_options(given), objects
 end
 
@@ -61,7 +77,8 @@ python_dataset(x, y, xtest, ytest, owner = nothing; name) = Dataset(own(x), own(
 
 report(r::RunResult) = Dict("dataset" => r.dataset, "trainer" => r.trainer, "trainer_reason" => r.trainer_reason, "threads" => r.threads,
                             "stopped" => r.stopped, "seconds" => r.seconds, "params_sha256" => r.params_sha256, "names" => r.names,
-                            "warnings" => r.warnings, "clients" => r.holdings, "versions" => versions(), "history" => map(asdict, r.history))
+                            "resumed" => r.resumed, "warnings" => r.warnings, "clients" => r.holdings, "versions" => versions(),
+                            "history" => map(asdict, r.history))
 
 "Versions of Julia, FedFlux and the packages that decide the numbers."
 versions() = Dict("julia" => string(VERSION), "FedFlux" => string(pkgversion(FedFlux)), "Flux" => string(pkgversion(Flux)),

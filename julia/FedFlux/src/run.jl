@@ -5,8 +5,8 @@
 
 What a run gives: the trained `model` (a Flux model), its `parameters` (arrays in model order) and their `names`,
 `params_sha256` over their bytes, the `history` (a vector of [`Record`](@ref)s), why it `stopped`, the `dataset`, the
-`trainer` and why that one (`trainer_reason`), `threads`, `seconds`, `warnings`, who held what (`holdings`), and the checked
-`options`.
+`trainer` and why that one (`trainer_reason`), `threads`, `seconds`, `warnings`, who held what (`holdings`), the checked
+`options`, and the round that it was `resumed` after (0 for a run from the beginning).
 """
 Base.@kwdef struct RunResult
     model::Any
@@ -23,6 +23,7 @@ Base.@kwdef struct RunResult
     warnings::Vector{String}
     holdings::Dict{String,Any}
     options::Dict{Symbol,Any}
+    resumed::Int = 0
 end
 
 accuracy(r::RunResult) = last(r.history).accuracy
@@ -55,12 +56,12 @@ FedFlux.run(dataset = "digits", rounds = 3, lr = 0.1)
 ```
 """
 function run(; init = nothing, callback = Returns(false), verbose = false, options...)
-    objects, given = split_objects(Dict{Symbol,Any}(options))
+    objects, given = split_objects(with_recorded(Dict{Symbol,Any}(options)))
     o = check_options(given)
     o[:engine] == "reference" && fail("engine reference is Python's NumPy implementation; in Julia leave engine out")
     warnings = String[]
     announce(record) = (verbose && println(record); callback(record))
-    return execute(o, objects, init, warnings; callback = announce, started = _ -> foreach(w -> @warn(w), warnings))
+    return execute(o, objects, init, warnings; callback = announce, started = _ -> foreach(w -> @warn(w), warnings), warned = w -> @warn(w))
 end
 
 "Options given as Julia objects, apart from those that options.toml can check."
@@ -71,28 +72,41 @@ function split_objects(given)
     return objects, filter(p -> !is_object(p...), given)
 end
 
-"The run itself, from checked options. `started(facts)` is called before the first round; `tick()` several times a second."
-function execute(o, objects, init, warnings; callback, started = Returns(nothing), tick = nothing)
+"""
+The run itself, from checked options. `started(facts)` is called before the first round, `warned(message)` at each later
+warning, `tick()` several times a second.
+"""
+function execute(o, objects, init, warnings; callback, started = Returns(nothing), warned = Returns(nothing), tick = nothing)
     begun = time()
+    folder = checkpoint_folder(o)
+    saved = o[:resume] === nothing ? nothing : load_checkpoint(o[:resume]; warn = w -> push!(warnings, w))
     dataset, warning = prepare_data(o, objects)
     warning === nothing || push!(warnings, warning)
     loss = get(objects, :loss, get(LOSSES, o[:loss], nothing))
     clients, test, outputs = prepare_clients(o, dataset, loss)
     f = prepare_federated(o, objects, dataset, loss, outputs, init)
     crew = Crew(f, clients.x; threads = something(o[:threads], Threads.nthreads()), tick)
-    st = State(f, engine(crew))
+    st, history, before = State(f, engine(crew)), Record[], 0.0
+    facts = folder === nothing ? Dict{String,Any}() : run_facts(o, objects, crew, clients, test)
+    if saved !== nothing
+        check_unchanged(saved, facts, w -> push!(warnings, w))
+        st, history, before = restore(saved, f, engine(crew))
+    end
+    resumed = st.round
+    checkpoints = folder === nothing ? nothing : Checkpoints(folder; every = o[:checkpoint_every], keep = o[:checkpoint_keep], run = facts)
+    warn(message) = message in warnings || (push!(warnings, message); warned(message))
     started((; dataset = dataset.name, crew.trainer, trainer_reason = crew.reason, clients = length(clients), parameters = f.layout.n,
              threads = length(crew.workers), warnings))
     st, history, stopped = fit!(f, st, clients; rounds = o[:rounds], test, clients_per_round = something(o[:clients_per_round], length(clients)),
                                 sampling = build("sampling", o[:sampling]), availability = build("availability", o[:availability]),
                                 target_accuracy = o[:target_accuracy], patience = o[:patience], time_budget = o[:time_budget],
-                                eval_every = o[:eval_every], crew, callback)
+                                eval_every = o[:eval_every], crew, callback, checkpoints, history, seconds = before, warn)
     model = global_model(f, st, engine(crew))
     θ = flatten(model)
     return RunResult(; model, parameters = arrays(θ, f.layout), names = [s.name for s in f.layout.slots],
                      params_sha256 = fingerprint(θ), history, stopped, dataset = dataset.name, crew.trainer,
-                     trainer_reason = crew.reason, threads = length(crew.workers), seconds = time() - begun, warnings,
-                     holdings = holdings(clients), options = o)
+                     trainer_reason = crew.reason, threads = length(crew.workers), seconds = before + time() - begun, warnings,
+                     holdings = holdings(clients), options = o, resumed)
 end
 
 function prepare_data(o, objects)

@@ -55,8 +55,8 @@ Base.show(io::IO, f::Federated) =
     State(f::Federated, engine)
 
 Everything that changes from round to round, and all that a resume needs: the number of rounds done, the global
-parameters `θ` (in the engine's order) and statistics, the rules' shared state, each seen client's private state, and the
-server optimiser's state.
+parameters `θ` (in the engine's order) and statistics, the rules' shared state, each seen client's private state, the
+server optimiser's state, and what the aggregator keeps.
 """
 mutable struct State
     round::Int
@@ -65,13 +65,14 @@ mutable struct State
     shared::Tuple
     private::Dict{Int,Any}
     server::Any
+    aggregator::Any
 end
 
 function State(f::Federated, engine::Engine)
     θ = to_engine!(Vector{Float32}(undef, f.layout.n), engine, flatten(f.model))
     stats = gather!(Vector{Float32}(undef, nstats(engine)), nstats(engine) == 0 ? () : statistics(f.model))
     server = f.server === nothing ? nothing : Optimisers.init(f.server, θ)
-    return State(0, θ, stats, shared_init(f.rules, θ), Dict{Int,Any}(), server)
+    return State(0, θ, stats, shared_init(f.rules, θ), Dict{Int,Any}(), server, nothing)
 end
 
 Base.show(io::IO, st::State) = print(io, "State(after round ", st.round, ", ", length(st.θ), " parameters)")

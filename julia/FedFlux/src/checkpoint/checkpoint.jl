@@ -55,6 +55,16 @@ function save_checkpoint(c::Checkpoints, f::Federated, st::State, engine, histor
 end
 
 """
+Before the first round: write the state that the run begins with, which tells at once whether the folder can be written and
+the rules' states can be stored. A run that goes on from a checkpoint has written before.
+"""
+function begin_checkpoints(c::Checkpoints, f, st, engine, history)
+    encode(private_init(f.rules, st.θ), "private", Dict{String,Array}())
+    isempty(history) && save_checkpoint(c, f, st, engine, history, 0.0)
+    isdir(c.folder) && sweep(c.folder)
+end
+
+"""
 Save after a round of a run. A full disk or a folder that became read-only is a warning, once, and the run goes on.
 """
 function save_or_warn(c::Checkpoints, f, st, engine, history, seconds, warn)

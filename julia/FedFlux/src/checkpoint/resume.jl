@@ -35,12 +35,15 @@ end
 
 "What decides a run's numbers, as a checkpoint records it."
 run_facts(o, objects, crew, clients, test) =
-    Dict{String,Any}("options" => Dict{String,Any}(string(k) => v for (k, v) in o), "objects" => sort!(string.(collect(setdiff(keys(objects), (:dataset,))))),
-                     "trainer" => crew.trainer, "data" => fingerprint_of(clients, test), "versions" => versions())
+    Dict{String,Any}("options" => Dict{String,Any}(string(k) => v for (k, v) in o),
+                     "objects" => Dict{String,Any}(string(k) => describe(k, v) for (k, v) in objects if k !== :dataset), "trainer" => crew.trainer, "data" => fingerprint_of(clients, test), "versions" => versions())
+
+# Rules and server optimisers tell their settings; a model is compared by its arrays; a function has no lasting name.
+describe(name, object) = name in (:rules, :server) ? repr(object) : "given"
 
 # CRC-32C: it must tell changed data, not withstand an attack, and reads gigabytes in a second.
 fingerprint_of(clients::Clients, test) =
-    string(sum(size(clients.x)[1:end-1]; init = 0), '-', join((string(checksum(a); base = 16, pad = 8) for a in (clients.x, clients.y, clients.order, clients.starts, something(test, ())...)), '-'))
+    join((string(checksum(a); base = 16, pad = 8) for a in (clients.x, clients.y, clients.order, clients.starts, something(test, ())...)), '-')
 
 checksum(a::Array) = crc32c(reinterpret(UInt8, vec(a)))
 checksum(a) = checksum(collect(a))
@@ -55,9 +58,10 @@ function check_unchanged(saved::Saved, now, warn)
             fail("option ", name, " is ", repr(now["options"][name]), ", and the run in ", dirname(saved.path), " has ", repr(before),
                  ": a resume can't change it; leave it out, or start anew in another folder")
     end
-    for (name, what) in (("objects", "options given as Julia objects (model, loss)"), ("data", "the data or its split"), ("trainer", "the trainer"))
-        then[name] == now[name] || fail("resume: ", what, " changed since the checkpoint in ", dirname(saved.path), " was written",
-                                        name == "data" ? "" : " (was $(then[name]), is $(now[name]))", "; give the same, or start anew in another folder")
+    for (name, what) in (("objects", "what is given as Julia objects"), ("data", "dataset: the data or its split"), ("trainer", "the trainer"))
+        then[name] == now[name] ||
+            fail("resume: ", what, " changed since the checkpoints in ", dirname(saved.path), " were written",
+                 name == "data" ? "" : " (was $(then[name]), is $(now[name]))", "; give the same, or start anew in another folder")
     end
     old = Dict{String,Any}(then["versions"])
     old == now["versions"] || warn("the checkpoint was written with $(listed(old)), and this is $(listed(now["versions"])): the numbers may differ in the last digits")
