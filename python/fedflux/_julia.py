@@ -199,7 +199,7 @@ def run(
     data: Sequence[NDArray[Any] | None] | None,
     model: Any,
     init: Sequence[NDArray[np.float32]] | None,
-    listener: Callable[[str, dict[str, Any]], bool],
+    listener: Callable[[str, Any], bool],
 ) -> tuple[dict[str, Any], list[NDArray[np.float32]]]:
     """Run the core.
 
@@ -208,7 +208,7 @@ def run(
         data: x_train, y_train, x_test, y_test in NumPy's axes, or None when the core loads them.
         model: a Flux model, or None for the one that the options name.
         init: initial parameters in model order, in NumPy's axes, or None.
-        listener: told of the start and of every round; True asks to stop.
+        listener: told of the start, of warnings (a string) and of every round; True asks to stop.
 
     Returns:
         The facts of the run, and the parameters in model order.
@@ -234,6 +234,27 @@ def run(
     facts = _facts(text)
     # np.array copies: the result must not point into Julia's memory
     return facts, [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in arrays]
+
+
+def recorded(folder: str) -> dict[str, Any]:
+    """Read the options of the run whose checkpoints lie in a folder.
+
+    Args:
+        folder: that a run was given as `checkpoint` or `resume`.
+
+    Returns:
+        The options that were set; none where the folder has no checkpoint yet.
+
+    Raises:
+        FedFluxError: every checkpoint in the folder is damaged.
+        JuliaUnavailable: Julia can't be had.
+
+    Example:
+        >>> recorded("no/such/folder")  # doctest: +SKIP
+        {}
+    """
+    options = _facts(boot().core._recorded(folder))["options"]
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def partition(config: dict[str, Any], data: Sequence[NDArray[Any] | None] | None) -> dict[str, Any]:

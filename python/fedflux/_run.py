@@ -19,6 +19,7 @@ from .errors import DataError, FedFluxError, FedFluxWarning, JuliaUnavailable, O
 from .reference_models import Model
 from .result import Result, fingerprint
 
+ARRAYS = "arrays"  # the name of data that has none
 Record = dict[str, Any]
 Init = Mapping[str, NDArray[Any]] | Result | str | os.PathLike[str]
 
@@ -63,10 +64,11 @@ def run(
         >>> result.accuracy > 0.5
         True
     """
-    model, options = _own_model(options)
-    checked = opts.check(options)
     arrays = (x_train, y_train, x_test, y_test, owner)
-    data = _user_data(arrays, checked, "dataset" in options)
+    model, options = _own_model(options)
+    named = "dataset" in options
+    checked = opts.check(_resumed(options, any(a is not None for a in arrays)))
+    data = _user_data(arrays, checked, named)
     start = None if init is None else _initial(init)
     if data is not None:
         start = _fit(checked, data, start, model)
@@ -133,13 +135,27 @@ def _run(
     else:
         config = {name: value for name, value in options.items() if value is not None}
         if data is not None:
-            config["dataset"] = _name(options, data)  # the core sees arrays, and tells this name
+            named = options["dataset"] not in datasets.NAMED
+            config["dataset"] = options["dataset"] if named else ARRAYS  # the core sees arrays, and tells this name
         serial = _julia.boot().serial
         if serial is not None:
             listener.warn(serial)
             config["threads"] = 1
         facts, params = _julia.run(config, data, model, arrays, listener)
     return _result(engine, options, facts, params, listener)
+
+
+def _resumed(options: dict[str, Any], arrays: bool) -> dict[str, Any]:
+    """Add the options of the run that is resumed, where none is given."""
+    folder = options.get("resume")
+    if not isinstance(folder, str) or options.get("engine") == "reference":
+        return options  # what is wrong with them is said where options are checked
+    recorded = _julia.recorded(folder)
+    if recorded.get("dataset") == ARRAYS:
+        if not arrays:
+            raise OptionError(f"resume: the run in {folder} was trained on arrays: give x_train, y_train, ... again")
+        del recorded["dataset"]
+    return recorded | options
 
 
 def _own_model(options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -222,7 +238,7 @@ def _load_for_reference(options: Mapping[str, Any], data: Data | None, listener:
 
 def _name(options: Mapping[str, Any], data: Data | None) -> str:
     dataset = options["dataset"]
-    return "arrays" if data is not None and dataset in datasets.NAMED else Path(dataset).name
+    return ARRAYS if data is not None and dataset in datasets.NAMED else Path(dataset).name
 
 
 class _Listener:
@@ -238,7 +254,10 @@ class _Listener:
             self.warned.append(message)
             warnings.warn(message, FedFluxWarning, stacklevel=6)
 
-    def __call__(self, kind: str, payload: Record) -> bool:
+    def __call__(self, kind: str, payload: Any) -> bool:
+        if kind == "warning":
+            self.warn(payload)
+            return False
         if kind == "start":
             for message in payload.get("warnings", ()):
                 self.warn(message)

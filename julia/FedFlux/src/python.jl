@@ -34,12 +34,11 @@ end
 """
     _recorded(folder) -> json
 
-For Python: the options of the run whose checkpoints lie in `folder`, `null` where there are none, or `{"error": message}`.
+For Python: the options of the run whose checkpoints lie in `folder` (none where it has none yet), as `{"options": …}`.
 """
 function _recorded(folder::AbstractString)
     try
-        options = recorded_options(folder)
-        return JSON.json(options === nothing ? nothing : Dict("options" => options))
+        return JSON.json(Dict("options" => something(recorded_options(folder), Dict{String,Any}())))
     catch err
         err isa FedFluxError || rethrow()
         return JSON.json(Dict("error" => err.message))
