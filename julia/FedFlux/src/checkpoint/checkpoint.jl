@@ -118,7 +118,8 @@ function remove_old(c::Checkpoints, history)
     rounds = checkpoint_rounds(c.folder)
     saved = Set(rounds)
     best = best_round(filter(r -> r.round in saved, history))
-    for round in setdiff(rounds[1:max(end - c.keep, 0)], best)
+    for round in rounds[1:max(end - c.keep, 0)]
+        round == best && continue
         rm(json_path(c.folder, round); force = true)      # first: without it there is no checkpoint
         rm(arrays_path(c.folder, round); force = true)
     end

@@ -45,7 +45,7 @@ describe(name, object) = name in (:rules, :server) ? repr(object) : "given"
 fingerprint_of(clients::Clients, test) =
     join((string(checksum(a); base = 16, pad = 8) for a in (clients.x, clients.y, clients.order, clients.starts, something(test, ())...)), '-')
 
-checksum(a::Array) = crc32c(reinterpret(UInt8, vec(a)))
+checksum(a::Array) = GC.@preserve a crc32c(unsafe_wrap(Array, Ptr{UInt8}(pointer(a)), sizeof(a)))
 checksum(a) = checksum(collect(a))
 
 "Throw a [`FedFluxError`](@ref) that names the first thing that differs from the run in the checkpoint; warn of other versions."

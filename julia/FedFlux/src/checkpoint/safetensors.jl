@@ -17,7 +17,7 @@ function write_tensors(arrays)
     header, offset = Dict{String,Any}(), 0
     named = sort!(collect(Pair{String,Array}, arrays); by = first)
     for (name, a) in named
-        header[name] = Dict("dtype" => DTYPE_NAMES[eltype(a)], "shape" => collect(reverse(size(a))),
+        header[name] = Dict("dtype" => DTYPE_NAMES[eltype(a)], "shape" => Int[reverse(size(a))...],
                             "data_offsets" => [offset, offset + sizeof(a)])
         offset += sizeof(a)
     end
@@ -25,7 +25,7 @@ function write_tensors(arrays)
     text *= " "^mod(-ncodeunits(text), 8)
     io = IOBuffer(; sizehint = 8 + ncodeunits(text) + offset)
     write(io, htol(UInt64(ncodeunits(text))), text)
-    foreach(((_, a),) -> write(io, htol.(a)), named)
+    foreach(((_, a),) -> write(io, map(htol, a)), named)
     return take!(io)
 end
 
