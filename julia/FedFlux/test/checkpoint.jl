@@ -53,8 +53,8 @@ FedFlux.server!(::Drift, s, ū, ctx) = ((; mean = 0.5f0 .* s.shared.mean .+ ū.d
 
 x, y = blobs(240)
 clients = Clients(x, y, [k:k+11 for k in 1:12:240])
-normed() = Federated(Chain(Dense(6 => 8; init = Flux.glorot_uniform(Stream(1, :init))), BatchNorm(8, relu), Dense(8 => 3; init = Flux.glorot_uniform(Stream(2, :init))));
-                     batchsize = 4, seed = 4, rules = (Drift(),), server = Optimisers.Adam(0.01), trainer = :zygote)
+dense(in, out) = Dense(in => out; init = Flux.glorot_uniform(Stream(in, :init)))
+normed() = Federated(Chain(dense(6, 8), BatchNorm(8, relu), dense(8, 3)); batchsize = 4, seed = 4, rules = (Drift(),), server = Optimisers.Adam(0.01))
 
 function fitted(f, folder; rounds, resume = false, clients_per_round = 7, kw...)
     crew = Crew(f, clients.x)
@@ -184,7 +184,7 @@ end
         @test occursin("option model is", refused(model = "mlp"))
         xs, ys = rand(Xoshiro(1), Float32, 64, 100), rand(Xoshiro(1), 0:9, 100)
         @test occursin("the data or its split changed", refused(dataset = Dataset(xs, ys, xs, ys)))
-        @test occursin("was written with other rules or another model", refused(rules = (Drift(),))) || occursin("Julia objects", refused(rules = (Drift(),)))
+        @test occursin("what is given as Julia objects changed", refused(rules = (Drift(),)))
         @test occursin("Julia objects changed", refused(loss = (ŷ, y) -> CrossEntropy()(ŷ, y)))
         @test occursin("expected one folder", refused(checkpoint = joinpath(dir, "other")))
     end
