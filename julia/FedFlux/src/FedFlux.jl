@@ -29,7 +29,7 @@ export CrossEntropy, BinaryCrossEntropy, MSE
 export train_model!, aggregate_models, update_model!, update_model
 export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
 export Rule, Aggregator, Mean
-export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD, CountSketch, Download
+export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD, CountSketch, Download, Prune, PruneChannels, shrink
 export FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL, AFL
 export FedAdagrad, FedAdam, FedYogi
 export Dataset, Clients, describe, Federated, State, round!, fit!, Record
@@ -58,6 +58,10 @@ include("compress/sign.jl")
 include("compress/lowrank.jl")
 include("compress/sketch.jl")
 include("compress/download.jl")
+include("compress/prune.jl")
+include("compress/links.jl")
+include("compress/channels.jl")
+include("compress/shrink.jl")
 
 include("aggregate/mean.jl")    # idea 3: many updates into one
 

@@ -1,7 +1,7 @@
 # The models that a run can name, as ordinary Flux models. Any other Flux model can be passed instead.
 
 "Size of one side after a window of `k` with `stride` and `pad`; an error that names the layer where nothing is left."
-function shrink(side, k, stride, pad, layer, imgsize)
+function side_after(side, k, stride, pad, layer, imgsize)
     side + 2pad >= k ||
         fail(layer, " needs an input of at least ", k - 2pad, " pixels a side and gets ", side,
              " from images of ", join(imgsize, "×"), ": use larger images or another model")
@@ -47,8 +47,8 @@ function conv_pool_net(name, imgsize, channels, classes, rng; filters, pads, den
     init = Flux.glorot_uniform(rng)
     sides = map(imgsize) do side
         for i in 1:2
-            side = shrink(side, 5, 1, pads[i], "$name, layer $(2i - 1), Conv 5×5,", imgsize)
-            side = shrink(side, 2, 2, 0, "$name, layer $(2i), MaxPool 2×2,", imgsize)
+            side = side_after(side, 5, 1, pads[i], "$name, layer $(2i - 1), Conv 5×5,", imgsize)
+            side = side_after(side, 2, 2, 0, "$name, layer $(2i), MaxPool 2×2,", imgsize)
         end
         side
     end

@@ -94,7 +94,27 @@ end
 personalises(rules::Tuple) = any(personalises, rules)
 personal!(rules::Tuple, private, m) = (foreach((r, p) -> personal!(r, p, m), rules, private); m)
 
-checkchain(rules::Tuple) =
+function checkchain(rules::Tuple)
     for r in rules
         r isa Rule || fail("rules contain ", repr(r), ", a ", typeof(r), "; expected FedFlux.Rule objects")
     end
+    check_places(rules)
+end
+
+"""
+    place(r::Rule) -> Int or nothing
+
+Where a rule must stand among those that have a place, one of each at the most: pruning 1, compression 2, download 3.
+"""
+place(::Rule) = nothing
+
+function check_places(rules)
+    placed = [r for r in rules if place(r) !== nothing]
+    for (a, b) in zip(placed, placed[2:end])
+        place(a) < place(b) ||
+            fail("rules have ", nameof(typeof(a)), " before ", nameof(typeof(b)), "; expected one pruning, then one compression, then ",
+                 "one Download at the most")
+    end
+    i = findfirst(r -> place(r) == 3, rules)
+    i === nothing || i == length(rules) || fail("rules have ", nameof(typeof(rules[i+1])), " after Download; Download comes last")
+end

@@ -18,6 +18,7 @@ An update that is not finite is sent as it is: the server refuses it, and the re
 """
 abstract type Compressor <: Rule end
 
+place(::Compressor) = 2
 feedback(::Compressor) = true
 positional(::Compressor) = false
 

@@ -21,6 +21,7 @@ end
 Download(r::CountSketch) = fail("download is a sketch, which only averages over clients; expected another compressor")
 Download(r::Rule) = fail("download is ", r, "; expected a compressor, such as topk(fraction=0.05)")
 
+place(::Download) = 3
 init(::Download, θ) = ((; residual = nothing, sizes = Int[]), 0)
 client!(::Download, s, u, ctx) = (ctx.round, u)
 
