@@ -5,11 +5,13 @@
 
 What a run gives: the trained `model` (a Flux model), its `parameters` (arrays in model order) and their `names`,
 `params_sha256` over their bytes, the `history` (a vector of [`Record`](@ref)s), why it `stopped`, the `dataset`, the
-`trainer` and why that one (`trainer_reason`), `threads`, `seconds`, `warnings`, who held what (`holdings`), the checked
-`options`, and the round that it was `resumed` after (0 for a run from the beginning).
+`trainer` and why that one (`trainer_reason`), the `small` model where channels were pruned (see [`shrink`](@ref); else
+`nothing`), `threads`, `seconds`, `warnings`, who held what (`holdings`), the checked `options`, and the round that it was
+`resumed` after (0 for a run from the beginning).
 """
 Base.@kwdef struct RunResult
     model::Any
+    small::Any
     parameters::Vector{Array{Float32}}
     names::Vector{String}
     params_sha256::String
@@ -44,7 +46,8 @@ with the same names and defaults (src/options.toml declares them). Beyond names,
 - `model`: any Flux model with Float32 parameters;
 - `loss`: a [`Loss`](@ref) or any function `loss(ŷ, y)`;
 - `rules`: a [`Rule`](@ref), or a list of rules and names;
-- `server`: an Optimisers rule.
+- `server`: an Optimisers rule;
+- `download`: a [`Compressor`](@ref).
 
 Further: `init`, a list of arrays in model order to start from; `callback(record) -> Bool`, called after each round, `true`
 ends the run; `verbose = true` prints each round.
@@ -66,7 +69,7 @@ end
 
 "Options given as Julia objects, apart from those that options.toml can check."
 function split_objects(given)
-    is_object(name, v) = name in (:dataset, :model, :loss, :server) && !(v isa Union{AbstractString,Symbol,Nothing}) ||
+    is_object(name, v) = name in (:dataset, :model, :loss, :server, :download) && !(v isa Union{AbstractString,Symbol,Nothing}) ||
                          name === :rules && (v isa Rule || v isa Union{Tuple,AbstractVector} && any(r -> r isa Rule, v))
     objects = Dict(name => v for (name, v) in given if is_object(name, v))
     return objects, filter(p -> !is_object(p...), given)
@@ -103,7 +106,8 @@ function execute(o, objects, init, warnings; callback, started = Returns(nothing
                                 eval_every = o[:eval_every], crew, callback, checkpoints, history, seconds = before, warn)
     model = global_model(f, st, engine(crew))
     θ = flatten(model)
-    return RunResult(; model, parameters = arrays(θ, f.layout), names = [s.name for s in f.layout.slots],
+    small = any(r -> r isa PruneChannels, f.rules) ? shrink(model) : nothing
+    return RunResult(; model, small, parameters = arrays(θ, f.layout), names = [s.name for s in f.layout.slots],
                      params_sha256 = fingerprint(θ), history, stopped, dataset = dataset.name, crew.trainer,
                      trainer_reason = crew.reason, threads = length(crew.workers), seconds = before + time() - begun, warnings,
                      holdings = holdings(clients), options = o, resumed)
@@ -142,7 +146,7 @@ function prepare_federated(o, objects, d::Dataset, loss, outputs, init)
     checkmodel(model, sample, own && loss isa CrossEntropy ? 0 : outputs)
     own && loss isa CrossEntropy && check_enough_outputs(model, sample, outputs)
     init === nothing || (model = deepcopy(model); load_init!(model, init))
-    return Federated(model; loss, rules = build_rules(get(objects, :rules, o[:rules])),
+    return Federated(model; loss, rules = (build_rules(get(objects, :rules, o[:rules]))..., build_download(get(objects, :download, o[:download]))...),
                      server = build_server(get(objects, :server, o[:server])), optimizer = client_optimizer(o), epochs = o[:local_epochs],
                      maxsteps = something(o[:local_steps], typemax(Int)), batchsize = o[:batch_size], aggregate = build("aggregate", o[:aggregate]),
                      weights = Symbol(o[:weights]), trainer = Symbol(o[:trainer]), seed = o[:seed])
@@ -150,6 +154,11 @@ end
 
 build_rules(r::Rule) = (r,)
 build_rules(list) = Tuple(r isa Union{AbstractString,Symbol} ? build("rule", string(r)) : r for r in list)
+
+build_download(::Nothing) = ()
+build_download(c::Rule) = (Download(c),)
+build_download(c::Union{AbstractString,Symbol}) = build_download(build("rule", string(c)))
+build_download(c) = fail("download is a ", typeof(c), "; expected a name such as quantize(bits=8), or a compressor")
 
 build_server(s::Union{Nothing,Optimisers.AbstractRule}) = s
 build_server(s::Union{AbstractString,Symbol}) = build("server", string(s))

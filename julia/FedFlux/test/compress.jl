@@ -271,3 +271,18 @@ end
     @test private == (; delta = Float32[1, 0, 2, 3], dc = Float32[0, 1, 1, 2])
     @test_throws FedFluxError sent.delta[1] = 3
 end
+
+@testset "in a run, by name or as objects" begin
+    plain = FedFlux.run(; dataset = "digits", model = "softmax_regression", rounds = 3, lr = 0.1)
+    named = FedFlux.run(; dataset = "digits", model = "softmax_regression", rounds = 3, lr = 0.1, rules = ["quantize(bits=8)"], download = "quantize(bits=8)")
+    made = FedFlux.run(; dataset = "digits", model = "softmax_regression", rounds = 3, lr = 0.1, rules = Quantize(8), download = Quantize(8))
+    @test named.params_sha256 == made.params_sha256 != plain.params_sha256
+    @test abs(named.history[end].accuracy - plain.history[end].accuracy) < 0.01
+    @test plain.history[end].bytes_up > 3.8 * named.history[end].bytes_up
+    @test plain.history[end].bytes_down > 3.8 * named.history[end].bytes_down
+    @test plain.small === nothing
+    pruned = FedFlux.run(; dataset = "digits", model = "mlp", hidden = [20], rounds = 3, lr = 0.1, rules = ["prune_channels(fraction=0.5, stop=2)"])
+    @test length(FedFlux.flatten(pruned.small)) < 0.6 * length(FedFlux.flatten(pruned.model))
+    @test occursin("download is", message(() -> FedFlux.run(; dataset = "digits", download = "prune")))
+    @test_throws FedFluxError FedFlux.run(; dataset = "digits", download = 3)
+end
