@@ -24,7 +24,7 @@ def write(results: dict[str, Any], out: Path) -> None:
         "facts": facts(results),
         "targets": targets(results),
         "steps": steps(results),
-        "variants": variants(results),
+        "losses": losses(results),
         "allocated": allocated(results),
         "rounds_of": ", ".join(f"{task.title}: {task.rounds}" for task in TASKS.values()),
         "rounds_two": rounds(results, 2),
@@ -152,9 +152,14 @@ def steps(results: dict[str, Any]) -> str:
     return table(head, lines)
 
 
-def variants(results: dict[str, Any]) -> str:
-    rows = [row for row in results.get("steps", []) if row["contender"] == "pytorch" and "note" in row]
-    return "\n".join(f"- {TASKS[row['task']].title}, {row['batch']}: {row['note']}" for row in rows)
+def losses(results: dict[str, Any]) -> str:
+    rows, lines = results.get("steps", []), []
+    for task in TASKS.values():
+        for batch in batches(rows):
+            found = {name: find(rows, task=task.name, batch=batch, contender=name) for name in STEPPING}
+            cells = ["–" if "loss" not in row else f"{row['loss']:.5f}" for row in found.values()]
+            lines.append([f"{task.title}, {batch}", *cells, found["pytorch"].get("note", "–")])
+    return table(["model, batch", *[TITLES[name] for name in STEPPING], "PyTorch's variant"], lines)
 
 
 def allocated(results: dict[str, Any]) -> str:

@@ -104,7 +104,8 @@ class Worker:
         """The line of the process's last words that names its error."""
         self.log.seek(0)
         lines = [line.strip() for line in self.log.read().splitlines() if line.strip()]
-        errors = [line for line in lines if "Error" in line.split(":")[0]]
+        errors = [line for line in lines if line.startswith("ERROR: ")]  # Julia's comes first, Python's last
+        errors = errors[:1] or [line for line in lines if line.split(":")[0].endswith(("Error", "Exception"))]
         return (errors or lines or ["it ended without a word"])[-1][:160]
 
     def ask(self, request: Answer) -> Answer:
