@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measure, report
+from benchmarks.quiet import Quiet
 from benchmarks.tasks import prepare
 from benchmarks.workers import CONTENDERS, ROOT, Setup
 
@@ -45,6 +46,9 @@ def arguments() -> argparse.Namespace:
         "--depot", type=Path, help="Julia's depot; given, the very first start is measured too (minutes of compiling)"
     )
     parser.add_argument(
+        "--patience", type=float, default=0, help="minutes to wait, in all, for the machine to be quiet"
+    )
+    parser.add_argument(
         "--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder with mnist/ and tinyshakespeare/"
     )
     parser.add_argument(
@@ -65,7 +69,7 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace, results: dict[str, Any], figures: Path) -> None:
-    setup = Setup(shlex.split(args.julia), args.project)
+    setup = Setup(shlex.split(args.julia), args.project, Quiet(60 * args.patience))
     chosen = [CONTENDERS[name] for name in args.contenders.split(",")]
     effort = measure.Effort.of(args.quick)
     with tempfile.TemporaryDirectory() as folder:

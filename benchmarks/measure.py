@@ -75,6 +75,7 @@ def step_rows(setup: Setup, started: list[Worker], request: Row, repeats: int, w
     able = [w for w in started if "error" not in ready[w.contender.name]]
     times: dict[str, list[float]] = {w.contender.name: [] for w in able}
     for turn in range(repeats):
+        setup.quiet.wait()
         for worker in able[turn % len(able) :] + able[: turn % len(able)]:
             times[worker.contender.name].append(ask(worker, setup, {"do": "steps", **request})["ms"])
     for name, values in times.items():
@@ -123,6 +124,7 @@ def round_rows(setup: Setup, started: list[Worker], request: Row, cores: int, tu
     for turn in range(turns):
         for worker in started:
             name = worker.contender.name
+            setup.quiet.wait()
             answer = ask(worker, setup, request)
             if "error" not in answer:
                 times.setdefault(name, []).extend(answer["seconds"][1:])
@@ -158,6 +160,7 @@ def scale(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effor
         for contender in chosen:
             with workers(setup, [contender], cores=1) as started:
                 for worker in started:
+                    setup.quiet.wait()
                     with PeakMemory(worker.process.pid) as memory:
                         answer = ask(worker, setup, request)
                     row = {
@@ -182,6 +185,7 @@ def overhead(setup: Setup, space: Workspace, chosen: list[Contender], effort: Ef
             request = space.request(
                 TASKS["case_study"], 10, space.split(1000, 20), do="overhead", cohort=100, repeats=effort.repeats + 1
             )
+            setup.quiet.wait()
             rows.append({"contender": worker.contender.name, **ask(worker, setup, request)})
             say("overhead", rows[-1])
     return rows
@@ -193,6 +197,7 @@ def gemm(setup: Setup, chosen: list[Contender], effort: Effort) -> Row:
     with workers(setup, [c for c in chosen if c.name in ("fast", "zygote", "pytorch")], cores=1) as started:
         for worker in started:
             for n in (512, 1024):
+                setup.quiet.wait()
                 answer = ask(worker, setup, {"do": "gemm", "n": n, "seconds": 5 * effort.seconds})
                 key = "PyTorch's BLAS" if worker.contender.name == "pytorch" else "Julia's BLAS"
                 rates[key] = max(rates.get(key, 0.0), answer.get("gflops", 0.0))
@@ -216,6 +221,7 @@ def start_up(setup: Setup, space: Workspace, chosen: list[Contender], effort: Ef
 
 
 def first_round(setup: Setup, contender: Contender, request: Row, env: dict[str, str] | None) -> float | None:
+    setup.quiet.wait()
     begun = time.perf_counter()
     try:
         worker = Worker(setup, contender, 2, env)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.protocol import MARK
+from benchmarks.quiet import Quiet
 
 ROOT = Path(__file__).resolve().parent.parent
 Answer = dict[str, Any]
@@ -50,6 +51,7 @@ class Setup:
 
     julia: list[str]
     project: str
+    quiet: Quiet
     versions: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
 
