@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import reference as ref
 from .data import Data
-from .errors import DataError, FedFluxError
+from .errors import DataError
 from .reference_models import Model
 
 Array = NDArray[Any]
@@ -86,33 +86,40 @@ class Run:
         began = time.perf_counter()
         chosen = ref.cohort(self.options["clients"], self.options["clients_per_round"], self.options["seed"], number)
         trained, weights, loss, seen = [], [], 0.0, 0
+        rejected: list[Record] = []
         for k in chosen:
             part = self.parts[k - 1]
             w, total, count = ref.train_client(self.model, self.params, self.x, self.y, part, self.options, number, k)
+            if not all(np.isfinite(a).all() for a in w):
+                rejected.append({"client": k, "reason": "holds NaN or Inf"})
+                continue
             trained.append(w)
             weights.append(float(len(part)) if self.options["weights"] == "samples" else 1.0)
             loss, seen = loss + total, seen + count
         trained_at = time.perf_counter()
-        params = ref.average(self.params, trained, weights)
-        if not all(np.isfinite(a).all() for a in params):
-            raise FedFluxError(
-                f"round {number}: the clients' average is not finite; "
-                f"try a smaller learning rate (lr is {self.options['lr']})"
-            )
-        self.params = params
+        skipped = None
+        params = ref.average(self.params, trained, weights) if trained else self.params
+        if not trained or not all(np.isfinite(a).all() for a in params):
+            skipped = f"no finite update came: try a smaller learning rate (lr is {self.options['lr']})"
+        else:
+            self.params = params
         sent = len(chosen) * sum(a.nbytes for a in self.params)
         return {
             "round": number,
-            "train_loss": loss / seen,
+            "train_loss": loss / seen if seen else float("nan"),
             "test_loss": None,
             "accuracy": None,
             "client_accuracy": None,
-            "clients": len(chosen),
+            "clients": len(trained),
             "seconds_train": trained_at - began,
             "seconds_aggregate": time.perf_counter() - trained_at,
             "seconds_eval": 0.0,
             "bytes_up": sent,
             "bytes_down": sent,
+            "rejected": rejected,
+            "lost": [],
+            "skipped": skipped,
+            "seconds_simulated": None,
         }
 
     def evaluate(self, record: Record) -> None:

@@ -30,7 +30,9 @@ class Result:
         dataset: name of the data that was used.
         trainer: the gradient engine: "fast", "zygote" or "numpy".
         history: one record (a dict) a round: round, train_loss, test_loss, accuracy, client_accuracy, clients,
-            seconds_train, seconds_aggregate, seconds_eval, bytes_up, bytes_down. None stands for what was not measured.
+            seconds_train, seconds_aggregate, seconds_eval, bytes_up, bytes_down, rejected and lost (lists of client and
+            reason), skipped (why the round left the model as it was), seconds_simulated. None stands for what was not
+            measured.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
         params_sha256: SHA-256 over the parameters' bytes, in model order.
         stopped: why the run ended: rounds, target_accuracy, patience, time_budget or callback.

@@ -28,7 +28,8 @@ export case_study_cnn, lenet, mcmahan_cnn, mlp, softmax_regression
 export CrossEntropy, BinaryCrossEntropy, MSE
 export train_model!, aggregate_models, update_model!, update_model
 export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
-export Rule, Aggregator, Mean
+export Rule, Aggregator, Mean, Median, TrimmedMean, Krum, MultiKrum, Bulyan, GeometricMedian, NormClipping, CenteredClipping, FLTrust
+export combine_updates, Attackers, Faults, Checkpoints
 export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD, CountSketch, Download, Prune, PruneChannels, shrink
 export FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL, AFL
 export FedAdagrad, FedAdam, FedYogi
@@ -64,17 +65,29 @@ include("compress/channels.jl")
 include("compress/shrink.jl")
 
 include("aggregate/mean.jl")    # idea 3: many updates into one
+include("aggregate/stack.jl")
+include("aggregate/sorting.jl")
+include("aggregate/coordinates.jl")
+include("aggregate/distances.jl")
+include("aggregate/krum.jl")
+include("aggregate/geometric.jl")
+include("aggregate/clipping.jl")
+include("aggregate/fltrust.jl")
 
 include("data/clients.jl")
 include("data/partition.jl")
 include("data/skew.jl")
 include("data/describe.jl")
 include("data/sources.jl")
+include("aggregate/combine.jl")
 include("sample.jl")
 
 include("local.jl")
 include("parallel.jl")
+include("faults.jl")
+include("attacks.jl")
 include("state.jl")
+include("door.jl")
 include("trainer.jl")
 include("algorithms/fedprox.jl")
 include("algorithms/scaffold.jl")
@@ -93,7 +106,7 @@ include("history.jl")
 include("evaluate.jl")
 include("checkpoint/durable.jl")
 include("checkpoint/safetensors.jl")
-include("checkpoint/encode.jl")
+include("checkpoint/pack.jl")
 include("checkpoint/checkpoint.jl")
 include("rounds.jl")            # idea 4: the round
 include("fit.jl")

@@ -28,13 +28,14 @@ end
     fit!(f, st, clients; rounds, test = nothing, clients_per_round = length(clients), sampling = UniformSampling(),
          availability = Always(), target_accuracy = nothing, patience = nothing, time_budget = nothing, eval_every = 1,
          crew = Crew(f, clients.x), callback = Returns(false), checkpoints = nothing, history = Record[], seconds = 0.0,
-         warn = m -> @warn(m)) -> (st, history, stopped)
+         root = nothing, warn = m -> @warn(m)) -> (st, history, stopped)
 
 Run rounds until a stop condition holds (see [`Stopping`](@ref)); changes `st`.
 
 - `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the last.
 - `sampling`, `availability`: how a round's cohort is drawn, a [`Sampling`](@ref), from whom is there, an [`Availability`](@ref).
 - `callback(record) -> Bool`: called after every round in the calling task; `true` ends the run.
+- `root`: indices of the samples that the server itself trains on, for an aggregator that asks for it.
 - `checkpoints`: a [`Checkpoints`](@ref), or `nothing` for none.  `history`, `seconds`: of the rounds before, for a state
   that [`restore`](@ref) gave.  `warn(message)`: told of what goes wrong without ending the run.
 
@@ -50,12 +51,15 @@ st, history, stopped = fit!(f, State(f, FedFlux.engine(crew)), clients; rounds =
 function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing, clients_per_round = length(clients),
               sampling = UniformSampling(), availability = Always(), target_accuracy = nothing, patience = nothing,
               time_budget = nothing, eval_every = 1, crew = Crew(f, clients.x), callback = Returns(false), checkpoints = nothing,
-              history = Record[], seconds = 0.0, warn = m -> @warn(m))
+              history = Record[], seconds = 0.0, root = nothing, warn = m -> @warn(m))
     1 <= clients_per_round <= length(clients) ||
         fail("clients_per_round is ", clients_per_round, "; expected a number from 1 to the ", length(clients), " clients there are")
     stop = Stopping(; rounds, target_accuracy, patience, time_budget)
     nclasses = test === nothing ? 0 : max(classes(f.loss, test[2]), classes(f.loss, clients.y))
     counts = nclasses == 0 ? nothing : labelcounts(clients, nclasses)
+    atleast(f.aggregate) <= clients_per_round ||
+        fail(nameof(typeof(f.aggregate)), " needs at least ", atleast(f.aggregate), " updates a round, and clients_per_round is ", clients_per_round)
+    data, told = poisoned(f.attack, f, clients), Set{Symbol}()
     begun = time() - seconds
     stopped = isempty(history) ? nothing : reason_to_stop(stop, history, seconds)
     checkpoints === nothing || begin_checkpoints(checkpoints, f, st, engine(crew), history)
@@ -63,8 +67,9 @@ function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing,
     BLAS.set_num_threads(1)      # threads work on clients; and BLAS's own would change the sums
     try
         while stopped === nothing
-            cohort = draw_cohort(sampling, availability, clients, clients_per_round, f.seed, st.round + 1)
-            _, metrics = round!(f, st, clients, cohort; crew)
+            cohort = draw_cohort(sampling, availability, clients, asked(f.faults, clients_per_round, length(clients)), f.seed, st.round + 1)
+            _, metrics = round!(f, st, data, cohort; crew, wanted = clients_per_round, root)
+            tell_trouble!(told, metrics, st.round, warn)
             due = test !== nothing && (st.round % eval_every == 0 || st.round == rounds)
             push!(history, record(crew, f, st, metrics, due ? test : nothing, nclasses, counts))
             stopped = reason_to_stop(stop, history, time() - begun)
@@ -77,6 +82,15 @@ function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing,
         BLAS.set_num_threads(blas)
     end
     return st, history, stopped
+end
+
+"Warn, once of each kind, of what went wrong in a round; the history has it all."
+function tell_trouble!(told, metrics, round, warn)
+    once(kind, message) = kind in told || (push!(told, kind); warn("round $round: $message (later ones are in the history)"))
+    metrics.skipped === nothing || isempty(metrics.rejected) && isempty(metrics.lost) && metrics.clients == 0 || once(:skipped, "the model stays as it was, since $(metrics.skipped)")
+    isempty(metrics.rejected) || once(:rejected, "the update of client $(first(metrics.rejected).client) is rejected: it $(first(metrics.rejected).reason)")
+    failed = filter(l -> startswith(l.reason, "failed"), metrics.lost)
+    isempty(failed) || once(:failed, "client $(first(failed).client) is left out; it $(first(failed).reason)")
 end
 
 function record(crew, f, st, metrics, test, nclasses, counts)

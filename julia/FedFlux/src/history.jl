@@ -11,6 +11,9 @@ One round of the history. `nothing` where a round was not evaluated, or where th
 - `seconds_train`, `seconds_aggregate`, `seconds_eval`: wall time. Updates are added while others still train;
   `seconds_aggregate` is the time spent in adding and in the server's step.
 - `bytes_up`, `bytes_down`: what all clients of the round sent and received, encoded.
+- `rejected`, `lost`: `(; client, reason)` of each update that the server refused, and of each client that gave none.
+- `skipped`: why the round left the model as it was, or `nothing`.  `seconds_simulated`: where clients are delayed, how long
+  the round took them.
 """
 Base.@kwdef struct Record
     round::Int
@@ -24,16 +27,24 @@ Base.@kwdef struct Record
     seconds_eval::Float64 = 0.0
     bytes_up::Int
     bytes_down::Int
+    rejected::Vector{Lost} = Lost[]
+    lost::Vector{Lost} = Lost[]
+    skipped::Union{Nothing,String} = nothing
+    seconds_simulated::Union{Nothing,Float64} = nothing
 end
 
 asdict(r::Record) = Dict{String,Any}(string(name) => plain(getfield(r, name)) for name in fieldnames(Record))
 plain(x) = x
 plain(x::AbstractFloat) = isfinite(x) ? x : nothing     # JSON has no NaN
 plain(x::NamedTuple) = Dict(string(k) => v for (k, v) in pairs(x))
+plain(x::Vector{Lost}) = map(plain, x)
 
 function Base.show(io::IO, r::Record)
     r.clients == 0 ? print(io, "round ", r.round, ": no clients") : @printf(io, "round %d: train loss %.4f", r.round, r.train_loss)
     r.test_loss === nothing || @printf(io, ", test loss %.4f", r.test_loss)
     r.accuracy === nothing || @printf(io, ", accuracy %.4f", r.accuracy)
+    isempty(r.rejected) || @printf(io, ", %d rejected", length(r.rejected))
+    isempty(r.lost) || @printf(io, ", %d lost", length(r.lost))
+    r.skipped === nothing || print(io, ", model unchanged")
     @printf(io, " (%.2f s)", r.seconds_train + r.seconds_aggregate + r.seconds_eval)
 end

@@ -88,6 +88,7 @@ function execute(o, objects, init, warnings; callback, started = Returns(nothing
     loss = get(objects, :loss, get(LOSSES, o[:loss], nothing))
     clients, test, outputs = prepare_clients(o, dataset, loss)
     f = prepare_federated(o, objects, dataset, loss, outputs, init)
+    clients, root = trains_root(f.aggregate) ? set_aside(clients, f.aggregate.root, o[:seed]) : (clients, nothing)
     crew = Crew(f, clients.x; threads = something(o[:threads], Threads.nthreads()), tick)
     st, history, before = State(f, engine(crew)), Record[], 0.0
     facts = folder === nothing ? Dict{String,Any}() : run_facts(o, objects, crew, clients, test)
@@ -103,7 +104,7 @@ function execute(o, objects, init, warnings; callback, started = Returns(nothing
     st, history, stopped = fit!(f, st, clients; rounds = o[:rounds], test, clients_per_round = something(o[:clients_per_round], length(clients)),
                                 sampling = build("sampling", o[:sampling]), availability = build("availability", o[:availability]),
                                 target_accuracy = o[:target_accuracy], patience = o[:patience], time_budget = o[:time_budget],
-                                eval_every = o[:eval_every], crew, callback, checkpoints, history, seconds = before, warn)
+                                eval_every = o[:eval_every], crew, callback, checkpoints, history, seconds = before, root, warn)
     model = global_model(f, st, engine(crew))
     θ = flatten(model)
     small = any(r -> r isa PruneChannels, f.rules) ? shrink(model) : nothing
@@ -149,7 +150,15 @@ function prepare_federated(o, objects, d::Dataset, loss, outputs, init)
     return Federated(model; loss, rules = (build_rules(get(objects, :rules, o[:rules]))..., build_download(get(objects, :download, o[:download]))...),
                      server = build_server(get(objects, :server, o[:server])), optimizer = client_optimizer(o), epochs = o[:local_epochs],
                      maxsteps = something(o[:local_steps], typemax(Int)), batchsize = o[:batch_size], aggregate = build("aggregate", o[:aggregate]),
-                     weights = Symbol(o[:weights]), trainer = Symbol(o[:trainer]), seed = o[:seed])
+                     weights = Symbol(o[:weights]), trainer = Symbol(o[:trainer]), seed = o[:seed],
+                     faults = Faults(Tuple(build("fault", text) for text in o[:faults]); deadline = o[:deadline], overselect = o[:overselect],
+                                     min_updates = o[:min_updates]), attack = build_attack(o))
+end
+
+function build_attack(o)
+    o[:attack] === nothing || return Attackers(build("attack", o[:attack]); count = something(o[:attackers], 0), clients = something(o[:attacker_list], Int[]))
+    o[:attackers] === nothing && o[:attacker_list] === nothing || fail("there are attackers, and no attack: give the option attack too")
+    return nothing
 end
 
 build_rules(r::Rule) = (r,)

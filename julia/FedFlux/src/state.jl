@@ -2,7 +2,8 @@
 
 """
     Federated(model; loss = CrossEntropy(), optimizer = Descent(0.05), epochs = 1, maxsteps = typemax(Int),
-              batchsize = 32, rules = (), aggregate = Mean(), server = nothing, weights = :samples, trainer = :auto, seed = 0)
+              batchsize = 32, rules = (), aggregate = Mean(), server = nothing, weights = :samples, trainer = :auto, seed = 0,
+              faults = Faults(), attack = nothing)
 
 What a federation does: settings only, nothing in it changes. The default is FedAvg (McMahan et al. 2017,
 arXiv:1602.05629, Algorithm 1).
@@ -15,12 +16,13 @@ arXiv:1602.05629, Algorithm 1).
 - `weights`: what a client weighs in the average, `:samples` or `:uniform`.
 - `trainer`: `:fast`, `:zygote`, or `:auto`, the fast one wherever it takes the model.
 - `seed`: everything random derives from it.
+- `faults`: how clients fail, and how that is met, a [`Faults`](@ref).  `attack`: hostile clients, an [`Attackers`](@ref).
 
 ```julia
 f = Federated(softmax_regression(64); optimizer = Descent(0.1), seed = 1)
 ```
 """
-struct Federated{M,L,O,R<:Tuple,A<:Aggregator,S}
+struct Federated{M,L,O,R<:Tuple,A<:Aggregator,S,F<:Faults,H<:Union{Nothing,Attackers}}
     model::M
     loss::L
     train::LocalTraining{O}
@@ -31,10 +33,13 @@ struct Federated{M,L,O,R<:Tuple,A<:Aggregator,S}
     trainer::Symbol
     seed::UInt64
     layout::Layout
+    faults::F
+    attack::H
 end
 
 function Federated(model; loss = CrossEntropy(), optimizer = Optimisers.Descent(0.05f0), epochs = 1, maxsteps = typemax(Int),
-                   batchsize = 32, rules = (), aggregate = Mean(), server = nothing, weights = :samples, trainer = :auto, seed = 0)
+                   batchsize = 32, rules = (), aggregate = Mean(), server = nothing, weights = :samples, trainer = :auto, seed = 0,
+                   faults = Faults(), attack = nothing)
     weights in (:samples, :uniform) || fail("weights is ", repr(weights), "; expected :samples or :uniform")
     trainer in (:auto, :fast, :zygote) || fail("trainer is ", repr(trainer), "; expected :auto, :fast or :zygote")
     all(>(0), (epochs, maxsteps, batchsize)) ||
@@ -43,7 +48,7 @@ function Federated(model; loss = CrossEntropy(), optimizer = Optimisers.Descent(
     checkchain(rules)
     layout, training = Layout(model), LocalTraining(optimizer; epochs, maxsteps, batchsize)
     rules = map(r -> prepare(r, layout, training), rules)
-    return Federated(deepcopy(model), loss, training, rules, aggregate, server, weights, trainer, UInt64(seed), layout)
+    return Federated(deepcopy(model), loss, training, rules, aggregate, server, weights, trainer, UInt64(seed), layout, faults, attack)
 end
 
 Base.show(io::IO, f::Federated) =

@@ -1,7 +1,8 @@
 # Randomness from (seed, purpose, round, client): SplitMix64 (Steele, Lea, Flood 2014), since the same few lines give the
 # same numbers in Julia and NumPy, whatever their versions. docs/design.md specifies the draws.
 
-const PURPOSES = (partition = 1, init = 2, cohort = 3, batches = 4, dropout = 5, rules = 6, availability = 7, augment = 8, personal = 9)
+const PURPOSES = (partition = 1, init = 2, cohort = 3, batches = 4, dropout = 5, rules = 6, availability = 7, augment = 8, personal = 9,
+                  attack = 10, faults = 11, root = 12)
 const GAMMA = 0x9e3779b97f4a7c15
 
 function mix64(z::UInt64)

@@ -1,7 +1,7 @@
-using FedFlux: Checkpoints, Crew, decode, encode, engine, fingerprint, flatten, global_model, checkpoint_rounds, load_checkpoint, restore,
+using FedFlux: Checkpoints, Crew, engine, pack, unpack, fingerprint, flatten, global_model, checkpoint_rounds, load_checkpoint, restore,
     read_tensors, write_tensors, write_durably, json_path, arrays_path, JSON
 
-roundtrip(x) = (arrays = Dict{String,Array}(); text = JSON.json(encode(x, "x", arrays)); decode(JSON.parse(text), read_tensors(write_tensors(arrays))))
+roundtrip(x) = (arrays = Dict{String,Array}(); text = JSON.json(pack(x, "x", arrays)); unpack(JSON.parse(text), read_tensors(write_tensors(arrays))))
 
 @testset "states come back exactly, with their types" begin
     xs = (nothing, true, -3, 2^62, 0.1, -0.0, 1e300, 5e-324, Inf, NaN, 0.1f0, Float16(0.1), 0x07, typemax(UInt64), "a \"quoted\" ü", :word, (), (1, (2.0, "b")),
@@ -16,8 +16,8 @@ roundtrip(x) = (arrays = Dict{String,Array}(); text = JSON.json(encode(x, "x", a
 end
 
 @testset "anything else is refused by name" begin
-    @test occursin("can't hold rule/2/f, a", message(() -> encode((1, (; f = sin)), "rule", Dict{String,Array}())))
-    @test occursin("Xoshiro", message(() -> encode(Xoshiro(1), "rule", Dict{String,Array}())))
+    @test occursin("can't hold rule/2/f, a", message(() -> pack((1, (; f = sin)), "rule", Dict{String,Array}())))
+    @test occursin("Xoshiro", message(() -> pack(Xoshiro(1), "rule", Dict{String,Array}())))
 end
 
 @testset "safetensors: sizes and offsets are checked" begin

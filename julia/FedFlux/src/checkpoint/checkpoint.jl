@@ -40,7 +40,7 @@ can't be written or a rule's state can't be stored.
 function save_checkpoint(c::Checkpoints, f::Federated, st::State, engine, history, seconds)
     arrays = Dict{String,Array}()
     content = Dict{String,Any}("format" => CHECKPOINT_FORMAT, "round" => st.round, "seconds" => seconds, "run" => c.run,
-                               "history" => encode_history(history), "state" => encode_state(f, st, engine, arrays))
+                               "history" => pack_history(history), "state" => pack_state(f, st, engine, arrays))
     try
         mkpath(c.folder)
         tensors = write_tensors(arrays)
@@ -59,7 +59,7 @@ Before the first round: write the state that the run begins with, which tells at
 the rules' states can be stored. A run that goes on from a checkpoint has written before.
 """
 function begin_checkpoints(c::Checkpoints, f, st, engine, history)
-    encode(private_init(f.rules, st.θ), "private", Dict{String,Array}())
+    pack(private_init(f.rules, st.θ), "private", Dict{String,Array}())
     isempty(history) && save_checkpoint(c, f, st, engine, history, 0.0)
     isdir(c.folder) && sweep(c.folder)
 end
@@ -78,21 +78,21 @@ function save_or_warn(c::Checkpoints, f, st, engine, history, seconds, warn)
     end
 end
 
-function encode_state(f, st, engine, arrays)
+function pack_state(f, st, engine, arrays)
     θ = to_model!(similar(st.θ), engine, st.θ)
     for slot in f.layout.slots
         arrays["parameters/$(slot.name)"] = reshape(θ[slot.range], slot.dims)
     end
     arrays["stats"] = st.stats
-    return Dict("shared" => encode(st.shared, "shared", arrays), "private" => encode(st.private, "private", arrays),
-                "server" => encode(st.server, "server", arrays), "aggregator" => encode(st.aggregator, "aggregator", arrays))
+    return Dict("shared" => pack(st.shared, "shared", arrays), "private" => pack(st.private, "private", arrays),
+                "server" => pack(st.server, "server", arrays), "aggregator" => pack(st.aggregator, "aggregator", arrays))
 end
 
-encode_history(history) =
+pack_history(history) =
     Dict("fields" => collect(string.(fieldnames(Record))),
-         "rows" => Any[Any[encode(getfield(r, name), "history", Dict{String,Array}()) for name in fieldnames(Record)] for r in history])
+         "rows" => Any[Any[pack(getfield(r, name), "history", Dict{String,Array}()) for name in fieldnames(Record)] for r in history])
 
-decode_history(h) = Record[Record(; (Symbol(name) => decode(v, Dict{String,Array}()) for (name, v) in zip(h["fields"], row))...) for row in h["rows"]]
+unpack_history(h) = Record[Record(; (Symbol(name) => unpack(v, Dict{String,Array}()) for (name, v) in zip(h["fields"], row))...) for row in h["rows"]]
 
 # The text begins with the SHA-256 of all that follows it, and is JSON as a whole.
 const SEAL = r"^\{\"sha256\":\"([0-9a-f]{64})\","
@@ -190,10 +190,10 @@ function restore(saved::Saved, f::Federated, engine::Engine)
     end
     state = content["state"]
     fresh = State(f, engine)
-    read_back(name) = decode(state[name], arrays)
+    read_back(name) = unpack(state[name], arrays)
     st = State(content["round"], to_engine!(similar(θ), engine, θ), take_array(arrays, "stats"), read_back("shared"),
                Dict{Int,Any}(read_back("private")), read_back("server"), read_back("aggregator"))
     length(st.stats) == length(fresh.stats) && length(st.shared) == length(fresh.shared) ||
         fail("resume: ", saved.path, " was written with other rules or another model")
-    return st, decode_history(content["history"]), Float64(content["seconds"])
+    return st, unpack_history(content["history"]), Float64(content["seconds"])
 end

@@ -1,0 +1,62 @@
+# Squared distances between all pairs of updates.
+
+"""
+    pairwise_distances(X, threads) -> Matrix{Float64}
+
+‖xᵢ − xⱼ‖² for all columns of `X`. By differences: ‖xᵢ‖² + ‖xⱼ‖² − 2xᵢ·xⱼ, one matrix product, loses every digit where two
+updates are close to each other and far from 0. Each block of coordinates is summed in Float32, the blocks in Float64.
+"""
+function pairwise_distances(X::AbstractMatrix{Float32}, threads)
+    d, n = size(X)
+    blocks = cld(d, PAIR_BLOCK)
+    group = cld(blocks, 64)       # sums of at most 64 groups are kept, whatever the size
+    sums = zeros(Float64, n, n, cld(blocks, group))
+    in_blocks(blocks, group, threads, () -> zeros(Float32, PAIR_BLOCK, cld(n, TILE) * TILE)) do mine, tile
+        D = view(sums, :, :, cld(last(mine), group))
+        for b in mine
+            rows = (b-1)*PAIR_BLOCK+1:min(b * PAIR_BLOCK, d)
+            fill_tile!(tile, X, rows)
+            add_block!(D, tile, n)
+        end
+    end
+    D = dropdims(sum(sums; dims = 3); dims = 3)
+    for j in 1:n, i in 1:j
+        D[j, i] = D[i, j] = i == j ? 0.0 : D[i, j]
+    end
+    return D
+end
+
+const PAIR_BLOCK = 512      # coordinates: two tiles of TILE columns stay in the first cache
+const TILE = 4              # TILE × TILE pairs share their loads
+
+function fill_tile!(tile, X, rows)
+    length(rows) < PAIR_BLOCK && fill!(tile, 0)
+    @inbounds for i in axes(X, 2)
+        @simd ivdep for r in eachindex(rows)
+            tile[r, i] = X[rows[r], i]
+        end
+    end
+end
+
+function add_block!(D, tile, n)
+    for j in 1:TILE:n, i in 1:TILE:j
+        s = tile_distances(tile, i - 1, j - 1)
+        for q in 1:TILE, p in 1:TILE
+            i + p - 1 <= n && j + q - 1 <= n && (D[i+p-1, j+q-1] += s[p+TILE*(q-1)])
+        end
+    end
+end
+
+# 16 sums at a time, so that each loaded value serves four differences.
+@generated function tile_distances(tile, i, j)
+    sums = [Symbol(:s, p, q) for p in 1:TILE, q in 1:TILE]
+    quote
+        $((:($s = 0.0f0) for s in sums)...)
+        @inbounds @simd for r in 1:PAIR_BLOCK
+            $((:($(Symbol(:a, p)) = tile[r, i+$p]) for p in 1:TILE)...)
+            $((:($(Symbol(:b, q)) = tile[r, j+$q]) for q in 1:TILE)...)
+            $((:($(sums[p, q]) = let d = $(Symbol(:a, p)) - $(Symbol(:b, q)); muladd(d, d, $(sums[p, q])); end) for p in 1:TILE, q in 1:TILE)...)
+        end
+        return ($(sums...),)
+    end
+end

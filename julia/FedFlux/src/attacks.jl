@@ -1,0 +1,263 @@
+# Hostile clients, for experiments: what they do to their data, to what they send, or, knowing all the others, instead of it.
+
+"""
+    Attack
+
+What hostile clients do, one or more of
+
+- `poison!(a, x, y, indices, nclasses, rng)`: change the samples `indices` that an attacker holds, before the first round;
+- `send(a, m::Message, ctx) -> (messages...,)`: what an attacker sends in place of its honest message `m`;
+- `forge(a, mean, deviation, n, f) -> update`: for an attack with `omniscient(a) = true`, what every one of the `f` attackers
+  among the `n` senders of a round sends, from the mean and the standard deviation of the honest updates. Its clients don't
+  train: the simulation does this on the server, before it aggregates.
+
+`ctx` is `(; seed, round, client)`.
+"""
+abstract type Attack end
+
+changes_data(::Attack) = false
+omniscient(::Attack) = false
+send(::Attack, m, ctx) = (m,)
+
+"A client's message to the server: its update, decoded, for which round, and the weight that it claims."
+struct Message{U}
+    client::Int
+    round::Int
+    weight::Float64
+    update::U
+end
+
+with_update(m::Message, update) = Message(m.client, m.round, m.weight, update)
+scaled(m::Message, s) = with_update(m, map(v -> Float32(s) .* v, m.update))
+
+"""
+    Attackers(attack; count = 0, clients = Int[])
+
+Which clients carry out an [`Attack`](@ref): those listed, or `count` of them, drawn from the seed for the whole run.
+"""
+struct Attackers{A<:Attack}
+    attack::A
+    count::Int
+    clients::Vector{Int}
+end
+
+function Attackers(attack::Attack; count = 0, clients = Int[])
+    (count > 0) ⊻ !isempty(clients) || fail("attack ", nameof(typeof(attack)), " needs attackers: how many clients, or a list of them; ",
+                                            count > 0 ? "both were given" : "neither was given")
+    all(>(0), clients) || fail("attackers are ", clients, "; expected clients from 1 on")
+    return Attackers{typeof(attack)}(attack, count, sort!(unique(clients)))
+end
+
+"The hostile ones of `N` clients, in rising order."
+hostile(::Nothing, seed, N) = Int[]
+function hostile(a::Attackers, seed, N)
+    isempty(a.clients) || last(a.clients) <= N || fail("attacker ", last(a.clients), " is none of the ", N, " clients")
+    a.count <= N || fail("attackers is ", a.count, ", and there are ", N, " clients")
+    return isempty(a.clients) ? sort!(shuffle!(Stream(seed, :attack), collect(1:N))[1:a.count]) : a.clients
+end
+
+"The clients' data as hostile clients leave it. Where their attack changes data, a copy; no honest client may hold their samples."
+poisoned(::Nothing, f, clients) = clients
+function poisoned(a::Attackers, f, clients)
+    changes_data(a.attack) || return clients
+    x, y, bad = copy(clients.x), copy(clients.y), hostile(a, f.seed, length(clients))
+    held = BitSet(Iterators.flatten(indices(clients, k) for k in bad))
+    for k in setdiff(1:length(clients), bad), i in indices(clients, k)
+        i in held && fail("attack ", nameof(typeof(a.attack)), ": the honest client ", k, " holds sample ", i, ", which an attacker holds too")
+    end
+    foreach(k -> poison!(a.attack, x, y, indices(clients, k), classes(f.loss, clients.y), Stream(f.seed, :attack, 0, k)), bad)
+    return Clients(x, y, clients.order, clients.starts)
+end
+
+"""
+    SignFlip(scale = 1.0)
+
+Sends −scale times its update.
+"""
+struct SignFlip <: Attack
+    scale::Float64
+end
+SignFlip() = SignFlip(1.0)
+construct(::Val{:attack}, ::Val{:sign_flip}; scale) = SignFlip(scale)
+send(a::SignFlip, m, ctx) = (scaled(m, -a.scale),)
+
+"""
+    Scaling(scale = 10.0)
+
+Sends `scale` times its update, to outweigh the others: model replacement, Bagdasaryan et al. 2020 (arXiv:1807.00459).
+"""
+struct Scaling <: Attack
+    scale::Float64
+end
+Scaling() = Scaling(10.0)
+construct(::Val{:attack}, ::Val{:scaling}; scale) = Scaling(scale)
+send(a::Scaling, m, ctx) = (scaled(m, a.scale),)
+
+"""
+    NoiseAttack(std = 1.0)
+
+Adds normal noise of this standard deviation to every value that it sends.
+"""
+struct NoiseAttack <: Attack
+    std::Float64
+end
+NoiseAttack() = NoiseAttack(1.0)
+construct(::Val{:attack}, ::Val{:noise}; std) = NoiseAttack(std)
+function send(a::NoiseAttack, m, ctx)
+    rng = Stream(ctx.seed, :attack, ctx.round, ctx.client)
+    return (with_update(m, map(v -> v .+ Float32(a.std) .* randn(rng, Float32, length(v)), m.update)),)
+end
+
+"""
+    LabelFlip()
+
+Trains on the label C − 1 − y in place of y, of C classes. Needs integer labels.
+"""
+struct LabelFlip <: Attack end
+construct(::Val{:attack}, ::Val{:label_flip}) = LabelFlip()
+changes_data(::LabelFlip) = true
+function poison!(::LabelFlip, x, y, indices, nclasses, rng)
+    nclasses > 0 || fail("attack label_flip needs labels; the loss has none")
+    for i in indices
+        v = selectdim(y, ndims(y), i)
+        v .= nclasses - 1 .- v
+    end
+end
+
+"""
+    Backdoor(target = 0, fraction = 0.5, size = 3, scale = 1.0)
+
+Stamps a `fraction` of its images with a white square of `size` pixels in the first corner ([`stamp!`](@ref)), labels them
+`target`, and sends `scale` times what it learns. Gu et al. 2017 (arXiv:1708.06733); Bagdasaryan et al. 2020
+(arXiv:1807.00459). How often it works: the share of stamped test images that the model calls `target`.
+"""
+struct Backdoor <: Attack
+    target::Int
+    fraction::Float64
+    size::Int
+    scale::Float64
+end
+Backdoor(; target = 0, fraction = 0.5, size = 3, scale = 1.0) = Backdoor(target, fraction, size, scale)
+construct(::Val{:attack}, ::Val{:backdoor}; kw...) = Backdoor(; kw...)
+changes_data(::Backdoor) = true
+send(a::Backdoor, m, ctx) = (scaled(m, a.scale),)
+function poison!(a::Backdoor, x, y, indices, nclasses, rng)
+    ndims(x) == 4 && 0 <= a.target < nclasses || fail("attack backdoor needs images, and a target among the ", nclasses, " classes; target is ", a.target)
+    for i in indices
+        rand(rng, Float64) < a.fraction || continue
+        stamp!(selectdim(x, 4, i), a.size)
+        y[i] = a.target
+    end
+end
+
+"Put a backdoor's mark on images, (W, H, …), in place: `size`×`size` ones in the first corner."
+stamp!(image, size = 3) = (selectdim(selectdim(image, 1, 1:min(size, Base.size(image, 1))), 2, 1:min(size, Base.size(image, 2))) .= 1; image)
+
+"""
+    ALIE(z = nothing)
+
+"A little is enough": all attackers send mean + z·deviation of the honest updates, coordinate by coordinate. Where `z` isn't
+given it is Φ⁻¹((n − f − s)/(n − f)) with s = ⌊n/2⌋ + 1 − f, for f attackers among n. Baruch et al. 2019 (arXiv:1902.06156).
+"""
+struct ALIE <: Attack
+    z::Union{Nothing,Float64}
+end
+ALIE() = ALIE(nothing)
+construct(::Val{:attack}, ::Val{:alie}; z) = ALIE(z)
+omniscient(::ALIE) = true
+function forge(a::ALIE, mean, deviation, n, f)
+    z = something(a.z, alie_z(n, f))
+    return map((m, d) -> m .+ Float32(z) .* d, mean, deviation)
+end
+
+"The largest z that hides among `n` senders, `f` of them hostile; 0 where the honest ones are no majority."
+function alie_z(n, f)
+    s = n ÷ 2 + 1 - f
+    p = (n - f - s) / (n - f)
+    return 0 < p < 1 ? normal_quantile(p) : 0.0
+end
+
+"Φ⁻¹(p), by bisection on Φ; for a figure or two a run."
+function normal_quantile(p)
+    low, high = -40.0, 40.0
+    while high - low > 1e-12
+        mid = (low + high) / 2
+        normal_cdf(mid) < p ? (low = mid) : (high = mid)
+    end
+    return (low + high) / 2
+end
+
+# Φ(x) = ½ + φ(x)(x + x³/3 + x⁵/15 + …) (Marsaglia 2004), which converges everywhere; beyond 8 nothing is left in Float64.
+function normal_cdf(x)
+    abs(x) > 8 && return x > 0 ? 1.0 : 0.0
+    term = total = x
+    k = 1
+    while total + term != total
+        term *= x^2 / (k += 2)
+        total += term
+    end
+    return 0.5 + total * exp(-x^2 / 2) / sqrt(2π)
+end
+
+"""
+    IPM(eps = 0.5)
+
+Inner product manipulation: all attackers send −eps times the mean of the honest updates. Xie et al. 2020
+(arXiv:1903.03936).
+"""
+struct IPM <: Attack
+    eps::Float64
+end
+IPM() = IPM(0.5)
+construct(::Val{:attack}, ::Val{:ipm}; eps) = IPM(eps)
+omniscient(::IPM) = true
+forge(a::IPM, mean, deviation, n, f) = map(m -> Float32(-a.eps) .* m, mean)
+
+"""
+    Broken(what)
+
+Sends what no server should take; `what` is `nan`, `inf`, `shape`, `slots`, `stale` (of the round before), `twice` or
+`weight` (a claim of 10¹⁸).
+"""
+struct Broken <: Attack
+    what::Symbol
+    function Broken(what)
+        Symbol(what) in BROKEN || fail("Broken: what is ", what, "; expected one of ", join(BROKEN, ", "))
+        return new(Symbol(what))
+    end
+end
+const BROKEN = (:nan, :inf, :shape, :slots, :stale, :twice, :weight)
+construct(::Val{:attack}, ::Val{:broken}; what) = Broken(what)
+
+function send(a::Broken, m, ctx)
+    u = m.update
+    spoilt(v) = (v = copy(v); v[end] = a.what === :nan ? NaN32 : Inf32; v)
+    a.what in (:nan, :inf) && return (with_update(m, (; u..., delta = spoilt(u.delta))),)
+    a.what === :shape && return (with_update(m, (; u..., delta = u.delta[1:end-1])),)
+    a.what === :slots && return (with_update(m, (; gradient = u.delta)),)
+    a.what === :stale && return (Message(m.client, m.round - 1, m.weight, u),)
+    a.what === :twice && return (m, m)
+    return (Message(m.client, m.round, 1e18, u),)
+end
+
+"Coordinate by coordinate the mean and the standard deviation of updates that come one after the other (Welford 1962)."
+mutable struct Moments
+    n::Int
+    mean::Any
+    squares::Any
+end
+Moments() = Moments(0, nothing, nothing)
+
+function add!(m::Moments, u)
+    m.n == 0 && (m.mean = map(zero, u); m.squares = map(zero, u))
+    m.n += 1
+    foreach(values(m.mean), values(m.squares), values(u)) do mean, squares, v
+        @inbounds @simd for i in eachindex(v)
+            before = v[i] - mean[i]
+            mean[i] += before / m.n
+            squares[i] += before * (v[i] - mean[i])
+        end
+    end
+end
+
+deviation(m::Moments) = map(s -> sqrt.(s ./ m.n), m.squares)
