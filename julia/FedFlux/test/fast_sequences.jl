@@ -3,8 +3,7 @@
 tokens(vocabulary, dims...) = n -> rand(1:vocabulary, dims..., n)
 
 @testset "$cell" for cell in (RNN, LSTM, GRU)
-    check(Chain(cell(5 => 7), Dense(7 => 3)), (5, 6); batches = (1, 2, 7, 10))
-    check(Chain(cell(5 => 16), cell(16 => 9), Dense(9 => 3)), (5, 4); batches = (1, 3))
+    check(Chain(cell(5 => 16), cell(16 => 9), Dense(9 => 3)), (5, 4); batches = (1, 2, 7, 10))
     check(Chain(cell(5 => 6; bias = false), Flux.flatten, Dense(24 => 3)), (5, 4); batches = (2,))
     check(Chain(Dense(4 => 5, relu), cell(5 => 33), Dense(33 => 2)), (4, 1); batches = (1, 3), loss = MSE())
 end

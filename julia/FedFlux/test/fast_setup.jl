@@ -11,7 +11,7 @@ function worst(model, g, exact)
     largest = maximum(abs, exact)
     return maximum(layout.slots) do s
         # An array whose gradient vanishes (a bias before a BatchNorm) is compared on the scale of the others.
-        maximum(abs, g[s.range] .- exact[s.range]) / max(maximum(abs, exact[s.range]), 1.0f-3 * largest)
+        maximum(abs, g[s.range] .- exact[s.range]) / max(maximum(abs, exact[s.range]), 1.0f-2 * largest)
     end
 end
 
@@ -29,17 +29,19 @@ function (l::ExactMaxPool)(x)
     return reshape(maximum(windows; dims = (1, 3)), w, h, size(x, 3), size(x, 4))
 end
 
+# The layers go into a vector: Zygote then compiles each kind of layer once, and not each chain.
 exact_pools(l) = l
 exact_pools(l::MaxPool) = l.k == l.stride && all(iszero, l.pad) ? ExactMaxPool(l.k) : l
-exact_pools(l::Chain) = Chain(map(exact_pools, l.layers))
+exact_pools(l::Chain) = Chain(Any[exact_pools(x) for x in values(l.layers)])
 
 """
 Check loss, gradient and prediction of the fast engine against Zygote's on batches of several sizes: the workspace
 poisoned, and called twice.
 """
-function check(model, dims; loss = CrossEntropy(), batches = (1, 2, 7, 10), data = n -> randn(Float32, dims..., n), rtol = 1.0f-5)
+function check(model, dims; loss = CrossEntropy(), batches = (1, 2, 7, 10), data = n -> randn(Float32, dims..., n), rtol = 1.0f-5,
+               cpu = FedFlux.CPU())
     Random.seed!(1)
-    fast, slow = LayerEngine(model, loss, dims, maximum(batches)), ZygoteEngine(exact_pools(model), loss)
+    fast, slow = LayerEngine(model, loss, dims, maximum(batches); cpu), ZygoteEngine(exact_pools(model), loss)
     θ = FedFlux.flatten(model)
     θ .+= 0.1f0 .* randn(Float32, length(θ)) .* (θ .== 0)      # biases that aren't zero
     w, g, exact, back = similar(θ), similar(θ), similar(θ), similar(θ)

@@ -41,6 +41,12 @@ struct Pass
     train::Bool
 end
 
+"""
+What an engine runs: `forward!(o, p, lo, hi)` computes the outputs of the samples lo:hi (from 0) from their inputs, and `backward!`,
+after it, the gradients of its parameters and of its inputs, unless those aren't wanted (`dx` is nothing).
+"""
+abstract type Operation end
+
 "The address of sample `n` (from 0)."
 @inline address(p::Pass, b::Buffer, n = 0) = at(b.staged ? p.staged : p.arena, b.at + n * image(b))
 

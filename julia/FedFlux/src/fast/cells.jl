@@ -6,7 +6,8 @@ end
 struct LSTMStep <: Cell end
 struct GRUStep <: Cell end
 
-Cell(c::Flux.RNNCell) = c.σ isa FROM_OUTPUT ? RNNStep(c.σ) : unsupported("the fast engine doesn't have the activation $(c.σ) in an RNN")
+Cell(c::Flux.RNNCell) =
+    c.σ isa FROM_OUTPUT ? RNNStep(c.σ) : unsupported("the fast engine doesn't have the activation $(c.σ) in an RNN")
 Cell(::Flux.LSTMCell) = LSTMStep()
 Cell(::Flux.GRUCell) = GRUStep()
 Cell(c) = unsupported("the fast engine doesn't have the cell $(typeof(c))")

@@ -6,7 +6,7 @@
 `y = σ(w ∗ x + b)`. Weights are held as (Cout/groups, Cin/groups, kx, ky, groups), not flipped; the gradient of the input
 is the same sweep over the output's gradient with channels transposed, one sweep for each phase of the stride.
 """
-struct ConvOp{S,F<:Tiling,B<:Tiling,G<:Tiling,DX}
+struct ConvOp{S,F<:Tiling,B<:Tiling,G<:Tiling,DX} <: Operation
     σ::S
     x::Buffer
     dx::DX
@@ -31,13 +31,12 @@ function shape_after(l::Conv, s::Shape)
     size(l.weight, 3) * l.groups == s.C || unsupported("it takes $(size(l.weight, 3) * l.groups) channels, and $(s.C) reach it")
     return Shape(:image, size(l.weight, 4), outsize(Window(l), s.W, s.H)...)
 end
-input_border(l::Conv, s::Shape) = l.pad::Border
+input_border(l::Conv, s::Shape) = both_sides(l.pad)
 output_border(l::Conv, s::Shape) = gradient_border(Window(l), s.W, s.H)
 
-Window(l::Conv) = Window(size(l.weight)[1:2], l.stride, l.pad, l.dilation)
+Window(l::Conv) = Window(size(l.weight)[1:2], l.stride, both_sides(l.pad), l.dilation)
 
 function build(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
-    r = registers()
     win, groups = Window(l), l.groups
     cin, cout = x.C ÷ groups, y.C ÷ groups
     w = parameter!(b, l.weight, Order((win.k..., cin, cout, groups), (1, 2), (4, 3, 1, 2, 5)))
@@ -49,9 +48,9 @@ function build(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
     turned = dx === nothing ? 0 : workspace!(b, length(l.weight))
     tiled(sweeps) = maximum(columns, sweeps; init = 1)
     return ConvOp(l.σ, x, dx, y, dy, w, bias, groups, win, forward, backward, [phase_taps(win, p...) for p in ps], dyout, turned,
-                  Tiling(cout, V -> tile_pixels(V, tiled([forward]), r), r),
-                  Tiling(cin, V -> tile_pixels(V, tiled(backward), r), r),
-                  Tiling(cout, V -> tile_weights(V, maximum(u -> Int(u.len), forward.runs), r), r))
+                  Tiling(cout, V -> tile_pixels(V, tiled([forward]), b.cpu), b.cpu),
+                  Tiling(cin, V -> tile_pixels(V, tiled(backward), b.cpu), b.cpu),
+                  Tiling(cout, V -> tile_weights(V, maximum(u -> Int(u.len), forward.runs), b.cpu), b.cpu))
 end
 
 function forward!(o::ConvOp, p::Pass, lo, hi)

@@ -1,7 +1,7 @@
 # Dense layers, over all columns: samples, or samples × time.
 
 "`y = σ(w·x + b)` on each column; a leading flatten of an image reorders the columns of `w`, which `Order` takes care of."
-struct DenseOp{S,DX,P<:Product}
+struct DenseOp{S,DX,P<:Product} <: Operation
     σ::S
     x::Buffer
     dx::DX
@@ -21,7 +21,7 @@ end
 
 function build(l::Dense, b::Builder, s::Shape, x, dx, y, dy)
     w = parameter!(b, l.weight, column_order(s, size(l.weight, 1)))
-    product = Product(y.C, x.C, x.C, y.C, columns(x, b.maxbatch))
+    product = Product(b.cpu, y.C, x.C, x.C, y.C, columns(x, b.maxbatch))
     return DenseOp(l.σ, x, dx, y, dy, w, l.bias === false ? -1 : parameter!(b, l.bias), product, workspace!(b, scratch(product)))
 end
 

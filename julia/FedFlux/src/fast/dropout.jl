@@ -1,6 +1,6 @@
 # Dropout. The masks come from a SplitMix64 sequence of the layer's own, set by `reseed!`.
 
-struct DropoutOp{DX,DY}
+struct DropoutOp{DX,DY} <: Operation
     x::Buffer
     dx::DX
     y::Buffer
@@ -20,7 +20,7 @@ build(l::Dropout, b::Builder, s::Shape, x, dx, y, dy) =
     DropoutOp(x, dx, y, dy, Float32(l.p), l.active, workspace!(b, features(y) * b.maxbatch), Ref(UInt64(0)))
 
 reseed!(o::DropoutOp, rng) = (o.state[] = rand(rng, UInt64); nothing)
-reseed!(o, rng) = nothing
+reseed!(::Operation, rng) = nothing
 
 drops(o::DropoutOp, p::Pass) = o.p > 0 && (o.active === nothing ? p.train : o.active)
 

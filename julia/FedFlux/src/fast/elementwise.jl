@@ -4,7 +4,7 @@ struct Activation{S}
     σ::S
 end
 
-struct ActivationOp{S,DX,DY}
+struct ActivationOp{S,DX,DY} <: Operation
     σ::S
     x::Buffer
     dx::DX
@@ -12,7 +12,8 @@ struct ActivationOp{S,DX,DY}
     dy::DY
 end
 
-shape_after(l::Activation, s::Shape) = l.σ isa Union{FROM_OUTPUT,FROM_INPUT} ? s : unsupported("the fast engine doesn't have the activation $(l.σ)")
+shape_after(l::Activation, s::Shape) =
+    l.σ isa Union{FROM_OUTPUT,FROM_INPUT} ? s : unsupported("the fast engine doesn't have the activation $(l.σ)")
 build(l::Activation, b::Builder, s::Shape, x, dx, y, dy) = ActivationOp(l.σ, x, dx, y, dy)
 
 "Call `f(k, width, mask)` over the rows of the samples lo:hi; `k` maps a buffer to the address of the vector in it."
@@ -45,7 +46,7 @@ end
 
 struct Flatten end
 
-struct FlattenOp{DX,DY}
+struct FlattenOp{DX,DY} <: Operation
     dx::DX
     dy::DY
 end

@@ -1,6 +1,6 @@
 # Embedding: a column of the weights for each token, from 1.
 
-struct EmbeddingOp
+struct EmbeddingOp <: Operation
     x::Buffer
     y::Buffer
     dy::Buffer
@@ -17,7 +17,7 @@ end
 build(l::Embedding, b::Builder, s::Shape, x, dx, y, dy) = EmbeddingOp(x, y, dy, parameter!(b, l.weight), size(l.weight, 2))
 
 "The number of tokens, where the first layer takes tokens."
-vocabulary(o) = 0
+vocabulary(::Operation) = 0
 vocabulary(o::EmbeddingOp) = o.vocabulary
 
 "Call `f(column, i)` for each token: the offset of its weights, and its position in the batch."

@@ -1,7 +1,8 @@
 # The fast engine: common layers over memory that is laid out once.
 
 using Flux: BatchNorm, Dropout, Embedding, GlobalMaxPool, GlobalMeanPool, GRU, LayerNorm, LSTM, MeanPool, RNN
-using Flux.NNlib: elu, gelu, hardsigmoid, hardtanh, leakyrelu, logsigmoid, relu6, sigmoid, sigmoid_fast, softplus, softsign, swish, tanh_fast
+using Flux.NNlib: elu, gelu, hardsigmoid, hardtanh, leakyrelu, logsigmoid, relu6, sigmoid, sigmoid_fast, softplus, softsign,
+                  swish, tanh_fast
 using MLUtils: MLUtils
 using SIMD: Vec, shufflevector, vifelse, vload, vstore
 
@@ -30,11 +31,11 @@ include("head.jl")
 include("stage.jl")
 
 """
-    LayerEngine(model, loss, dims, maxbatch)
+    LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
 
 The engine for a Flux model of common layers, with a [`Loss`](@ref FedFlux.Loss), for samples of size `dims` and batches up to
 `maxbatch`. It lays out all memory at once and allocates nothing in a step. Throws [`Unsupported`](@ref), naming the layer, for
-what it doesn't take. The model is only read: parameters come with each call.
+what it doesn't take. The model is only read: parameters come with each call. `cpu` shapes the register tiles.
 
 ```julia
 e = LayerEngine(Chain(Dense(4 => 2)), CrossEntropy(), (4,), 8)
@@ -62,10 +63,10 @@ end
 "Floats that tiles may read beyond the last value."
 const SLACK = 64
 
-function LayerEngine(model, loss, dims, maxbatch)
+function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
     loss isa Loss || unsupported("the loss is $loss; it takes CrossEntropy(), BinaryCrossEntropy() and MSE()")
     maxbatch >= 1 || throw(ArgumentError("maxbatch is $maxbatch; expected a positive number"))
-    (; operations, builder, input, output, gradient, shape, kind) = plan(model, Dims(dims), maxbatch)
+    (; operations, builder, input, output, gradient, shape, kind) = plan(model, Dims(dims), maxbatch, cpu)
     shape.kind === :image && unsupported("the model ends in images: end it with flatten")
     shape.flat === nothing || unsupported("the model ends with a flatten: end it with a Dense layer")
     staged = cld(image(input) * maxbatch + SLACK, 16) * 16

@@ -1,7 +1,7 @@
 # LayerNorm over the features of each column: of a sample, or of a time step.
 
 "`y = λ(γ·x̂ + β)`, x̂ normalised over its column; offsets as in [`BatchNormOp`](@ref). `saved` holds each column's mean and 1/σ."
-struct LayerNormOp{S,DX,DY}
+struct LayerNormOp{S,DX,DY} <: Operation
     λ::S
     x::Buffer
     dx::DX
@@ -19,13 +19,15 @@ function shape_after(l::LayerNorm, s::Shape)
     return s
 end
 
-parts(l::LayerNorm) = l.λ isa FROM_OUTPUT ? (l,) : (LayerNorm(identity, without_activation(l.diag), l.ϵ, l.size, l.affine), Activation(l.λ))
+parts(l::LayerNorm) = l.λ isa FROM_OUTPUT ? (l,) :
+    (LayerNorm(identity, without_activation(l.diag), l.ϵ, l.size, l.affine), Activation(l.λ))
 without_activation(d::Flux.Scale) = Flux.Scale(d.scale, d.bias, identity)
 without_activation(d) = identity
 
 function build(l::LayerNorm, b::Builder, s::Shape, x, dx, y, dy)
     order = s.flat === nothing ? nothing : Order(s.flat, (), (3, 1, 2))
-    γ, β = l.affine ? (parameter!(b, l.diag.scale, order), l.diag.bias isa AbstractArray ? parameter!(b, l.diag.bias, order) : -1) : (-1, -1)
+    offset(a) = a isa AbstractArray ? parameter!(b, a, order) : -1
+    γ, β = l.affine ? (offset(l.diag.scale), offset(l.diag.bias)) : (-1, -1)
     return LayerNormOp(l.λ, x, dx, y, dy, β, γ, workspace!(b, 2 * pixels(x) * b.maxbatch), variance_offset(l.ϵ))
 end
 

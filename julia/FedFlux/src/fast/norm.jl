@@ -4,7 +4,7 @@
 `y = λ(γ·x̂ + β)` with x̂ normalised over the batch, or by the running statistics in test mode. `β`, `γ` are offsets of
 parameters and `running` of the statistics (μ, then σ²), -1 where the layer has none; `saved` holds the mean and 1/σ in use.
 """
-struct BatchNormOp{S,DX,DY}
+struct BatchNormOp{S,DX,DY} <: Operation
     λ::S
     x::Buffer
     dx::DX

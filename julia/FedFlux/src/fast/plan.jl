@@ -7,11 +7,15 @@ mutable struct Builder
     orders::Vector{Pair{UnitRange{Int},Order}}
     workspace::Int
     maxbatch::Int
+    cpu::CPU
 end
 
-function Builder(model, maxbatch)
-    ranges(arrays) = (stops = cumsum(length.(arrays)); IdDict{Any,UnitRange{Int}}(a => s-length(a)+1:s for (a, s) in zip(arrays, stops)))
-    return Builder(ranges(Optimisers.trainables(model)), ranges(statistics(model)), [], 0, maxbatch)
+function Builder(model, maxbatch, cpu)
+    function ranges(arrays)
+        stops = cumsum(length.(arrays))
+        return IdDict{Any,UnitRange{Int}}(a => s-length(a)+1:s for (a, s) in zip(arrays, stops))
+    end
+    return Builder(ranges(Optimisers.trainables(model)), ranges(statistics(model)), [], 0, maxbatch, cpu)
 end
 
 "The offset of a parameter array, which must not be asked for twice; `order` is how the engine holds it."
@@ -30,8 +34,10 @@ function workspace!(b::Builder, n)
     return from
 end
 
-buffer!(b::Builder, s::Shape, border::Border) = (f = Buffer(0, s.C, s.W, s.H, border..., false); moved(f, workspace!(b, image(f) * b.maxbatch), false))
-moved(f::Buffer, at, staged) = Buffer(at, f.C, f.W, f.H, border(f)..., staged)
+function buffer!(b::Builder, s::Shape, border::Border)
+    place(at) = Buffer(at, s.C, s.W, s.H, border..., false)
+    return place(workspace!(b, image(place(0)) * b.maxbatch))
+end
 
 "A layer, and its name in messages."
 struct Step
@@ -42,7 +48,8 @@ end
 "The layers of a model in their order, nested chains opened, activations taken out of layers that don't compute them."
 function steps(model, path = "")
     layers = model isa Chain ? values(model.layers) : (model,)
-    return reduce(vcat, [simplify(l, model isa Chain ? join((path, i), isempty(path) ? "" : ".") : "1") for (i, l) in enumerate(layers)]; init = Step[])
+    named(i) = isempty(path) ? string(i) : string(path, '.', i)
+    return reduce(vcat, [simplify(l, named(i)) for (i, l) in enumerate(layers)]; init = Step[])
 end
 
 function simplify(l, path)
@@ -51,10 +58,12 @@ function simplify(l, path)
     return [Step(part, name) for part in parts(l)]
 end
 
+linear(l::Conv) = Conv(identity, l.weight, l.bias, l.stride, l.pad, l.dilation, l.groups)
+
 "The simpler layers that `l` is made of, `()` for one that does nothing."
 parts(l) = (l,)
 parts(::typeof(identity)) = ()
-parts(l::Conv) = l.σ isa FROM_OUTPUT ? (l,) : (Conv(identity, l.weight, l.bias, l.stride, l.pad, l.dilation, l.groups), Activation(l.σ))
+parts(l::Conv) = l.σ isa FROM_OUTPUT ? (l,) : (linear(l), Activation(l.σ))
 parts(l::Dense) = l.σ isa FROM_OUTPUT ? (l,) : (Dense(l.weight, l.bias), Activation(l.σ))
 parts(f::Function) = (hasmethod(f, Tuple{Array{Float32,3}}) ? Activation(f) : f,)
 parts(::Union{typeof(Flux.flatten),typeof(MLUtils.flatten)}) = (Flatten(),)
@@ -69,7 +78,7 @@ function relu_after_pools(list)
     for i in 2:length(list)
         l = list[i-1].layer
         if list[i].layer isa MaxPool && l isa Conv && l.σ === relu
-            list[i-1] = Step(Conv(identity, l.weight, l.bias, l.stride, l.pad, l.dilation, l.groups), list[i-1].name)
+            list[i-1] = Step(linear(l), list[i-1].name)
             list[i] = Step(ReluMaxPool(list[i].layer), list[i].name)
         end
     end
@@ -92,15 +101,15 @@ function named(f, step::Step)
 end
 
 """
-    plan(model, dims, maxbatch) -> (operations, builder, input, output, ∇output)
+    plan(model, dims, maxbatch, cpu)
 
 The model's operations over buffers for batches up to `maxbatch`. The input is staged; no gradient is computed for values
 that don't depend on a parameter.
 """
-function plan(model, dims, maxbatch)
+function plan(model, dims, maxbatch, cpu)
     list = relu_after_pools(steps(model))
     isempty(list) && unsupported("the model has no layers")
-    b = Builder(model, maxbatch)
+    b = Builder(model, maxbatch, cpu)
     s = named(() -> Shape(dims, list[1].layer), list[1])
     kind = s.kind
     input = x = Buffer(0, s.C, s.W, s.H, named(() -> input_border(list[1].layer, s), list[1])..., true)

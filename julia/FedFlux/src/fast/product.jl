@@ -2,7 +2,7 @@
 # fused.
 
 """
-    Product(M, K, ldx, ldy, columns)
+    Product(cpu, M, K, ldx, ldy, columns)
 
 Products with an (M, K) matrix `A`, over up to `columns` columns of x (K values, `ldx` floats apart) and of y (M values, `ldy`
 apart): `multiply!` for `y = σ(b + A·x)`, `multiply_back!` for `dx = Aᵀ·dy`, `outer!` for `dA = dy·xᵀ`.
@@ -17,14 +17,13 @@ struct Product{F<:Tiling,B<:Tiling,G<:Tiling}
     gradtiling::G
 end
 
-function Product(M, K, ldx, ldy, columns)
-    r = registers()
-    tiling = Tiling(M, V -> tile_pixels(V, columns, r), r)
-    backtiling = Tiling(K, V -> tile_pixels(V, columns, r), r)
+function Product(cpu, M, K, ldx, ldy, columns)
+    tiling = Tiling(M, V -> tile_pixels(V, columns, cpu), cpu)
+    backtiling = Tiling(K, V -> tile_pixels(V, columns, cpu), cpu)
     px, py = Int32[ldx * n for n in 0:columns-1], Int32[ldy * n for n in 0:columns-1]
     return Product(M, K, Sweep(px, py, cut_runs([Run(0, K)], channels(tiling)), 1, columns),
                    Sweep(py, px, cut_runs([Run(0, M)], channels(backtiling)), 1, columns),
-                   tiling, backtiling, Tiling(M, V -> tile_weights(V, K, r), r))
+                   tiling, backtiling, Tiling(M, V -> tile_weights(V, K, cpu), cpu))
 end
 
 multiply!(σ::S, o::Product, y, A, x, n; bias = Ptr32(C_NULL), adds = false) where {S} =
@@ -42,5 +41,5 @@ function multiply_back!(o::Product, dx, A, dy, n, block)
     end
 end
 
-outer!(o::Product, dA, dy, x, n) =
-    outer_sweep!(o.gradtiling, (Run(0, o.K),), dA, o.M, dy, 0, x, 0, pointer(o.ahead.pin), pointer(o.ahead.pout), n, 1, false)
+outer!(o::Product, dA, dy, x, n; adds = false) =
+    outer_sweep!(o.gradtiling, (Run(0, o.K),), dA, o.M, dy, 0, x, 0, pointer(o.ahead.pin), pointer(o.ahead.pout), n, 1, adds)

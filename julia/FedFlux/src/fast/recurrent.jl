@@ -8,7 +8,7 @@ A recurrent layer. Workspace: `gates` (kH, T, N) holds the inputs' part, then th
 the state that each step began with; `memory` (mH, T, N) what else the cell wants back; `states` (kH, T, N) the states' part of
 the gates and its gradient where that isn't the same as the gates'; `carry` (2H, N) the gradients that go back in time.
 """
-struct RecurrentOp{C<:Cell,DX,I<:Product,P<:Product,Q<:Product,R<:Product}
+struct RecurrentOp{C<:Cell,DX,I<:Product,P<:Product,Q<:Product,R<:Product} <: Operation
     cell::C
     x::Buffer
     dx::DX
@@ -49,11 +49,13 @@ function build(l::Recurrent, b::Builder, s::Shape, x, dx, y, dy)
     bias = cell_bias(l.cell)
     states = separate(cell) ? workspace!(b, k * H * T * N) : 0
     gates = workspace!(b, k * H * T * N)
-    inputs = Product(k * H, s.C, s.C, k * H, T * N)
+    S = min(N, TOGETHER)
+    inputs = Product(b.cpu, k * H, s.C, s.C, k * H, T * S)
     return RecurrentOp(cell, x, dx, y, dy, wi, wh, bias isa AbstractArray ? parameter!(b, bias) : -1, gates,
                        workspace!(b, H * T * N), workspace!(b, nmemory(cell) * H * T * N), separate(cell) ? states : gates,
                        workspace!(b, 2 * H * N), workspace!(b, k * H * H), workspace!(b, scratch(inputs)), inputs,
-                       Product(k * H, H, H * T, k * H * T, N), Product(H, k * H, k * H * T, 2 * H, N), Product(k * H, H, H, k * H, T * N))
+                       Product(b.cpu, k * H, H, H * T, k * H * T, S), Product(b.cpu, H, k * H, k * H * T, 2 * H, S),
+                       Product(b.cpu, k * H, H, H, k * H, T * S))
 end
 
 cell_bias(c) = hasproperty(c, :bias) ? c.bias : c.b
@@ -61,15 +63,25 @@ cell_bias(c) = hasproperty(c, :bias) ? c.bias : c.b
 "The address of step `t` of sample `n` (from 0) in a (rows, T, N) array of the workspace."
 @inline step_at(o::RecurrentOp, p::Pass, from, rows, t, n) = at(p.arena, from + rows * (t + o.y.W * n))
 
+"Samples that go through all time steps together: many enough for the product, few enough to stay in the cache."
+const TOGETHER = 16
+
 function forward!(o::RecurrentOp, p::Pass, lo, hi)
+    for first in lo:TOGETHER:hi
+        forward_some!(o, p, first, min(first + TOGETHER - 1, hi))
+    end
+end
+
+function forward_some!(o::RecurrentOp, p::Pass, lo, hi)
     H, T, N = o.y.C, o.y.W, hi - lo + 1
     k = ngates(o.cell) * H
-    gates = at(p.arena, o.gates)
-    multiply!(identity, o.inputs, gates, at(p.w, o.wi), address(p, o.x), T * N; bias = o.b < 0 ? Ptr32(C_NULL) : at(p.w, o.b))
-    separate(o.cell) && zeros!(at(p.arena, o.states), k * T * N)
+    multiply!(identity, o.inputs, step_at(o, p, o.gates, k, 0, lo), at(p.w, o.wi), address(p, o.x, lo), T * N;
+              bias = o.b < 0 ? Ptr32(C_NULL) : at(p.w, o.b))
+    separate(o.cell) && zeros!(step_at(o, p, o.states, k, 0, lo), k * T * N)
     for t in 0:T-1
-        t == 0 || multiply!(identity, o.ahead, step_at(o, p, o.states, k, t, 0), at(p.w, o.wh), step_at(o, p, o.hidden, H, t, 0), N; adds = true)
-        for n in 0:N-1
+        t == 0 || multiply!(identity, o.ahead, step_at(o, p, o.states, k, t, lo), at(p.w, o.wh), step_at(o, p, o.hidden, H, t, lo), N;
+                            adds = true)
+        for n in lo:hi
             t == 0 && zeros!(step_at(o, p, o.hidden, H, 0, n), H)
             step!(o.cell, o, p, t, n)
             t < T - 1 && unsafe_copyto!(step_at(o, p, o.hidden, H, t + 1, n), at(address(p, o.y, n), H * t), H)
@@ -78,28 +90,37 @@ function forward!(o::RecurrentOp, p::Pass, lo, hi)
 end
 
 function backward!(o::RecurrentOp, p::Pass, lo, hi)
-    H, T, N = o.y.C, o.y.W, hi - lo + 1
-    k = ngates(o.cell) * H
-    turned, carry = at(p.arena, o.turned), at(p.arena, o.carry)
-    transpose!(turned, H, at(p.w, o.wh), k, H, k)
-    zeros!(carry, 2 * H * N)
-    for t in T-1:-1:0
-        for n in 0:N-1
-            step_back!(o.cell, o, p, t, n)
-        end
-        t == 0 || multiply!(identity, o.back, carry, turned, step_at(o, p, o.states, k, t, 0), N; adds = true)
+    H, k = o.y.C, ngates(o.cell) * o.y.C
+    transpose!(at(p.arena, o.turned), H, at(p.w, o.wh), k, H, k)
+    for first in lo:TOGETHER:hi
+        backward_some!(o, p, first, min(first + TOGETHER - 1, hi), first > lo)
     end
-    gates, x = at(p.arena, o.gates), address(p, o.x)
-    outer!(o.inputs, at(p.g, o.wi), gates, x, T * N)
-    outer!(o.all, at(p.g, o.wh), at(p.arena, o.states), at(p.arena, o.hidden), T * N)
-    o.b < 0 || sum_columns!(at(p.g, o.b), gates, k, T * N)
-    o.dx === nothing || multiply_back!(o.inputs, address(p, o.dx), at(p.w, o.wi), gates, T * N, at(p.arena, o.block))
 end
 
-"The sum of `n` columns of `C`."
-function sum_columns!(to::Ptr32, x::Ptr32, C, n)
+"The gradients of the samples lo:hi; those of the parameters are added to what is there if `adds`."
+function backward_some!(o::RecurrentOp, p::Pass, lo, hi, adds)
+    H, T, N = o.y.C, o.y.W, hi - lo + 1
+    k = ngates(o.cell) * H
+    carry = at(p.arena, o.carry + 2H * lo)
+    zeros!(carry, 2 * H * N)
+    for t in T-1:-1:0
+        for n in lo:hi
+            step_back!(o.cell, o, p, t, n)
+        end
+        t == 0 || multiply!(identity, o.back, carry, at(p.arena, o.turned), step_at(o, p, o.states, k, t, lo), N; adds = true)
+    end
+    gates, states = step_at(o, p, o.gates, k, 0, lo), step_at(o, p, o.states, k, 0, lo)
+    outer!(o.inputs, at(p.g, o.wi), gates, address(p, o.x, lo), T * N; adds)
+    outer!(o.all, at(p.g, o.wh), states, step_at(o, p, o.hidden, H, 0, lo), T * N; adds)
+    o.b < 0 || sum_columns!(at(p.g, o.b), gates, k, T * N, adds)
+    o.dx === nothing || multiply_back!(o.inputs, address(p, o.dx, lo), at(p.w, o.wi), gates, T * N, at(p.arena, o.block))
+end
+
+"The sum of `n` columns of `C`, added to what is there if `adds`."
+function sum_columns!(to::Ptr32, x::Ptr32, C, n, adds)
     each_vector(Val(16), C) do i, width, mask
-        store(column_sum(at(x, i), C, n, width, mask), at(to, i), mask)
+        sum = column_sum(at(x, i), C, n, width, mask)
+        store(adds ? load(width, at(to, i), mask) + sum : sum, at(to, i), mask)
     end
 end
 

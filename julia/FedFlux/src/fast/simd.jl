@@ -1,11 +1,17 @@
 # Vectors of the machine's width: loads and stores with a mask for the last channels, and the functions that LLVM would
 # otherwise compute one lane at a time.
 
-"Lanes of one vector register and how many registers there are: what a register tile may use."
-function registers()
-    Sys.ARCH === :x86_64 || return (lanes = 4, count = 32)
+"Floats in one vector register, and how many registers there are: what a register tile may use."
+struct CPU
+    lanes::Int
+    registers::Int
+end
+
+"This machine's."
+function CPU()
+    Sys.ARCH === :x86_64 || return CPU(4, 32)
     CPUID = Base.BinaryPlatforms.CPUID
-    return CPUID.test_cpu_feature(CPUID.JL_X86_avx512f) ? (lanes = 16, count = 32) : (lanes = 8, count = 16)
+    return CPUID.test_cpu_feature(CPUID.JL_X86_avx512f) ? CPU(16, 32) : CPU(8, 16)
 end
 
 const Ptr32 = Ptr{Float32}

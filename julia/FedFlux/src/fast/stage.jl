@@ -10,8 +10,9 @@ MLUtils.numobs(s::Staged) = s.n
 function check_data(b::Buffer, x, y, size, idx)
     n = numobs(x)
     length(x) == features(b) * n ||
-        throw(DimensionMismatch("samples of size $(Base.size(x)[1:end-1]); this engine was made for $(features(b)) values a sample"))
-    y === nothing || length(y) == size * n || throw(DimensionMismatch("$n samples and targets of size $(Base.size(y)); expected $size a sample"))
+        throw(DimensionMismatch("data of size $(Base.size(x)); this engine was made for $(features(b)) values a sample"))
+    y === nothing || length(y) == size * n ||
+        throw(DimensionMismatch("$n samples, and targets of size $(Base.size(y)); expected $size for each sample"))
     for k in idx
         1 <= k <= n || throw(BoundsError(x, k))
     end
@@ -60,7 +61,8 @@ function stage_targets!(to::Ptr32, ::CrossEntropy, y, idx, size, classes)
     labels = Ptr{Int32}(to)
     for (n, k) in enumerate(idx), i in 1:size
         label = Int32(@inbounds y[(k - 1) * size + i])
-        0 <= label < classes || throw(ArgumentError("label $label, and the model has $classes outputs: expected 0 to $(classes - 1)"))
+        0 <= label < classes ||
+            throw(ArgumentError("label $label, and the model has $classes outputs: expected 0 to $(classes - 1)"))
         unsafe_store!(labels, label, (n - 1) * size + i)
     end
 end

@@ -3,9 +3,9 @@
 "How a sweep is cut into register tiles: `V` vectors of `L` lanes × `T` columns; `M` whether the last lanes need a mask."
 struct Tiling{L,V,T,M} end
 
-function Tiling(C, columns, r)
-    V = channel_vectors(C, r)
-    return Tiling{r.lanes,V,columns(V),C % (V * r.lanes) != 0}()
+function Tiling(C, columns, cpu)
+    V = channel_vectors(C, cpu)
+    return Tiling{cpu.lanes,V,columns(V),C % (V * cpu.lanes) != 0}()
 end
 
 channels(::Tiling{L,V}) where {L,V} = L * V
@@ -75,7 +75,8 @@ function runs_together(runs, r, most)
 end
 
 "The tiles of one block of channels, over all pixels."
-function tiles!(σ::S, ::Tiling{L,V,T,M}, s::Sweep, mask, y, yimage, x, ximage, images, w, ld, bias, runs, nruns, opens, closes) where {S,L,V,T,M}
+function tiles!(σ::S, ::Tiling{L,V,T}, s::Sweep, mask, y, yimage, x, ximage, images, w, ld, bias, runs, nruns, opens,
+                closes) where {S,L,V,T}
     pin, pout = pointer(s.pin), pointer(s.pout)
     for i in 0:s.group:images-1
         stop = min(s.group, images - i) * s.count
@@ -125,23 +126,23 @@ end
 @inline masks(::Tiling{L,V,T,true}, from, C) where {L,V,T} = ntuple(v -> lanes(Val(L), C - from - L * (v - 1)), Val(V))
 
 "Vectors of one register tile over `C` channels: little work beyond the last channel, in tiles as wide as can be."
-function channel_vectors(C, r)
-    n = cld(C, r.lanes)
-    widest = r.count >= 32 ? 4 : 2
+function channel_vectors(C, cpu)
+    n = cld(C, cpu.lanes)
+    widest = cpu.registers >= 32 ? 4 : 2
     # A tile of one vector waits for its loads: each input is loaded for one product only.
     return argmin(v -> (cld(n, v) * v * (v == 1 ? 1.5 : 1.0), -v), 1:min(n, widest))
 end
 
 "Pixels of one forward tile with `V` vectors, of `n` pixels: as many as fit, with little waste."
-function tile_pixels(V, n, r)
+function tile_pixels(V, n, cpu)
     # Each pixel has a pointer of its own, and there are 16 integer registers.
-    most = min(8, (r.count - V - 1) ÷ V)
+    most = min(8, (cpu.registers - V - 1) ÷ V)
     n <= most && return max(n, 1)
     return argmin(t -> (cld(n, t) * t, -t), max(1, most - 2):most)
 end
 
 "Weights of one gradient tile with `V` vectors, of runs of `len` weights."
-function tile_weights(V, len, r)
-    most = max(1, (r.count - V - 2) ÷ V)
+function tile_weights(V, len, cpu)
+    most = max(1, (cpu.registers - V - 2) ÷ V)
     return cld(len, cld(len, most))
 end

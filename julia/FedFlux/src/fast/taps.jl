@@ -24,6 +24,10 @@ struct Window
     dilation::NTuple{2,Int}
 end
 
+both_sides(pad::NTuple{2,Int})::Border = (pad[1], pad[1], pad[2], pad[2])
+both_sides(pad::NTuple{4,Int})::Border = pad
+both_sides(pad)::Border = (0, 0, 0, 0)      # not an image's; the layer is refused
+
 function outsize(win::Window, W, H)
     side(n, d, before, after) = (n + before + after - win.dilation[d] * (win.k[d] - 1) - 1) ÷ win.stride[d] + 1
     return side(W, 1, win.pad[1], win.pad[2]), side(H, 2, win.pad[3], win.pad[4])

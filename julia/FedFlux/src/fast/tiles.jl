@@ -24,7 +24,7 @@ several parts begins with one that `opens` and ends with one that `closes`.
     inputs = [:($(xs[t]) = at(x, unsafe_load(pin, $(pixel(t))))) for t in 1:T]
     outputs = [:($(Symbol(:y, t)) = at(y, unsafe_load(pout, $(pixel(t))))) for t in 1:T]
     weights = [:($(Symbol(:w, v)) = load(Val(L), at(w, $(L * (v - 1))), $(m(v)))) for v in 1:V]
-    biases = [:($(Symbol(:b, v)) = bias == C_NULL ? zero(Vec{L,Float32}) : load(Val(L), at(bias, $(L * (v - 1))), $(m(v)))) for v in 1:V]
+    biases = [:($(Symbol(:b, v)) = bias == C_NULL ? zeros_in(Val(L)) : load(Val(L), at(bias, $(L * (v - 1))), $(m(v)))) for v in 1:V]
     each(f) = [f(v, t) for t in 1:T for v in 1:V]
     where_y(v, t) = :(at($(Symbol(:y, t)), $(L * (v - 1))))
     steps = [quote

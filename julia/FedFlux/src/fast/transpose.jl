@@ -3,17 +3,14 @@
 "`to` (m × n, columns first, `ldto` apart) from `from` (n × m, `ldfrom` apart)."
 function transpose!(to::Ptr32, ldto, from::Ptr32, ldfrom, m, n)
     L = 16
-    for i in 0:L:m-1, j in 0:L:n-1
-        a, b = at(to, i + j * ldto), at(from, j + i * ldfrom)
-        if i + L <= m && j + L <= n
-            transpose_block!(Val(L), a, ldto, b, ldfrom)
-        else
-            transpose_edge!(a, ldto, b, ldfrom, min(L, m - i), min(L, n - j))
-        end
+    min(m, n) < L && return transpose_small!(to, ldto, from, ldfrom, m, n)
+    for i0 in 0:L:m-1, j0 in 0:L:n-1
+        i, j = min(i0, m - L), min(j0, n - L)      # the last block overlaps the one before it
+        transpose_block!(Val(L), at(to, i + j * ldto), ldto, at(from, j + i * ldfrom), ldfrom)
     end
 end
 
-function transpose_edge!(to, ldto, from, ldfrom, m, n)
+function transpose_small!(to, ldto, from, ldfrom, m, n)
     for j in 0:n-1, i in 0:m-1
         unsafe_store!(to, unsafe_load(from, 1 + j + i * ldfrom), 1 + i + j * ldto)
     end
