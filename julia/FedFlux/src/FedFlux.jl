@@ -79,6 +79,8 @@ include("data/partition.jl")
 include("data/skew.jl")
 include("data/describe.jl")
 include("data/sources.jl")
+include("data/normalise.jl")
+include("data/augment.jl")
 include("aggregate/combine.jl")
 include("sample.jl")
 

@@ -27,7 +27,7 @@ end
 """
     fit!(f, st, clients; rounds, test = nothing, clients_per_round = length(clients), sampling = UniformSampling(),
          availability = Always(), target_accuracy = nothing, patience = nothing, time_budget = nothing, eval_every = 1,
-         crew = Crew(f, clients.x), callback = Returns(false), checkpoints = nothing, history = Record[], seconds = 0.0,
+         crew = Crew(f, clients), callback = Returns(false), checkpoints = nothing, history = Record[], seconds = 0.0,
          root = nothing, warn = m -> @warn(m)) -> (st, history, stopped)
 
 Run rounds until a stop condition holds (see [`Stopping`](@ref)); changes `st`.
@@ -44,13 +44,13 @@ Run rounds until a stop condition holds (see [`Stopping`](@ref)); changes `st`.
 ```julia
 f = Federated(softmax_regression(4, 2))
 clients = Clients(rand(Float32, 4, 60), rand(0:1, 60), [1:30, 31:60])
-crew = FedFlux.Crew(f, clients.x)
+crew = FedFlux.Crew(f, clients)
 st, history, stopped = fit!(f, State(f, FedFlux.engine(crew)), clients; rounds = 3, crew)
 ```
 """
 function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing, clients_per_round = length(clients),
               sampling = UniformSampling(), availability = Always(), target_accuracy = nothing, patience = nothing,
-              time_budget = nothing, eval_every = 1, crew = Crew(f, clients.x), callback = Returns(false), checkpoints = nothing,
+              time_budget = nothing, eval_every = 1, crew = Crew(f, clients), callback = Returns(false), checkpoints = nothing,
               history = Record[], seconds = 0.0, root = nothing, warn = m -> @warn(m))
     1 <= clients_per_round <= length(clients) ||
         fail("clients_per_round is ", clients_per_round, "; expected a number from 1 to the ", length(clients), " clients there are")

@@ -1,30 +1,35 @@
 # One client's training: local steps of the optimiser on its own share.
 
-"How a client trains: an Optimisers rule, passes over the data, steps at the most, samples a step."
+"How a client trains: an Optimisers rule, passes over the data, steps at the most, samples a step, samples a pass at the most."
 struct LocalTraining{O<:Optimisers.AbstractRule}
     optimizer::O
     epochs::Int
     maxsteps::Int
     batchsize::Int
+    samples::Int
 end
 
-LocalTraining(optimizer; epochs = 1, maxsteps = typemax(Int), batchsize = 32) = LocalTraining(optimizer, epochs, maxsteps, batchsize)
+LocalTraining(optimizer; epochs = 1, maxsteps = typemax(Int), batchsize = 32, samples = typemax(Int)) =
+    LocalTraining(optimizer, epochs, maxsteps, batchsize, samples)
 
 "The number of gradient steps that `n` samples get."
-nsteps(t::LocalTraining, n) = min(t.maxsteps, t.epochs * cld(n, t.batchsize))
+nsteps(t::LocalTraining, n) = min(t.maxsteps, t.epochs * cld(min(n, t.samples), t.batchsize))
 
 learning_rate(rule) = hasproperty(rule, :eta) ? Float32(rule.eta) : 1.0f0
 
-"What one task needs to train clients one after another: an engine, the parameters, the gradient, the order of samples, statistics."
-struct Worker{E<:Engine}
+"What one task needs to train clients one after another: an engine, the parameters, the gradient, the order of samples, statistics,
+and an [`Augmenter`](@ref) or `nothing`."
+struct Worker{E<:Engine,A}
     engine::E
     w::Vector{Float32}
     g::Vector{Float32}
     order::Vector{Int}
     stats::Vector{Float32}
+    augmenter::A
 end
 
-Worker(engine::Engine) = (n = nparams(engine); Worker(engine, zeros(Float32, n), zeros(Float32, n), Int[], zeros(Float32, nstats(engine))))
+Worker(engine::Engine, augmenter = nothing) =
+    (n = nparams(engine); Worker(engine, zeros(Float32, n), zeros(Float32, n), Int[], zeros(Float32, nstats(engine)), augmenter))
 
 "Asks workers to end at their next step; and lets the scheduler breathe, so that a run on one thread can be interrupted."
 mutable struct Control
@@ -48,7 +53,7 @@ end
     localfit!(worker, rules, s, x, y, t::LocalTraining, rng, ctx, control) -> (loss, samples)
 
 Train `worker.w` on the samples `worker.order` of `x, y`: before every epoch the order is shuffled by `rng`, batches are
-consecutive, the last may be short. `rules` correct each gradient with their states `s`. Returns the sum of the samples'
+consecutive among its first `t.samples`, the last may be short. `rules` correct each gradient with their states `s`. Returns the sum of the samples'
 losses as they were seen, and their number.
 """
 function localfit!(worker::Worker, rules, s, x, y, t::LocalTraining, rng, ctx, control)
@@ -57,9 +62,10 @@ function localfit!(worker::Worker, rules, s, x, y, t::LocalTraining, rng, ctx, c
     total, seen, step = 0.0, 0, 0
     while step < ctx.steps
         shuffle!(rng, order)
-        for first in 1:t.batchsize:length(order)
-            idx = view(order, first:min(first + t.batchsize - 1, length(order)))
-            xb, yb = batch(engine, x, y, idx)
+        n = min(length(order), t.samples)
+        for first in 1:t.batchsize:n
+            idx = view(order, first:min(first + t.batchsize - 1, n))
+            xb, yb = training_batch(worker.augmenter, engine, x, y, idx)
             loss = valgrad!(engine, g, w, xb, yb)
             step += 1
             correct!(rules, s, g, w, (; ctx..., step, batch = length(idx)))
@@ -158,8 +164,10 @@ function train_client!(worker, buffer, f, st, clients, k, private, n, control)
     bytes = sizeof(st.stats) + received(f.rules, s, sizeof(st.θ), ctx)
     own = LocalData(worker, clients.x, clients.y, indices(clients, k), f.train, f.loss, Stream(f.seed, :personal, round, k), control)
     reseed!(engine, Stream(f.seed, :dropout, round, k))
+    reseed!(worker.augmenter, Stream(f.seed, :augment, round, k))
     s = (; st.shared, private = receive!(f.rules, s, (; w, stats), ctx, own))
     reseed!(engine, Stream(f.seed, :dropout, round, k))     # whatever a rule trained, the rest is the same
+    reseed!(worker.augmenter, Stream(f.seed, :augment, round, k))
     setstats!(engine, stats)
     loss, seen = localfit!(worker, f.rules, s, clients.x, clients.y, f.train, Stream(f.seed, :batches, round, k), ctx, control)
     stats!(stats, engine)

@@ -6,7 +6,8 @@ abstract type Loss end
 """
     CrossEntropy()
 
-Softmax cross-entropy on logits: `ŷ` is (classes, N) or (classes, T, N), `y` holds integer labels from 0, (N) or (T, N).
+Softmax cross-entropy on logits: `ŷ` is (classes, N) or (classes, T, N), `y` holds integer labels from 0, (N) or (T, N); or
+`y` holds soft labels, floats as large as `ŷ`.
 """
 struct CrossEntropy <: Loss end
 
@@ -28,6 +29,7 @@ function (::CrossEntropy)(ŷ, y)
     hot = Zygote.ignore_derivatives(() -> Flux.onehotbatch(y, 0:size(ŷ, 1)-1))
     return Flux.logitcrossentropy(ŷ, hot)
 end
+(::CrossEntropy)(ŷ::AbstractArray{<:Any,N}, soft::AbstractArray{<:AbstractFloat,N}) where {N} = Flux.logitcrossentropy(ŷ, soft)
 (::BinaryCrossEntropy)(ŷ, y) = Flux.logitbinarycrossentropy(ŷ, reshape(y, size(ŷ)))
 (::MSE)(ŷ, y) = Flux.mse(ŷ, reshape(y, size(ŷ)))
 

@@ -62,7 +62,7 @@ function _pypartition(config::AbstractString, data)
     try
         options, objects = from_python(config, data)
         dataset, _ = prepare_data(options, objects)
-        clients, _, _ = prepare_clients(options, dataset, LOSSES[options[:loss]])
+        clients, _, _ = prepare_clients(options, objects, dataset, LOSSES[options[:loss]])
         return JSON.json(merge(holdings(clients), Dict("dataset" => dataset.name, "table" => sprint(describe, clients))))
     catch err
         err isa FedFluxError || rethrow()

@@ -1,7 +1,7 @@
 # The rounds: sample a cohort, train, aggregate, take the server's step.
 
 """
-    round!(f, st, clients, cohort; crew = Crew(f, clients.x), wanted = length(cohort), root = nothing) -> (st, metrics)
+    round!(f, st, clients, cohort; crew = Crew(f, clients), wanted = length(cohort), root = nothing) -> (st, metrics)
 
 One round: each client of `cohort` trains on its own share from `st.θ`; their updates are added in cohort order as soon
 as they are there; the server takes its step. Changes `st`. `metrics` is a NamedTuple of what a [`Record`](@ref) tells of it.
@@ -17,7 +17,7 @@ exception is thrown here, and `st` is as it was.
 The result is the same for any number of threads. At most two updates a thread are held at a time, but by aggregators that
 need all at once.
 """
-function round!(f::Federated, st::State, clients::Clients, cohort; crew = Crew(f, clients.x), wanted = length(cohort), root = nothing)
+function round!(f::Federated, st::State, clients::Clients, cohort; crew = Crew(f, clients), wanted = length(cohort), root = nothing)
     begun = time_ns()
     present, lost, simulated = muster(f.faults, f.seed, st.round + 1, cohort, wanted)
     work = RoundWork(f, st, clients, present, length(crew.workers), guide(f, st, clients, root, crew))

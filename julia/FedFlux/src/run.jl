@@ -45,9 +45,10 @@ with the same names and defaults (src/options.toml declares them). Beyond names,
 - `dataset`: a [`Dataset`](@ref);
 - `model`: any Flux model with Float32 parameters;
 - `loss`: a [`Loss`](@ref) or any function `loss(ŷ, y)`;
-- `rules`: a [`Rule`](@ref), or a list of rules and names;
-- `server`: an Optimisers rule;
-- `download`: a [`Compressor`](@ref).
+- `rules`, `augment`: a [`Rule`](@ref) or an [`Augmentation`](@ref), or a list of those and names;
+- `server`: an Optimisers rule;  `download`: a [`Compressor`](@ref);
+- `partition`: a function `law(y, clients, rng)` that gives parts;  `sampling`: a [`Sampling`](@ref);  `availability`: an
+  [`Availability`](@ref);  `aggregate`: an [`Aggregator`](@ref).
 
 Further: `init`, a list of arrays in model order to start from; `callback(record) -> Bool`, called after each round, `true`
 ends the run; `verbose = true` prints each round.
@@ -69,11 +70,18 @@ end
 
 "Options given as Julia objects, apart from those that options.toml can check."
 function split_objects(given)
-    is_object(name, v) = name in (:dataset, :model, :loss, :server, :download) && !(v isa Union{AbstractString,Symbol,Nothing}) ||
-                         name === :rules && (v isa Rule || v isa Union{Tuple,AbstractVector} && any(r -> r isa Rule, v))
     objects = Dict(name => v for (name, v) in given if is_object(name, v))
     return objects, filter(p -> !is_object(p...), given)
 end
+
+is_object(name, v) = !plain_text(v) && (name in (:dataset, :model, :loss) || startswith(get(get(OPTIONS, string(name), Dict()), "type", ""), "spec"))
+plain_text(v) = v isa Union{AbstractString,Symbol,Nothing} || v isa Union{Tuple,AbstractVector} && all(plain_text, v)
+
+"The object, or for a list the tuple of objects, that an option names or that was given."
+built(o, objects, name) = as_object(get(OPTIONS[string(name)], "kind", string(name)), get(objects, name, o[name]))
+as_object(kind, v) = v
+as_object(kind, v::Union{AbstractString,Symbol}) = build(kind, string(v))
+as_object(kind, v::Union{Tuple,AbstractVector}) = Tuple(as_object(kind, e) for e in v)
 
 """
 The run itself, from checked options. `started(facts)` is called before the first round, `warned(message)` at each later
@@ -86,10 +94,10 @@ function execute(o, objects, init, warnings; callback, started = Returns(nothing
     dataset, warning = prepare_data(o, objects)
     warning === nothing || push!(warnings, warning)
     loss = get(objects, :loss, get(LOSSES, o[:loss], nothing))
-    clients, test, outputs = prepare_clients(o, dataset, loss)
+    clients, test, outputs = prepare_clients(o, objects, dataset, loss)
     f = prepare_federated(o, objects, dataset, loss, outputs, init)
     clients, root = trains_root(f.aggregate) ? set_aside(clients, f.aggregate.root, o[:seed]) : (clients, nothing)
-    crew = Crew(f, clients.x; threads = something(o[:threads], Threads.nthreads()), tick)
+    crew = Crew(f, clients; threads = something(o[:threads], Threads.nthreads()), tick)
     st, history, before = State(f, engine(crew)), Record[], 0.0
     facts = folder === nothing ? Dict{String,Any}() : run_facts(o, objects, crew, clients, test)
     if saved !== nothing
@@ -102,7 +110,7 @@ function execute(o, objects, init, warnings; callback, started = Returns(nothing
     started((; dataset = dataset.name, crew.trainer, trainer_reason = crew.reason, clients = length(clients), parameters = f.layout.n,
              threads = length(crew.workers), warnings))
     st, history, stopped = fit!(f, st, clients; rounds = o[:rounds], test, clients_per_round = something(o[:clients_per_round], length(clients)),
-                                sampling = build("sampling", o[:sampling]), availability = build("availability", o[:availability]),
+                                sampling = built(o, objects, :sampling), availability = built(o, objects, :availability),
                                 target_accuracy = o[:target_accuracy], patience = o[:patience], time_budget = o[:time_budget],
                                 eval_every = o[:eval_every], crew, callback, checkpoints, history, seconds = before, root, warn)
     model = global_model(f, st, engine(crew))
@@ -117,20 +125,24 @@ end
 function prepare_data(o, objects)
     dataset, warning = haskey(objects, :dataset) ? (objects[:dataset], nothing) : load_dataset(o[:dataset]; dir = o[:data_dir])
     dataset isa Dataset || fail("dataset is a ", typeof(dataset), "; expected a name, a path or a FedFlux.Dataset")
+    o[:normalise] == "none" || (o[:mean] === nothing && o[:std] === nothing) ||
+        fail("normalise is ", o[:normalise], ", and mean or std is given; expected one or the other")
     return normalise(dataset, o[:mean], o[:std]), warning
 end
 
 "The clients, the test data as `(x, y)` or `nothing`, and how many outputs the model needs (0: any)."
-function prepare_clients(o, d::Dataset, loss)
+function prepare_clients(o, objects, d::Dataset, loss)
     checklabels(loss, d.y, "train")
     y = targets(loss, d.y)
-    clients = partition(for_data(build("partition", o[:partition]), d.owner), d.x, y, o[:clients], o[:seed])
+    clients = partition(for_data(built(o, objects, :partition), d.owner), d.x, y, o[:clients], o[:seed])
     something(o[:clients_per_round], 1) <= length(clients) ||
         fail("clients_per_round is ", o[:clients_per_round], ", and there are ", length(clients), " clients")
+    xtest = d.xtest
+    o[:normalise] == "federated" && ((clients, xtest) = normalise_federated(clients, xtest))
     d.ytest === nothing && return clients, nothing, outputs_for(loss, y)
     checklabels(loss, d.ytest, "test")
     ytest = targets(loss, d.ytest)
-    return clients, (d.xtest, ytest), max(outputs_for(loss, y), outputs_for(loss, ytest))
+    return clients, (xtest, ytest), max(outputs_for(loss, y), outputs_for(loss, ytest))
 end
 
 outputs_for(loss::CrossEntropy, y) = classes(loss, y)
@@ -147,31 +159,32 @@ function prepare_federated(o, objects, d::Dataset, loss, outputs, init)
     checkmodel(model, sample, own && loss isa CrossEntropy ? 0 : outputs)
     own && loss isa CrossEntropy && check_enough_outputs(model, sample, outputs)
     init === nothing || (model = deepcopy(model); load_init!(model, init))
-    return Federated(model; loss, rules = (build_rules(get(objects, :rules, o[:rules]))..., build_download(get(objects, :download, o[:download]))...),
-                     server = build_server(get(objects, :server, o[:server])), optimizer = client_optimizer(o), epochs = o[:local_epochs],
-                     maxsteps = something(o[:local_steps], typemax(Int)), batchsize = o[:batch_size], aggregate = build("aggregate", o[:aggregate]),
+    return Federated(model; loss, rules = (one_or_many(built(o, objects, :rules))..., download_rule(built(o, objects, :download))...),
+                     server = check_server(built(o, objects, :server)),
+                     augment = one_or_many(built(o, objects, :augment)), samples_per_epoch = something(o[:samples_per_epoch], typemax(Int)),
+                     optimizer = client_optimizer(o), epochs = o[:local_epochs],
+                     maxsteps = something(o[:local_steps], typemax(Int)), batchsize = o[:batch_size], aggregate = built(o, objects, :aggregate),
                      weights = Symbol(o[:weights]), trainer = Symbol(o[:trainer]), seed = o[:seed],
-                     faults = Faults(Tuple(build("fault", text) for text in o[:faults]); deadline = o[:deadline], overselect = o[:overselect],
-                                     min_updates = o[:min_updates]), attack = build_attack(o))
+                     faults = Faults(one_or_many(built(o, objects, :faults)); deadline = o[:deadline], overselect = o[:overselect],
+                                     min_updates = o[:min_updates]), attack = build_attack(o, objects))
 end
 
-function build_attack(o)
-    o[:attack] === nothing || return Attackers(build("attack", o[:attack]); count = something(o[:attackers], 0), clients = something(o[:attacker_list], Int[]))
+function build_attack(o, objects)
+    attack = built(o, objects, :attack)
+    attack === nothing || return Attackers(attack; count = something(o[:attackers], 0), clients = something(o[:attacker_list], Int[]))
     o[:attackers] === nothing && o[:attacker_list] === nothing || fail("there are attackers, and no attack: give the option attack too")
     return nothing
 end
 
-build_rules(r::Rule) = (r,)
-build_rules(list) = Tuple(r isa Union{AbstractString,Symbol} ? build("rule", string(r)) : r for r in list)
+one_or_many(object) = (object,)
+one_or_many(objects::Tuple) = objects
 
-build_download(::Nothing) = ()
-build_download(c::Rule) = (Download(c),)
-build_download(c::Union{AbstractString,Symbol}) = build_download(build("rule", string(c)))
-build_download(c) = fail("download is a ", typeof(c), "; expected a name such as quantize(bits=8), or a compressor")
+download_rule(::Nothing) = ()
+download_rule(c::Rule) = (Download(c),)
+download_rule(c) = fail("download is a ", typeof(c), "; expected a name such as quantize(bits=8), or a compressor")
 
-build_server(s::Union{Nothing,Optimisers.AbstractRule}) = s
-build_server(s::Union{AbstractString,Symbol}) = build("server", string(s))
-build_server(s) = fail("server is a ", typeof(s), "; expected a name such as fedadam(lr=0.01), or an Optimisers rule")
+check_server(s::Union{Nothing,Optimisers.AbstractRule}) = s
+check_server(s) = fail("server is a ", typeof(s), "; expected a name such as fedadam(lr=0.01), or an Optimisers rule")
 
 check_enough_outputs(model, sample, outputs) =
     (n = size(model(sample), 1); n >= outputs || fail("the model gives ", n, " outputs, and labels go up to ", outputs - 1))

@@ -2,8 +2,8 @@
 
 """
     Federated(model; loss = CrossEntropy(), optimizer = Descent(0.05), epochs = 1, maxsteps = typemax(Int),
-              batchsize = 32, rules = (), aggregate = Mean(), server = nothing, weights = :samples, trainer = :auto, seed = 0,
-              faults = Faults(), attack = nothing)
+              batchsize = 32, samples_per_epoch = typemax(Int), augment = (), rules = (), aggregate = Mean(), server = nothing,
+              weights = :samples, trainer = :auto, seed = 0, faults = Faults(), attack = nothing)
 
 What a federation does: settings only, nothing in it changes. The default is FedAvg (McMahan et al. 2017,
 arXiv:1602.05629, Algorithm 1).
@@ -11,6 +11,8 @@ arXiv:1602.05629, Algorithm 1).
 - `model`: any Flux model with Float32 parameters; it is copied, never changed.
 - `loss`: `CrossEntropy()`, `BinaryCrossEntropy()`, `MSE()`, or any `loss(ŷ, y)` that Zygote can differentiate.
 - `optimizer`, `epochs`, `maxsteps`, `batchsize`: a client's local training; an Optimisers rule, started anew each round.
+- `samples_per_epoch`: samples at the most that a client sees in an epoch, drawn anew from its own each time.
+- `augment`: a tuple of [`Augmentation`](@ref)s, done in their order.
 - `rules`: a tuple of [`Rule`](@ref)s.  `aggregate`: an [`Aggregator`](@ref).
 - `server`: an Optimisers rule that takes -ū.delta as its gradient; `nothing` adds ū.delta.
 - `weights`: what a client weighs in the average, `:samples` or `:uniform`.
@@ -22,10 +24,11 @@ arXiv:1602.05629, Algorithm 1).
 f = Federated(softmax_regression(64); optimizer = Descent(0.1), seed = 1)
 ```
 """
-struct Federated{M,L,O,R<:Tuple,A<:Aggregator,S,F<:Faults,H<:Union{Nothing,Attackers}}
+struct Federated{M,L,O,G<:Tuple,R<:Tuple,A<:Aggregator,S,F<:Faults,H<:Union{Nothing,Attackers}}
     model::M
     loss::L
     train::LocalTraining{O}
+    augment::G
     rules::R
     aggregate::A
     server::S
@@ -38,17 +41,19 @@ struct Federated{M,L,O,R<:Tuple,A<:Aggregator,S,F<:Faults,H<:Union{Nothing,Attac
 end
 
 function Federated(model; loss = CrossEntropy(), optimizer = Optimisers.Descent(0.05f0), epochs = 1, maxsteps = typemax(Int),
-                   batchsize = 32, rules = (), aggregate = Mean(), server = nothing, weights = :samples, trainer = :auto, seed = 0,
-                   faults = Faults(), attack = nothing)
+                   batchsize = 32, samples_per_epoch = typemax(Int), augment = (), rules = (), aggregate = Mean(), server = nothing,
+                   weights = :samples, trainer = :auto, seed = 0, faults = Faults(), attack = nothing)
     weights in (:samples, :uniform) || fail("weights is ", repr(weights), "; expected :samples or :uniform")
     trainer in (:auto, :fast, :zygote) || fail("trainer is ", repr(trainer), "; expected :auto, :fast or :zygote")
-    all(>(0), (epochs, maxsteps, batchsize)) ||
-        fail("epochs, maxsteps and batchsize are ", (epochs, maxsteps, batchsize), "; expected positive numbers")
+    all(>(0), (epochs, maxsteps, batchsize, samples_per_epoch)) ||
+        fail("epochs, maxsteps, batchsize and samples_per_epoch are ", (epochs, maxsteps, batchsize, samples_per_epoch),
+             "; expected positive numbers")
     rules = Tuple(rules)
     checkchain(rules)
-    layout, training = Layout(model), LocalTraining(optimizer; epochs, maxsteps, batchsize)
+    layout, training = Layout(model), LocalTraining(optimizer; epochs, maxsteps, batchsize, samples = samples_per_epoch)
     rules = map(r -> prepare(r, layout, training), rules)
-    return Federated(deepcopy(model), loss, training, rules, aggregate, server, weights, trainer, UInt64(seed), layout, faults, attack)
+    return Federated(deepcopy(model), loss, training, Tuple(augment), rules, aggregate, server, weights, trainer, UInt64(seed), layout,
+                     faults, attack)
 end
 
 Base.show(io::IO, f::Federated) =

@@ -23,21 +23,39 @@ function make_engine(trainer::Symbol, model, loss, x, batchsize)
 end
 
 "The workers that a run's tasks use, all with engines of one kind, and how to stop and to interrupt them."
-struct Crew{E<:Engine,T}
-    workers::Vector{Worker{E}}
+struct Crew{W<:Worker,T}
+    workers::Vector{W}
     trainer::String
     reason::String
     control::Control
     tick::T
 end
 
-function Crew(f::Federated, x; threads = Threads.nthreads(), tick = nothing)
+"""
+    Crew(f, clients; threads = Threads.nthreads(), tick = nothing)
+    Crew(f, x; …)
+
+The crew for a federation's clients; the samples `x` alone are enough where nothing is augmented. `tick`: see [`in_parallel`](@ref).
+"""
+Crew(f::Federated, clients::Clients; options...) = Crew(f, clients.x, clients.y; options...)
+
+function Crew(f::Federated, x, y = nothing; threads = Threads.nthreads(), tick = nothing)
     1 <= threads <= Threads.nthreads() ||
         fail("threads is ", threads, ", and Julia runs with ", Threads.nthreads(), ": start Julia with more, e.g. `julia --threads ", threads, "`")
     size_of_batch = min(f.train.batchsize, numobs(x))
-    engine, trainer, reason = make_engine(f.trainer, f.model, f.loss, x, size_of_batch)
+    engine, trainer, reason = soft_labels(f) ? zygote_for_soft_labels(f) : make_engine(f.trainer, f.model, f.loss, x, size_of_batch)
     others = [first(make_engine(Symbol(trainer), f.model, f.loss, x, size_of_batch)) for _ in 2:threads]
-    return Crew([Worker(e) for e in [engine; others]], trainer, reason, Control(), tick)
+    workers = map([engine; others]) do e
+        Worker(e, Augmenter(f.augment, f.loss, x, y, size_of_batch, soft_labels(f) ? size(f.model(getobs(x, 1:1)), 1) : 0))
+    end
+    return Crew(workers, trainer, reason, Control(), tick)
+end
+
+soft_labels(f) = mixes(f.augment) && f.loss isa CrossEntropy
+
+function zygote_for_soft_labels(f)
+    f.trainer === :fast && fail("trainer is fast, and mixup's soft labels need Zygote: use trainer = auto")
+    return ZygoteEngine(f.model, f.loss), "zygote", "mixup's soft labels"
 end
 
 engine(c::Crew) = first(c.workers).engine

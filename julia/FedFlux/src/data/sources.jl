@@ -67,14 +67,6 @@ function checklabels(loss, y, which, nclasses = typemax(Int))
     bad === nothing || fail("y_$which contains the label ", y[bad], "; expected labels ", top == typemax(Int) - 1 ? "from 0" : "in 0..$top")
 end
 
-"`(x .- mean) ./ std` over the whole data set; `nothing` leaves that part out."
-function normalise(d::Dataset, mean, std)
-    mean === nothing && std === nothing && return d
-    m, s = Float32(something(mean, 0)), Float32(something(std, 1))
-    f(x) = x === nothing ? nothing : (x .- m) ./ s
-    return Dataset(f(d.x), d.y, f(d.xtest), d.ytest, d.name, d.owner)
-end
-
 """
     load_npz(path)
 

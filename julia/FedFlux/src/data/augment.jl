@@ -1,0 +1,225 @@
+# Augmentation: training images changed at random, anew each time they are seen. Draws come from (seed, augment, round,
+# client). Batches are gathered into a buffer of the worker's own and changed there, before the engine takes them.
+
+"""
+    Augmentation
+
+A random change of training images. An own one has a method `augment!(a, image, scratch, rng)`, which changes the (W, H, C)
+array `image` in place and may use `scratch`, of the same size.
+"""
+abstract type Augmentation end
+
+"""
+    Shift(pixels = 2)
+
+Moves an image by up to `pixels` pixels along each axis; what comes in from outside is 0. The same as a random crop after a
+border of `pixels` zeros (He et al. 2016, arXiv:1512.03385, section 4.2, with 4), so `crop(pad=4)` names it too.
+
+```julia
+FedFlux.augment!(FedFlux.Shift(2), ones(Float32, 8, 8, 1), zeros(Float32, 8, 8, 1), Stream(0, :augment))
+```
+"""
+struct Shift <: Augmentation
+    pixels::Int
+end
+Shift() = Shift(2)
+
+construct(::Val{:augment}, ::Val{:shift}; pixels) = Shift(pixels)
+construct(::Val{:augment}, ::Val{:crop}; pad) = Shift(pad)
+
+"A whole number in -n:n."
+symmetric!(rng, n) = below!(rng, 2n + 1) - n
+
+function augment!(a::Shift, image, scratch, rng)
+    right, down = symmetric!(rng, a.pixels), symmetric!(rng, a.pixels)
+    copyto!(scratch, image)
+    W, H, C = size(image)
+    for c in 1:C, j in 1:H, i in 1:W
+        inside = 1 <= i - right <= W && 1 <= j - down <= H
+        @inbounds image[i, j, c] = inside ? scratch[i-right, j-down, c] : 0.0f0
+    end
+end
+
+"""
+    Flip()
+
+Mirrors every second image, left to right.
+
+```julia
+FedFlux.augment!(FedFlux.Flip(), rand(Float32, 8, 8, 3), zeros(Float32, 8, 8, 3), Stream(0, :augment))
+```
+"""
+struct Flip <: Augmentation end
+
+construct(::Val{:augment}, ::Val{:flip}) = Flip()
+
+function augment!(::Flip, image, scratch, rng)
+    rand(rng, Bool) || return
+    W, H, C = size(image)
+    for c in 1:C, j in 1:H, i in 1:W÷2
+        @inbounds image[i, j, c], image[W+1-i, j, c] = image[W+1-i, j, c], image[i, j, c]
+    end
+end
+
+"""
+    Rotate(degrees = 10)
+
+Turns an image about its middle by up to `degrees` degrees either way, uniformly, with bilinear interpolation; what comes in
+from outside is 0.
+
+```julia
+FedFlux.augment!(FedFlux.Rotate(10), rand(Float32, 8, 8, 3), zeros(Float32, 8, 8, 3), Stream(0, :augment))
+```
+"""
+struct Rotate <: Augmentation
+    degrees::Float64
+end
+Rotate() = Rotate(10.0)
+
+construct(::Val{:augment}, ::Val{:rotate}; degrees) = Rotate(degrees)
+
+augment!(a::Rotate, image, scratch, rng) = rotate!(image, scratch, a.degrees * (2rand(rng, Float64) - 1))
+
+function rotate!(image, scratch, degrees)
+    copyto!(scratch, image)
+    sine, cosine = Float32.(sincosd(degrees))
+    W, H, C = size(image)
+    middle_i, middle_j = (W + 1) / 2.0f0, (H + 1) / 2.0f0
+    for j in 1:H, i in 1:W
+        x, y = i - middle_i, j - middle_j
+        from_i, from_j = middle_i + cosine * x + sine * y, middle_j - sine * x + cosine * y
+        for c in 1:C
+            @inbounds image[i, j, c] = bilinear(scratch, from_i, from_j, c)
+        end
+    end
+end
+
+"The value of channel `c` at a place between pixels, 0 outside."
+@inline function bilinear(image, i, j, c)
+    i0, j0 = floor(Int, i), floor(Int, j)
+    u, v = i - i0, j - j0
+    return (1 - u) * (1 - v) * pixel(image, i0, j0, c) + u * (1 - v) * pixel(image, i0 + 1, j0, c) +
+           (1 - u) * v * pixel(image, i0, j0 + 1, c) + u * v * pixel(image, i0 + 1, j0 + 1, c)
+end
+
+@inline pixel(image, i, j, c) = checkbounds(Bool, image, i, j, c) ? (@inbounds image[i, j, c]) : 0.0f0
+
+"""
+    Cutout(size = 8)
+
+Sets a square of `size` pixels a side to 0, around a pixel drawn from the whole image, so that it may reach over the edge
+(DeVries & Taylor 2017, arXiv:1708.04552).
+
+```julia
+FedFlux.augment!(FedFlux.Cutout(4), ones(Float32, 8, 8, 1), zeros(Float32, 8, 8, 1), Stream(0, :augment))
+```
+"""
+struct Cutout <: Augmentation
+    size::Int
+end
+Cutout() = Cutout(8)
+
+construct(::Val{:augment}, ::Val{:cutout}; size) = Cutout(size)
+
+function augment!(a::Cutout, image, scratch, rng)
+    W, H, C = size(image)
+    i, j = below!(rng, W) + 1 - a.size ÷ 2, below!(rng, H) + 1 - a.size ÷ 2
+    for c in 1:C, q in max(j, 1):min(j + a.size - 1, H), p in max(i, 1):min(i + a.size - 1, W)
+        @inbounds image[p, q, c] = 0.0f0
+    end
+end
+
+"""
+    Mixup(alpha = 0.2)
+
+Mixes each sample of a batch, and its targets, with another of the same batch: λ·a + (1 - λ)·b, with one λ a batch from
+Beta(`alpha`, `alpha`) (Zhang et al. 2018, arXiv:1710.09412). Not for images alone. Cross-entropy then gets soft labels, which
+the fast engine doesn't take, so such a run uses Zygote.
+"""
+struct Mixup <: Augmentation
+    alpha::Float64
+end
+Mixup() = Mixup(0.2)
+
+construct(::Val{:augment}, ::Val{:mixup}; alpha) = Mixup(alpha)
+
+"A worker's buffers for batches to be augmented, and the client's generator."
+mutable struct Augmenter{A<:Tuple,X<:Array{Float32},Y<:Array}
+    const augmentations::A
+    const x::X
+    const y::Y
+    const scratch::X       # one sample
+    const partners::Vector{Int}
+    rng::Stream
+end
+
+"The augmenter for batches of up to `n` samples like those of `x` and `y`, `nothing` where there is nothing to do. `classes` is for soft labels."
+function Augmenter(augmentations::Tuple, loss, x, y, n, classes)
+    isempty(augmentations) && return nothing
+    eltype(x) <: AbstractFloat || fail("augment changes numbers, and these samples are tokens (", eltype(x), "); leave augment out")
+    for a in augmentations
+        a isa Mixup || ndims(x) == 4 || fail("augment ", nameof(typeof(a)), " changes images of size (W, H, C), and the samples have size ",
+                                             size(x)[1:end-1], "; only mixup takes those")
+    end
+    soft = mixes(augmentations) && loss isa CrossEntropy
+    soft || !mixes(augmentations) || loss isa Union{BinaryCrossEntropy,MSE} ||
+        fail("augment mixup mixes targets as the losses of FedFlux take them, and this loss is ", loss, "; leave mixup out")
+    targets = soft ? zeros(Float32, classes, n) : zeros(eltype(y), size(y)[1:end-1]..., n)
+    return Augmenter(augmentations, zeros(Float32, size(x)[1:end-1]..., n), targets, zeros(Float32, size(x)[1:end-1]..., 1), zeros(Int, n),
+                     Stream(0, :augment))
+end
+
+mixes(augmentations) = any(a -> a isa Mixup, augmentations)
+
+reseed!(::Nothing, rng) = nothing
+reseed!(a::Augmenter, rng) = a.rng = rng
+
+"The samples `idx` for a training step, augmented, as the engine takes them."
+training_batch(::Nothing, e, x, y, idx) = batch(e, x, y, idx)
+
+function training_batch(a::Augmenter, e, x, y, idx)
+    n = length(idx)
+    gather_samples!(a.x, x, idx)
+    gather_targets!(a.y, y, idx)
+    augment_all!(a.augmentations, a, n)
+    return batch(e, a.x, a.y, Base.OneTo(n))
+end
+
+function gather_samples!(to, from, idx)
+    m = length(from) ÷ size(from, ndims(from))
+    for (i, k) in enumerate(idx)
+        copyto!(to, (i - 1) * m + 1, from, (k - 1) * m + 1, m)
+    end
+end
+
+gather_targets!(to, y, idx) = gather_samples!(to, y, idx)
+function gather_targets!(to::Matrix{Float32}, y::AbstractVector{<:Integer}, idx)     # soft labels
+    fill!(to, 0)
+    for (i, k) in enumerate(idx)
+        to[y[k]+1, i] = 1
+    end
+end
+
+augment_all!(::Tuple{}, a, n) = nothing
+augment_all!(augmentations::Tuple, a, n) = (augment_batch!(first(augmentations), a, n); augment_all!(Base.tail(augmentations), a, n))
+
+function augment_batch!(augmentation, a::Augmenter, n)
+    for i in 1:n
+        augment!(augmentation, view(a.x, :, :, :, i), view(a.scratch, :, :, :, 1), a.rng)
+    end
+end
+
+function augment_batch!(mixup::Mixup, a::Augmenter, n)
+    λ = Float32(beta!(a.rng, mixup.alpha))
+    partners = view(a.partners, 1:n)
+    partners .= 1:n
+    shuffle!(a.rng, partners)
+    mix!(a.x, partners, λ)
+    mix!(a.y, partners, λ)
+end
+
+"Sample i of the batch becomes λ·i + (1 - λ)·partners[i], with the samples as they were."
+function mix!(x, partners, λ)
+    samples = reshape(x, :, size(x, ndims(x)))
+    samples[:, 1:length(partners)] .= λ .* samples[:, 1:length(partners)] .+ (1 - λ) .* samples[:, partners]
+end
