@@ -115,8 +115,8 @@ own, and `f(g, w)` in the rules' place to correct each gradient `g` at `w`.
 """
 function train!(f, own::LocalData, m; epochs = own.training.epochs)
     (; engine, g) = own.worker
-    t = LocalTraining(own.training.optimizer; epochs, own.training.maxsteps, own.training.batchsize)
-    worker = Worker(engine, m.w, g, collect(own.indices), m.stats)
+    t = LocalTraining(own.training.optimizer; epochs, own.training.maxsteps, own.training.batchsize, own.training.samples)
+    worker = Worker(engine, m.w, g, collect(own.indices), m.stats, own.worker.augmenter)
     setstats!(engine, m.stats)
     ctx = (; steps = nsteps(t, length(worker.order)))
     localfit!(worker, (Correction(f),), (; shared = (nothing,), private = (nothing,)), own.x, own.y, t, own.rng, ctx, own.control)
