@@ -24,7 +24,7 @@ using TOML: TOML
 using Zygote: Zygote
 
 export FedFluxError, Stream
-export case_study_cnn, lenet, mcmahan_cnn, mlp, softmax_regression
+export case_study_cnn, lenet, mcmahan_cnn, mlp, next_token, softmax_regression
 export CrossEntropy, BinaryCrossEntropy, MSE
 export train_model!, aggregate_models, update_model!, update_model
 export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
@@ -79,6 +79,7 @@ include("data/partition.jl")
 include("data/skew.jl")
 include("data/describe.jl")
 include("data/sources.jl")
+include("data/text.jl")
 include("data/normalise.jl")
 include("data/augment.jl")
 include("aggregate/combine.jl")

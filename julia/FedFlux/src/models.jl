@@ -116,10 +116,43 @@ softmax_regression(28 * 28)(rand(Float32, 28, 28, 1, 5))   # 10×5
 """
 softmax_regression(inputs::Integer, classes::Integer = 10; rng = Random.default_rng()) = mlp(inputs, classes; hidden = (), rng)
 
+"""
+    next_token(vocabulary; cell = "lstm", embedding = 8, hidden = (200, 200), rng = Random.default_rng())
+
+A next-token model: an Embedding, a recurrent layer for each size in `hidden`, and a Dense layer, at every position. With
+characters, `embedding = 8` and `hidden = (256, 256)` it is McMahan et al.'s stacked LSTM (arXiv:1602.05629, section 3).
+
+- `vocabulary`: number of tokens.  `cell`: `"rnn"` (tanh), `"gru"` or `"lstm"`.  `embedding`: size of a token's vector.
+- `rng`: draws the Glorot-uniform weights; biases are zero.
+
+Takes tokens from 1, (T, N); gives the logits of each next token, (vocabulary, T, N). Every sample begins with the state zero.
+
+```julia
+next_token(65; hidden = (32,))(rand(1:65, 80, 5))   # 65×80×5
+```
+"""
+function next_token(vocabulary::Integer; cell = "lstm", embedding = 8, hidden = (200, 200), rng = Random.default_rng())
+    haskey(CELLS, cell) || fail("next_token: cell is ", repr(cell), "; expected rnn, gru or lstm")
+    widths = (embedding, hidden...)
+    all(>(0), (vocabulary, widths...)) && !isempty(hidden) ||
+        fail("next_token: the sizes are ", join((vocabulary, widths...), ", "), "; expected positive numbers, and at least one recurrent layer")
+    init = Flux.glorot_uniform(rng)
+    recurrent(in, out) = CELLS[cell](in => out; init_kernel = init, init_recurrent_kernel = init)
+    return Chain(Flux.Embedding(vocabulary => embedding; init), (recurrent(widths[i], widths[i+1]) for i in 1:length(hidden))...,
+                 Dense(last(widths) => vocabulary; init))
+end
+
+const CELLS = Dict("rnn" => Flux.RNN, "gru" => Flux.GRU, "lstm" => Flux.LSTM)
+
+"Whether a model, or the one of that name, takes tokens."
+takes_tokens(name::Union{AbstractString,Symbol}) = haskey(CELLS, string(name))
+takes_tokens(model) = model isa Chain && first(model.layers) isa Flux.Embedding
+
 const IMAGE_MODELS = Dict("case_study_cnn" => case_study_cnn, "lenet" => lenet, "mcmahan_cnn" => mcmahan_cnn)
 
 "The model that an option names, for samples of size `dims` (without the batch dimension)."
-function build_model(name, dims::Dims, outputs; hidden = (200, 200), rng)
+function build_model(name, dims::Dims, outputs; hidden = (200, 200), embedding = 8, rng)
+    haskey(CELLS, name) && return next_token(outputs; cell = name, embedding, hidden, rng)
     if haskey(IMAGE_MODELS, name)
         length(dims) == 3 || fail("model ", name, " takes images of size (W, H, C), and the samples have size ", dims,
                                   ": use mlp or softmax_regression, or pass a model of your own")

@@ -123,12 +123,16 @@ function execute(o, objects, init, warnings; callback, started = Returns(nothing
 end
 
 function prepare_data(o, objects)
-    dataset, warning = haskey(objects, :dataset) ? (objects[:dataset], nothing) : load_dataset(o[:dataset]; dir = o[:data_dir])
+    dataset, warning = haskey(objects, :dataset) ? (objects[:dataset], nothing) : load_dataset(o[:dataset]; dir = o[:data_dir], text = text_options(o))
     dataset isa Dataset || fail("dataset is a ", typeof(dataset), "; expected a name, a path or a FedFlux.Dataset")
     o[:normalise] == "none" || (o[:mean] === nothing && o[:std] === nothing) ||
         fail("normalise is ", o[:normalise], ", and mean or std is given; expected one or the other")
-    return normalise(dataset, o[:mean], o[:std]), warning
+    tokens = takes_tokens(get(objects, :model, o[:model]))
+    tokens && !(o[:mean] === o[:std] === nothing && o[:normalise] == "none") && fail("the model takes tokens, which can't be normalised: leave mean, std and normalise out")
+    return inputs_for(normalise(dataset, o[:mean], o[:std]), tokens), warning
 end
+
+text_options(o) = (; tokens = o[:tokens], window = o[:window], vocabulary = o[:vocabulary], min_characters = o[:min_characters])
 
 "The clients, the test data as `(x, y)` or `nothing`, and how many outputs the model needs (0: any)."
 function prepare_clients(o, objects, d::Dataset, loss)
@@ -151,10 +155,12 @@ outputs_for(loss, y) = 0
 
 function prepare_federated(o, objects, d::Dataset, loss, outputs, init)
     dims = size(d.x)[1:end-1]
+    eltype(d.x) <: Integer && (outputs = max(outputs, maximum(d.x)))      # a token may stand in the inputs alone
     model = get(objects, :model, nothing)
     own = model !== nothing
-    own || (model = build_model(o[:model], dims, max(outputs, 1); hidden = o[:hidden], rng = Stream(o[:seed], :init)))
+    own || (model = build_model(o[:model], dims, max(outputs, 1); hidden = o[:hidden], embedding = o[:embedding], rng = Stream(o[:seed], :init)))
     sample = getobs(d.x, 1:1)
+    takes_tokens(model) && check_vocabulary(model, d)
     # A model of the user's own may have more outputs than the labels seen.
     checkmodel(model, sample, own && loss isa CrossEntropy ? 0 : outputs)
     own && loss isa CrossEntropy && check_enough_outputs(model, sample, outputs)
@@ -188,6 +194,12 @@ check_server(s) = fail("server is a ", typeof(s), "; expected a name such as fed
 
 check_enough_outputs(model, sample, outputs) =
     (n = size(model(sample), 1); n >= outputs || fail("the model gives ", n, " outputs, and labels go up to ", outputs - 1))
+
+function check_vocabulary(model, d)
+    n = size(first(model.layers).weight, 2)
+    top = maximum(maximum(x) for x in (d.x, d.xtest) if x !== nothing)
+    top <= n || fail("the model's Embedding holds ", n, " tokens, and those of the data go up to ", top - 1, "; expected less than ", n)
+end
 
 load_init!(model, init) = update_model!(model, collect(init))
 

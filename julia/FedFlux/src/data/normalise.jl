@@ -3,7 +3,7 @@
 "`(x .- mean) ./ std` over the whole data set; `nothing` leaves that part out."
 function normalise(d::Dataset, mean, std)
     mean === nothing && std === nothing && return d
-    f(x) = x === nothing ? nothing : scaled(x, Float32(something(mean, 0)), Float32(something(std, 1)))
+    f(x) = x === nothing ? nothing : scaled(as_inputs(x, false), Float32(something(mean, 0)), Float32(something(std, 1)))
     return Dataset(f(d.x), d.y, f(d.xtest), d.ytest, d.name, d.owner)
 end
 

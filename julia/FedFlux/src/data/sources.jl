@@ -5,9 +5,9 @@
 
 Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
 
-- `x`: samples along the last dimension: (W, H, N) or (W, H, C, N) images, or (features, N). 8-bit values are scaled to
-  0..1; others become Float32.
-- `y`: (N) labels from 0, or (N) or (k, N) numbers.
+- `x`: samples along the last dimension: (W, H, N) or (W, H, C, N) images, (features, N), or (T, N) tokens from 0. 8-bit
+  values are scaled to 0..1; other integers stay, since they may be tokens, until the model is known; floats become Float32.
+- `y`: (N) or (T, N) labels from 0, or (N) or (k, N) numbers.
 - `owner`: whose each training sample is, (N) numbers or names, for the partition by owner.
 
 Throws a [`FedFluxError`](@ref) for lengths that don't fit, NaN or Inf, or no samples.
@@ -17,9 +17,9 @@ Dataset(rand(Float32, 8, 6), [0, 1, 0, 1, 0, 1], nothing, nothing)
 ```
 """
 struct Dataset
-    x::Array{Float32}
+    x::Array
     y::Array
-    xtest::Union{Nothing,Array{Float32}}
+    xtest::Union{Nothing,Array}
     ytest::Union{Nothing,Array}
     name::String
     owner::Union{Nothing,Vector}
@@ -45,9 +45,21 @@ Base.show(io::IO, d::Dataset) = print(io, "Dataset(", d.name, ": ", size(d.x)[en
 function samples(name, x)
     x isa AbstractArray{<:Real} || fail(name, " is a ", typeof(x), "; expected an array of numbers")
     ndims(x) in 2:4 || fail(name, " has ", ndims(x), " dimensions; expected (features, N), (W, H, N) or (W, H, C, N)")
-    x = eltype(x) == UInt8 ? Float32.(x) ./ 255.0f0 : convert(Array{Float32}, x)
+    x = eltype(x) == UInt8 ? Float32.(x) ./ 255.0f0 : eltype(x) <: Integer ? convert(Array{Int}, x) : convert(Array{Float32}, x)
     all(isfinite, x) || fail(name, " contains NaN or Inf; remove or replace those values")
     return ndims(x) == 3 ? reshape(x, size(x, 1), size(x, 2), 1, size(x, 3)) : x
+end
+
+"The inputs as the model wants them: `tokens` from 1, as Flux's Embedding does, or Float32."
+function inputs_for(d::Dataset, tokens::Bool)
+    return Dataset(as_inputs(d.x, tokens), d.y, d.xtest === nothing ? nothing : as_inputs(d.xtest, tokens), d.ytest, d.name, d.owner)
+end
+
+function as_inputs(x, tokens)
+    tokens || return convert(Array{Float32}, x)
+    eltype(x) <: Integer || fail("the model takes tokens, and the samples are ", eltype(x), "; expected whole numbers from 0, as an array of integers")
+    all(>=(0), x) || fail("the samples contain the token ", minimum(x), "; expected whole numbers from 0")
+    return x .+ 1
 end
 
 function checkpair(which, x, y)
@@ -74,7 +86,7 @@ The arrays `x_train, y_train, x_test, y_test` and, where it is there, `owner_tra
 [`Dataset`](@ref). Axes are NumPy's, (N, H, W), (N, C, H, W) or (N, features). Throws a [`FedFluxError`](@ref) for a missing or unreadable file or a missing array.
 """
 function load_npz(path)
-    isfile(path) || fail("dataset: there is no file ", path, "; expected an .npz file, or one of auto, mnist, fashionmnist, digits")
+    isfile(path) || fail("dataset: there is no file ", path, "; expected an .npz file, or one of auto, mnist, fashionmnist, digits, shakespeare:PATH")
     arrays = try
         NPZ.npzread(path)
     catch err
@@ -109,12 +121,14 @@ function load_mldataset(name, dir)
 end
 
 """
-    load_dataset(name; dir = nothing) -> (dataset, warning)
+    load_dataset(name; dir = nothing, text = (;)) -> (dataset, warning)
 
-The data set that the option names: `mnist`, `fashionmnist`, `digits`, a path ending in .npz, or `auto`: MNIST where it
+The data set that the option names: `mnist`, `fashionmnist`, `digits`, a path ending in .npz, `shakespeare:` and the path of a
+play (with the options `text` of [`shakespeare`](@ref)), or `auto`: MNIST where it
 is cached or can be downloaded, else digits, with a warning (otherwise `warning` is `nothing`).
 """
-function load_dataset(name; dir = nothing)
+function load_dataset(name; dir = nothing, text = (;))
+    startswith(name, "shakespeare:") && return first(shakespeare(chopprefix(name, "shakespeare:"); text...)), nothing
     name == "digits" && return digits(), nothing
     name in ("mnist", "fashionmnist") && return load_mldataset(name, dir), nothing
     name == "auto" || return load_npz(name), nothing

@@ -1,0 +1,95 @@
+using FedFlux: common_tokens, digits, indices, partition, roles, shakespeare, takes_tokens, windows, words, ByOwner
+
+const PLAY = """
+First Citizen:
+Before we proceed any further, hear me speak.
+
+All:
+Speak, speak.
+
+First Citizen:
+You are all: resolved
+rather to die
+
+[Exit]
+
+KING RICHARD II:
+Ay, no; no, ay.
+"""
+
+@testset "a play by its roles" begin
+    said = roles(PLAY)
+    @test said == Dict("First Citizen" => "Before we proceed any further, hear me speak.\nYou are all: resolved\nrather to die",
+                       "All" => "Speak, speak.", "KING RICHARD II" => "Ay, no; no, ay.\n")
+    @test roles(replace(PLAY, "\n" => "\r\n")) == said
+    @test words("Ay, no; don't\nSPEAK") == ["ay", ",", "no", ";", "don't", "\n", "speak"]
+    @test common_tokens([["b", "a", "b"], ["c", "a", "d"]], 10) == ["a", "b", "c", "d"]
+    @test common_tokens([["b", "a", "b"], ["c", "a", "d"]], 3) == ["a", "b", "<unknown>"]
+    @test windows(collect(1:9), 4) == ([1 5; 2 6; 3 7; 4 8], [2 6; 3 7; 4 8; 5 9])
+    @test windows(collect(1:8), 4) == (reshape(1:4, 4, 1), reshape(2:5, 4, 1)) && size(windows([1, 2], 4)[1]) == (4, 0)
+end
+
+@testset "samples of a play" begin
+    mktempdir() do dir
+        path = joinpath(dir, "play.txt")
+        write(path, PLAY)
+        d, known = shakespeare(path; window = 5, min_characters = 14)
+        text(tokens) = join(known[tokens.+1])
+        @test d.owner == [fill("First Citizen", 13); fill("KING RICHARD II", 2)]      # `All` says too little
+        first_citizen = findall(==("First Citizen"), d.owner)
+        said = roles(PLAY)["First Citizen"]
+        @test text(vec(d.x[:, first_citizen])) == said[1:65] && text(vec(d.y[:, first_citizen])) == said[2:66]
+        @test text(d.xtest[:, 1]) == said[67:71] && text(d.ytest[:, 1]) == said[68:72]     # the last fifth of 83 characters
+        @test occursin("no role with 1000", message(() -> shakespeare(path)))
+        @test occursin("there is no file", message(() -> shakespeare(joinpath(dir, "missing"))))
+        d, known = shakespeare(path; tokens = "word", window = 2, vocabulary = 5, min_characters = 14)
+        @test length(known) == 5 && known[5] == "<unknown>" && extrema(d.x) == (0, 4)
+        r = FedFlux.run(; dataset = "shakespeare:$path", window = 5, min_characters = 14, partition = "owner", model = "gru", hidden = [6], rounds = 2)
+        @test r.holdings["sizes"] == [13, 2] && length(r.history) == 2 && last(r.history).accuracy !== nothing
+        @test occursin("can't be normalised", message(() -> FedFlux.run(; dataset = "shakespeare:$path", window = 5, min_characters = 14, model = "gru", mean = 0.5)))
+    end
+end
+
+@testset "next-token models" begin
+    for (cell, gates) in (("rnn", 1), ("gru", 3), ("lstm", 4))
+        model = next_token(11; cell, embedding = 3, hidden = (5, 7), rng = Stream(0, :init))
+        logits = model(rand(1:11, 6, 2))
+        @test size(logits) == (11, 6, 2) && takes_tokens(model) && takes_tokens(cell)
+        recurrent(in, out) = gates * out * (in + out)
+        weights = filter(p -> ndims(p) == 2, Optimisers.trainables(model))
+        @test sum(length, weights) == 11 * 3 + recurrent(3, 5) + recurrent(5, 7) + 7 * 11
+        tokens = rand(1:11, 6, 1)
+        later = copy(tokens)
+        later[5] = mod1(later[5] + 1, 11)
+        @test model(tokens)[:, 1:4] ≈ model(later)[:, 1:4] && !(model(tokens)[:, 5] ≈ model(later)[:, 5])     # no look ahead
+    end
+    @test !takes_tokens(mlp(4, 2)) && !takes_tokens("mlp")
+    @test occursin("expected rnn, gru or lstm", message(() -> next_token(5; cell = "conv")))
+    @test occursin("at least one recurrent layer", message(() -> next_token(5; hidden = ())))
+end
+
+@testset "tokens, and numbers that are none" begin
+    x = [0 1 2; 1 2 0]
+    d = Dataset(x, [1 2 0; 2 0 1], nothing, nothing)
+    @test d.x == x && eltype(d.x) == Int
+    seen = Any[]
+    spy(x) = (push!(seen, x); x)
+    run(; kw...) = FedFlux.run(; dataset = d, clients = 1, rounds = 1, trainer = "zygote", kw...)
+    run(model = Chain(Flux.Embedding(3 => 2), spy, Dense(2 => 3)))
+    @test run(model = Chain(Flux.Embedding(4 => 2), Dense(2 => 3))).names[1] == "layers.1.weight"
+    @test occursin("holds 2 tokens", message(() -> run(model = Chain(Flux.Embedding(2 => 2), Dense(2 => 3)))))
+    @test occursin("expected whole numbers from 0, as an array", message(() -> FedFlux.run(; dataset = "digits", model = "lstm")))
+    @test occursin("the token -1", message(() -> FedFlux.run(; dataset = Dataset(x .- 1, x, nothing, nothing), model = "lstm")))
+    numbers = FedFlux.run(; dataset = Dataset(rand(1:9, 4, 20), rand(0:1, 20), nothing, nothing), model = "mlp", hidden = [3], rounds = 1, clients = 2)
+    @test numbers.history[1].train_loss > 0      # integers are ordinary inputs to other models
+end
+
+@testset "a learnable language is learnt" begin
+    # Each token is followed by the next one modulo 5: a perfect model has no loss, the best without memory log 5.
+    starts = rand(Xoshiro(1), 0:4, 40)
+    x = [mod(s + t, 5) for t in 0:9, s in starts]
+    d = Dataset(x, mod.(x .+ 1, 5), x, mod.(x .+ 1, 5))
+    r = FedFlux.run(; dataset = d, model = "lstm", hidden = [12], clients = 4, rounds = 15, optimizer = "adam", lr = 0.02, batch_size = 10)
+    @test FedFlux.accuracy(r) == 1 && last(r.history).test_loss < 0.2
+    @test size(r.model(x .+ 1)) == (5, 10, 40)
+end
