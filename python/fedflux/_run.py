@@ -21,6 +21,7 @@ from .result import Result, fingerprint
 
 ARRAYS = "arrays"  # the name of data that has none
 Record = dict[str, Any]
+TOKEN_MODELS = ("rnn", "gru", "lstm")
 Init = Mapping[str, NDArray[Any]] | Result | str | os.PathLike[str]
 
 
@@ -40,8 +41,9 @@ def run(
 
     Args:
         x_train, x_test: inputs in place of a named data set: uint8 (scaled to 0..1) or floats, (n, features),
-            (n, height, width) or (n, channels, height, width). Test data may be left out.
-        y_train, y_test: integer labels from 0, (n,); or for `mse` numbers, (n,) or (n, outputs).
+            (n, height, width) or (n, channels, height, width); for rnn, gru and lstm tokens, integers from 0,
+            (n, length). Test data may be left out.
+        y_train, y_test: integer labels from 0, (n,) or, of tokens, (n, length); or for `mse` numbers, (n,) or (n, outputs).
         owner: whose each training sample is, (n,): numbers or names; `partition="owner"` makes each a client.
         init: parameters to start from: arrays by name, a `Result`, or the path of a saved one. Default: drawn from the
             seed.
@@ -65,10 +67,15 @@ def run(
         True
     """
     arrays = (x_train, y_train, x_test, y_test, owner)
+<<<<<<< HEAD
     model, options = _own_model(options)
     named = "dataset" in options
     checked = opts.check(_resumed(options, any(a is not None for a in arrays)))
     data = _user_data(arrays, checked, named)
+=======
+    tokens = model is not None or checked["model"] in TOKEN_MODELS
+    data = _user_data(arrays, checked, "dataset" in options, tokens)
+>>>>>>> c4470cb (Python: tokens and plays)
     start = None if init is None else _initial(init)
     if data is not None:
         start = _fit(checked, data, start, model)
@@ -97,7 +104,7 @@ def partition(*, x_train: Any = None, y_train: Any = None, owner: Any = None, **
         [145, 143, 143]
     """
     checked = opts.check(options)
-    data = _user_data((x_train, y_train, None, None, owner), checked, "dataset" in options)
+    data = _user_data((x_train, y_train, None, None, owner), checked, "dataset" in options, tokens=True)
     config = {name: value for name, value in checked.items() if value is not None}
     return _julia.partition(config, data)
 
@@ -168,19 +175,21 @@ def _own_model(options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     return model, {name: value for name, value in options.items() if name != "model"}
 
 
-def _user_data(arrays: tuple[Any, ...], options: Mapping[str, Any], named: bool) -> Data | None:
+def _user_data(arrays: tuple[Any, ...], options: Mapping[str, Any], named: bool, tokens: bool) -> Data | None:
     """Check the arrays or the .npz file that the user gave; None where a data set is named."""
     loss, clients, dataset = options["loss"], options["clients"], options["dataset"]
     if any(a is not None for a in arrays):
         if named:
             raise OptionError(f"dataset={dataset!r} and arrays were both given: expected one of them")
-        data = from_arrays(*arrays, loss=loss, clients=clients)
-    elif dataset in datasets.NAMED:
+        data = from_arrays(*arrays, loss=loss, clients=clients, tokens=tokens)
+    elif dataset in datasets.NAMED or dataset.startswith("shakespeare:"):
         return None
     elif not dataset.endswith(".npz"):
-        raise OptionError(f"dataset: expected {', '.join(datasets.NAMED)} or the path of an .npz file, got {dataset!r}")
+        raise OptionError(
+            f"dataset: expected {', '.join(datasets.NAMED)}, shakespeare:PATH or the path of an .npz file, got {dataset!r}"
+        )
     else:
-        data = from_npz(dataset, loss, clients)
+        data = from_npz(dataset, loss, clients, tokens)
     if data.x_test is None:
         for name in ("target_accuracy", "patience"):
             if options[name] is not None:

@@ -24,8 +24,9 @@ class Data(NamedTuple):
 
     Attributes:
         x_train: inputs, uint8 (scaled to 0..1 later) or float32; (n, features), (n, height, width) or
-            (n, channels, height, width), C-contiguous.
-        y_train: targets, int64 labels of shape (n,), or float32 of shape (n,) or (n, outputs).
+            (n, channels, height, width), C-contiguous; or int64 tokens, (n, length).
+        y_train: targets, int64 labels of shape (n,) or, of tokens, (n, length); or float32 of shape (n,) or
+            (n, outputs).
         x_test, y_test: the same for the test data, or None where there is none.
         owner: whose each training sample is, int64 ids from 0 of shape (n,), or None where it isn't told.
     """
@@ -38,7 +39,15 @@ class Data(NamedTuple):
 
 
 def from_arrays(
-    x_train: Any, y_train: Any, x_test: Any, y_test: Any, owner: Any = None, *, loss: str, clients: int
+    x_train: Any,
+    y_train: Any,
+    x_test: Any,
+    y_test: Any,
+    owner: Any = None,
+    *,
+    loss: str,
+    clients: int,
+    tokens: bool = False,
 ) -> Data:
     """Check the user's arrays.
 
@@ -49,6 +58,8 @@ def from_arrays(
         owner: whose each training sample is, (n,): numbers or names, for the partition by owner.
         loss: name of the loss.
         clients: how many clients the training data is shared among.
+        tokens: whether the inputs may be integers from 0, (n, length), and labels too; for models that begin with an
+            embedding.
 
     Returns:
         The data, C-contiguous, in the types that the core takes.
@@ -67,7 +78,7 @@ def from_arrays(
         raise DataError(
             f"{'x_test' if x_test is None else 'y_test'} is missing: give both x_test and y_test, or neither"
         )
-    x, y = _inputs("x_train", x_train), _targets("y_train", y_train, loss)
+    x, y = _inputs("x_train", x_train, tokens), _targets("y_train", y_train, loss, tokens)
     _same_length("x_train", x, "y_train", y)
     if clients > len(x):
         raise DataError(
@@ -76,7 +87,7 @@ def from_arrays(
     owners = None if owner is None else _owners(owner, len(x))
     if x_test is None:
         return Data(x, y, None, None, owners)
-    xt, yt = _inputs("x_test", x_test), _targets("y_test", y_test, loss)
+    xt, yt = _inputs("x_test", x_test, tokens), _targets("y_test", y_test, loss, tokens)
     _same_length("x_test", xt, "y_test", yt)
     for name, train, test in (("x", x, xt), ("y", y, yt)):
         if train.shape[1:] != test.shape[1:]:
@@ -93,12 +104,12 @@ def from_arrays(
     return Data(x, y, xt, yt, owners)
 
 
-def from_npz(path: str, loss: str, clients: int) -> Data:
+def from_npz(path: str, loss: str, clients: int, tokens: bool = False) -> Data:
     """Load and check an .npz file with x_train, y_train, and where there are any x_test, y_test, owner_train.
 
     Args:
         path: of the file.
-        loss, clients: as in `from_arrays`.
+        loss, clients, tokens: as in `from_arrays`.
 
     Returns:
         The data.
@@ -126,7 +137,7 @@ def from_npz(path: str, loss: str, clients: int) -> Data:
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise DataError(f"{path}: not a readable .npz file ({error})") from None
     try:
-        return from_arrays(*arrays, loss=loss, clients=clients)
+        return from_arrays(*arrays, loss=loss, clients=clients, tokens=tokens)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
@@ -154,8 +165,12 @@ def _array(name: str, value: Any) -> Array:
     return array
 
 
-def _inputs(name: str, value: Any) -> Array:
+def _inputs(name: str, value: Any, tokens: bool) -> Array:
     x = _array(name, value)
+    if tokens and x.dtype.kind in "iu" and x.dtype != np.uint8 and x.ndim == 2:
+        if x.min() < 0:
+            raise DataError(f"{name}: tokens count from 0, got {x.min()}")
+        return np.ascontiguousarray(x, dtype=np.int64)
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(
             f"{name}: expected shape (n, features), (n, height, width) or (n, channels, height, width), got {x.shape}"
@@ -189,10 +204,10 @@ def _finite(name: str, values: Array) -> Array:
     return values
 
 
-def _targets(name: str, value: Any, loss: str) -> Array:
+def _targets(name: str, value: Any, loss: str, tokens: bool) -> Array:
     y = _array(name, value)
     if loss == "cross_entropy":
-        return _labels(name, y)
+        return _labels(name, y, 2 if tokens else 1)
     if y.ndim not in (1, 2) or 0 in y.shape:
         raise DataError(f"{name}: expected shape (n,) or (n, outputs), got {y.shape}")
     if y.dtype.kind not in "biuf":
@@ -207,8 +222,8 @@ def _targets(name: str, value: Any, loss: str) -> Array:
     return y
 
 
-def _labels(name: str, y: Array) -> Array:
-    if y.ndim != 1:
+def _labels(name: str, y: Array, dimensions: int) -> Array:
+    if not 1 <= y.ndim <= dimensions:
         raise DataError(f"{name}: expected integer labels of shape (n,), got {y.shape}")
     if y.dtype.kind not in "iu":
         raise DataError(

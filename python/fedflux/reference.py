@@ -49,6 +49,8 @@ def check_supported(options: Mapping[str, Any]) -> None:
         >>> from .options import check
         >>> check_supported(check({}))
     """
+    if options["dataset"].startswith("shakespeare:"):
+        raise OptionError("dataset shakespeare needs the Julia core; the reference engine has no models for text")
     for name, value in options.items():
         known = SUPPORTED.get(name)
         plain = parse(name, value)[0] if known is not None and declared()[name].kind == "spec" else value
