@@ -71,7 +71,7 @@ def with_nan() -> np.ndarray:
         ({"x_train": X, "y_train": Y, "model": "lenet"}, "model lenet, layer 1, Conv: expected images"),
         (
             {"dataset": "mist"},
-            "dataset: expected auto, mnist, fashionmnist, digits, shakespeare:PATH or the path of an .npz file, got 'mist'",
+            "dataset: expected auto, mnist, fashionmnist, digits, shakespeare:PATH or the path of an .npz file, got 'm",
         ),
         ({"dataset": "none.npz"}, "dataset: no file 'none.npz'"),
     ],

@@ -43,7 +43,8 @@ def run(
         x_train, x_test: inputs in place of a named data set: uint8 (scaled to 0..1) or floats, (n, features),
             (n, height, width) or (n, channels, height, width); for rnn, gru and lstm tokens, integers from 0,
             (n, length). Test data may be left out.
-        y_train, y_test: integer labels from 0, (n,) or, of tokens, (n, length); or for `mse` numbers, (n,) or (n, outputs).
+        y_train, y_test: integer labels from 0, (n,) or, of tokens, (n, length); or for `mse` numbers, (n,) or
+            (n, outputs).
         owner: whose each training sample is, (n,): numbers or names; `partition="owner"` makes each a client.
         init: parameters to start from: arrays by name, a `Result`, or the path of a saved one. Default: drawn from the
             seed.
@@ -185,9 +186,8 @@ def _user_data(arrays: tuple[Any, ...], options: Mapping[str, Any], named: bool,
     elif dataset in datasets.NAMED or dataset.startswith("shakespeare:"):
         return None
     elif not dataset.endswith(".npz"):
-        raise OptionError(
-            f"dataset: expected {', '.join(datasets.NAMED)}, shakespeare:PATH or the path of an .npz file, got {dataset!r}"
-        )
+        names = ", ".join((*datasets.NAMED, "shakespeare:PATH"))
+        raise OptionError(f"dataset: expected {names} or the path of an .npz file, got {dataset!r}")
     else:
         data = from_npz(dataset, loss, clients, tokens)
     if data.x_test is None:

@@ -86,7 +86,7 @@ end
     starts = rand(Xoshiro(1), 0:4, 40)
     x = [mod(s + t, 5) for t in 0:9, s in starts]
     d = Dataset(x, mod.(x .+ 1, 5), x, mod.(x .+ 1, 5))
-    r = FedFlux.run(; dataset = d, model = "lstm", hidden = [12], clients = 4, rounds = 15, optimizer = "adam", lr = 0.02, batch_size = 10)
+    r = FedFlux.run(; dataset = d, model = "lstm", hidden = [12], clients = 4, rounds = 15, local_epochs = 5, optimizer = "adam", lr = 0.02, batch_size = 10)
     @test FedFlux.accuracy(r) == 1 && last(r.history).test_loss < 0.2
     @test size(r.model(x .+ 1)) == (5, 10, 40)
 end
