@@ -68,15 +68,11 @@ def run(
         True
     """
     arrays = (x_train, y_train, x_test, y_test, owner)
-<<<<<<< HEAD
     model, options = _own_model(options)
     named = "dataset" in options
     checked = opts.check(_resumed(options, any(a is not None for a in arrays)))
-    data = _user_data(arrays, checked, named)
-=======
     tokens = model is not None or checked["model"] in TOKEN_MODELS
-    data = _user_data(arrays, checked, "dataset" in options, tokens)
->>>>>>> c4470cb (Python: tokens and plays)
+    data = _user_data(arrays, checked, named, tokens)
     start = None if init is None else _initial(init)
     if data is not None:
         start = _fit(checked, data, start, model)

@@ -36,10 +36,10 @@ end
 "What decides a run's numbers, as a checkpoint records it."
 run_facts(o, objects, crew, clients, test) =
     Dict{String,Any}("options" => Dict{String,Any}(string(k) => v for (k, v) in o),
-                     "objects" => Dict{String,Any}(string(k) => describe(k, v) for (k, v) in objects if k !== :dataset), "trainer" => crew.trainer, "data" => fingerprint_of(clients, test), "versions" => versions())
+                     "objects" => Dict{String,Any}(string(k) => as_recorded(k, v) for (k, v) in objects if k !== :dataset), "trainer" => crew.trainer, "data" => fingerprint_of(clients, test), "versions" => versions())
 
-# Rules and server optimisers tell their settings; a model is compared by its arrays; a function has no lasting name.
-describe(name, object) = name in (:rules, :server) ? repr(object) : "given"
+# Rules and the like tell their settings; a model is compared by its arrays; a function has no lasting name.
+as_recorded(name, object) = name in (:rules, :server, :augment, :sampling, :availability, :aggregate) ? repr(object) : "given"
 
 # CRC-32C: it must tell changed data, not withstand an attack, and reads gigabytes in a second.
 fingerprint_of(clients::Clients, test) =
