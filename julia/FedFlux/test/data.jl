@@ -25,7 +25,7 @@ end
     x, y = rand(Float32, 5, 4), [0, 1, 0, 1]
     @test Dataset(rand(UInt8, 3, 2, 4), y, nothing, nothing).x |> size == (3, 2, 1, 4)
     @test Dataset(fill(0xff, 3, 2, 4), y, nothing, nothing).x |> maximum == 1
-    @test Dataset(rand(Int, 5, 4), y, nothing, nothing).x isa Matrix{Float32}
+    @test Dataset(rand(Int32, 5, 4), y, nothing, nothing).x isa Matrix{Int}      # tokens, perhaps
     @test occursin("4 samples and y_train 3", message(() -> Dataset(x, y[1:3], nothing, nothing)))
     @test occursin("NaN", message(() -> Dataset(fill(NaN32, 5, 4), y, nothing, nothing)))
     @test occursin("x_test holds samples of size (6,)", message(() -> Dataset(x, y, rand(Float32, 6, 4), y)))

@@ -1,0 +1,82 @@
+"""Who holds what, owners, tokens and plays, through the core."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fedflux
+from fedflux.cli import main
+
+pytestmark = pytest.mark.usefixtures("julia")
+
+
+def test_partition_tells_what_a_run_holds(blobs: dict[str, np.ndarray]) -> None:
+    split = {"partition": fedflux.LabelSkew(k=1), "clients": 3, "seed": 4}
+    told = fedflux.partition(x_train=blobs["x_train"], y_train=blobs["y_train"], **split)
+    assert told["sizes"] == [30, 30, 30]
+    assert told["labels"] == [[30, 0, 0], [0, 30, 0], [0, 0, 30]]
+    assert "3 clients, 90 samples: 30 to 30 a client" in told["table"]
+    result = fedflux.run(**blobs, **split, model="softmax_regression", rounds=1)
+    assert result.clients is not None
+    assert result.clients["labels"] == told["labels"]
+
+
+def test_owners(blobs: dict[str, np.ndarray]) -> None:
+    owner = np.array(["ann", "bob", "carol", "ann"])[np.arange(90) % 4]
+    result = fedflux.run(
+        **blobs, owner=owner, partition="owner", clients_per_round=3, model="softmax_regression", rounds=2
+    )
+    assert result.clients is not None
+    assert result.clients["sizes"] == [(owner == name).sum() for name in ("ann", "bob", "carol")]
+    with pytest.raises(fedflux.FedFluxError, match="give owner"):
+        fedflux.run(**blobs, partition="owner", model="softmax_regression", rounds=1)
+
+
+def test_rounds_without_clients(blobs: dict[str, np.ndarray]) -> None:
+    result = fedflux.run(**blobs, sampling=fedflux.PoissonSampling(rate=0.0), model="softmax_regression", rounds=2)
+    assert [(r["clients"], r["train_loss"]) for r in result.history] == [(0, None), (0, None)]
+
+
+def test_tokens() -> None:
+    x = (np.arange(10) + np.arange(40)[:, None]) % 5
+    y = (x + 1) % 5
+    training = {"clients": 4, "rounds": 15, "local_epochs": 5, "optimizer": "adam", "lr": 0.02}
+    result = fedflux.run(x_train=x, y_train=y, x_test=x, y_test=y, model="gru", hidden=[12], **training)
+    assert result.accuracy == 1
+    with pytest.raises(fedflux.DataError, match="tokens count from 0, got -1"):
+        fedflux.run(x_train=x - 1, y_train=x, model="gru")
+
+
+def test_a_play(tmp_path: Path) -> None:
+    speeches = [
+        f"{role}:\n{line * 9}\n"
+        for line in ("to be or not to be. ", "hear me speak. ")
+        for role in ("Ann", "Bob", "All")
+    ]
+    (tmp_path / "play.txt").write_text("\n".join(speeches))
+    play = {"dataset": f"shakespeare:{tmp_path / 'play.txt'}", "window": 20, "min_characters": 100}
+    result = fedflux.run(**play, partition="owner", model="lstm", hidden=[8], rounds=2)
+    assert result.clients is not None
+    assert result.clients["clients"] == 3
+    assert result.accuracy is not None
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "partition",
+                "--dataset",
+                "digits",
+                "--partition",
+                "shards(k=2)",
+                "--clients",
+                "20",
+                "--plot",
+                str(tmp_path / "a.png"),
+            ]
+        )
+    assert ended.value.code == 0
+    assert "20 clients, 1437 samples" in capsys.readouterr().out
+    assert (tmp_path / "a.png").stat().st_size > 10_000
