@@ -133,3 +133,16 @@ end
     @test FedFlux.build("rule", "prune(sparsity=0.5, stop=3)") == Prune(0.5; stop = 3)
     @test FedFlux.build("rule", "prune_channels") == PruneChannels(0.5)
 end
+
+@testset "a run that stops and resumes goes on bit for bit, with masks and residuals" begin
+    options = (; dataset = "digits", model = "mlp", hidden = [16], rounds = 6, clients = 5, clients_per_round = 3, lr = 0.1,
+               rules = ["prune(sparsity=0.6, start=2, stop=5)", "topk(fraction=0.1)"], download = "quantize(bits=8)")
+    whole = FedFlux.run(; options...)
+    mktempdir() do folder
+        FedFlux.run(; options..., checkpoint = folder, callback = r -> r.round == 3)
+        resumed = FedFlux.run(; resume = folder)
+        @test resumed.resumed == 3
+        @test resumed.params_sha256 == whole.params_sha256
+        @test [(r.bytes_up, r.bytes_down) for r in resumed.history] == [(r.bytes_up, r.bytes_down) for r in whole.history]
+    end
+end

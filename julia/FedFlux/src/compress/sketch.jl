@@ -6,7 +6,9 @@
 FetchSGD (Rothchild et al. 2020, arXiv:2007.07682, Algorithm 1, without momentum): a client sends a table of `rows` × `cols`
 sums, in each row of which every value is added, with a random sign, to one random column. The server averages the tables,
 adds what the last rounds left, and takes the `k` values that the table's estimates (the median over the rows) show as the
-largest. Clients keep nothing, so it suits those that take part once.
+largest; but only those that stand out of the noise, twice ‖v‖/√cols, since taking noise for values would make the error
+grow from round to round. Clients keep nothing, so it suits those that take part once. It needs updates with a few large
+values: of many small ones that are alike it sees little.
 
 ```julia
 Federated(case_study_cnn(); rules = (CountSketch(5, 2000, 500),))
@@ -62,7 +64,7 @@ function table(c::CountSketch, v)
     return vec(t)
 end
 
-"The k largest of the `n` estimates that the table `t` gives; the others are zero."
+"The k largest of the `n` estimates that the table `t` gives, where they stand out of the noise; the others are zero."
 function untable(c::CountSketch, t, n)
     t = reshape(t, c.cols, c.rows)
     votes = Vector{Float32}(undef, c.rows)
@@ -74,6 +76,7 @@ function untable(c::CountSketch, t, n)
         end
         estimates[i] = median!(votes)
     end
-    indices = largest(estimates, min(c.k, n))
+    noise = 2 * sqrt(sum(abs2, t) / (c.rows * c.cols))
+    indices = filter(i -> abs(estimates[i]) > noise, largest(estimates, min(c.k, n)))
     return scattered(estimates[indices], indices, n)
 end
