@@ -90,3 +90,22 @@ end
     @test FedFlux.accuracy(r) == 1 && last(r.history).test_loss < 0.2
     @test size(r.model(x .+ 1)) == (5, 10, 40)
 end
+
+const PLAYS = joinpath(get(ENV, "FEDFLUX_TEST_DATA", joinpath(@__DIR__, "..", "..", "..", "..", "shared", "data")), "tinyshakespeare", "input.txt")
+
+@testset "speaking roles together beat counting letters" begin
+    if isfile(PLAYS)
+        d, known = shakespeare(PLAYS; min_characters = 2000)
+        @test length(known) == 64 && length(unique(d.owner)) == 99
+        # the unigram baseline: each character with the share it has in the training text, or always the most frequent one
+        shares = [count(==(token), d.y) for token in 0:length(known)-1] ./ length(d.y)
+        baseline, most_frequent = -mean(log(shares[token+1]) for token in d.ytest), mean(d.ytest .== argmax(shares) - 1)
+        r = FedFlux.run(; dataset = d, partition = "owner", model = "lstm", hidden = [64], clients_per_round = 10, rounds = 20, batch_size = 10,
+                        optimizer = "adam", lr = 0.01, eval_every = 5)
+        losses = [h.test_loss for h in r.history if h.test_loss !== nothing]
+        @test length(losses) == 4 && issorted(losses; rev = true) && last(losses) < baseline - 0.8
+        @test FedFlux.accuracy(r) > 2most_frequent
+    else
+        @test_skip "there is no $PLAYS; set FEDFLUX_TEST_DATA"
+    end
+end
