@@ -32,7 +32,7 @@ class Effort:
 
     @classmethod
     def of(cls, quick: bool) -> Effort:
-        return cls(0.02, 2, 2, (10, 40)) if quick else cls(0.4, 9, None, (10, 100, 1000, 10000))
+        return cls(0.02, 2, 2, (10, 40)) if quick else cls(0.4, 7, None, (10, 100, 1000, 10000))
 
 
 def say(*words: object) -> None:
@@ -112,7 +112,7 @@ def rounds(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effo
                     count = effort.rounds or task.rounds
                     request = space.request(task, batch, do="round", cohort=10, rounds=count)
                     rows += round_rows(
-                        setup, started, request, cores, turns=3 if headline and effort.repeats > 2 else 1
+                        setup, started, request, cores, turns=2 if headline and effort.repeats > 2 else 1
                     )
     return rows
 
@@ -156,7 +156,7 @@ def scale(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effor
     rows = []
     for clients in effort.population:
         cohort = min(100, clients)
-        request = space.request(TASKS["case_study"], 10, space.split(clients, 20), do="round", cohort=cohort, rounds=6)
+        request = space.request(TASKS["case_study"], 10, space.split(clients, 20), do="round", cohort=cohort, rounds=5)
         for contender in chosen:
             with workers(setup, [contender], cores=1) as started:
                 for worker in started:
@@ -210,7 +210,7 @@ def start_up(setup: Setup, space: Workspace, chosen: list[Contender], effort: Ef
     rows = []
     request = space.request(TASKS["case_study"], 10, do="round", cohort=10, rounds=1)
     for contender in chosen:
-        seconds = [first_round(setup, contender, request, None) for _ in range(1 if effort.repeats <= 2 else 3)]
+        seconds = [first_round(setup, contender, request, None) for _ in range(1 if effort.repeats <= 2 else 2)]
         known = [s for s in seconds if s is not None]
         rows.append({"contender": contender.name, "second": statistics.median(known) if known else None})
         say("start", rows[-1])

@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.tasks import TASKS
 from benchmarks.workers import CONTENDERS
@@ -27,8 +28,9 @@ COLOURS = {
 def draw(results: dict[str, Any], path: Path) -> None:
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
     bars(axes[0, 0], results.get("steps", []), 10, "One training step, batch 10, one core (ms)")
-    two_cores = [row for row in results.get("rounds", []) if row.get("cores") == 2]
-    bars(axes[0, 1], two_cores, 10, "One round, 10 clients × 800 samples, batch 10, two cores (ms)")
+    rounds = [row for row in results.get("rounds", []) if row["cores"] == 2 and "ms" in row]
+    two_cores = [{**row, "ms": row["ms"] / 1e3} for row in rounds]
+    bars(axes[0, 1], two_cores, 10, "One round, 10 clients × 800 samples, batch 10, two cores (s)")
     growth(axes[1, 0], results.get("scale", []), "ms", "Time of a round per client of it (ms)")
     growth(axes[1, 1], results.get("scale", []), "peak_mib", "Peak memory (MiB)")
     handles, labels = axes[0, 1].get_legend_handles_labels()
@@ -70,14 +72,21 @@ def growth(ax: Axes, rows: list[dict[str, Any]], key: str, title: str) -> None:
                 *zip(*points, strict=True), marker="o", markersize=4, color=COLOURS[name], label=CONTENDERS[name].title
             )
     ax.set_xscale("log")
-    ax.set_yscale("log")
+    if key == "ms":
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(bottom=0)
     ax.set_xlabel("clients of 20 images; at most 100 take part in a round", fontsize=8)
     ax.set_title(title, fontsize=9)
     finish(ax)
 
 
 def finish(ax: Axes) -> None:
-    ax.tick_params(labelsize=8)
+    ax.tick_params(labelsize=8, which="both")
+    for axis in (ax.yaxis, ax.xaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+            axis.set_minor_formatter(NullFormatter())
     ax.grid(axis="y", alpha=0.25)
     ax.set_axisbelow(True)
     for side in ("top", "right"):
