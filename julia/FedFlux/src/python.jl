@@ -3,6 +3,12 @@
 "Whether Python's callback asked to stop; the PythonCall extension adds the method for Python's own truth values."
 truth(x::Bool) = x
 
+# Python's callback behind a type that is always the same, so that a run meets the code that was compiled at installation.
+struct Listener
+    callback::Any
+end
+(l::Listener)(kind, payload) = truth(l.callback(kind, payload))::Bool
+
 """
     _pyrun(config, data, model, init, callback) -> (json, arrays)
 
@@ -13,7 +19,7 @@ y_test)` with reversed axes, and where there are owners a fifth, `owner`; `model
 """
 function _pyrun(config::AbstractString, data, model, init, callback)
     try
-        result = run_for_python(config, data, model, init, callback)
+        result = run_for_python(config, data, model, init, Listener(callback))
         return JSON.json(report(result)), result.parameters
     catch err
         err isa FedFluxError || rethrow()
@@ -26,7 +32,7 @@ function run_for_python(config, data, model, init, callback)
     model === nothing || (objects[:model] = model)
     init = init === nothing ? nothing : [Array{Float32}(a) for a in init]
     warnings = String[]
-    return execute(options, objects, init, warnings; callback = record -> truth(callback("round", JSON.json(asdict(record)))),
+    return execute(options, objects, init, warnings; callback = record -> callback("round", JSON.json(asdict(record))),
                    started = facts -> (callback("start", JSON.json(facts)); nothing),
                    warned = message -> (callback("warning", JSON.json(message)); nothing), tick = () -> (callback("tick", ""); nothing))
 end
