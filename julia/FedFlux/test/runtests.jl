@@ -3,7 +3,7 @@ using FedFlux, Flux, Optimisers, Random, Statistics, Test
 include("helpers.jl")
 
 # `runtests.jl NAME...` runs only these files.
-const FILES = ["stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample", "augment", "text", "aggregate", "robust", "rules", "compress", "prune", "rounds", "trouble", "checkpoint", "verbs", "options", "run"]
+const FILES = ["stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample", "augment", "text", "aggregate", "robust", "rules", "compress", "prune", "rounds", "trouble", "checkpoint", "fuzz", "verbs", "options", "run"]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 
 @testset "FedFlux" begin

@@ -173,13 +173,25 @@ function read_checkpoint(folder, round)
     return Saved(path, content, read_tensors(bytes))
 end
 
+"What `f` makes of a file's content; a [`FedFluxError`](@ref) that names the file where it isn't what a checkpoint holds."
+function readable(f, path)
+    try
+        return f()
+    catch err
+        err isa Union{FedFluxError,InterruptException} && rethrow()
+        fail("resume: ", path, " is no checkpoint that this FedFlux can read: ", first(split(sprint(showerror, err), '\n')))
+    end
+end
+
 """
     restore(saved, f, engine) -> (st, history, seconds)
 
 The state, the history and the seconds that a checkpoint holds, for the federation `f`. Throws a [`FedFluxError`](@ref)
 where its arrays or states don't fit `f`.
 """
-function restore(saved::Saved, f::Federated, engine::Engine)
+restore(saved::Saved, f::Federated, engine::Engine) = readable(() -> restored(saved, f, engine), saved.path)
+
+function restored(saved, f, engine)
     (; content, arrays) = saved
     θ = Vector{Float32}(undef, f.layout.n)
     for slot in f.layout.slots

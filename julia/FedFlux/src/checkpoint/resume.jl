@@ -11,7 +11,9 @@ The options of the run whose checkpoints lie in `folder`; `nothing` where it has
 function recorded_options(folder)
     saved = load_checkpoint(folder; warn = Returns(nothing))
     saved === nothing && return nothing
-    return Dict{String,Any}(name => v for (name, v) in saved.content["run"]["options"] if haskey(OPTIONS, name) && !(name in ("checkpoint", "resume")))
+    return readable(saved.path) do
+        Dict{String,Any}(name => v for (name, v) in saved.content["run"]["options"] if haskey(OPTIONS, name) && !(name in ("checkpoint", "resume")))
+    end
 end
 
 "The options `given`, and for a resume those of its run where none was given."
@@ -49,7 +51,9 @@ checksum(a::Array) = GC.@preserve a crc32c(unsafe_wrap(Array, Ptr{UInt8}(pointer
 checksum(a) = checksum(collect(a))
 
 "Throw a [`FedFluxError`](@ref) that names the first thing that differs from the run in the checkpoint; warn of other versions."
-function check_unchanged(saved::Saved, now, warn)
+check_unchanged(saved::Saved, now, warn) = readable(() -> compare(saved, now, warn), saved.path)
+
+function compare(saved, now, warn)
     then = saved.content["run"]
     for name in sort!(collect(keys(now["options"])))
         get(OPTIONS[name], "free", false) && continue

@@ -1,0 +1,70 @@
+# Aggregators against NumPy, in one run:
+#
+#     julia --project=ENV -t2 benchmarks/aggregators.jl [clients] [parameters]
+#
+# NumPy runs first, in a process of its own, with as many BLAS threads as Julia has threads. Each figure is the best of three.
+# The updates are made before the clock starts; adding them (Julia copies each one) is within it.
+
+using FedFlux, Random
+using FedFlux: start, add!, finish
+
+n = parse(Int, get(ARGS, 1, "100"))
+d = parse(Int, get(ARGS, 2, "1000000"))
+threads = Threads.nthreads()
+python = get(ENV, "PYTHON", "python3")
+
+numpy = """
+import time, numpy as np
+X = np.random.default_rng(1).standard_normal(($n, $d), dtype=np.float32)
+w = np.full($n, 1 / $n, np.float32)
+b, f = $n // 10, 10
+
+def krum_gram():  # float32, by one matrix product: loses close distances
+    s = np.einsum('ij,ij->i', X, X)
+    D = s[:, None] + s[None, :] - 2 * (X @ X.T)
+    np.fill_diagonal(D, np.inf)
+    return X[np.partition(D, $n - f - 3, axis=1)[:, :$n - f - 2].sum(1).argmin()]
+
+def krum_differences():
+    D = np.full(($n, $n), np.inf)
+    for i in range($n):
+        for j in range(i):
+            v = X[i] - X[j]
+            D[i, j] = D[j, i] = v @ v
+    return X[np.partition(D, $n - f - 3, axis=1)[:, :$n - f - 2].sum(1).argmin()]
+
+def trimmed():
+    return np.partition(X, (b, $n - b - 1), axis=0)[b:$n - b].mean(0)
+
+for name, call, times in (('mean', lambda: X.mean(0), 3), ('mean, one product', lambda: w @ X, 3), ('median', lambda: np.median(X, axis=0), 1),
+                          ('trimmed mean', trimmed, 1), ('Krum, Gram', krum_gram, 3), ('Krum, differences', krum_differences, 1)):
+    took = []
+    for _ in range(times):
+        t = time.perf_counter(); call(); took.append(time.perf_counter() - t)
+    print(f'{name}\\t{min(took)}', flush=True)
+"""
+theirs = Dict(begin
+    name, seconds = split(line, '\t')
+    name => parse(Float64, seconds)
+end for line in eachline(addenv(`$python -c $numpy`, "OPENBLAS_NUM_THREADS" => threads, "OMP_NUM_THREADS" => threads)))
+
+updates = [(; delta = randn(Xoshiro(i), Float32, d)) for i in 1:n]
+
+function once(a)
+    GC.gc()
+    return @elapsed begin
+        acc = start(a, nothing, n, nothing)
+        for (i, u) in enumerate(updates)
+            acc = add!(a, acc, i, u, 1.0)
+        end
+        finish(a, acc, threads)
+    end
+end
+best(a) = minimum(once(a) for _ in 1:4)      # the first compiles
+
+println("$n clients × $d parameters, $threads threads; seconds")
+for (a, names) in ((Mean(), ("mean", "mean, one product")), (Median(), ("median",)), (TrimmedMean(0.1), ("trimmed mean",)),
+                   (Krum(10), ("Krum, Gram", "Krum, differences")), (MultiKrum(10), ()), (Bulyan(10), ()), (GeometricMedian(), ()))
+    seconds = best(a)
+    println(rpad(nameof(typeof(a)), 16), lpad(round(seconds; digits = 3), 7), join("   NumPy's $name $(round(theirs[name]; digits = 3)): $(round(theirs[name] / seconds; digits = 1))×" for name in names))
+end

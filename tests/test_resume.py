@@ -1,0 +1,114 @@
+"""Checkpoints and resuming from Python and from the command line; with real processes, really killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fedflux
+
+from .conftest import Run
+
+KILLS = int(os.environ.get("FEDFLUX_KILLS", "2"))
+SMALL: dict[str, Any] = {"dataset": "digits", "model": "softmax_regression", "clients": 4, "lr": 0.3, "engine": "julia"}
+
+
+def test_resume_with_the_same_options_or_none(julia: None, tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    whole = fedflux.run(**SMALL, rounds=4)
+    begun = fedflux.run(**SMALL, rounds=2, resume=folder)  # nothing there yet: from the beginning
+    assert begun.details["resumed"] == 0
+    rest = fedflux.run(resume=folder, rounds=3)
+    assert (rest.details["resumed"], rest.options["lr"], rest.options["model"]) == (2, 0.3, "softmax_regression")
+    last = fedflux.run(**SMALL, rounds=4, resume=folder)
+    assert last.params_sha256 == whole.params_sha256
+    assert [r["test_loss"] for r in last.history] == [r["test_loss"] for r in whole.history]
+
+
+def test_a_changed_option_is_refused_by_name(julia: None, tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    fedflux.run(**SMALL, rounds=1, checkpoint=folder)
+    with pytest.raises(fedflux.FedFluxError, match=r"option lr is 0\.1, and the run in .* has 0\.3"):
+        fedflux.run(resume=folder, lr=0.1)
+    with pytest.raises(fedflux.FedFluxError, match="holds a run's checkpoints, up to round 1"):
+        fedflux.run(**SMALL, rounds=1, checkpoint=folder)
+    with pytest.raises(fedflux.OptionError, match=r"resume.* needs the Julia core"):
+        fedflux.run(resume=folder, engine="reference")
+    with pytest.raises(fedflux.OptionError, match=r"checkpoint.* needs the Julia core"):
+        fedflux.run(checkpoint=folder, engine="reference")
+
+
+def test_arrays_must_be_given_again(julia: None, tmp_path: Path, blobs: dict[str, np.ndarray]) -> None:
+    folder = str(tmp_path)
+    options: dict[str, Any] = {"model": "softmax_regression", "clients": 3, "engine": "julia"}
+    whole = fedflux.run(**blobs, **options, rounds=3)
+    fedflux.run(**blobs, **options, rounds=1, checkpoint=folder)
+    with pytest.raises(fedflux.OptionError, match="give x_train"):
+        fedflux.run(resume=folder)
+    with pytest.raises(fedflux.FedFluxError, match="the data or its split changed"):
+        fedflux.run(**{**blobs, "x_train": blobs["x_train"] + 1}, resume=folder)
+    assert fedflux.run(**blobs, resume=folder, rounds=3).params_sha256 == whole.params_sha256
+
+
+def test_the_arrays_are_ordinary_safetensors(julia: None, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    result = fedflux.run(**SMALL, rounds=1, checkpoint=str(tmp_path))
+    arrays = load_file(tmp_path / "round-000001.safetensors")
+    for name, value in result.parameters.items():
+        np.testing.assert_array_equal(arrays[f"parameters/{name}"], value)
+    assert json.loads((tmp_path / "round-000001.json").read_text())["round"] == 1
+
+
+@pytest.mark.filterwarnings("ignore::fedflux.FedFluxWarning")
+def test_a_damaged_checkpoint_is_passed_over(julia: None, tmp_path: Path) -> None:
+    whole = fedflux.run(**SMALL, rounds=3)
+    fedflux.run(**SMALL, rounds=2, checkpoint=str(tmp_path))
+    newest = tmp_path / "round-000002.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    rest = fedflux.run(resume=str(tmp_path), rounds=3)
+    assert rest.details["resumed"] == 1
+    assert any("round 2 is passed over" in w for w in rest.warnings)
+    assert rest.params_sha256 == whole.params_sha256
+
+
+def _newest(folder: Path) -> str:
+    return max((p.name for p in folder.glob("round-*.json")), default="")
+
+
+def test_killed_at_random_moments_a_run_ends_the_same(julia: None, python: Run, tmp_path: Path) -> None:
+    """FEDFLUX_KILLS=50 kills 50 times."""
+    rounds = 20 * KILLS
+    options = ["--dataset", "digits", "--model", "mlp", "--hidden", "20", "--clients", "4", "--rounds", str(rounds)]
+    options += ["--rule", "scaffold", "--server", "fedadam(lr=0.01)", "--eval-every", "5"]
+    run = [sys.executable, "-m", "fedflux", "run", *options]
+    python([*run[1:], "--json", "whole.json"])
+    rng, folder, kills, at = random.Random(7), tmp_path / "run", 0, []
+    while kills < KILLS:
+        before = _newest(folder)
+        process = subprocess.Popen(
+            [*run, "--resume", "run"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        while process.poll() is None and _newest(folder) == before:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.3))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        at.append(_newest(folder))
+    python([*run[1:], "--resume", "run", "--json", "resumed.json"])
+    whole, resumed = (json.loads((tmp_path / name).read_text()) for name in ("whole.json", "resumed.json"))
+    print(f"killed {kills} times, last after {at[-1] if at else 'nothing'}; {resumed['params_sha256'][:12]}")
+    assert kills > 0
+    assert resumed["params_sha256"] == whole["params_sha256"]
+    assert [r["train_loss"] for r in resumed["history"]] == [r["train_loss"] for r in whole["history"]]
