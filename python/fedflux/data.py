@@ -134,7 +134,9 @@ def from_npz(path: str, loss: str, clients: int, tokens: bool = False) -> Data:
             if missing:
                 raise DataError(f"{path}: no array {missing[0]!r}, only {', '.join(file.files) or 'nothing'}")
             arrays = [_read(file, path, name) if name in file.files else None for name in NAMES]
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # NumPy, zipfile and zlib raise a dozen kinds on a damaged file
         raise DataError(f"{path}: not a readable .npz file ({error})") from None
     try:
         return from_arrays(*arrays, loss=loss, clients=clients, tokens=tokens)

@@ -32,7 +32,7 @@ const TYPE_NAMES = Dict("int" => "a whole number", "float" => "a number", "str" 
                         "ints" => "a list of whole numbers", "floats" => "a list of numbers", "strs" => "a list of strings",
                         "spec" => "name or name(parameter=value, …)", "specs" => "a list of name or name(parameter=value, …)")
 
-as_type(::Val{:int}, v) = v isa Integer && !(v isa Bool) ? Int(v) : nothing
+as_type(::Val{:int}, v) = v isa Integer && !(v isa Bool) && typemin(Int) <= v <= typemax(Int) ? Int(v) : nothing
 as_type(::Val{:float}, v) = v isa Real && !(v isa Bool) && isfinite(v) ? Float64(v) : nothing
 as_type(::Val{:str}, v) = v isa Union{AbstractString,Symbol} ? String(v) : nothing
 as_type(::Val{:bool}, v) = v isa Bool ? v : nothing

@@ -173,16 +173,6 @@ function read_checkpoint(folder, round)
     return Saved(path, content, read_tensors(bytes))
 end
 
-"What `f` makes of a file's content; a [`FedFluxError`](@ref) that names the file where it isn't what a checkpoint holds."
-function readable(f, path)
-    try
-        return f()
-    catch err
-        err isa Union{FedFluxError,InterruptException} && rethrow()
-        fail("resume: ", path, " is no checkpoint that this FedFlux can read: ", first(split(sprint(showerror, err), '\n')))
-    end
-end
-
 """
     restore(saved, f, engine) -> (st, history, seconds)
 

@@ -42,15 +42,27 @@ end
 
 const NUMBERS = Dict(string(T) => T for T in (Float64, Base.uniontypes(OtherNumber)...))
 
+"What `f` makes of the content of a file; a [`FedFluxError`](@ref) that names `what` where it isn't what a checkpoint holds."
+function readable(f, what)
+    try
+        return f()
+    catch err
+        err isa Union{FedFluxError,InterruptException} && rethrow()
+        fail("checkpoint: ", what, " is nothing that this FedFlux can read: ", first(split(sprint(showerror, err), '\n')))
+    end
+end
+
 "What [`pack`](@ref) wrote, given the arrays beside it. Throws a [`FedFluxError`](@ref) for anything that it can't have written."
-unpack(x::Union{Nothing,Bool,Int64,Float64}, arrays) = x
-unpack(x::AbstractString, arrays) = String(x)
-unpack(x, arrays) = fail("checkpoint: ", typeof(x), " is nothing that a checkpoint holds")
-function unpack(x::AbstractDict, arrays)
-    haskey(x, "tuple") && return Tuple(unpack_all(x["tuple"], arrays))
-    haskey(x, "names") && return NamedTuple{Tuple(Symbol.(expect(AbstractVector, x["names"])))}(Tuple(unpack_all(x["values"], arrays)))
-    haskey(x, "list") && return reshape([v for v in unpack_all(x["list"], arrays)], Tuple(Int.(x["size"])))
-    haskey(x, "dict") && return Dict(unpack(k, arrays) => unpack(v, arrays) for (k, v) in expect(AbstractVector, x["dict"]))
+unpack(x, arrays) = readable(() -> unpacked(x, arrays), "a state in it")
+
+unpacked(x::Union{Nothing,Bool,Int64,Float64}, arrays) = x
+unpacked(x::AbstractString, arrays) = String(x)
+unpacked(x, arrays) = fail("checkpoint: ", typeof(x), " is nothing that a checkpoint holds")
+function unpacked(x::AbstractDict, arrays)
+    haskey(x, "tuple") && return Tuple(unpacked_all(x["tuple"], arrays))
+    haskey(x, "names") && return NamedTuple{Tuple(Symbol.(expect(AbstractVector, x["names"])))}(Tuple(unpacked_all(x["values"], arrays)))
+    haskey(x, "list") && return reshape([v for v in unpacked_all(x["list"], arrays)], Tuple(Int.(x["size"])))
+    haskey(x, "dict") && return Dict(unpacked(k, arrays) => unpacked(v, arrays) for (k, v) in expect(AbstractVector, x["dict"]))
     haskey(x, "symbol") && return Symbol(expect(AbstractString, x["symbol"]))
     haskey(x, "array") && return take_array(arrays, x["array"])
     haskey(x, "bits") && return BitVector(take_array(arrays, x["bits"]))
@@ -58,6 +70,6 @@ function unpack(x::AbstractDict, arrays)
     return fail("checkpoint: an object with ", join(keys(x), ", "), " is nothing that a checkpoint holds")
 end
 
-unpack_all(xs, arrays) = Any[unpack(x, arrays) for x in expect(AbstractVector, xs)]
+unpacked_all(xs, arrays) = Any[unpacked(x, arrays) for x in expect(AbstractVector, xs)]
 expect(T, x) = x isa T ? x : fail("checkpoint: found ", repr(x), " where a ", T, " belongs")
 take_array(arrays, name) = get(() -> fail("checkpoint: the array ", name, " is missing"), arrays, name)
