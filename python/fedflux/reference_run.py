@@ -21,10 +21,10 @@ Record = dict[str, Any]
 
 
 class Listener(Protocol):
-    """Told when a run starts, and of every round; True asks it to stop after that round."""
+    """Told when a run starts, of warnings and of every round; True asks it to stop after that round."""
 
-    def __call__(self, kind: str, payload: Record) -> bool:
-        """Take "start" with facts of the run, or "round" with its record."""
+    def __call__(self, kind: str, payload: Any) -> bool:
+        """Take "start" with facts of the run, "warning" with a text, or "round" with its record."""
 
 
 def outputs_and_classes(loss: str, data: Data) -> tuple[int, int]:
@@ -160,6 +160,8 @@ class Run:
             if stopped and not evaluated:  # the last round is always evaluated
                 self.evaluate(record)
             self.history.append(record)
+            if record["skipped"]:
+                listener("warning", f"a round leaves the model as it was, since {record['skipped']}")
             asked = listener("round", record)
             if stopped or asked:
                 return stopped or "callback"
