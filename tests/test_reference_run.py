@@ -150,7 +150,7 @@ def test_digits_are_learnt_by_the_cnn() -> None:
 def test_divergence_leaves_the_model_and_says_what_to_do(blobs: dict[str, np.ndarray]) -> None:
     with pytest.warns(fedflux.FedFluxWarning, match="smaller learning rate"), np.errstate(all="ignore"):
         result = fedflux.run(**blobs, model="mlp", engine="reference", lr=1000, rounds=20, local_epochs=20)
-    assert any("smaller learning rate" in (r["skipped"] or "") for r in result.history)
+    assert any(r["skipped"] or r["rejected"] for r in result.history)
     assert all(np.isfinite(a).all() for a in result.parameters.values())
 
 

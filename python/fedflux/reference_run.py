@@ -100,7 +100,7 @@ class Run:
         skipped = None
         params = ref.average(self.params, trained, weights) if trained else self.params
         if not trained or not all(np.isfinite(a).all() for a in params):
-            skipped = f"no finite update came: try a smaller learning rate (lr is {self.options['lr']})"
+            skipped = "no finite update came"
         else:
             self.params = params
         sent = len(chosen) * sum(a.nbytes for a in self.params)
@@ -160,8 +160,9 @@ class Run:
             if stopped and not evaluated:  # the last round is always evaluated
                 self.evaluate(record)
             self.history.append(record)
-            if record["skipped"]:
-                listener("warning", f"a round leaves the model as it was, since {record['skipped']}")
+            if record["rejected"] or record["skipped"]:
+                lr = self.options["lr"]
+                listener("warning", f"updates with NaN or Inf were rejected: try a smaller learning rate (lr is {lr})")
             asked = listener("round", record)
             if stopped or asked:
                 return stopped or "callback"
