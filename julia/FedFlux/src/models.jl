@@ -135,7 +135,8 @@ function next_token(vocabulary::Integer; cell = "lstm", embedding = 8, hidden = 
     haskey(CELLS, cell) || fail("next_token: cell is ", repr(cell), "; expected rnn, gru or lstm")
     widths = (embedding, hidden...)
     all(>(0), (vocabulary, widths...)) && !isempty(hidden) ||
-        fail("next_token: the sizes are ", join((vocabulary, widths...), ", "), "; expected positive numbers, and at least one recurrent layer")
+        fail("next_token: the sizes are ", join((vocabulary, widths...), ", "),
+             "; expected positive numbers, and at least one recurrent layer")
     init = Flux.glorot_uniform(rng)
     recurrent(in, out) = CELLS[cell](in => out; init_kernel = init, init_recurrent_kernel = init)
     return Chain(Flux.Embedding(vocabulary => embedding; init), (recurrent(widths[i], widths[i+1]) for i in 1:length(hidden))...,

@@ -74,7 +74,8 @@ function split_objects(given)
     return objects, filter(p -> !is_object(p...), given)
 end
 
-is_object(name, v) = !plain_text(v) && (name in (:dataset, :model, :loss) || startswith(get(get(OPTIONS, string(name), Dict()), "type", ""), "spec"))
+is_object(name, v) = !plain_text(v) && (name in (:dataset, :model, :loss) || names_object(get(OPTIONS, string(name), nothing)))
+names_object(option) = option !== nothing && startswith(option["type"], "spec")
 plain_text(v) = v isa Union{AbstractString,Symbol,Nothing} || v isa Union{Tuple,AbstractVector} && all(plain_text, v)
 
 "The object, or for a list the tuple of objects, that an option names or that was given."
@@ -123,12 +124,14 @@ function execute(o, objects, init, warnings; callback, started = Returns(nothing
 end
 
 function prepare_data(o, objects)
-    dataset, warning = haskey(objects, :dataset) ? (objects[:dataset], nothing) : load_dataset(o[:dataset]; dir = o[:data_dir], text = text_options(o))
+    dataset, warning = haskey(objects, :dataset) ? (objects[:dataset], nothing) :
+                       load_dataset(o[:dataset]; dir = o[:data_dir], text = text_options(o))
     dataset isa Dataset || fail("dataset is a ", typeof(dataset), "; expected a name, a path or a FedFlux.Dataset")
     o[:normalise] == "none" || (o[:mean] === nothing && o[:std] === nothing) ||
         fail("normalise is ", o[:normalise], ", and mean or std is given; expected one or the other")
     tokens = takes_tokens(get(objects, :model, o[:model]))
-    tokens && !(o[:mean] === o[:std] === nothing && o[:normalise] == "none") && fail("the model takes tokens, which can't be normalised: leave mean, std and normalise out")
+    tokens && !(o[:mean] === o[:std] === nothing && o[:normalise] == "none") &&
+        fail("the model takes tokens, which can't be normalised: leave mean, std and normalise out")
     return inputs_for(normalise(dataset, o[:mean], o[:std]), tokens), warning
 end
 
@@ -158,7 +161,8 @@ function prepare_federated(o, objects, d::Dataset, loss, outputs, init)
     eltype(d.x) <: Integer && (outputs = max(outputs, maximum(d.x)))      # a token may stand in the inputs alone
     model = get(objects, :model, nothing)
     own = model !== nothing
-    own || (model = build_model(o[:model], dims, max(outputs, 1); hidden = o[:hidden], embedding = o[:embedding], rng = Stream(o[:seed], :init)))
+    own || (model = build_model(o[:model], dims, max(outputs, 1); hidden = o[:hidden], embedding = o[:embedding],
+                                rng = Stream(o[:seed], :init)))
     sample = getobs(d.x, 1:1)
     takes_tokens(model) && check_vocabulary(model, d)
     # A model of the user's own may have more outputs than the labels seen.
@@ -198,7 +202,8 @@ check_enough_outputs(model, sample, outputs) =
 function check_vocabulary(model, d)
     n = size(first(model.layers).weight, 2)
     top = maximum(maximum(x) for x in (d.x, d.xtest) if x !== nothing)
-    top <= n || fail("the model's Embedding holds ", n, " tokens, and those of the data go up to ", top - 1, "; expected less than ", n)
+    top <= n ||
+        fail("the model's Embedding holds ", n, " tokens, and those of the data go up to ", top - 1, "; expected less than ", n)
 end
 
 load_init!(model, init) = update_model!(model, collect(init))

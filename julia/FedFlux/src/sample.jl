@@ -31,7 +31,8 @@ what the analysis of differential privacy asks for (McMahan et al. 2018, arXiv:1
 clients.
 
 ```julia
-FedFlux.draw(FedFlux.PoissonSampling(0.4), 1:3, Clients(zeros(Float32, 1, 3), zeros(3), [[1], [2], [3]]), 3, 1, Stream(0, :cohort, 1))
+clients = Clients(zeros(Float32, 1, 3), zeros(3), [[1], [2], [3]])
+FedFlux.draw(FedFlux.PoissonSampling(0.4), 1:3, clients, 3, 1, Stream(0, :cohort, 1))
 ```
 """
 struct PoissonSampling <: Sampling
@@ -81,7 +82,8 @@ struct RoundRobin <: Sampling end
 
 construct(::Val{:sampling}, ::Val{:round_robin}) = RoundRobin()
 
-draw(::RoundRobin, there, clients, n, round, rng) = filter!(k -> insorted(k, there), [mod1((round - 1) * n + i, length(clients)) for i in 1:n])
+draw(::RoundRobin, there, clients, n, round, rng) =
+    filter!(k -> insorted(k, there), [mod1((round - 1) * n + i, length(clients)) for i in 1:n])
 
 """
     Availability
@@ -98,7 +100,11 @@ construct(::Val{:availability}, ::Val{:always}) = Always()
 
 available(::Always, N, round, rng) = 1:N
 
-"    RandomlyThere(p)\n\nEach client is there with probability `p` in each round, independently of the others and of other rounds."
+"""
+    RandomlyThere(p)
+
+Each client is there with probability `p` in each round, independently of the others and of other rounds.
+"""
 struct RandomlyThere <: Availability
     p::Float64
 end
@@ -133,7 +139,8 @@ function Trace(path::AbstractString)
         bad = findfirst(!in("01"), line)
         bad === nothing || fail("availability trace: line ", i, " of ", path, " contains ", repr(line[bad]), "; expected 0 and 1")
         length(line) == length(lines[1]) ||
-            fail("availability trace: line ", i, " of ", path, " is for ", length(line), " clients and line 1 for ", length(lines[1]), "; expected the same")
+            fail("availability trace: line ", i, " of ", path, " is for ", length(line), " clients and line 1 for ",
+                 length(lines[1]), "; expected the same")
     end
     return Trace([line[k] == '1' for k in 1:length(lines[1]), line in lines])
 end

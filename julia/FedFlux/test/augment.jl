@@ -99,7 +99,12 @@ end
     @test nsteps(t, 100) == 9 && nsteps(t, 8) == 6
     x, y = blobs(40)
     e = ZygoteEngine(Chain(Dense(6 => 3)), CrossEntropy())
-    fit(t, epochs) = (w = Worker(e); append!(w.order, 1:40); localfit!(w, (), (; shared = (), private = ()), x, Int32.(y), t, Stream(0, :batches, 1, 1), (; θ = w.w, steps = epochs * 3), Control()))
+    function fit(t, epochs)
+        w = Worker(e)
+        append!(w.order, 1:40)
+        s, ctx = (; shared = (), private = ()), (; θ = w.w, steps = epochs * 3)
+        return localfit!(w, (), s, x, Int32.(y), t, Stream(0, :batches, 1, 1), ctx, Control())
+    end
     @test fit(t, 3)[2] == 30      # of 10 samples, 4 + 4 + 2 a time
     run(; kw...) = FedFlux.run(; dataset = "digits", model = "softmax_regression", rounds = 1, lr = 0.5, kw...)
     @test run(samples_per_epoch = 1000).params_sha256 == run().params_sha256 != run(samples_per_epoch = 20).params_sha256

@@ -153,20 +153,25 @@ mutable struct Augmenter{A<:Tuple,X<:Array{Float32},Y<:Array}
     rng::Stream
 end
 
-"The augmenter for batches of up to `n` samples like those of `x` and `y`, `nothing` where there is nothing to do. `classes` is for soft labels."
+"""
+The augmenter for batches of up to `n` samples like those of `x` and `y`, `nothing` where there is nothing to do. `classes` is for
+soft labels.
+"""
 function Augmenter(augmentations::Tuple, loss, x, y, n, classes)
     isempty(augmentations) && return nothing
-    eltype(x) <: AbstractFloat || fail("augment changes numbers, and these samples are tokens (", eltype(x), "); leave augment out")
+    eltype(x) <: AbstractFloat ||
+        fail("augment changes numbers, and these samples are tokens (", eltype(x), "); leave augment out")
     for a in augmentations
-        a isa Mixup || ndims(x) == 4 || fail("augment ", nameof(typeof(a)), " changes images of size (W, H, C), and the samples have size ",
-                                             size(x)[1:end-1], "; only mixup takes those")
+        a isa Mixup || ndims(x) == 4 ||
+            fail("augment ", nameof(typeof(a)), " changes images of size (W, H, C), and the samples have size ", size(x)[1:end-1],
+                 "; only mixup takes those")
     end
     soft = mixes(augmentations) && loss isa CrossEntropy
     soft || !mixes(augmentations) || loss isa Union{BinaryCrossEntropy,MSE} ||
         fail("augment mixup mixes targets as the losses of FedFlux take them, and this loss is ", loss, "; leave mixup out")
     targets = soft ? zeros(Float32, classes, n) : zeros(eltype(y), size(y)[1:end-1]..., n)
-    return Augmenter(augmentations, zeros(Float32, size(x)[1:end-1]..., n), targets, zeros(Float32, size(x)[1:end-1]..., 1), zeros(Int, n),
-                     Stream(0, :augment))
+    samples(count) = zeros(Float32, size(x)[1:end-1]..., count)
+    return Augmenter(augmentations, samples(n), targets, samples(1), zeros(Int, n), Stream(0, :augment))
 end
 
 mixes(augmentations) = any(a -> a isa Mixup, augmentations)
@@ -201,7 +206,10 @@ function gather_targets!(to::Matrix{Float32}, y::AbstractVector{<:Integer}, idx)
 end
 
 augment_all!(::Tuple{}, a, n) = nothing
-augment_all!(augmentations::Tuple, a, n) = (augment_batch!(first(augmentations), a, n); augment_all!(Base.tail(augmentations), a, n))
+function augment_all!(augmentations::Tuple, a, n)
+    augment_batch!(first(augmentations), a, n)
+    augment_all!(Base.tail(augmentations), a, n)
+end
 
 function augment_batch!(augmentation, a::Augmenter, n)
     for i in 1:n

@@ -23,8 +23,8 @@ function describe(io::IO, clients::Clients; rows = 20)
         println(io, rpad(k, 8), lpad(sizes[k], 8), lpad.(columns[:, k], 9)...)
     end
     length(clients) > rows && println(io, "… and ", length(clients) - rows, " more")
-    print(io, length(clients), " clients, ", sum(sizes), " samples: ", minimum(sizes), " to ", maximum(sizes), " a client, median ",
-          quantile(sizes, 0.5))
+    print(io, length(clients), " clients, ", sum(sizes), " samples: ", minimum(sizes), " to ", maximum(sizes), " a client, ",
+          "median ", quantile(sizes, 0.5))
     counts === nothing || print(io, "; ", minimum(held_labels(counts)), " to ", maximum(held_labels(counts)), " labels a client")
     println(io)
 end

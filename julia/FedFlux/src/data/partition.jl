@@ -56,7 +56,8 @@ check_owner(owner, n) = length(owner) == n ||
 for_data(law, owner) = law
 function for_data(law::ByOwner, owner)
     isempty(law.owner) || return law
-    owner === nothing && fail("partition is owner, and the data doesn't say whose each sample is: give owner, one id for each training sample")
+    owner === nothing &&
+        fail("partition is owner, and the data doesn't say whose each sample is: give owner, one id for each training sample")
     return ByOwner(owner)
 end
 

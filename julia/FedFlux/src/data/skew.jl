@@ -23,8 +23,8 @@ end
 function fill_small!(parts, min_size, rng, law)
     n = sum(length, parts)
     min_size * length(parts) <= n ||
-        fail("partition ", law, ": min_size is ", min_size, " for ", length(parts), " clients, and there are ", n, " samples; expected at most ",
-             n ÷ length(parts))
+        fail("partition ", law, ": min_size is ", min_size, " for ", length(parts), " clients, and there are ", n,
+             " samples; expected at most ", n ÷ length(parts))
     for part in parts
         while length(part) < min_size
             from = argmax(k -> length(parts[k]), eachindex(parts))
@@ -85,8 +85,9 @@ construct(::Val{:partition}, ::Val{:shards}; k) = Shards(k)
 function (law::Shards)(y, clients, rng)
     labels = single_labels("shards", y)
     n = law.k * clients
-    n <= length(labels) || fail("partition shards: ", law.k, " shards for each of ", clients, " clients, and there are ", length(labels),
-                                " samples; expected at least one sample a shard")
+    n <= length(labels) ||
+        fail("partition shards: ", law.k, " shards for each of ", clients, " clients, and there are ", length(labels),
+             " samples; expected at least one sample a shard")
     shards = shuffle!(rng, equal_cuts(sortperm(labels; alg = MergeSort), n))     # MergeSort is stable
     return [reduce(vcat, shards[law.k*(c-1)+1:law.k*c]) for c in 1:clients]
 end
@@ -120,8 +121,9 @@ function (law::LabelSkew)(y, clients, rng)
         foreach((c, samples) -> append!(parts[c], samples), holders, equal_cuts(shuffle!(rng, held[label]), length(holders)))
     end
     empty = findfirst(isempty, parts)
-    empty === nothing || fail("partition labels: nothing is left for client ", empty, ", since its labels have fewer samples than holders; ",
-                              "use fewer clients than ", clients)
+    empty === nothing ||
+        fail("partition labels: nothing is left for client ", empty, ", since its labels have fewer samples than holders; ",
+             "use fewer clients than ", clients)
     return parts
 end
 
@@ -170,7 +172,8 @@ construct(::Val{:partition}, ::Val{:noise}; level) = FeatureNoise(level)
 (::FeatureNoise)(y, clients, rng) = IID()(y, clients, rng)
 
 function skew_features(law::FeatureNoise, x, parts, seed)
-    eltype(x) <: AbstractFloat || fail("partition noise adds noise to inputs, and these are tokens (", eltype(x), "); use another partition")
+    eltype(x) <: AbstractFloat ||
+        fail("partition noise adds noise to inputs, and these are tokens (", eltype(x), "); use another partition")
     noisy = reshape(copy(x), :, numobs(x))
     for (k, part) in enumerate(parts)
         rng = Stream(seed, :partition, 0, k)

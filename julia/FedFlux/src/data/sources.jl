@@ -52,12 +52,14 @@ end
 
 "The inputs as the model wants them: `tokens` from 1, as Flux's Embedding does, or Float32."
 function inputs_for(d::Dataset, tokens::Bool)
-    return Dataset(as_inputs(d.x, tokens), d.y, d.xtest === nothing ? nothing : as_inputs(d.xtest, tokens), d.ytest, d.name, d.owner)
+    xtest = d.xtest === nothing ? nothing : as_inputs(d.xtest, tokens)
+    return Dataset(as_inputs(d.x, tokens), d.y, xtest, d.ytest, d.name, d.owner)
 end
 
 function as_inputs(x, tokens)
     tokens || return convert(Array{Float32}, x)
-    eltype(x) <: Integer || fail("the model takes tokens, and the samples are ", eltype(x), "; expected whole numbers from 0, as an array of integers")
+    eltype(x) <: Integer ||
+        fail("the model takes tokens, and the samples are ", eltype(x), "; expected whole numbers from 0, as an array of integers")
     all(>=(0), x) || fail("the samples contain the token ", minimum(x), "; expected whole numbers from 0")
     return x .+ 1
 end
@@ -83,10 +85,12 @@ end
     load_npz(path)
 
 The arrays `x_train, y_train, x_test, y_test` and, where it is there, `owner_train` of a NumPy .npz file as a
-[`Dataset`](@ref). Axes are NumPy's, (N, H, W), (N, C, H, W) or (N, features). Throws a [`FedFluxError`](@ref) for a missing or unreadable file or a missing array.
+[`Dataset`](@ref). Axes are NumPy's, (N, H, W), (N, C, H, W) or (N, features). Throws a [`FedFluxError`](@ref) for a missing or
+unreadable file or a missing array.
 """
 function load_npz(path)
-    isfile(path) || fail("dataset: there is no file ", path, "; expected an .npz file, or one of auto, mnist, fashionmnist, digits, shakespeare:PATH")
+    isfile(path) ||
+        fail("dataset: there is no file ", path, "; expected an .npz file, or one of auto, mnist, fashionmnist, digits, shakespeare:PATH")
     arrays = try
         NPZ.npzread(path)
     catch err

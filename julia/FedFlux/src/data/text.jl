@@ -24,8 +24,9 @@ function shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000, mi
     split_tokens = tokens == "word" ? words : s -> string.(collect(s))
     texts = Dict(role => split_tokens(text) for (role, text) in said)
     filter!(role -> length(training_part(last(role))) > window, texts)
-    isempty(texts) && fail("dataset: ", path, " has no role with ", min_characters, " characters and a training sample of ", window,
-                           " tokens; expected speeches that begin with `Name:` on a line of its own after an empty line")
+    isempty(texts) &&
+        fail("dataset: ", path, " has no role with ", min_characters, " characters and a training sample of ", window,
+             " tokens; expected speeches that begin with `Name:` on a line of its own after an empty line")
     known = common_tokens(values(texts), vocabulary)
     number = Dict(token => i - 1 for (i, token) in enumerate(known))
     encode(tokens) = [get(number, token, length(known) - 1) for token in tokens]
