@@ -223,3 +223,25 @@ def _with(**env: str) -> dict[str, str]:
     import os
 
     return {**os.environ, **env}
+
+
+@pytest.mark.usefixtures("julia")
+def test_rules_personal_accuracy_and_baselines(blobs: dict[str, np.ndarray]) -> None:
+    options: dict[str, Any] = {"model": "softmax_regression", "clients": 3, "rounds": 2, "lr": 0.1, **blobs}
+    plain = fedflux.run(**options)
+    same = fedflux.run(rules=[fedflux.FedProx(mu=0)], **options)
+    assert same.params_sha256 == plain.params_sha256
+    result = fedflux.run(
+        rules=["ditto(lam=0.5)", fedflux.Scaffold()],
+        server=fedflux.FedAdam(lr=0.05),
+        schedule=fedflux.CosineDecay(rounds=2, final=0.5),
+        baselines=["centralized", "local"],
+        finetune_epochs=1,
+        **options,
+    )
+    assert 0 < result.history[-1]["personal_accuracy"] <= 1
+    assert set(result.details["baselines"]) == {"centralized", "local"}
+    for words in ("personal accuracy", "fine-tuned", "centralized", "local"):
+        assert f"{words} 0." in repr(result) or f"{words} 1." in repr(result)
+    with pytest.raises(fedflux.FedFluxError, match="FedPer leaves nothing to share"):
+        fedflux.run(rules=fedflux.FedPer(), **options)

@@ -110,6 +110,7 @@ class Run:
             "test_loss": None,
             "accuracy": None,
             "client_accuracy": None,
+            "personal_accuracy": None,
             "clients": len(trained),
             "seconds_train": trained_at - began,
             "seconds_aggregate": time.perf_counter() - trained_at,

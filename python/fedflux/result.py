@@ -29,10 +29,10 @@ class Result:
         engine: "julia" or "reference".
         dataset: name of the data that was used.
         trainer: the gradient engine: "fast", "zygote" or "numpy".
-        history: one record (a dict) a round: round, train_loss, test_loss, accuracy, client_accuracy, clients,
-            seconds_train, seconds_aggregate, seconds_eval, bytes_up, bytes_down, rejected and lost (lists of client and
-            reason), skipped (why the round left the model as it was), seconds_simulated. None stands for what was not
-            measured.
+        history: one record (a dict) a round: round, train_loss, test_loss, accuracy, client_accuracy, personal_accuracy
+            (of the clients' own models, where a rule makes such), clients, seconds_train, seconds_aggregate,
+            seconds_eval, bytes_up, bytes_down, rejected and lost (lists of client and reason), skipped (why the round
+            left the model as it was), seconds_simulated. None stands for what was not measured.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
         params_sha256: SHA-256 over the parameters' bytes, in model order.
         stopped: why the run ended: rounds, target_accuracy, patience, time_budget or callback.
@@ -194,11 +194,21 @@ class Result:
         figures = f"loss {self.loss:.4f}" if self.loss is not None else "no loss"
         if self.accuracy is not None:
             figures = f"accuracy {self.accuracy:.4f}, {figures}"
+        figures += "".join(f", {name} {value:.4f}" for name, value in self._beside().items())
         rounds = f"{len(self.history)} round{'s' * (len(self.history) != 1)}"
         return (
             f"Result({self.dataset}: {figures} after {rounds} in {self.seconds:.1f} s; "
             f"engine {self.engine}, trainer {self.trainer}; params {self.params_sha256[:12]})"
         )
+
+    def _beside(self) -> dict[str, float]:
+        """Gather the accuracies that a run tells beside the global model's, by what they are of."""
+        found = {
+            "personal accuracy": self.history[-1].get("personal_accuracy") if self.history else None,
+            "fine-tuned": self.details.get("finetuned_accuracy"),
+            **{name: figures["accuracy"] for name, figures in self.details.get("baselines", {}).items()},
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def fingerprint(parameters: Mapping[str, NDArray[np.float32]]) -> str:

@@ -31,8 +31,9 @@ export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
 export Rule, Aggregator, Mean, Median, TrimmedMean, Krum, MultiKrum, Bulyan, GeometricMedian, NormClipping, CenteredClipping, FLTrust
 export combine_updates, Attackers, Faults, Checkpoints
 export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD, CountSketch, Download, Prune, PruneChannels, shrink
-export FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL, AFL
+export FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL, AFL, FedBuff
 export FedAdagrad, FedAdam, FedYogi
+export StepDecay, ExponentialDecay, CosineDecay, Warmup
 export Dataset, Clients, describe, Federated, State, round!, fit!, Record
 
 include("errors.jl")
@@ -85,6 +86,7 @@ include("data/augment.jl")
 include("aggregate/combine.jl")
 include("sample.jl")
 
+include("schedule.jl")
 include("local.jl")
 include("parallel.jl")
 include("faults.jl")
@@ -92,7 +94,8 @@ include("attacks.jl")
 include("state.jl")
 include("door.jl")
 include("trainer.jl")
-include("algorithms/fedprox.jl")
+
+include("algorithms/fedprox.jl")    # rules and server steps of the literature, one paper a file
 include("algorithms/scaffold.jl")
 include("algorithms/fednova.jl")
 include("algorithms/feddyn.jl")
@@ -104,13 +107,16 @@ include("algorithms/fedbn.jl")
 include("algorithms/fedsgd.jl")
 include("algorithms/qffl.jl")
 include("algorithms/afl.jl")
+include("algorithms/fedbuff.jl")
 include("algorithms/fedopt.jl")
+
 include("history.jl")
 include("evaluate.jl")
 include("checkpoint/durable.jl")
 include("checkpoint/safetensors.jl")
 include("checkpoint/pack.jl")
 include("checkpoint/checkpoint.jl")
+include("personal.jl")
 include("rounds.jl")            # idea 4: the round
 include("fit.jl")
 

@@ -67,11 +67,10 @@ function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing,
     BLAS.set_num_threads(1)      # threads work on clients; and BLAS's own would change the sums
     try
         while stopped === nothing
-            cohort = draw_cohort(sampling, availability, clients, asked(f.faults, clients_per_round, length(clients)), f.seed, st.round + 1)
-            _, metrics = round!(f, st, data, cohort; crew, wanted = clients_per_round, root)
+            cohort, metrics = next_round!(f, st, data, clients_per_round, sampling, availability, crew, root)
             tell_trouble!(told, metrics, st.round, warn)
             due = test !== nothing && (st.round % eval_every == 0 || st.round == rounds)
-            push!(history, record(crew, f, st, metrics, due ? test : nothing, nclasses, counts))
+            push!(history, record(crew, f, st, cohort, metrics, due ? test : nothing, nclasses, counts))
             stopped = reason_to_stop(stop, history, time() - begun)
             if checkpoints !== nothing && (st.round % checkpoints.every == 0 || stopped !== nothing)
                 save_or_warn(checkpoints, f, st, engine(crew), history, time() - begun, warn)
@@ -93,11 +92,19 @@ function tell_trouble!(told, metrics, round, warn)
     isempty(failed) || once(:failed, "client $(first(failed).client) is left out; it $(first(failed).reason)")
 end
 
-function record(crew, f, st, metrics, test, nclasses, counts)
+function next_round!(f, st, clients, n, sampling, availability, crew, root)
+    isasync(f.rules) && return async_round!(f, st, clients, n; crew, root)
+    cohort = draw_cohort(sampling, availability, clients, asked(f.faults, n, length(clients)), f.seed, st.round + 1)
+    _, metrics = round!(f, st, clients, cohort; crew, wanted = n, root)
+    return cohort, metrics
+end
+
+function record(crew, f, st, cohort, metrics, test, nclasses, counts)
     test === nothing && return Record(; st.round, metrics...)
     begun = time_ns()
     result = evaluate(crew, f, st.θ, st.stats, test..., nclasses)
     shares = nclasses == 0 ? nothing : spread(client_accuracies(result, counts))
+    personal = nclasses == 0 ? nothing : personal_accuracy(crew, f, st, cohort, test, counts)
     return Record(; st.round, metrics..., test_loss = result.loss, accuracy = accuracy(result), client_accuracy = shares,
-                  seconds_eval = (time_ns() - begun) / 1e9)
+                  personal_accuracy = personal, seconds_eval = (time_ns() - begun) / 1e9)
 end

@@ -8,6 +8,8 @@ One round of the history. `nothing` where a round was not evaluated, or where th
 - `round`; `clients`: how many took part.
 - `train_loss`: mean over the samples seen in local training, NaN where nobody took part.  `test_loss`, `accuracy`: of the new global model.
 - `client_accuracy`: `(; min, q1, median, q3, max)` over all clients of the accuracy at each one's own mix of labels.
+- `personal_accuracy`: the mean over the round's clients of the accuracy of each one's own model at its own mix of labels, where a
+  rule personalises.
 - `seconds_train`, `seconds_aggregate`, `seconds_eval`: wall time. Updates are added while others still train;
   `seconds_aggregate` is the time spent in adding and in the server's step.
 - `bytes_up`, `bytes_down`: what all clients of the round sent and received, encoded.
@@ -21,6 +23,7 @@ Base.@kwdef struct Record
     test_loss::Union{Nothing,Float64} = nothing
     accuracy::Union{Nothing,Float64} = nothing
     client_accuracy::Union{Nothing,NamedTuple} = nothing
+    personal_accuracy::Union{Nothing,Float64} = nothing
     clients::Int
     seconds_train::Float64
     seconds_aggregate::Float64
@@ -43,6 +46,7 @@ function Base.show(io::IO, r::Record)
     r.clients == 0 ? print(io, "round ", r.round, ": no clients") : @printf(io, "round %d: train loss %.4f", r.round, r.train_loss)
     r.test_loss === nothing || @printf(io, ", test loss %.4f", r.test_loss)
     r.accuracy === nothing || @printf(io, ", accuracy %.4f", r.accuracy)
+    r.personal_accuracy === nothing || @printf(io, ", personal accuracy %.4f", r.personal_accuracy)
     isempty(r.rejected) || @printf(io, ", %d rejected", length(r.rejected))
     isempty(r.lost) || @printf(io, ", %d lost", length(r.lost))
     r.skipped === nothing || print(io, ", model unchanged")

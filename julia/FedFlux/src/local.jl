@@ -157,25 +157,30 @@ function train_client!(worker, buffer, f, st, clients, k, private, n, control)
     copyto!(stats, st.stats)
     round = st.round + 1
     copyto!(resize!(order, nsamples(clients, k)), indices(clients, k))
-    ctx = (; θ = st.θ, round, client = k, n, N = length(clients), lr = learning_rate(f.train.optimizer), f.train.optimizer,
-           steps = nsteps(f.train, length(order)), rng = Stream(f.seed, :rules, round, k), samples = length(order),
+    training = at_round(f, round)
+    ctx = (; θ = st.θ, round, client = k, n, N = length(clients), lr = learning_rate(training.optimizer), training.optimizer,
+           steps = nsteps(training, length(order)), rng = Stream(f.seed, :rules, round, k), samples = length(order),
            weight = weight(f, clients, k), layout = f.layout, w, stats)
     s = (; st.shared, private)
     bytes = sizeof(st.stats) + received(f.rules, s, sizeof(st.θ), ctx)
-    own = LocalData(worker, clients.x, clients.y, indices(clients, k), f.train, f.loss, Stream(f.seed, :personal, round, k), control)
+    own = LocalData(worker, clients.x, clients.y, indices(clients, k), training, f.loss, Stream(f.seed, :personal, round, k), control)
     reseed!(engine, Stream(f.seed, :dropout, round, k))
     reseed!(worker.augmenter, Stream(f.seed, :augment, round, k))
     s = (; st.shared, private = receive!(f.rules, s, (; w, stats), ctx, own))
     reseed!(engine, Stream(f.seed, :dropout, round, k))     # whatever a rule trained, the rest is the same
     reseed!(worker.augmenter, Stream(f.seed, :augment, round, k))
     setstats!(engine, stats)
-    loss, seen = localfit!(worker, f.rules, s, clients.x, clients.y, f.train, Stream(f.seed, :batches, round, k), ctx, control)
+    loss, seen = localfit!(worker, f.rules, s, clients.x, clients.y, training, Stream(f.seed, :batches, round, k), ctx, control)
     stats!(stats, engine)
     @. buffer.delta = w - st.θ
     haskey(buffer, :stats) && (@. buffer.stats = stats - st.stats)
     private, update = client!(f.rules, s, buffer, ctx)
     return Trained(k, update, private, loss, seen, bytes)
 end
+
+"The local training of a round, with the learning rate that the schedule gives it."
+at_round(f, round) = LocalTraining(scheduled(f.train.optimizer, f.schedule, round), f.train.epochs, f.train.maxsteps, f.train.batchsize,
+                                   f.train.samples)
 
 "A client's weight in the average."
 weight(f, clients, k) = f.weights === :samples ? nsamples(clients, k) : 1

@@ -83,6 +83,7 @@ python_dataset(x, y, xtest, ytest, owner = nothing; name) = Dataset(own(x), own(
 report(r::RunResult) = Dict("dataset" => r.dataset, "trainer" => r.trainer, "trainer_reason" => r.trainer_reason, "threads" => r.threads,
                             "stopped" => r.stopped, "seconds" => r.seconds, "params_sha256" => r.params_sha256, "names" => r.names,
                             "resumed" => r.resumed, "warnings" => r.warnings, "clients" => r.holdings, "versions" => versions(),
+                            "finetuned_accuracy" => r.finetuned_accuracy, "baselines" => Dict(name => plain(b) for (name, b) in r.baselines),
                             "history" => map(asdict, r.history))
 
 "Versions of Julia, FedFlux and the packages that decide the numbers."

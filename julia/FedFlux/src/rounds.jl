@@ -1,13 +1,15 @@
 # The rounds: sample a cohort, train, aggregate, take the server's step.
 
 """
-    round!(f, st, clients, cohort; crew = Crew(f, clients), wanted = length(cohort), root = nothing) -> (st, metrics)
+    round!(f, st, clients, cohort; crew = Crew(f, clients), wanted = length(cohort), root = nothing, begin_from = nothing)
+        -> (st, metrics)
 
 One round: each client of `cohort` trains on its own share from `st.θ`; their updates are added in cohort order as soon
 as they are there; the server takes its step. Changes `st`. `metrics` is a NamedTuple of what a [`Record`](@ref) tells of it.
 
 - `wanted`: updates that are waited for, where more clients are asked.
 - `root`: indices of the samples that the server itself trains on, for an aggregator that asks for it.
+- `begin_from`: for each client the state that it begins from, where it isn't `st` (asynchronous federation).
 
 A client that fails, in simulation or with an exception in its rules or its loss, is lost; an update that no server should
 take is rejected; the round goes on with the rest. With fewer updates than the aggregator or `min_updates` needs, or with an
@@ -17,10 +19,11 @@ exception is thrown here, and `st` is as it was.
 The result is the same for any number of threads. At most two updates a thread are held at a time, but by aggregators that
 need all at once.
 """
-function round!(f::Federated, st::State, clients::Clients, cohort; crew = Crew(f, clients), wanted = length(cohort), root = nothing)
+function round!(f::Federated, st::State, clients::Clients, cohort; crew = Crew(f, clients), wanted = length(cohort), root = nothing,
+                begin_from = nothing)
     begun = time_ns()
     present, lost, simulated = muster(f.faults, f.seed, st.round + 1, cohort, wanted)
-    work = RoundWork(f, st, clients, present, length(crew.workers), guide(f, st, clients, root, crew))
+    work = RoundWork(f, st, clients, present, begin_from, length(crew.workers), guide(f, st, clients, root, crew))
     tasks = min(length(crew.workers), length(work.cohort))
     tasks == 0 || in_parallel(i -> train_some!(work, crew.workers[i], crew.control), tasks, crew.control, crew.tick)
     length(work.errors) == length(work.cohort) > 0 && throw(first(work.errors)[2])
@@ -68,11 +71,12 @@ function guide(f, st, clients, root, crew)
 end
 
 "A round under way: which client is next, and the trained ones that wait for their turn to be added."
-mutable struct RoundWork{F,C,B}
+mutable struct RoundWork{F,C,V,B}
     f::F
     st::State
     clients::C
     cohort::Vector{Int}
+    begin_from::V                  # client => the state that it begins from; nothing: st
     next::Threads.Atomic{Int}      # position in the cohort of the next client to train
     buffers::Channel{B}            # two a thread: who holds one may train a client
     lock::ReentrantLock            # guards everything below
@@ -94,7 +98,7 @@ mutable struct RoundWork{F,C,B}
     omniscient::Bool
 end
 
-function RoundWork(f, st, clients, cohort, threads, given)
+function RoundWork(f, st, clients, cohort, begin_from, threads, given)
     new() = isempty(st.stats) ? (; delta = similar(st.θ)) : (; delta = similar(st.θ), stats = similar(st.stats))
     first_buffer = new()
     buffers = Channel{typeof(first_buffer)}(Inf)
@@ -104,7 +108,7 @@ function RoundWork(f, st, clients, cohort, threads, given)
     knows = f.attack !== nothing && omniscient(f.attack.attack)
     training = knows ? filter(!in(bad), cohort) : collect(Int, cohort)
     door = Door(st, cohort, f.weights === :samples ? length(clients.order) : 1)
-    return RoundWork(f, st, clients, training, Threads.Atomic{Int}(1), buffers, ReentrantLock(), Dict{Int,Any}(), 0,
+    return RoundWork(f, st, clients, training, begin_from, Threads.Atomic{Int}(1), buffers, ReentrantLock(), Dict{Int,Any}(), 0,
                      start(f.aggregate, st.θ, length(cohort), given), Dict{Int,Any}(), 0.0, 0, 0, 0, UInt64(0), door, 0, Lost[],
                      Tuple{Int,Any}[], intersect(bad, cohort), Moments(), knows && !isdisjoint(bad, cohort))
 end
@@ -131,8 +135,9 @@ function train_some!(work::RoundWork, worker, control)
 end
 
 function train_next!(work::RoundWork, worker, buffer, k, control)
+    from = work.begin_from === nothing ? work.st : work.begin_from[k]
     private = get(() -> private_init(work.f.rules, work.st.θ), work.st.private, k)
-    return train_client!(worker, buffer, work.f, work.st, work.clients, k, private, length(work.cohort), control)
+    return train_client!(worker, buffer, work.f, from, work.clients, k, private, length(work.cohort), control)
 end
 
 "A client's training, or the exception that it threw; the user's interrupt and a lack of memory pass."
@@ -197,13 +202,13 @@ end
 
 "The server's part: the rules in reverse order, then the step on the global parameters, as the rules let it out."
 function serverstep!(f::Federated, st::State, ū, n, N, engine)
-    ctx = (; st.θ, round = st.round + 1, client = 0, n, N, lr = learning_rate(f.train.optimizer),
+    ctx = (; st.θ, round = st.round + 1, client = 0, n, N, lr = learning_rate(at_round(f, st.round + 1).optimizer),
            rng = Stream(f.seed, :rules, st.round + 1, 0), f.layout, f.model, engine)
     st.shared, ū = server!(f.rules, (; st.shared), ū, ctx)
     if f.server === nothing
         Δ = ū.delta
     else
-        st.server, step = Optimisers.apply!(f.server, st.server, st.θ, -ū.delta)
+        st.server, step = Optimisers.apply!(scheduled(f.server, f.server_schedule, st.round + 1), st.server, st.θ, -ū.delta)
         Δ = .-step      # a lazy broadcast until here
     end
     st.shared, Δ = publish!(f.rules, (; st.shared), Δ, ctx)

@@ -6,8 +6,8 @@
 What a run gives: the trained `model` (a Flux model), its `parameters` (arrays in model order) and their `names`,
 `params_sha256` over their bytes, the `history` (a vector of [`Record`](@ref)s), why it `stopped`, the `dataset`, the
 `trainer` and why that one (`trainer_reason`), the `small` model where channels were pruned (see [`shrink`](@ref); else
-`nothing`), `threads`, `seconds`, `warnings`, who held what (`holdings`), the checked `options`, and the round that it was
-`resumed` after (0 for a run from the beginning).
+`nothing`), `finetuned_accuracy` and `baselines` where they were asked for, `threads`, `seconds`, `warnings`, who held what
+(`holdings`), the checked `options`, and the round that it was `resumed` after (0 for a run from the beginning).
 """
 Base.@kwdef struct RunResult
     model::Any
@@ -20,6 +20,8 @@ Base.@kwdef struct RunResult
     dataset::String
     trainer::String
     trainer_reason::String
+    finetuned_accuracy::Union{Nothing,Float64} = nothing
+    baselines::Dict{String,NamedTuple} = Dict{String,NamedTuple}()
     threads::Int
     seconds::Float64
     warnings::Vector{String}
@@ -114,13 +116,26 @@ function execute(o, objects, init, warnings; callback, started = Returns(nothing
                                 sampling = built(o, objects, :sampling), availability = built(o, objects, :availability),
                                 target_accuracy = o[:target_accuracy], patience = o[:patience], time_budget = o[:time_budget],
                                 eval_every = o[:eval_every], crew, callback, checkpoints, history, seconds = before, root, warn)
+    beside = compare(o, f, st, clients, test, crew)
     model = global_model(f, st, engine(crew))
     θ = flatten(model)
     small = any(r -> r isa PruneChannels, f.rules) ? shrink(model) : nothing
     return RunResult(; model, small, parameters = arrays(θ, f.layout), names = [s.name for s in f.layout.slots],
                      params_sha256 = fingerprint(θ), history, stopped, dataset = dataset.name, crew.trainer,
-                     trainer_reason = crew.reason, threads = length(crew.workers), seconds = before + time() - begun, warnings,
+                     trainer_reason = crew.reason, beside..., threads = length(crew.workers), seconds = before + time() - begun, warnings,
                      holdings = holdings(clients), options = o, resumed)
+end
+
+"What a run tells beside its own accuracy: the clients' fine-tuned models, and the baselines."
+function compare(o, f, st, clients, test, crew)
+    o[:finetune_epochs] == 0 && isempty(o[:baselines]) && return (;)
+    nclasses = test === nothing ? 0 : max(classes(f.loss, test[2]), classes(f.loss, clients.y))
+    nclasses == 0 && fail("finetune_epochs and baselines need test data with classes to measure accuracy on")
+    counts = labelcounts(clients, nclasses)
+    baseline(name) = name == "centralized" ? centralized_baseline(crew, f, clients, st.round, test) :
+                     local_baseline(crew, f, clients, st.round, test, counts)
+    tuned = o[:finetune_epochs] == 0 ? nothing : finetuned_accuracy(crew, f, st, clients, o[:finetune_epochs], test, counts)
+    return (; finetuned_accuracy = tuned, baselines = Dict{String,NamedTuple}(name => baseline(name) for name in o[:baselines]))
 end
 
 function prepare_data(o, objects)
@@ -171,6 +186,7 @@ function prepare_federated(o, objects, d::Dataset, loss, outputs, init)
     init === nothing || (model = deepcopy(model); load_init!(model, init))
     return Federated(model; loss, rules = (one_or_many(built(o, objects, :rules))..., download_rule(built(o, objects, :download))...),
                      server = check_server(built(o, objects, :server)),
+                     schedule = one_or_many(built(o, objects, :schedule)), server_schedule = one_or_many(built(o, objects, :server_schedule)),
                      augment = one_or_many(built(o, objects, :augment)), samples_per_epoch = something(o[:samples_per_epoch], typemax(Int)),
                      optimizer = client_optimizer(o), epochs = o[:local_epochs],
                      maxsteps = something(o[:local_steps], typemax(Int)), batchsize = o[:batch_size], aggregate = built(o, objects, :aggregate),

@@ -3,7 +3,7 @@
 """
     Federated(model; loss = CrossEntropy(), optimizer = Descent(0.05), epochs = 1, maxsteps = typemax(Int),
               batchsize = 32, samples_per_epoch = typemax(Int), augment = (), rules = (), aggregate = Mean(), server = nothing,
-              weights = :samples, trainer = :auto, seed = 0, faults = Faults(), attack = nothing)
+              schedule = (), server_schedule = (), weights = :samples, trainer = :auto, seed = 0, faults = Faults(), attack = nothing)
 
 What a federation does: settings only, nothing in it changes. The default is FedAvg (McMahan et al. 2017,
 arXiv:1602.05629, Algorithm 1).
@@ -15,6 +15,7 @@ arXiv:1602.05629, Algorithm 1).
 - `augment`: a tuple of [`Augmentation`](@ref)s, done in their order.
 - `rules`: a tuple of [`Rule`](@ref)s.  `aggregate`: an [`Aggregator`](@ref).
 - `server`: an Optimisers rule that takes -ū.delta as its gradient; `nothing` adds ū.delta.
+- `schedule`, `server_schedule`: factors for the clients' and the server's learning rate, tuples of functions of the round.
 - `weights`: what a client weighs in the average, `:samples` or `:uniform`.
 - `trainer`: `:fast`, `:zygote`, or `:auto`, the fast one wherever it takes the model.
 - `seed`: everything random derives from it.
@@ -32,6 +33,8 @@ struct Federated{M,L,O,G<:Tuple,R<:Tuple,A<:Aggregator,S,F<:Faults,H<:Union{Noth
     rules::R
     aggregate::A
     server::S
+    schedule::Tuple
+    server_schedule::Tuple
     weights::Symbol
     trainer::Symbol
     seed::UInt64
@@ -42,7 +45,7 @@ end
 
 function Federated(model; loss = CrossEntropy(), optimizer = Optimisers.Descent(0.05f0), epochs = 1, maxsteps = typemax(Int),
                    batchsize = 32, samples_per_epoch = typemax(Int), augment = (), rules = (), aggregate = Mean(), server = nothing,
-                   weights = :samples, trainer = :auto, seed = 0, faults = Faults(), attack = nothing)
+                   schedule = (), server_schedule = (), weights = :samples, trainer = :auto, seed = 0, faults = Faults(), attack = nothing)
     weights in (:samples, :uniform) || fail("weights is ", repr(weights), "; expected :samples or :uniform")
     trainer in (:auto, :fast, :zygote) || fail("trainer is ", repr(trainer), "; expected :auto, :fast or :zygote")
     all(>(0), (epochs, maxsteps, batchsize, samples_per_epoch)) ||
@@ -50,10 +53,12 @@ function Federated(model; loss = CrossEntropy(), optimizer = Optimisers.Descent(
              "; expected positive numbers")
     rules = Tuple(rules)
     checkchain(rules)
+    isempty(server_schedule) || server !== nothing ||
+        fail("server_schedule is given, and there is no server optimiser whose learning rate it could change; use one, such as sgd")
     layout, training = Layout(model), LocalTraining(optimizer; epochs, maxsteps, batchsize, samples = samples_per_epoch)
     rules = map(r -> prepare(r, layout, training), rules)
-    return Federated(deepcopy(model), loss, training, Tuple(augment), rules, aggregate, server, weights, trainer, UInt64(seed), layout,
-                     faults, attack)
+    return Federated(deepcopy(model), loss, training, Tuple(augment), rules, aggregate, server, Tuple(schedule),
+                     Tuple(server_schedule), weights, trainer, UInt64(seed), layout, faults, attack)
 end
 
 Base.show(io::IO, f::Federated) =

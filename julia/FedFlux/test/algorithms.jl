@@ -120,7 +120,7 @@ function fit_blobs(rule; model = mlp(6, 3; hidden = (5,), rng = Stream(1, :init)
     x, y = blobs(90)
     clients = Clients(x, y, [1:40, 41:60, 61:90])
     f = Federated(model; optimizer = Descent(0.1f0), rules = (rule,), trainer, batchsize = 10, kw...)
-    crew = Crew(f, clients.x)
+    crew = Crew(f, clients)
     st = State(f, engine(crew))
     fit!(f, st, clients; rounds, crew)
     return st, f, crew
@@ -192,4 +192,36 @@ end
     for server in (FedAdam(eta = 0.02), FedYogi(eta = 0.02), FedAdagrad(eta = 0.5), Momentum(1.0, 0.9))
         @test distance(fit_quadratic(clients, 4; SLOW..., rounds = 1500, server)[1], w) < 0.1
     end
+end
+
+@testset "FedBuff: stale updates count less" begin
+    clients, w = quadratic_clients(4, 6)
+    step(k, from) = -0.05f0 .* clients.x[1:4, k] .* (from - clients.x[5:8, k])      # of one client, from some model
+    f = Federated(Point(zeros(Float32, 4)); loss = mean_of_outputs, optimizer = Descent(0.05f0), batchsize = 1, rules = (FedBuff(concurrency = 3),))
+    crew = Crew(f, clients)
+    st = State(f, engine(crew))
+    models, stalest = [copy(st.θ)], 0       # after each round
+    for round in 1:20
+        _, arrived = FedFlux.arrivals(f.rules[1], st.shared[1], st, clients, 2, f.seed)
+        staleness = [round - 1 - c.round for c in arrived]
+        stalest = max(stalest, maximum(staleness))
+        expected = st.θ + mean(step(c.client, models[c.round+1]) / sqrt(1.0f0 + τ) for (c, τ) in zip(arrived, staleness))
+        cohort, _ = FedFlux.async_round!(f, st, clients, 2; crew)
+        @test cohort == [c.client for c in arrived] && allunique(cohort)
+        @test st.θ ≈ expected rtol = 1e-4
+        push!(models, copy(st.θ))
+    end
+    @test stalest >= 2
+    @test length(st.shared[1].underway) == 2        # the third place is taken again when the next round begins
+    # Faster clients come more often.
+    clocked(k) = FedFlux.duration(f.rules[1], clients, k, f.seed)
+    arrivals = zeros(Int, 6)
+    for _ in 1:100
+        cohort, _ = FedFlux.async_round!(f, st, clients, 1; crew)
+        arrivals[only(cohort)] += 1
+    end
+    @test arrivals[argmin(clocked.(1:6))] > arrivals[argmax(clocked.(1:6))]
+    # Equal speeds, as many at once as the server waits for: the same as FedAvg with all clients.
+    equal, _ = fit_quadratic(clients, 4; SLOW..., rounds = 20, rules = (FedBuff(concurrency = 6, spread = 0),))
+    @test equal ≈ fit_quadratic(clients, 4; SLOW..., rounds = 20)[1] rtol = 1e-5
 end

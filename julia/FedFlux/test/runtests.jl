@@ -3,7 +3,10 @@ using FedFlux, Flux, Optimisers, Random, Statistics, Test
 include("helpers.jl")
 
 # `runtests.jl NAME...` runs only these files.
-const FILES = ["stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample", "augment", "text", "aggregate", "robust", "rules", "compress", "prune", "rounds", "trouble", "checkpoint", "fuzz", "verbs", "options", "run"]
+const FILES = ["stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample", "augment", "text", "aggregate",
+               "robust", "rules",
+               "algorithms", "contracts", "schedule", "personal", "compress", "prune", "rounds", "trouble", "checkpoint", "fuzz", "verbs",
+               "options", "run", "docs"]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 
 @testset "FedFlux" begin

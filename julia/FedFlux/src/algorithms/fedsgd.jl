@@ -16,8 +16,8 @@ struct FedSGD <: Rule end
 construct(::Val{:rule}, ::Val{:fedsgd}) = FedSGD()
 
 function prepare(r::FedSGD, layout, training)
-    training.epochs == 1 && training.maxsteps == typemax(Int) ||
-        fail("rule FedSGD makes one pass over a client's data: expected local_epochs = 1 and no local_steps")
+    training.epochs == 1 && training.maxsteps == training.samples == typemax(Int) ||
+        fail("rule FedSGD makes one pass over a client's data: expected local_epochs = 1, and neither local_steps nor samples_per_epoch")
     return r
 end
 
