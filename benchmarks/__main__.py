@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from benchmarks.quiet import Quiet
 from benchmarks.tasks import prepare
 from benchmarks.workers import CONTENDERS, ROOT, Setup
 
-PARTS = ("gemm", "steps", "rounds", "overhead", "scale", "start")
+PARTS = ("gemm", "steps", "overhead", "rounds", "start", "scale")
 
 
 def arguments() -> argparse.Namespace:
@@ -74,22 +75,24 @@ def run(args: argparse.Namespace, results: dict[str, Any], figures: Path) -> Non
     effort = measure.Effort.of(args.quick)
     with tempfile.TemporaryDirectory() as folder:
         space = prepare(Path(folder), args.data, args.quick)
-        measured = {
-            "gemm": lambda: measure.gemm(setup, chosen, effort),
-            "steps": lambda: measure.steps(setup, space, chosen, effort),
-            "rounds": lambda: measure.rounds(setup, space, chosen, effort),
-            "overhead": lambda: measure.overhead(setup, space, chosen, effort),
-            "scale": lambda: measure.scale(setup, space, chosen, effort),
-            "start": lambda: measure.start_up(setup, space, chosen, effort, args.depot),
+        measures: dict[str, Any] = {
+            "gemm": measure.gemm,
+            "steps": measure.steps,
+            "rounds": measure.rounds,
+            "overhead": measure.overhead,
+            "scale": measure.scale,
+            "start": partial(measure.start_up, depot=args.depot),
         }
         for part in args.only.split(","):
             about = {"when": time.strftime("%Y-%m-%d %H:%M"), "load": os.getloadavg()[0], "commit": commit()}
-            results[part] = measured[part]()
             results.setdefault("parts", {})[part] = about
-            results["machine"] = machine()
-            results["versions"] = {**results.get("versions", {}), **setup.versions, "numpy": np.__version__}
-            results["absent"] = setup.absent
-            figures.write_text(json.dumps(results, indent=1))
+            rows = results[part] = []
+            for row in measures[part](setup, space, chosen, effort):
+                rows.append(row)
+                results["machine"] = machine()
+                results["versions"] = {**results.get("versions", {}), **setup.versions, "numpy": np.__version__}
+                results["absent"] = setup.absent
+                figures.write_text(json.dumps(results, indent=1))
 
 
 def commit() -> str:

@@ -7,6 +7,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,15 +52,13 @@ def ask(worker: Worker, setup: Setup, request: Row) -> Row:
     return answer
 
 
-def steps(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort) -> list[Row]:
+def steps(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort) -> Iterator[Row]:
     """Milliseconds of one training step on one core, each contender's in turns with the others'."""
-    rows = []
     with workers(setup, [c for c in chosen if c.steps], cores=1) as started:
         for task in TASKS.values():
             for batch in BATCHES:
                 request = space.request(task, batch, seconds=effort.seconds)
-                rows += step_rows(setup, started, request, effort.repeats, flops(task.name, batch, space.vocabulary))
-    return rows
+                yield from step_rows(setup, started, request, effort.repeats, flops(task.name, batch, space.vocabulary))
 
 
 def step_rows(setup: Setup, started: list[Worker], request: Row, repeats: int, work: int) -> list[Row]:
@@ -99,10 +98,9 @@ def agree(rows: list[Row]) -> None:
             )
 
 
-def rounds(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort) -> list[Row]:
+def rounds(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort) -> Iterator[Row]:
     """Seconds of a round of 10 clients and the accuracy after the task's rounds, on two cores, and in part on one."""
-    rows = []
-    for cores in (2, 1):
+    for cores in (1, 2):
         with workers(setup, chosen, cores) as started:
             for task in TASKS.values():
                 for batch in BATCHES:
@@ -111,10 +109,8 @@ def rounds(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effo
                         continue
                     count = effort.rounds or task.rounds
                     request = space.request(task, batch, do="round", cohort=10, rounds=count)
-                    rows += round_rows(
-                        setup, started, request, cores, turns=2 if headline and effort.repeats > 2 else 1
-                    )
-    return rows
+                    turns = 2 if headline and effort.repeats > 2 else 1
+                    yield from round_rows(setup, started, request, cores, turns)
 
 
 def round_rows(setup: Setup, started: list[Worker], request: Row, cores: int, turns: int) -> list[Row]:
@@ -151,9 +147,8 @@ def round_rows(setup: Setup, started: list[Worker], request: Row, cores: int, tu
     return list(rows.values())
 
 
-def scale(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort) -> list[Row]:
+def scale(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort) -> Iterator[Row]:
     """Time and memory from 10 to 10,000 clients of 20 images, 100 a round: a process for every point, on one core."""
-    rows = []
     for clients in effort.population:
         cohort = min(100, clients)
         request = space.request(TASKS["case_study"], 10, space.split(clients, 20), do="round", cohort=cohort, rounds=5)
@@ -173,51 +168,51 @@ def scale(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effor
                     if "error" not in answer:
                         row["ms"] = 1e3 * statistics.median(answer["seconds"][1:])
                         say(f"scale {clients:>6}: {contender.name} {row['ms']:.1f} ms a round, {memory.peak:.0f} MiB")
-                    rows.append(row)
-    return rows
+                    yield row
 
 
-def overhead(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort) -> list[Row]:
+def overhead(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort) -> Iterator[Row]:
     """Microseconds that a client of 20 images costs FedFlux beyond its two gradient steps, on one core."""
-    rows = []
     with workers(setup, [c for c in chosen if c.trainer], cores=1) as started:
         for worker in started:
             request = space.request(
                 TASKS["case_study"], 10, space.split(1000, 20), do="overhead", cohort=100, repeats=effort.repeats + 1
             )
             setup.quiet.wait()
-            rows.append({"contender": worker.contender.name, **ask(worker, setup, request)})
-            say("overhead", rows[-1])
-    return rows
+            row = {"contender": worker.contender.name, **ask(worker, setup, request)}
+            say("overhead", row)
+            yield row
 
 
-def gemm(setup: Setup, chosen: list[Contender], effort: Effort) -> Row:
+def gemm(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort) -> Iterator[Row]:
     """The rate of the best matrix product on one core: the most that a step could reach."""
-    rates: dict[str, float] = {}
-    with workers(setup, [c for c in chosen if c.name in ("fast", "zygote", "pytorch")], cores=1) as started:
+    with workers(setup, [c for c in chosen if c.name in ("fast", "pytorch")], cores=1) as started:
         for worker in started:
+            rates = []
             for n in (512, 1024):
                 setup.quiet.wait()
                 answer = ask(worker, setup, {"do": "gemm", "n": n, "seconds": 5 * effort.seconds})
-                key = "PyTorch's BLAS" if worker.contender.name == "pytorch" else "Julia's BLAS"
-                rates[key] = max(rates.get(key, 0.0), answer.get("gflops", 0.0))
-    say("gemm", rates)
-    return rates
+                rates.append(answer.get("gflops", 0.0))
+            row = {"contender": worker.contender.name, "gflops": max(rates)}
+            say("gemm", row)
+            yield row
 
 
-def start_up(setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort, depot: Path | None) -> list[Row]:
+def start_up(
+    setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort, depot: Path | None
+) -> Iterator[Row]:
     """Seconds from starting a process to the end of its first round (case-study CNN, 10 clients), on two cores."""
-    rows = []
     request = space.request(TASKS["case_study"], 10, do="round", cohort=10, rounds=1)
     for contender in chosen:
         seconds = [first_round(setup, contender, request, None) for _ in range(1 if effort.repeats <= 2 else 2)]
         known = [s for s in seconds if s is not None]
-        rows.append({"contender": contender.name, "second": statistics.median(known) if known else None})
-        say("start", rows[-1])
+        row = {"contender": contender.name, "second": statistics.median(known) if known else None}
+        say("start", row)
+        yield row
     if depot is not None and any(c.name == "fast" for c in chosen):
-        rows.append({"contender": "fast", "first": cold_start(setup, request, depot)})
-        say("start", rows[-1])
-    return rows
+        row = {"contender": "fast", "first": cold_start(setup, request, depot)}
+        say("start", row)
+        yield row
 
 
 def first_round(setup: Setup, contender: Contender, request: Row, env: dict[str, str] | None) -> float | None:

@@ -79,7 +79,8 @@ def batches(rows: list[Row]) -> list[int]:
 def facts(results: dict[str, Any]) -> str:
     machine, parts = results.get("machine", {}), results.get("parts", {})
     versions = sorted(results.get("versions", {}).items(), key=lambda item: item[0].lower())
-    rates = [f"{name} {number(rate, 3)} GFLOP/s" for name, rate in results.get("gemm", {}).items()]
+    by = {"fast": "Julia's BLAS", "pytorch": "PyTorch's BLAS"}
+    rates = [f"{by[row['contender']]} {number(row['gflops'], 3)} GFLOP/s" for row in results.get("gemm", [])]
     whens = sorted(about["when"] for about in parts.values()) or ["–"]
     commits = sorted({about["commit"] for about in parts.values()})
     lines = [
@@ -138,7 +139,7 @@ def speedup(rows: list[Row], name: str, batch: int) -> float | None:
 
 
 def steps(results: dict[str, Any]) -> str:
-    rows, peak = results.get("steps", []), max(results.get("gemm", {}).values(), default=None)
+    rows, peak = results.get("steps", []), max((row["gflops"] for row in results.get("gemm", [])), default=None)
     lines = []
     for task in TASKS.values():
         for batch in batches(rows):
