@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ print({RUN}).engine, flush=True)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=env(PYTHON_JULIACALL_THREADS=threads)
     ) as process:
+        watchdog = threading.Timer(240, process.kill)  # a hang is a failure, not a wait
+        watchdog.start()
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "go\n"
@@ -57,6 +60,7 @@ print({RUN}).engine, flush=True)
             assert process.stdout.readline() == "julia\n"  # the process goes on working
             assert process.wait(60) == 0
         finally:
+            watchdog.cancel()
             process.kill()
 
 
