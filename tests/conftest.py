@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# A shell ignores SIGINT for what it starts in the background, and children inherit that: Ctrl-C tests would hang.
+# A shell ignores SIGINT for what it starts in the background, and children inherit that: Ctrl-C would hang.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
