@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plot
 from benchmarks.tasks import TASKS
 from benchmarks.workers import CONTENDERS
 
@@ -18,9 +17,15 @@ STEPPING = [name for name, contender in CONTENDERS.items() if contender.steps]
 
 def write(results: dict[str, Any], out: Path) -> None:
     """The page and its plot into the folder `out`."""
-    plot.draw(results, out / "benchmarks.svg")
+    picture = "No times have been measured yet, so there is no picture."
+    if any("ms" in row for part in ("steps", "rounds", "scale") for row in results.get(part, [])):
+        from benchmarks import plot  # only here: matplotlib is needed for nothing else
+
+        plot.draw(results, out / "benchmarks.svg")
+        picture = "![Step times, round times and growth](benchmarks.svg)"
     page = (Path(__file__).parent / "page.md").read_text()
     tables = {
+        "picture": picture,
         "facts": facts(results),
         "targets": targets(results),
         "steps": steps(results),
