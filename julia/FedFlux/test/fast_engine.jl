@@ -29,6 +29,9 @@ end
         w = FedFlux.flatten(model)
         @test allocated(e, similar(w), w, rand(Float32, 28, 28, 1, 10), rand(Int32(0):Int32(9), 10), [2, 7, 1]) == 0
     end
+    e = LayerEngine(lenet(), CrossEntropy(), (28, 28, 1), 2)
+    w = zeros(Float32, nparams(e))
+    @inferred valgrad!(e, similar(w), w, rand(Float32, 28, 28, 1, 2), [0, 1])
     for cell in (RNN, LSTM, GRU)
         model = Chain(Embedding(9 => 6), cell(6 => 8), Dense(8 => 9))
         e = LayerEngine(model, CrossEntropy(), (5,), 10)

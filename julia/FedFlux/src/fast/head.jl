@@ -20,14 +20,14 @@ end
 function cross_entropy!(dx::Ptr32, x::Ptr32, C, label, scale)
     top = largest(x, C)
     each_vector((i, width, mask) -> store(fastexp(load(width, at(x, i), mask) - top), at(dx, i), mask), Val(16), C)
-    sum = 0.0f0
+    sum = 0.0       # in Float64: the loss of a sure answer is what this differs from 1 by
     for i in 1:C
         sum += unsafe_load(dx, i)
     end
-    factor = scale / sum
+    factor = scale / Float32(sum)
     each_vector((i, width, mask) -> store(load(width, at(dx, i), mask) * factor, at(dx, i), mask), Val(16), C)
     unsafe_store!(dx, unsafe_load(dx, label + 1) - scale, label + 1)
-    return Float64(log(sum) + top - unsafe_load(x, label + 1))
+    return log(sum) + (top - unsafe_load(x, label + 1))
 end
 
 function largest(x::Ptr32, n)

@@ -127,6 +127,7 @@ function plan(model, dims, maxbatch, cpu)
         push!(operations, op)
     end
     isempty(b.slots) || unsupported("the model has parameters outside its layers")
+    isempty(b.statistics) || unsupported("the model has statistics outside its layers")
     dx === nothing && unsupported("the model has no parameters")
     return (; operations = Tuple(operations), builder = b, input, output = x, gradient = dx, shape = s, kind)
 end
