@@ -1,6 +1,8 @@
 # The lines of docs/algorithms.md run as they stand.
 module Lines
-using FedFlux, Flux, Optimisers
+using FedFlux
+using FedFlux: Flux, Optimisers
+using .Flux, .Optimisers
 const quick = (; dataset = "digits", model = "mlp", hidden = [20], rounds = 2, clients = 4)
 end
 

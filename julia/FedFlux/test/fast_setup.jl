@@ -1,6 +1,8 @@
 # What the tests of the fast engine share: comparison with Zygote's gradient, on poisoned workspaces.
 
-using FedFlux, Flux, Random, Test
+using FedFlux, Random, Test
+using FedFlux: Flux
+using .Flux
 using FedFlux: LayerEngine, Unsupported, ZygoteEngine, nparams, nstats, poison!, to_engine!, to_model!
 
 relative(a, b) = maximum(abs, a .- b; init = 0.0f0) / max(maximum(abs, b; init = 0.0f0), 1.0f-6)

@@ -1,4 +1,6 @@
-using FedFlux, Flux, Optimisers, Random, Statistics, Test
+using FedFlux, Random, Statistics, Test
+using FedFlux: Flux, Optimisers      # as FedFlux has them: the project of a run names neither
+using .Flux, .Optimisers
 
 include("helpers.jl")
 
