@@ -55,7 +55,7 @@ function conv_pool_net(name, imgsize, channels, classes, rng; filters, pads, den
     widths = (filters[2] * prod(sides), dense...)
     return Chain(Conv((5, 5), channels => filters[1], relu; pad = pads[1], init), MaxPool((2, 2)),
                  Conv((5, 5), filters[1] => filters[2], relu; pad = pads[2], init), MaxPool((2, 2)), Flux.flatten,
-                 (Dense(widths[i] => widths[i+1], relu; init) for i in 1:length(dense))...,
+                 [Dense(widths[i] => widths[i+1], relu; init) for i in 1:length(dense)]...,     # a lazy generator would draw last
                  Dense(widths[end] => classes; init))
 end
 
