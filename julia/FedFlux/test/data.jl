@@ -1,4 +1,4 @@
-using FedFlux: IID, partition, indices, nsamples, labelcounts, load_npz, load_dataset, digits, normalise, NPZ
+using FedFlux: IID, partition, indices, nsamples, labelcounts, load_npz, load_dataset, normalise, NPZ
 
 @testset "iid gives everyone an equal share, once each" begin
     parts = IID()(zeros(103), 10, Stream(5, :partition))
@@ -55,7 +55,7 @@ end
 end
 
 @testset "digits" begin
-    d = digits()
+    d = FedFlux.digits()
     @test size(d.x) == (8, 8, 1, 1437) && size(d.xtest) == (8, 8, 1, 360)
     @test extrema(d.x) == (0, 1) && sort(unique(d.y)) == 0:9
 end

@@ -13,6 +13,11 @@ end
 @testset "embedding" begin
     check(Chain(Embedding(11 => 5), Dense(5 => 3)), (6,); data = tokens(11, 6))
     check(Chain(Embedding(11 => 17), LSTM(17 => 20), Dense(20 => 11)), (8,); data = tokens(11, 8), batches = (1, 2, 7, 10, 32))
+    for cell in (RNN, GRU)      # joined with the embedding where a batch has more tokens than the vocabulary, and not
+        check(Chain(Embedding(11 => 5), cell(5 => 6), Dense(6 => 3)), (8,); data = tokens(11, 8), batches = (1, 3, 20))
+        check(Chain(Embedding(50 => 5), cell(5 => 6; bias = false), Dense(6 => 3)), (8,); data = tokens(50, 8), batches = (2, 5))
+        check(Chain(Embedding(40 => 5), cell(5 => 6; bias = false), Dense(6 => 3)), (8,); data = tokens(40, 8), batches = (2, 5))
+    end
     check(Chain(Embedding(11 => 5), Flux.flatten, Dense(30 => 3)), (6,); data = tokens(11, 6))
     check(Chain(Embedding(11 => 5), Dense(5 => 3)), (); data = tokens(11))
     e = LayerEngine(Chain(Embedding(11 => 5), Dense(5 => 3)), CrossEntropy(), (6,), 2)
