@@ -32,7 +32,7 @@ end
 
 Run rounds until a stop condition holds (see [`Stopping`](@ref)); changes `st`.
 
-- `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the last.
+- `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the last (unless `callback` ends the run).
 - `sampling`, `availability`: how a round's cohort is drawn, a [`Sampling`](@ref), from whom is there, an [`Availability`](@ref).
 - `callback(record) -> Bool`: called after every round in the calling task; `true` ends the run.
 - `root`: indices of the samples that the server itself trains on, for an aggregator that asks for it.
@@ -69,7 +69,8 @@ function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing,
         while stopped === nothing
             cohort, metrics = next_round!(f, st, data, clients_per_round, sampling, availability, crew, root)
             tell_trouble!(told, metrics, st.round, warn)
-            due = test !== nothing && (st.round % eval_every == 0 || st.round == rounds)
+            spent = time_budget !== nothing && time() - begun >= time_budget
+            due = test !== nothing && (st.round % eval_every == 0 || st.round == rounds || spent)
             push!(history, record(crew, f, st, cohort, metrics, due ? test : nothing, nclasses, counts))
             stopped = reason_to_stop(stop, history, time() - begun)
             if checkpoints !== nothing && (st.round % checkpoints.every == 0 || stopped !== nothing)

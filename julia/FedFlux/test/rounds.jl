@@ -60,6 +60,7 @@ end
 @testset "stop conditions" begin
     @test fitted(fresh(); target_accuracy = 0.5)[3] == "target_accuracy"
     @test length(fitted(fresh(); time_budget = 1e-9)[2]) == 1
+    @test last(fitted(fresh(); time_budget = 1e-9, eval_every = 5)[2]).accuracy !== nothing      # the last round is evaluated
     @test fitted(fresh(); callback = r -> r.round == 2)[3] == "callback"
     _, history, _ = fitted(fresh(); eval_every = 3)
     @test [r.accuracy !== nothing for r in history] == [false, false, true, true]
