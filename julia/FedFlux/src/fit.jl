@@ -88,10 +88,12 @@ end
 function tell_trouble!(told, metrics, round, warn)
     once(kind, message) = kind in told || (push!(told, kind); warn("round $round: $message (later ones are in the history)"))
     metrics.skipped === nothing || isempty(metrics.rejected) && isempty(metrics.lost) && metrics.clients == 0 || once(:skipped, "the model stays as it was, since $(metrics.skipped)")
-    isempty(metrics.rejected) || once(:rejected, "the update of client $(first(metrics.rejected).client) is rejected: it $(first(metrics.rejected).reason)")
+    isempty(metrics.rejected) || once(:rejected, refused(first(metrics.rejected)))
     failed = filter(l -> startswith(l.reason, "failed"), metrics.lost)
     isempty(failed) || once(:failed, "client $(first(failed).client) is left out; it $(first(failed).reason)")
 end
+
+refused(r::Lost) = "the update of client $(r.client) is rejected: it $(r.reason)" * (r.reason == NOT_FINITE ? "; try a smaller learning rate" : "")
 
 function next_round!(f, st, clients, n, sampling, availability, crew, root)
     isasync(f.rules) && return async_round!(f, st, clients, n; crew, root)

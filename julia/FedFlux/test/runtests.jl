@@ -1,8 +1,4 @@
-using FedFlux, Random, Statistics, Test
-using FedFlux: Flux, Optimisers      # as FedFlux has them: the project of a run names neither
-using .Flux, .Optimisers
-
-include("helpers.jl")
+using Test
 
 # `runtests.jl NAME...` runs only these files.
 const FILES = ["stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample", "augment", "text", "aggregate",
@@ -11,11 +7,19 @@ const FILES = ["stream", "flat", "loss", "models", "engine", "fast", "data", "pa
                "options", "run", "docs"]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 
+# Each file in a module of its own: what one imports or defines is not there in the next.
+function run_file(name)
+    Core.eval(Main, Expr(:module, true, Symbol("test_", name), quote
+        using FedFlux, Random, Statistics, Test
+        using FedFlux: Flux, Optimisers      # as FedFlux has them: the project of a run names neither
+        using .Flux, .Optimisers
+        include(joinpath($(@__DIR__), "helpers.jl"))
+        include(joinpath($(@__DIR__), $name * ".jl"))
+    end))
+end
+
 @testset "FedFlux" begin
-    for name in CHOSEN
-        file = joinpath(@__DIR__, "$name.jl")
-        isfile(file) && @testset "$name" begin
-            include(file)
-        end
+    @testset "$name" for name in CHOSEN
+        run_file(name)
     end
 end
