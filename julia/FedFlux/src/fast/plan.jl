@@ -112,6 +112,7 @@ function plan(model, dims, maxbatch, cpu)
     b = Builder(model, maxbatch, cpu)
     s = named(() -> Shape(dims, list[1].layer), list[1])
     kind = s.kind
+    list = tokens_to_gates(list, s.W * maxbatch)
     input = x = Buffer(0, s.C, s.W, s.H, named(() -> input_border(list[1].layer, s), list[1])..., true)
     dx = nothing
     operations = []

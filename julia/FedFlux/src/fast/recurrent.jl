@@ -8,13 +8,11 @@ A recurrent layer. Workspace: `gates` (kH, T, N) holds the inputs' part, then th
 the state that each step began with; `memory` (mH, T, N) what else the cell wants back; `states` (kH, T, N) the states' part of
 the gates and its gradient where that isn't the same as the gates'; `carry` (2H, N) the gradients that go back in time.
 """
-struct RecurrentOp{C<:Cell,DX,I<:Product,P<:Product,Q<:Product,R<:Product} <: Operation
+struct RecurrentOp{C<:Cell,I,P<:Product,Q<:Product,R<:Product} <: Operation
     cell::C
-    x::Buffer
-    dx::DX
+    inputs::I        # features or tokens, and wi; see inputs.jl
     y::Buffer
     dy::Buffer
-    wi::Int
     wh::Int
     b::Int           # -1: no bias
     gates::Int
@@ -23,8 +21,6 @@ struct RecurrentOp{C<:Cell,DX,I<:Product,P<:Product,Q<:Product,R<:Product} <: Op
     states::Int
     carry::Int
     turned::Int      # wh transposed
-    block::Int       # of wi, transposed
-    inputs::I        # wi, over all columns
     ahead::P         # wh, over one time step
     back::Q
     all::R           # wh, over all columns
@@ -43,22 +39,28 @@ end
 returns_state(::Union{RNN{S},LSTM{S},GRU{S}}) where {S} = S
 
 function build(l::Recurrent, b::Builder, s::Shape, x, dx, y, dy)
+    gates, columns = ngates(Cell(l.cell)) * y.C, y.W * min(b.maxbatch, TOGETHER)
+    return recurrent(l, b, feature_inputs(l, b, x, dx, gates, columns), y, dy)
+end
+
+function recurrent(l, b::Builder, inputs, y, dy)
     cell, H, T, N = Cell(l.cell), y.C, y.W, b.maxbatch
     k = ngates(cell)
-    wi, wh = parameter!(b, l.cell.Wi), parameter!(b, l.cell.Wh)
-    bias = cell_bias(l.cell)
+    wh, bias = parameter!(b, l.cell.Wh), cell_bias(l.cell)
     states = separate(cell) ? workspace!(b, k * H * T * N) : 0
     gates = workspace!(b, k * H * T * N)
     S = min(N, TOGETHER)
-    inputs = Product(b.cpu, k * H, s.C, s.C, k * H, T * S)
-    return RecurrentOp(cell, x, dx, y, dy, wi, wh, bias isa AbstractArray ? parameter!(b, bias) : -1, gates,
+    return RecurrentOp(cell, inputs, y, dy, wh, bias isa AbstractArray ? parameter!(b, bias) : -1, gates,
                        workspace!(b, H * T * N), workspace!(b, nmemory(cell) * H * T * N), separate(cell) ? states : gates,
-                       workspace!(b, 2 * H * N), workspace!(b, k * H * H), workspace!(b, scratch(inputs)), inputs,
+                       workspace!(b, 2 * H * N), workspace!(b, k * H * H),
                        Product(b.cpu, k * H, H, H * T, k * H * T, S), Product(b.cpu, H, k * H, k * H * T, 2 * H, S),
                        Product(b.cpu, k * H, H, H, k * H, T * S))
 end
 
 cell_bias(c) = hasproperty(c, :bias) ? c.bias : c.b
+
+"The address of the bias in the parameters, or in their gradient; null without one."
+@inline bias(o::RecurrentOp, v::Ptr32) = o.b < 0 ? Ptr32(C_NULL) : at(v, o.b)
 
 "The address of step `t` of sample `n` (from 0) in a (rows, T, N) array of the workspace."
 @inline step_at(o::RecurrentOp, p::Pass, from, rows, t, n) = at(p.arena, from + rows * (t + o.y.W * n))
@@ -67,6 +69,7 @@ cell_bias(c) = hasproperty(c, :bias) ? c.bias : c.b
 const TOGETHER = 16
 
 function forward!(o::RecurrentOp, p::Pass, lo, hi)
+    prepare!(o.inputs, p, bias(o, p.w))
     for first in lo:TOGETHER:hi
         forward_some!(o, p, first, min(first + TOGETHER - 1, hi))
     end
@@ -75,8 +78,7 @@ end
 function forward_some!(o::RecurrentOp, p::Pass, lo, hi)
     H, T, N = o.y.C, o.y.W, hi - lo + 1
     k = ngates(o.cell) * H
-    multiply!(identity, o.inputs, step_at(o, p, o.gates, k, 0, lo), at(p.w, o.wi), address(p, o.x, lo), T * N;
-              bias = o.b < 0 ? Ptr32(C_NULL) : at(p.w, o.b))
+    input_gates!(o.inputs, p, step_at(o, p, o.gates, k, 0, lo), lo, T * N, bias(o, p.w))
     separate(o.cell) && zeros!(step_at(o, p, o.states, k, 0, lo), k * T * N)
     for t in 0:T-1
         t == 0 || multiply!(identity, o.ahead, step_at(o, p, o.states, k, t, lo), at(p.w, o.wh), step_at(o, p, o.hidden, H, t, lo), N;
@@ -95,6 +97,7 @@ function backward!(o::RecurrentOp, p::Pass, lo, hi)
     for first in lo:TOGETHER:hi
         backward_some!(o, p, first, min(first + TOGETHER - 1, hi), first > lo)
     end
+    finish!(o.inputs, p, bias(o, p.g))
 end
 
 "The gradients of the samples lo:hi; those of the parameters are added to what is there if `adds`."
@@ -110,10 +113,8 @@ function backward_some!(o::RecurrentOp, p::Pass, lo, hi, adds)
         t == 0 || multiply!(identity, o.back, carry, at(p.arena, o.turned), step_at(o, p, o.states, k, t, lo), N; adds = true)
     end
     gates, states = step_at(o, p, o.gates, k, 0, lo), step_at(o, p, o.states, k, 0, lo)
-    outer!(o.inputs, at(p.g, o.wi), gates, address(p, o.x, lo), T * N; adds)
+    input_back!(o.inputs, p, gates, lo, T * N, bias(o, p.g), adds)
     outer!(o.all, at(p.g, o.wh), states, step_at(o, p, o.hidden, H, 0, lo), T * N; adds)
-    o.b < 0 || sum_columns!(at(p.g, o.b), gates, k, T * N, adds)
-    o.dx === nothing || multiply_back!(o.inputs, address(p, o.dx, lo), at(p.w, o.wi), gates, T * N, at(p.arena, o.block))
 end
 
 "The sum of `n` columns of `C`, added to what is there if `adds`."
