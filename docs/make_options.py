@@ -58,8 +58,8 @@ def page() -> str:
         "# Options",
         "",
         "Every option of a run: `fedflux.run(name=...)` in Python, `FedFlux.run(name = ...)` in Julia,",
-        "`fedflux run --name` with dashes for underscores in a shell, `name = ...` in a file given with `--config`. This",
-        "page is made from the core's tables by `python docs/make_options.py`.",
+        "`fedflux run --name` with dashes for underscores in a shell, `name = ...` in a file given with `--config`.",
+        "This page is made from the core's tables by `python docs/make_options.py`.",
         "",
     ]
     return "\n".join(head + options() + specs()).rstrip() + "\n"

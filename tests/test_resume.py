@@ -1,5 +1,6 @@
 """Checkpoints and resuming from Python and from the command line; with real processes, really killed."""
 
+import contextlib
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,48 @@ def test_a_damaged_checkpoint_is_passed_over(julia: None, tmp_path: Path) -> Non
     assert rest.params_sha256 == whole.params_sha256
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte; the test is skipped where none can be mounted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a small disk can't be mounted here: {error}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def _fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_full_disk_is_a_warning_and_the_run_goes_on(julia: None, small_disk: Path) -> None:
+    filler, folder = small_disk / "filler", small_disk / "run"
+
+    def callback(record: dict[str, Any]) -> bool:
+        if record["round"] == 2:
+            _fill(filler)
+        elif record["round"] == 4:
+            filler.unlink()
+        return False
+
+    with pytest.warns(fedflux.FedFluxWarning, match=r"no space left.*the run goes on"):
+        result = fedflux.run(**SMALL, rounds=6, checkpoint=str(folder), checkpoint_keep=9, callback=callback)
+    assert len(result.warnings) == 1
+    written = [f"round-{number:06}.{kind}" for number in (0, 1, 2, 5, 6) for kind in ("json", "safetensors")]
+    assert sorted(p.name for p in folder.iterdir()) == written
+    whole = fedflux.run(**SMALL, rounds=8)
+    assert fedflux.run(resume=str(folder), rounds=8).params_sha256 == whole.params_sha256
+    _fill(filler)
+    with pytest.raises(fedflux.FedFluxError, match="no space left"):
+        fedflux.run(**SMALL, rounds=1, checkpoint=str(small_disk / "other"))
+
+
 def _newest(folder: Path) -> str:
     return max((p.name for p in folder.glob("round-*.json")), default="")
 
@@ -107,6 +151,7 @@ def test_killed_at_random_moments_a_run_ends_the_same(julia: None, python: Run, 
         kills += 1
         at.append(_newest(folder))
     python([*run[1:], "--resume", "run", "--json", "resumed.json"])
+    assert (folder / "run.json").read_text() == (tmp_path / "resumed.json").read_text()
     whole, resumed = (json.loads((tmp_path / name).read_text()) for name in ("whole.json", "resumed.json"))
     print(f"killed {kills} times, last after {at[-1] if at else 'nothing'}; {resumed['params_sha256'][:12]}")
     assert kills > 0

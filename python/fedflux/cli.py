@@ -8,7 +8,7 @@ import tomllib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from . import __version__
 from .errors import FedFluxError, JuliaUnavailable, OptionError
 from .options import Option, declared, unknown
 from .specs import known
+
+if TYPE_CHECKING:
+    from .result import Result
 
 MAX_CONFIG_BYTES = 2**20
 
@@ -91,14 +94,20 @@ def run(config: Path | None, json_file: Path | None, save_file: Path | None, **g
         if value is not None:
             options[name] = value
     result = fedflux_run(progress=True, **options)
-    if json_file is not None:
-        try:
-            json_file.write_text(json.dumps(result.facts(), indent=1, allow_nan=False) + "\n")
-        except OSError as error:
-            raise FedFluxError(f"can't write {json_file}: {error.strerror}") from None
+    folder = options.get("resume") or options.get("checkpoint")
+    for file in (json_file, Path(folder) / "run.json" if folder else None):
+        if file is not None:
+            _write_record(file, result)
     if save_file is not None:
         result.save(save_file)
     click.echo(repr(result))
+
+
+def _write_record(file: Path, result: Result) -> None:
+    try:
+        file.write_text(json.dumps(result.facts(), indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        raise FedFluxError(f"can't write {file}: {error.strerror}") from None
 
 
 run.params[:0] = [_as_click(option) for option in declared().values()]
