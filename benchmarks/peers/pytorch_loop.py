@@ -132,8 +132,8 @@ def federated_rounds(request: Json) -> Json:
     model = build(request["task"], data.init)
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
     clients = [torch.from_numpy(row) for row in data.split]
-    threads = best_threads(model, x[clients[0]], y[clients[0]], request)
     theta = [p.detach().clone() for p in trainable(model)]
+    threads = best_threads(model, x[clients[0]], y[clients[0]], request)
     seconds = []
     for _ in range(request["rounds"]):
         begun = time.perf_counter()
