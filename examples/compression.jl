@@ -8,7 +8,7 @@ using FedFlux, Printf
 
 const WAYS = ["as they are" => (;),
               "top-k 1 %" => (; rules = ["topk(fraction=0.01)"]),
-              "top-k 1 %, of all arrays together" => (; rules = ["topk(fraction=0.01, layerwise=false)"]),
+              "top-k 1.5 %" => (; rules = ["topk(fraction=0.015)"]),
               "top-k 0.1 %" => (; rules = ["topk(fraction=0.001)"]),
               "top-k 1 %, no feedback" => (; rules = ["topk(fraction=0.01, feedback=false)"]),
               "random-k 5 %" => (; rules = ["randk(fraction=0.05)"]),

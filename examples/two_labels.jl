@@ -11,6 +11,8 @@ const SEEDS = 0:2
 algorithms(rounds) = ["FedAvg" => (;),
     "FedProx" => (; rules = "fedprox(mu=0.01)"),
     "SCAFFOLD" => (; rules = "scaffold"),
+    "FedAvg, lr 0.03" => (; lr = 0.03),
+    "SCAFFOLD, lr 0.03" => (; rules = "scaffold", lr = 0.03),
     "FedNova" => (; rules = "fednova"),
     "FedDyn" => (; rules = "feddyn(alpha=0.1)"),
     "FedSGD" => (; rules = "fedsgd"),
@@ -25,7 +27,7 @@ algorithms(rounds) = ["FedAvg" => (;),
     "FedPer" => (; rules = "fedper(head=1)"),
     "FedRep" => (; rules = "fedrep(head_epochs=1)")]
 
-written(options) = join(["$name = $(repr(value))" for (name, value) in pairs(options) if name in (:rules, :server, :clients_per_round)], ", ")
+written(options) = join(["$name = $(repr(value))" for (name, value) in pairs(options) if name in (:rules, :server, :clients_per_round, :lr)], ", ")
 
 percent(values) = any(isnothing, values) ? "" :
     @sprintf("%.1f (%.1f–%.1f)", 100 * mean(values), 100 * minimum(values), 100 * maximum(values))
@@ -38,7 +40,7 @@ function table(dataset, rounds)
         row(name, "`$(written(options))`", [r.accuracy for r in ends], [r.personal_accuracy for r in ends])
     end
     ends = [FedFlux.run(; common..., seed, finetune_epochs = 1, baselines = ["centralized", "local"]) for seed in SEEDS]
-    row("FedAvg, fine-tuned", "`finetune_epochs = 1`", [r.accuracy for r in ends], [r.finetuned_accuracy for r in ends])
+    row("FedAvg, fine-tuned", "`finetune_epochs = 1`", [last(r.history).accuracy for r in ends], [r.finetuned_accuracy for r in ends])
     for name in ("centralized", "local")
         row("$name (no federation)", "`baselines = [$(repr(name))]`", [r.baselines[name].accuracy for r in ends],
             [get(r.baselines[name], :personal_accuracy, nothing) for r in ends])

@@ -9,7 +9,7 @@ A rule that sends each slot of an update (as long as the parameters) encoded. A 
 - `decode(c, bytes, n, layout) -> Vector{Float32}`: `n` values back; it refuses malformed bytes with a
   [`FedFluxError`](@ref) and takes no more memory than `n` values and the bytes ask for;
 - `feedback(c)`: whether what is lost is added to the next update;
-- `positional(c)`: whether it must know where in its array a value stands.
+- `positional(c)`: whether it must know which array a value belongs to.
 
 With error feedback (Seide et al. 2014; Karimireddy et al. 2019, arXiv:1901.09847, Algorithm 2; Stich et al. 2018,
 arXiv:1809.07599) a client keeps a residual e for each slot: it sends C(u + e), and e becomes u + e − C(u + e).
@@ -53,15 +53,6 @@ end
 "The layout of one plain vector of `n` values."
 Layout(n::Integer) = Layout([Slot("values", (n,), 1:n)], n)
 
-"The layout of the values at the ascending indices `kept`: what is left of each array."
-function Layout(layout::Layout, kept)
-    slots = map(layout.slots) do slot
-        range = searchsortedfirst(kept, first(slot.range)):searchsortedlast(kept, last(slot.range))
-        Slot(slot.name, (length(range),), range)
-    end
-    return Layout(slots, length(kept))
-end
-
 init(::Compressor, θ) = (nothing, (;))
 
 function client!(c::Compressor, s, u, ctx)
@@ -88,7 +79,7 @@ end
 
 function compress(c::Compressor, v::Masked, residual, rng, layout)
     positional(c) && return compress_in_place(c, v, residual, rng, layout)
-    part, lost = compress(c, v.values[v.kept], residual === nothing ? nothing : residual[v.kept], rng, Layout(layout, v.kept))
+    part, lost = compress(c, v.values[v.kept], residual === nothing ? nothing : residual[v.kept], rng, Layout(length(v.kept)))
     values, rest = copy(v.values), zero(v.values)
     values[v.kept] = part.values
     rest[v.kept] = lost

@@ -5,14 +5,10 @@ kept(fraction, n) = n == 0 ? 0 : clamp(round(Int, fraction * n), 1, n)
 checkfraction(fraction, name) = 0 < fraction <= 1 || fail("fraction of ", name, " is ", fraction, "; expected more than 0 and at most 1")
 
 """
-    TopK(fraction; feedback = true, layerwise = true)
+    TopK(fraction; feedback = true)
 
 Sends the `fraction` of the values that are largest in magnitude, with their indices (arXiv:1809.07599, top_k); at 1 % about
-5.3 bytes for each that is sent, 1/75 of the whole.
-
-- `feedback`: what was not sent is added to the next update.
-- `layerwise`: the largest of each of the model's arrays, one value at the least, and not of all arrays together. A layer with
-  small gradients is heard as well, which costs a few bytes and gains accuracy (docs/compression.md has the figures).
+5.3 bytes for each that is sent, 1/75 of the whole. `feedback`: what was not sent is added to the next update.
 
 ```julia
 Federated(case_study_cnn(); rules = (TopK(0.01),))
@@ -21,18 +17,14 @@ Federated(case_study_cnn(); rules = (TopK(0.01),))
 struct TopK <: Compressor
     fraction::Float64
     feedback::Bool
-    layerwise::Bool
-    TopK(fraction; feedback = true, layerwise = true) = (checkfraction(fraction, "topk"); new(fraction, feedback, layerwise))
+    TopK(fraction; feedback = true) = (checkfraction(fraction, "topk"); new(fraction, feedback))
 end
 
-construct(::Val{:rule}, ::Val{:topk}; fraction, feedback, layerwise) = TopK(fraction; feedback, layerwise)
+construct(::Val{:rule}, ::Val{:topk}; fraction, feedback) = TopK(fraction; feedback)
 feedback(c::TopK) = c.feedback
 
-"The parts of the vector that the largest values are taken from."
-parts(c::TopK, layout) = c.layerwise ? [slot.range for slot in layout.slots] : [1:layout.n]
-
 function encode(c::TopK, v, rng, layout)
-    indices = reduce(vcat, (first(part) - 1 .+ largest(view(v, part), kept(c.fraction, length(part))) for part in parts(c, layout)); init = Int[])
+    indices = largest(v, kept(c.fraction, length(v)))
     w = Writer(6 * length(indices) + 16)
     writeindices!(w, indices, length(v))
     writefloats!(w, view(v, indices))
@@ -41,7 +33,7 @@ end
 
 function decode(c::TopK, bytes, n, layout)
     r = Reader(bytes)
-    indices = readindices!(r, n, sum(part -> kept(c.fraction, length(part)), parts(c, layout); init = 0))
+    indices = readindices!(r, n, kept(c.fraction, n))
     values = readfloats!(r, length(indices), "the values")
     finish(r)
     return scattered(values, indices, n)
