@@ -189,3 +189,24 @@ end
         @test occursin("expected one folder", refused(checkpoint = joinpath(dir, "other")))
     end
 end
+
+const STACKS = ["FedBuff" => (; rules = "fedbuff(concurrency=4)", clients_per_round = 2, weights = "uniform"),
+                "SCAFFOLD, top-k" => (; rules = ["scaffold", "topk(fraction=0.05)"], clients_per_round = 3),
+                "Ditto, 4 bits, FedAdam, download" => (; rules = ["ditto", "quantize(bits=4)"], download = "topk(fraction=0.1)",
+                                                       server = "fedadam", clients_per_round = 3),
+                "FedDyn, sketch" => (; rules = ["feddyn", "sketch(rows=5, cols=200, k=50)"]),
+                "AFL, centered clipping" => (; rules = "afl", aggregate = "centered_clipping(tau=1.0)"),
+                "FedRep, pruning" => (; rules = ["fedrep", "prune(sparsity=0.5, stop=4)"], model = "mlp", hidden = [8])]
+
+@testset "stopped twice and resumed, the run is the same: $name" for (name, stack) in STACKS
+    mktempdir() do dir
+        folder = joinpath(dir, "run")
+        given = (; options(clients = 6, batch_size = 20)..., stack...)
+        whole = FedFlux.run(; given..., rounds = 6)
+        FedFlux.run(; given..., rounds = 2, checkpoint = folder)
+        FedFlux.run(; resume = folder, rounds = 4)
+        last = FedFlux.run(; resume = folder, rounds = 6)
+        @test last.resumed == 4
+        @test last.params_sha256 == whole.params_sha256
+    end
+end
