@@ -112,7 +112,7 @@ def test_a_full_disk_is_a_warning_and_the_run_goes_on(julia: None, small_disk: P
             filler.unlink()
         return False
 
-    with pytest.warns(fedflux.FedFluxWarning, match="No space left.*the run goes on"):
+    with pytest.warns(fedflux.FedFluxWarning, match=r"No space left.*the run goes on"):
         result = fedflux.run(**SMALL, rounds=6, checkpoint=str(folder), checkpoint_keep=9, callback=callback)
     assert len(result.warnings) == 1
     written = [f"round-{number:06}.{kind}" for number in (0, 1, 2, 5, 6) for kind in ("json", "safetensors")]
@@ -120,7 +120,7 @@ def test_a_full_disk_is_a_warning_and_the_run_goes_on(julia: None, small_disk: P
     whole = fedflux.run(**SMALL, rounds=8)
     assert fedflux.run(resume=str(folder), rounds=8).params_sha256 == whole.params_sha256
     _fill(filler)
-    with pytest.raises(fedflux.FedFluxError, match="(?i)no space left"):
+    with pytest.raises(fedflux.FedFluxError, match=r"(?i)no space left"):
         fedflux.run(**SMALL, rounds=1, checkpoint=str(small_disk / "other"))
 
 
