@@ -1,5 +1,6 @@
 """Who holds what, owners, tokens and plays, through the core."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,27 @@ def test_owners(blobs: dict[str, np.ndarray]) -> None:
     assert result.clients["sizes"] == [(owner == name).sum() for name in ("ann", "bob", "carol")]
     with pytest.raises(fedflux.FedFluxError, match="give owner"):
         fedflux.run(**blobs, partition="owner", model="softmax_regression", rounds=1)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashionmnist"])
+def test_mnist_from_a_folder(name: str, test_data: Path, tmp_path: Path) -> None:
+    """The 10,000 real test images stand for the training images too."""
+    for part in ("images-idx3", "labels-idx1"):
+        file = test_data / "mnist" / f"t10k-{part}-ubyte.gz"
+        if not file.exists():
+            pytest.skip(f"{file} is absent")
+        for split in ("t10k", "train"):
+            shutil.copy(file, tmp_path / f"{split}-{part}-ubyte.gz")
+    result = fedflux.run(
+        dataset=name, data_dir=tmp_path, model="softmax_regression", clients=2, rounds=1, batch_size=100, lr=0.5
+    )
+    assert (result.engine, result.dataset) == ("julia", name)
+    assert result.accuracy is not None
+    assert result.accuracy > 0.85
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"no archive")
+    with pytest.raises(fedflux.FedFluxError, match=f"dataset {name} is not in .*, or its files can't be read"):
+        fedflux.run(dataset=name, data_dir=tmp_path, rounds=1, engine="julia")
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_rounds_without_clients(blobs: dict[str, np.ndarray]) -> None:

@@ -116,12 +116,17 @@ const MLDATASETS = Base.PkgId(Base.UUID("eb30cadb-4394-5ae3-aed4-317e484a6458"),
 function mldataset end
 
 function load_mldataset(name, dir)
-    if !haskey(Base.loaded_modules, MLDATASETS)
-        Base.locate_package(MLDATASETS) === nothing &&
-            fail("dataset ", name, " needs the package MLDatasets, which this environment lacks: `using Pkg; Pkg.add(\"MLDatasets\")`")
-        Base.require(MLDATASETS)
+    haskey(Base.loaded_modules, MLDATASETS) || Base.locate_package(MLDATASETS) !== nothing ||
+        fail("dataset ", name, " needs the package MLDatasets, which this environment lacks: `using Pkg; Pkg.add(\"MLDatasets\")`")
+    try
+        haskey(Base.loaded_modules, MLDATASETS) || Base.require(MLDATASETS)
+        return Base.invokelatest(mldataset, Val(Symbol(name)), dir)
+    catch err
+        err isa InterruptException && rethrow()
+        reason = first(split(sprint(showerror, err), '\n'))
+        fail("dataset ", name, " is not in ", dir === nothing ? "MLDatasets' cache" : dir, " and could not be downloaded, or its files can't be read (",
+             first(reason, 300), "); expected its four files, such as train-images-idx3-ubyte.gz, or a connection")
     end
-    return Base.invokelatest(mldataset, Val(Symbol(name)), dir)
 end
 
 """
@@ -139,8 +144,7 @@ function load_dataset(name; dir = nothing, text = (;))
     try
         return load_mldataset("mnist", dir), nothing
     catch err
-        err isa InterruptException && rethrow()
-        reason = first(split(sprint(showerror, err), '\n'))
-        return digits(), "MNIST is not cached and could not be downloaded ($reason); the run uses digits (8×8 images) instead"
+        err isa FedFluxError || rethrow()
+        return digits(), "$(err.message); the run uses digits (8×8 images) instead"
     end
 end
