@@ -13,6 +13,7 @@ function run_file(name)
         using FedFlux, Random, Statistics, Test
         using FedFlux: Flux, Optimisers      # as FedFlux has them: the project of a run names neither
         using .Flux, .Optimisers
+        Random.seed!(1)      # Flux draws initial weights from the global generator, which would differ from run to run
         include(joinpath($(@__DIR__), "helpers.jl"))
         include(joinpath($(@__DIR__), $name * ".jl"))
     end))
