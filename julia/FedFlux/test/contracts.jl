@@ -3,7 +3,7 @@ using FedFlux: Crew, engine, flatten, global_model, build, Unsupported, SPECS
 
 const RULES = ["fedprox(mu=0.1)", "scaffold", "fednova", "feddyn(alpha=0.1)", "ditto(lam=0.5)", "fedper", "fedrep(head_epochs=2)", "fedbn",
                "fedsgd", "qffl(q=1)", "afl(lr=0.05)", "fedbuff(concurrency=2)"]
-const SERVERS = ["sgd(lr=0.5)", "fedavgm(lr=0.5)", "fedadagrad", "fedadam", "fedyogi"]
+const SERVERS = ["sgd(lr=0.5)", "fedavgm(lr=0.5)", "fedadagrad(lr=0.02)", "fedadam", "fedyogi"]      # steps of at most lr a value: small ones, for a small model
 
 x, y = blobs(240)
 clients = Clients(x, y, [1:100, 101:130, 131:240])
