@@ -55,7 +55,7 @@ function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing,
     1 <= clients_per_round <= length(clients) ||
         fail("clients_per_round is ", clients_per_round, "; expected a number from 1 to the ", length(clients), " clients there are")
     stop = Stopping(; rounds, target_accuracy, patience, time_budget)
-    nclasses = test === nothing ? 0 : max(classes(f.loss, test[2]), classes(f.loss, clients.y))
+    nclasses = test_classes(f, test, clients)
     counts = nclasses == 0 ? nothing : labelcounts(clients, nclasses)
     atleast(f.aggregate) <= clients_per_round ||
         fail(nameof(typeof(f.aggregate)), " needs at least ", atleast(f.aggregate), " updates a round, and clients_per_round is ", clients_per_round)
@@ -83,6 +83,9 @@ function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing,
     end
     return st, history, stopped
 end
+
+"The number of classes that accuracy is measured over; 0 where there is no test data, or the loss has no classes."
+test_classes(f, test, clients) = test === nothing ? 0 : max(classes(f.loss, test[2]), classes(f.loss, clients.y))
 
 "Warn, once of each kind, of what went wrong in a round; the history has it all."
 function tell_trouble!(told, metrics, round, warn)

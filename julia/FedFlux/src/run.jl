@@ -129,7 +129,7 @@ end
 "What a run tells beside its own accuracy: the clients' fine-tuned models, and the baselines."
 function compare(o, f, st, clients, test, crew)
     o[:finetune_epochs] == 0 && isempty(o[:baselines]) && return (;)
-    nclasses = test === nothing ? 0 : max(classes(f.loss, test[2]), classes(f.loss, clients.y))
+    nclasses = test_classes(f, test, clients)
     nclasses == 0 && fail("finetune_epochs and baselines need test data with classes to measure accuracy on")
     counts = labelcounts(clients, nclasses)
     baseline(name) = name == "centralized" ? centralized_baseline(crew, f, clients, st.round, test) :

@@ -36,9 +36,6 @@ forward!(o::EmbeddingOp, p::Pass, lo, hi) =
 function backward!(o::EmbeddingOp, p::Pass, lo, hi)
     zeros!(at(p.g, o.w), o.y.C * o.vocabulary)
     each_token(o, p, lo, hi) do column, i
-        d, dy = at(p.g, o.w + column), at(address(p, o.dy), o.y.C * i)
-        each_vector(Val(16), o.y.C) do c, width, mask
-            store(load(width, at(d, c), mask) + load(width, at(dy, c), mask), at(d, c), mask)
-        end
+        add_values!(at(p.g, o.w + column), at(address(p, o.dy), o.y.C * i), o.y.C)
     end
 end

@@ -89,10 +89,7 @@ function input_back!(s::TokenInputs, p::Pass, gates, lo, n, db, adds)
     rows = s.product.M
     adds || zeros!(at(p.arena, s.table), rows * s.vocabulary)
     for i in 0:n-1
-        to, from = table_column(s, p, lo, i), at(gates, i * rows)
-        each_vector(Val(16), rows) do r, width, mask
-            store(load(width, at(to, r), mask) + load(width, at(from, r), mask), at(to, r), mask)
-        end
+        add_values!(table_column(s, p, lo, i), at(gates, i * rows), rows)
     end
 end
 

@@ -42,6 +42,10 @@ Call `f(i, width, mask)` over 0:n-1 in steps of one vector, the last one masked.
     return nothing
 end
 
+"Add the `n` floats at `from` to those at `to`."
+@inline add_values!(to::Ptr32, from::Ptr32, n) =
+    each_vector((i, width, mask) -> store(load(width, at(to, i), mask) + load(width, at(from, i), mask), at(to, i), mask), Val(16), n)
+
 @inline select(c::Bool, a, b) = ifelse(c, a, b)
 @inline select(c, a, b) = vifelse(c, a, b)
 @inline select(c, a::Float32, b::Vec{L}) where {L} = vifelse(c, Vec{L,Float32}(a), b)
