@@ -1,1 +1,3 @@
-"""Benchmarks of fedflux against its peers; `python -m benchmarks --help` tells how to run them."""
+"""Benchmarks of fedflux against its peers; `python -m benchmarks --help` tells how to run
+them.
+"""

@@ -1,4 +1,6 @@
-"""Measure FedFlux and its peers on this machine, and write docs/benchmarks.md with its plot: `python -m benchmarks`."""
+"""Measure FedFlux and its peers on this machine, and write docs/benchmarks.md with its
+plot: `python -m benchmarks`.
+"""
 
 from __future__ import annotations
 
@@ -27,33 +29,56 @@ PARTS = ("gemm", "steps", "overhead", "rounds", "start", "scale")
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="tiny sizes, to see that everything runs; the figures mean nothing"
+        "--quick",
+        action="store_true",
+        help="tiny sizes, to see that everything runs; the figures mean nothing",
     )
     parser.add_argument(
-        "--only", default=",".join(PARTS), help=f"parts to measure, of {', '.join(PARTS)}; the others stay as they were"
-    )
-    parser.add_argument("--contenders", default=",".join(CONTENDERS), help=f"of {', '.join(CONTENDERS)}")
-    parser.add_argument(
-        "--report", action="store_true", help="measure nothing: write the page and the plot from the figures there are"
+        "--only",
+        default=",".join(PARTS),
+        help=f"parts to measure, of {', '.join(PARTS)}; the others stay as they were",
     )
     parser.add_argument(
-        "--julia", default=os.environ.get("FEDFLUX_JULIA", "julia"), help="the julia command (or FEDFLUX_JULIA)"
+        "--contenders", default=",".join(CONTENDERS), help=f"of {', '.join(CONTENDERS)}"
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="measure nothing: write the page and the plot from the figures there are",
+    )
+    parser.add_argument(
+        "--julia",
+        default=os.environ.get("FEDFLUX_JULIA", "julia"),
+        help="the julia command (or FEDFLUX_JULIA)",
     )
     project = os.environ.get("FEDFLUX_JULIA_PROJECT", str(ROOT / "julia" / "FedFlux"))
     parser.add_argument(
-        "--project", default=project, help="a Julia environment with FedFlux in it (or FEDFLUX_JULIA_PROJECT)"
+        "--project",
+        default=project,
+        help="a Julia environment with FedFlux in it (or FEDFLUX_JULIA_PROJECT)",
     )
     parser.add_argument(
-        "--depot", type=Path, help="Julia's depot; given, the very first start is measured too (minutes of compiling)"
+        "--depot",
+        type=Path,
+        help="Julia's depot; given, the very first start is measured too (minutes of "
+        "compiling)",
     )
     parser.add_argument(
-        "--patience", type=float, default=0, help="minutes to wait, in all, for the machine to be quiet"
+        "--patience",
+        type=float,
+        default=0,
+        help="minutes to wait, in all, for the machine to be quiet",
     )
     parser.add_argument(
-        "--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder with mnist/ and tinyshakespeare/"
+        "--data",
+        type=Path,
+        default=ROOT.parent / "shared" / "data",
+        help="folder with mnist/ and tinyshakespeare/",
     )
     parser.add_argument(
-        "--out", type=Path, help="folder for benchmarks.md, .json and .svg; docs/, or build/ for a quick run"
+        "--out",
+        type=Path,
+        help="folder for benchmarks.md, .json and .svg; docs/, or build/ for a quick run",
     )
     return parser.parse_args()
 
@@ -84,27 +109,42 @@ def run(args: argparse.Namespace, results: dict[str, Any], figures: Path) -> Non
             "start": partial(measure.start_up, depot=args.depot),
         }
         for part in args.only.split(","):
-            about = {"when": time.strftime("%Y-%m-%d %H:%M"), "load": os.getloadavg()[0], "commit": commit()}
+            about = {
+                "when": time.strftime("%Y-%m-%d %H:%M"),
+                "load": os.getloadavg()[0],
+                "commit": commit(),
+            }
             results.setdefault("parts", {})[part] = about
             rows = results[part] = []
             for row in measures[part](setup, space, chosen, effort):
                 rows.append(row)
                 results["machine"] = machine()
-                results["versions"] = {**results.get("versions", {}), **setup.versions, "numpy": np.__version__}
+                results["versions"] = {
+                    **results.get("versions", {}),
+                    **setup.versions,
+                    "numpy": np.__version__,
+                }
                 results["absent"] = setup.absent
                 figures.write_text(json.dumps(results, indent=1))
 
 
 def commit() -> str:
     answer = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return answer.stdout.strip() or "unknown"
 
 
 def machine() -> dict[str, str]:
     info = Path("/proc/cpuinfo").read_text().splitlines()
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in info)}
+    fields = {
+        key.strip(): value.strip()
+        for key, _, value in (line.partition(":") for line in info)
+    }
     kind = f"family {fields.get('cpu family')}, model {fields.get('model')}"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {

@@ -1,4 +1,6 @@
-"""The plot of docs/benchmarks.md: step times, round times, and growth with the number of clients."""
+"""The plot of docs/benchmarks.md: step times, round times, and growth with the number of
+clients.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,28 @@ COLOURS = {
 
 def draw(results: dict[str, Any], path: Path) -> None:
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
-    bars(axes[0, 0], results.get("steps", []), 10, "One training step, batch 10, one core (ms)")
+    bars(
+        axes[0, 0],
+        results.get("steps", []),
+        10,
+        "One training step, batch 10, one core (ms)",
+    )
     rounds = [row for row in results.get("rounds", []) if row["cores"] == 2 and "ms" in row]
     two_cores = [{**row, "ms": row["ms"] / 1e3} for row in rounds]
-    bars(axes[0, 1], two_cores, 10, "One round, 10 clients × 800 samples, batch 10, two cores (s)")
-    growth(axes[1, 0], results.get("scale", []), "ms", "Time of a round per client of it (ms)")
+    bars(
+        axes[0, 1],
+        two_cores,
+        10,
+        "One round, 10 clients × 800 samples, batch 10, two cores (s)",
+    )
+    growth(
+        axes[1, 0], results.get("scale", []), "ms", "Time of a round per client of it (ms)"
+    )
     growth(axes[1, 1], results.get("scale", []), "peak_mib", "Peak memory (MiB)")
     handles, labels = axes[0, 1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(COLOURS), frameon=False)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=len(COLOURS), frameon=False
+    )
     figure.savefig(path)
     plt.close(figure)
 
@@ -46,14 +62,28 @@ def bars(ax: Axes, rows: list[dict[str, Any]], batch: int, title: str) -> None:
     width = 0.85 / max(1, len(names))
     for i, name in enumerate(names):
         found = {row["task"]: row["ms"] for row in rows if row["contender"] == name}
-        places = [j + (i - (len(names) - 1) / 2) * width for j, task in enumerate(TASKS) if task in found]
+        places = [
+            j + (i - (len(names) - 1) / 2) * width
+            for j, task in enumerate(TASKS)
+            if task in found
+        ]
         heights = [found[task] for task in TASKS if task in found]
-        drawn = ax.bar(places, heights, width, color=COLOURS[name], label=CONTENDERS[name].title)
-        ax.bar_label(drawn, [f"{h:.2g}" if h < 10 else f"{h:.0f}" for h in heights], fontsize=6, padding=1)
+        drawn = ax.bar(
+            places, heights, width, color=COLOURS[name], label=CONTENDERS[name].title
+        )
+        ax.bar_label(
+            drawn,
+            [f"{h:.2g}" if h < 10 else f"{h:.0f}" for h in heights],
+            fontsize=6,
+            padding=1,
+        )
     ax.set_yscale("log")
     ax.set_xticks(
         range(len(TASKS)),
-        [task.title.replace(", ", ",\n").replace(" 784", "\n784") for task in TASKS.values()],
+        [
+            task.title.replace(", ", ",\n").replace(" 784", "\n784")
+            for task in TASKS.values()
+        ],
         fontsize=8,
     )
     ax.set_title(title, fontsize=9)
@@ -69,7 +99,11 @@ def growth(ax: Axes, rows: list[dict[str, Any]], key: str, title: str) -> None:
         ]
         if points:
             ax.plot(
-                *zip(*points, strict=True), marker="o", markersize=4, color=COLOURS[name], label=CONTENDERS[name].title
+                *zip(*points, strict=True),
+                marker="o",
+                markersize=4,
+                color=COLOURS[name],
+                label=CONTENDERS[name].title,
             )
     ax.set_xscale("log")
     if key == "ms":

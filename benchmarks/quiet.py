@@ -1,4 +1,6 @@
-"""Waiting until nothing else runs on the machine: a measurement beside a compiler measures the compiler."""
+"""Waiting until nothing else runs on the machine: a measurement beside a compiler measures
+the compiler.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ BUSY = 0.15  # of one core, by others, is still quiet
 
 @dataclass
 class Quiet:
-    """`wait` returns when the machine is quiet, or when `patience` seconds have been waited in all."""
+    """`wait` returns when the machine is quiet, or when `patience` seconds have been waited
+    in all.
+    """
 
     patience: float
     waited: float = 0.0
@@ -27,7 +31,9 @@ class Quiet:
 
 
 def busy_cores(seconds: float) -> float:
-    """How many cores are busy now, with whatever; the contenders do nothing while they aren't asked."""
+    """How many cores are busy now, with whatever; the contenders do nothing while they
+    aren't asked.
+    """
     before = idle()
     begun = time.perf_counter()
     time.sleep(seconds)

@@ -1,41 +1,59 @@
-# Times of one training step (loss, gradient, plain SGD) of both engines, on one thread.
+# Time per training step (loss, gradient, plain SGD) of both engines, on one thread.
 #
-#     julia --project=julia/FedFlux benchmarks/steps.jl [--json FILE] [--seconds S] [--fast-only]
+#     julia --project=julia/FedFlux benchmarks/steps.jl \
+#         [--json FILE] [--seconds S] [--fast-only]
 
 using FedFlux, Flux, LinearAlgebra, Printf, Random
 using JSON: JSON
 
-"A model, the size of its samples, how to draw a batch of them, and floating-point operations of a step for one sample."
 struct Case
     name::String
     model
-    dims::Dims
-    batch
-    flops::Float64
+    dims::Dims        # of one sample
+    batch             # batch(n) draws n samples and their targets
+    flops::Float64    # floating-point operations of a step per sample
 end
 
+# The first layer computes no gradient of its input.
 dense_flops(ins, outs; first = false) = (first ? 4 : 6) * ins * outs
-conv_flops(pixels, taps, ins, outs; first = false) = (first ? 4 : 6) * pixels * taps * ins * outs
+function conv_flops(pixels, taps, ins, outs; first = false)
+    return (first ? 4 : 6) * pixels * taps * ins * outs
+end
 
 images(n) = (rand(Float32, 28, 28, 1, n), rand(Int32(0):Int32(9), n))
 const TIME, VOCABULARY, HIDDEN = 40, 80, 128
-text(n) = (rand(Int32(1):Int32(VOCABULARY), TIME, n), rand(Int32(0):Int32(VOCABULARY - 1), TIME, n))
+function text(n)
+    tokens = rand(Int32(1):Int32(VOCABULARY), TIME, n)
+    return tokens, rand(Int32(0):Int32(VOCABULARY - 1), TIME, n)
+end
 
 function cases()
-    lstm = Chain(Embedding(VOCABULARY => 64), LSTM(64 => HIDDEN), Dense(HIDDEN => VOCABULARY))
+    case_study_flops =
+        conv_flops(196, 9, 1, 16; first = true) + conv_flops(49, 9, 16, 32) +
+        conv_flops(16, 9, 32, 64) + dense_flops(1024, 10)
+    mcmahan_flops =
+        conv_flops(784, 25, 1, 32; first = true) + conv_flops(196, 25, 32, 64) +
+        dense_flops(3136, 512) + dense_flops(512, 10)
+    lenet_flops =
+        conv_flops(784, 25, 1, 6; first = true) + conv_flops(100, 25, 6, 16) +
+        dense_flops(400, 120) + dense_flops(120, 84) + dense_flops(84, 10)
+    mlp_flops =
+        dense_flops(784, 200; first = true) + dense_flops(200, 200) + dense_flops(200, 10)
+    lstm_flops =
+        TIME * (dense_flops(64 + HIDDEN, 4HIDDEN) + dense_flops(HIDDEN, VOCABULARY))
+    lstm = Chain(
+        Embedding(VOCABULARY => 64), LSTM(64 => HIDDEN), Dense(HIDDEN => VOCABULARY)
+    )
     return [
-        Case("case-study CNN", case_study_cnn(), (28, 28, 1), images, conv_flops(196, 9, 1, 16; first = true) +
-             conv_flops(49, 9, 16, 32) + conv_flops(16, 9, 32, 64) + dense_flops(1024, 10)),
-        Case("McMahan's CNN", mcmahan_cnn(), (28, 28, 1), images, conv_flops(784, 25, 1, 32; first = true) +
-             conv_flops(196, 25, 32, 64) + dense_flops(3136, 512) + dense_flops(512, 10)),
-        Case("LeNet-5", lenet(), (28, 28, 1), images, conv_flops(784, 25, 1, 6; first = true) + conv_flops(100, 25, 6, 16) +
-             dense_flops(400, 120) + dense_flops(120, 84) + dense_flops(84, 10)),
-        Case("MLP 784-200-200-10", mlp(784), (28, 28, 1), images, dense_flops(784, 200; first = true) + dense_flops(200, 200) + dense_flops(200, 10)),
-        Case("LSTM 128", lstm, (TIME,), text, TIME * (dense_flops(64 + HIDDEN, 4HIDDEN) + dense_flops(HIDDEN, VOCABULARY))),
+        Case("case-study CNN", case_study_cnn(), (28, 28, 1), images, case_study_flops),
+        Case("McMahan's CNN", mcmahan_cnn(), (28, 28, 1), images, mcmahan_flops),
+        Case("LeNet-5", lenet(), (28, 28, 1), images, lenet_flops),
+        Case("MLP 784-200-200-10", mlp(784), (28, 28, 1), images, mlp_flops),
+        Case("LSTM 128", lstm, (TIME,), text, lstm_flops),
     ]
 end
 
-"Minimum and median of the times of `f`, in ms, over about `seconds`."
+"The minimum and median time of `f` in ms, measured for about `seconds`."
 function times(f, seconds)
     f()
     list = Float64[]
@@ -48,7 +66,7 @@ function times(f, seconds)
     return minimum(list), sort(list)[(end+1)÷2]
 end
 
-"A step of the optimiser on a batch of the engine's, as local training takes it."
+"An engine with a model's parameters, data and an optimiser, as in local training."
 struct Stepper{E,S,X,Y}
     engine::E
     rule::Flux.Descent
@@ -74,7 +92,7 @@ end
 
 bytes(s, idx) = (step!(s, idx); @allocated step!(s, idx))
 
-"The best rate of a matrix product, GFLOP/s: the machine's own measure."
+"The best rate of a matrix product in GFLOP/s, as the reference for the other rates."
 function gemm_peak(seconds)
     a, b, c = rand(Float32, 512, 512), rand(Float32, 512, 512), zeros(Float32, 512, 512)
     return 2 * 512^3 / first(times(() -> mul!(c, a, b), seconds)) / 1e6
@@ -86,32 +104,49 @@ function measure(case, n, seconds, peak, slow)
     idx = collect(1:n)
     fast = Stepper(LayerEngine(case.model, CrossEntropy(), case.dims, n), case.model, x, y)
     best, median = times(() -> step!(fast, idx), seconds)
-    zygote = slow ? first(times(let s = Stepper(ZygoteEngine(case.model, CrossEntropy()), case.model, x, y)
-        () -> step!(s, idx)
-    end, seconds)) : NaN
+    zygote = NaN
+    if slow
+        stepper = Stepper(ZygoteEngine(case.model, CrossEntropy()), case.model, x, y)
+        zygote = first(times(() -> step!(stepper, idx), seconds))
+    end
     rate = case.flops * n / best / 1e6
-    return (; model = case.name, batch = n, fast_ms = best, fast_median_ms = median, zygote_ms = zygote, gflops = rate,
-            share_of_gemm = rate / peak, bytes = bytes(fast, idx))
+    return (;
+        model = case.name, batch = n, fast_ms = best, fast_median_ms = median,
+        zygote_ms = zygote, gflops = rate, share_of_gemm = rate / peak,
+        bytes = bytes(fast, idx),
+    )
 end
 
-option(name, default) = (i = findfirst(==(name), ARGS); i === nothing ? default : ARGS[i+1])
+function option(name, default)
+    i = findfirst(==(name), ARGS)
+    return i === nothing ? default : ARGS[i+1]
+end
 
 function main()
     BLAS.set_num_threads(1)
     seconds = parse(Float64, option("--seconds", "1"))
     peak = gemm_peak(seconds)
     @printf("GEMM 512 × 512 × 512: %.0f GFLOP/s\n\n", peak)
-    println("| model | batch | fast, ms | median | zygote, ms | ratio | GFLOP/s | of GEMM | bytes |")
+    print("| model | batch | fast, ms | median | zygote, ms | ratio ")
+    println("| GFLOP/s | of GEMM | bytes |")
     println("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     rows = []
     for case in cases(), n in (10, 32, 64)
         r = measure(case, n, seconds, peak, !("--fast-only" in ARGS))
         push!(rows, r)
-        @printf("| %s | %d | %.3f | %.3f | %.2f | %.1f | %.0f | %.0f%% | %d |\n", r.model, n, r.fast_ms, r.fast_median_ms, r.zygote_ms,
-                r.zygote_ms / r.fast_ms, r.gflops, 100 * r.share_of_gemm, r.bytes)
+        @printf(
+            "| %s | %d | %.3f | %.3f | %.2f | %.1f | %.0f | %.0f%% | %d |\n",
+            r.model, n, r.fast_ms, r.fast_median_ms, r.zygote_ms, r.zygote_ms / r.fast_ms,
+            r.gflops, 100 * r.share_of_gemm, r.bytes
+        )
     end
     file = option("--json", nothing)
-    file === nothing || write(file, JSON.json(Dict("gemm_gflops" => peak, "julia" => string(VERSION), "cpu" => Sys.CPU_NAME, "rows" => rows)))
+    file === nothing && return
+    results = Dict(
+        "gemm_gflops" => peak, "julia" => string(VERSION), "cpu" => Sys.CPU_NAME,
+        "rows" => rows,
+    )
+    write(file, JSON.json(results))
 end
 
 main()

@@ -1,7 +1,8 @@
-"""What is trained: four models, their data, and the one set of initial parameters that every contender starts from.
+"""What is trained: four models, their data, and the initial parameters of every contender.
 
-Arrays are kept the way PyTorch has them: images (N, C, H, W), convolutions (out, in, height, width), Dense layers
-(out, in), an LSTM's gates in the order input, forget, cell, output. Each contender converts them to its own layout.
+Arrays are kept the way PyTorch has them: images (N, C, H, W), convolutions (out, in,
+height, width), Dense layers (out, in), an LSTM's gates in the order input, forget, cell,
+output. Each contender converts them to its own layout.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ EMBEDDING, HIDDEN = 64, 128
 
 @dataclass(frozen=True)
 class Task:
-    """One model with its data and learning rate; `rounds` are those after which accuracies are compared."""
+    """One model with its data and learning rate; `rounds` are those after which accuracies
+    are compared.
+    """
 
     name: str
     title: str
@@ -36,7 +39,8 @@ TASKS = {
     )
 }
 
-# Layers as (kind, inputs, outputs, kernel, positions): how often a layer's matrix is applied to one sample.
+# Layers as (kind, inputs, outputs, kernel, positions): how often a layer's matrix is
+# applied to one sample.
 CASE_STUDY = [
     ("conv", 1, 16, 3, 14 * 14),
     ("conv", 16, 32, 3, 7 * 7),
@@ -53,7 +57,9 @@ MLP = [("dense", 784, 200, 1, 1), ("dense", 200, 200, 1, 1), ("dense", 200, 10, 
 LAYERS = {"case_study": CASE_STUDY, "mcmahan": MCMAHAN, "mlp": MLP}
 
 
-def glorot(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+def glorot(
+    rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int
+) -> np.ndarray:
     bound = np.sqrt(6 / (fan_in + fan_out))
     return rng.uniform(-bound, bound, shape).astype(np.float32)
 
@@ -82,13 +88,17 @@ def initial(name: str, vocabulary: int) -> list[np.ndarray]:
 def flops(name: str, batch: int, vocabulary: int) -> int:
     """Floating-point operations of the matrix products of one training step.
 
-    Two for each multiply-add, and three products a layer (the output, the gradient of the weights, that of the input),
-    but two in the first layer of an image model, whose input needs no gradient.
+    Two for each multiply-add, and three products a layer (the output, the gradient of the
+    weights, that of the input), but two in the first layer of an image model, whose input
+    needs no gradient.
     """
     if name == "lstm":
         weights = 4 * HIDDEN * (EMBEDDING + HIDDEN) + HIDDEN * vocabulary
         return 6 * weights * SEQUENCE * batch
-    products = [inputs * outputs * kernel**2 * positions for _, inputs, outputs, kernel, positions in LAYERS[name]]
+    products = [
+        inputs * outputs * kernel**2 * positions
+        for _, inputs, outputs, kernel, positions in LAYERS[name]
+    ]
     return batch * (6 * sum(products) - 2 * products[0])
 
 
@@ -97,32 +107,46 @@ def read_images(folder: Path) -> dict[str, np.ndarray]:
         raw = {key: file[key] for key in file.files}
     data = {}
     for part in ("train", "test"):
-        data[f"x_{part}"] = (raw[f"x_{part}"].astype(np.float32) / np.float32(255)).reshape(-1, 1, 28, 28)
+        data[f"x_{part}"] = (raw[f"x_{part}"].astype(np.float32) / np.float32(255)).reshape(
+            -1, 1, 28, 28
+        )
         data[f"y_{part}"] = raw[f"y_{part}"].astype(np.int64)
     return data
 
 
 def read_text(folder: Path, train: int, test: int) -> tuple[dict[str, np.ndarray], int]:
-    """Windows of 40 characters as inputs, the same moved on by one as labels; and the size of the vocabulary."""
+    """Windows of 40 characters as inputs, the same moved on by one as labels; and the size
+    of the vocabulary.
+    """
     text = (folder / "tinyshakespeare" / "input.txt").read_text()
     symbols = sorted(set(text))
     code = {symbol: i for i, symbol in enumerate(symbols)}
     used = np.array([code[c] for c in text[: (train + test) * SEQUENCE + 1]], np.int64)
     x, y = used[:-1].reshape(-1, SEQUENCE), used[1:].reshape(-1, SEQUENCE)
-    return {"x_train": x[:train], "y_train": y[:train], "x_test": x[train:], "y_test": y[train:]}, len(symbols)
+    return {
+        "x_train": x[:train],
+        "y_train": y[:train],
+        "x_test": x[train:],
+        "y_test": y[train:],
+    }, len(symbols)
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The files that contenders read: data, initial parameters and who holds which samples."""
+    """The files that contenders read: data, initial parameters, who holds which samples."""
 
     folder: Path
     vocabulary: int
     train: int
 
-    def request(self, task: Task, batch: int, split: Path | None = None, **more: object) -> dict[str, object]:
+    def request(
+        self, task: Task, batch: int, split: Path | None = None, **more: object
+    ) -> dict[str, object]:
         """The part that all requests have in common."""
-        files = {"data": str(self.folder / f"{task.data}.npz"), "init": str(self.folder / f"{task.name}.npz")}
+        files = {
+            "data": str(self.folder / f"{task.data}.npz"),
+            "init": str(self.folder / f"{task.name}.npz"),
+        }
         return {
             "task": task.name,
             "batch": batch,
@@ -133,12 +157,16 @@ class Workspace:
         }
 
     def split(self, clients: int, each: int | None = None) -> Path:
-        """Samples of each client, one row a client: a partition, or `each` samples drawn anew for every client."""
+        """Samples of each client, one row a client: a partition, or `each` samples drawn
+        anew for every client.
+        """
         path = self.folder / f"split-{clients}-{each or 'all'}.npy"
         if not path.exists():
             rng = np.random.default_rng(2)
             if each is None:
-                rows = rng.permutation(self.train)[: self.train // clients * clients].reshape(clients, -1)
+                rows = rng.permutation(self.train)[
+                    : self.train // clients * clients
+                ].reshape(clients, -1)
             else:
                 rows = rng.integers(0, self.train, (clients, each))
             np.save(path, rows)
@@ -149,11 +177,18 @@ def prepare(folder: Path, data_dir: Path, quick: bool) -> Workspace:
     """Write the contenders' files into `folder`."""
     train, test = (320, 200) if quick else (8000, 2000)
     images = read_images(data_dir)
-    images = {key: value[: train if key.endswith("train") else test] for key, value in images.items()}
+    images = {
+        key: value[: train if key.endswith("train") else test]
+        for key, value in images.items()
+    }
     text, vocabulary = read_text(data_dir, train, test)
     np.savez(folder / "images.npz", allow_pickle=False, **images)
     np.savez(folder / "text.npz", allow_pickle=False, **text)
     for name in TASKS:
         arrays = initial(name, vocabulary)
-        np.savez(folder / f"{name}.npz", allow_pickle=False, **{f"p{i}": a for i, a in enumerate(arrays)})
+        np.savez(
+            folder / f"{name}.npz",
+            allow_pickle=False,
+            **{f"p{i}": a for i, a in enumerate(arrays)},
+        )
     return Workspace(folder, vocabulary, train)

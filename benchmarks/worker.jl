@@ -1,37 +1,61 @@
-# FedFlux as a contender: answers the harness's requests (peers/protocol.py), through FedFlux's public core.
+# The FedFlux worker: answers the harness's requests (peers/protocol.py) with FedFlux.
 #
-#     julia --project=ENV --threads=CORES benchmarks/worker.jl TRAINER        TRAINER: fast or zygote
+#     julia --project=ENV --threads=CORES benchmarks/worker.jl TRAINER
+#
+# TRAINER is fast or zygote.
 
 using FedFlux, LinearAlgebra, Statistics
 using FedFlux: Flux, JSON, NPZ, Optimisers
 
 const TRAINER = Symbol(ARGS[1])
-const PASS = 320                     # samples in the timed unit: whole batches for 10, 32 and 64
+const PASS = 320     # samples per timed pass: whole batches for 10, 32 and 64
 
 # --- the harness's files, in Julia's layouts ---
 
-"Arrays of an .npy or .npz file with their axes reversed: NumPy's memory, Julia's sizes."
-turned(a::AbstractArray) = permutedims(a, ndims(a):-1:1)
+"An array of an .npy or .npz file, axes reversed: NumPy's memory order, Julia's sizes."
+reversed(a::AbstractArray) = permutedims(a, ndims(a):-1:1)
 
 function read_data(request)
     d = NPZ.npzread(request["data"])
-    images(x) = turned(x)                              # (W, H, C, N)
-    tokens(x) = Int32.(turned(x)) .+ Int32(1)          # (T, N); Flux counts from 1
+    images(x) = reversed(x)                              # (W, H, C, N)
+    tokens(x) = Int32.(reversed(x)) .+ Int32(1)          # (T, N); Flux counts from 1
     features = request["task"] == "lstm" ? tokens : images
-    labels(y) = Int32.(turned(y))
+    labels(y) = Int32.(reversed(y))
     split = NPZ.npzread(request["split"]) .+ 1
-    return (; x = features(d["x_train"]), y = labels(d["y_train"]), xtest = features(d["x_test"]), ytest = labels(d["y_test"]),
-            parts = collect(eachrow(split)))
+    return (;
+        x = features(d["x_train"]),
+        y = labels(d["y_train"]),
+        xtest = features(d["x_test"]),
+        ytest = labels(d["y_test"]),
+        parts = collect(eachrow(split)),
+    )
 end
 
-character_lstm(vocabulary, embedding, hidden) =
-    Flux.Chain(Flux.Embedding(vocabulary => embedding), Flux.LSTM(embedding => hidden), Flux.Dense(hidden => vocabulary))
+function character_lstm(vocabulary, embedding, hidden)
+    return Flux.Chain(
+        Flux.Embedding(vocabulary => embedding),
+        Flux.LSTM(embedding => hidden),
+        Flux.Dense(hidden => vocabulary),
+    )
+end
+
+function make_model(task, init)
+    task == "case_study" && return case_study_cnn()
+    task == "mcmahan" && return mcmahan_cnn()
+    task == "mlp" && return mlp(784)
+    return character_lstm(size(init[1])..., size(init[3], 2))
+end
+
+"An initial parameter array in Flux's layout."
+function flux_layout(task, i, a)
+    ndims(a) == 4 && return reverse(reversed(a); dims = (1, 2))
+    return task == "lstm" && i == 1 ? reversed(a) : a
+end
 
 function build_model(task, init)
-    model = task == "case_study" ? case_study_cnn() : task == "mcmahan" ? mcmahan_cnn() : task == "mlp" ? mlp(784) :
-            character_lstm(size(init[1])..., size(init[3], 2))
+    model = make_model(task, init)
     for (i, (p, a)) in enumerate(zip(Optimisers.trainables(model), init))
-        copyto!(p, ndims(a) == 4 ? reverse(turned(a); dims = (1, 2)) : task == "lstm" && i == 1 ? turned(a) : a)
+        copyto!(p, flux_layout(task, i, a))
     end
     return model
 end
@@ -43,7 +67,16 @@ end
 
 # --- gradient steps ---
 
-"A model, its engine and the batches of one pass, ready to train."
+function read_federated(request)
+    return Federated(
+        read_model(request);
+        optimizer = Optimisers.Descent(Float32(request["lr"])),
+        batchsize = request["batch"],
+        trainer = TRAINER,
+    )
+end
+
+"A model's engine, and the batches of one pass."
 struct Steps{W,X,Y,R}
     worker::W
     x::X
@@ -55,9 +88,9 @@ end
 
 function Steps(request)
     d = read_data(request)
-    f = Federated(read_model(request); optimizer = Optimisers.Descent(Float32(request["lr"])), batchsize = request["batch"], trainer = TRAINER)
-    crew = FedFlux.Crew(f, d.x; threads = 1)
-    worker = first(crew.workers)
+    f = read_federated(request)
+    pool = FedFlux.WorkerPool(f, d.x; threads = 1)
+    worker = first(pool.workers)
     copyto!(worker.w, State(f, worker.engine).θ)
     order = length(d.parts[1]) >= PASS ? d.parts[1][1:PASS] : collect(1:PASS)
     return Steps(worker, d.x, d.y, f.train.optimizer, order, request["batch"])
@@ -78,7 +111,7 @@ end
 
 nsteps(s::Steps) = cld(length(s.order), s.batch)
 
-"Seconds a step, over whole passes."
+"Seconds per step, over whole passes."
 function measure(s::Steps, seconds)
     passes, begun = 0, time_ns()
     while time_ns() - begun < 1e9seconds
@@ -100,45 +133,54 @@ function prepare(request)
     return (; loss, note = "trainer $TRAINER", bytes_per_step = bytes ÷ nsteps(s))
 end
 
-steps(request) = (; ms = 1e3 * measure(PREPARED[request["task"], request["batch"]], request["seconds"]))
+function steps(request)
+    s = PREPARED[request["task"], request["batch"]]
+    return (; ms = 1e3 * measure(s, request["seconds"]))
+end
 
 # --- rounds ---
 
 function federation(request)
     d = read_data(request)
-    f = Federated(read_model(request); optimizer = Optimisers.Descent(Float32(request["lr"])), batchsize = request["batch"], trainer = TRAINER)
+    f = read_federated(request)
     clients = Clients(d.x, d.y, d.parts)
-    return d, f, clients, FedFlux.Crew(f, clients.x)
+    return d, f, clients, FedFlux.WorkerPool(f, clients.x)
 end
 
 function rounds(request)
-    d, f, clients, crew = federation(request)
+    d, f, clients, pool = federation(request)
     clients_per_round = request["cohort"]
-    st = State(f, FedFlux.engine(crew))
+    st = State(f, pool)
     marks = [time_ns()]
-    fit!(f, st, clients; rounds = request["rounds"], clients_per_round, crew, callback = record -> (push!(marks, time_ns()); false))
+    callback(record) = (push!(marks, time_ns()); false)
+    fit!(f, st, clients; rounds = request["rounds"], clients_per_round, pool, callback)
     nclasses = Int(maximum(d.ytest)) + 1
-    result = FedFlux.evaluate(crew, f, st.θ, st.stats, d.xtest, d.ytest, nclasses)
-    return (; seconds = Float64.(diff(marks)) ./ 1e9, accuracy = FedFlux.accuracy(result), note = "trainer $(crew.trainer)")
+    result = FedFlux.evaluate(pool, f, st.θ, st.stats, d.xtest, d.ytest, nclasses)
+    return (;
+        seconds = Float64.(diff(marks)) ./ 1e9,
+        accuracy = FedFlux.accuracy(result),
+        note = "trainer $(pool.trainer)",
+    )
 end
 
 """
-A client's cost beyond its steps, in microseconds: rounds in turns with as many bare steps, on the same data, in this process.
+The cost of a client beyond its steps, in microseconds: the difference between rounds and as
+many bare steps on the same data, measured in turns in this process.
 """
 function overhead(request)
-    _, f, clients, crew = federation(request)
-    st, bare = State(f, FedFlux.engine(crew)), Steps(request)
+    _, f, clients, pool = federation(request)
+    st, bare = State(f, pool), Steps(request)
     cohort = collect(1:request["cohort"])
     steps_each = FedFlux.nsteps(f.train, length(clients.order) ÷ length(clients))
     differences = map(1:request["repeats"]) do _
         step = measure(bare, 0.1)
-        seconds = @elapsed round!(f, st, clients, cohort; crew)
+        seconds = @elapsed round!(f, st, clients, cohort; pool)
         1e6 * (seconds / length(cohort) - steps_each * step)
     end
     return (; microseconds = median(differences[2:end]))
 end
 
-"The best rate of square products, in GFLOP/s."
+"The best rate of square matrix products, in GFLOP/s."
 function gemm(request)
     n = request["n"]
     a, b, c = rand(Float32, n, n), rand(Float32, n, n), zeros(Float32, n, n)
@@ -154,9 +196,10 @@ end
 reply(answer) = (println("@bench ", JSON.json(answer)); flush(stdout))
 
 function serve(handlers)
-    BLAS.set_num_threads(1)          # as a run does: threads work on clients
+    BLAS.set_num_threads(1)          # as in a run, where threads work on clients
     blas = basename(first(BLAS.get_config().loaded_libs).libname)
-    reply((; versions = Dict(FedFlux.versions()..., "Julia's BLAS" => blas), cores = Threads.nthreads()))
+    versions = Dict(FedFlux.versions()..., "Julia's BLAS" => blas)
+    reply((; versions, cores = Threads.nthreads()))
     for line in eachline(stdin)
         request = JSON.parse(line)
         try
@@ -167,4 +210,11 @@ function serve(handlers)
     end
 end
 
-serve(Dict("prepare" => prepare, "steps" => steps, "round" => rounds, "overhead" => overhead, "gemm" => gemm))
+handlers = Dict(
+    "prepare" => prepare,
+    "steps" => steps,
+    "round" => rounds,
+    "overhead" => overhead,
+    "gemm" => gemm,
+)
+serve(handlers)

@@ -1,4 +1,6 @@
-"""The contenders' processes: how each is started, asked and ended, and how much memory it holds."""
+"""The contenders' processes: how each is started, asked and ended, and how much memory it
+holds.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Contender:
-    """Who competes. `steps`: has a gradient step of its own (pfl and Flower train with PyTorch's)."""
+    """Who competes. `steps`: has a gradient step of its own (pfl and Flower train with
+    PyTorch's).
+    """
 
     name: str
     title: str
@@ -58,7 +62,13 @@ class Setup:
     def command(self, contender: Contender, cores: int) -> list[str]:
         if contender.trainer:
             script = str(ROOT / "benchmarks" / "worker.jl")
-            return [*self.julia, f"--project={self.project}", f"--threads={cores}", script, contender.trainer]
+            return [
+                *self.julia,
+                f"--project={self.project}",
+                f"--threads={cores}",
+                script,
+                contender.trainer,
+            ]
         return [sys.executable, "-m", f"benchmarks.peers.{contender.module}"]
 
 
@@ -69,10 +79,20 @@ class Absent(Exception):
 class Worker:
     """One contender's process, held to `cores` cores."""
 
-    def __init__(self, setup: Setup, contender: Contender, cores: int, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        contender: Contender,
+        cores: int,
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.contender = contender
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
-        limits = {"OMP_NUM_THREADS": str(cores), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+        limits = {
+            "OMP_NUM_THREADS": str(cores),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore",
+        }
         try:
             self.process = subprocess.Popen(
                 setup.command(contender, cores),
@@ -106,8 +126,12 @@ class Worker:
         """The line of the process's last words that names its error."""
         self.log.seek(0)
         lines = [line.strip() for line in self.log.read().splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR: ")]  # Julia's comes first, Python's last
-        errors = errors[:1] or [line for line in lines if line.split(":")[0].endswith(("Error", "Exception"))]
+        errors = [
+            line for line in lines if line.startswith("ERROR: ")
+        ]  # Julia's comes first, Python's last
+        errors = errors[:1] or [
+            line for line in lines if line.split(":")[0].endswith(("Error", "Exception"))
+        ]
         return (errors or lines or ["it ended without a word"])[-1][:160]
 
     def ask(self, request: Answer) -> Answer:
@@ -120,7 +144,9 @@ class Worker:
         return self.read()
 
     def close(self) -> None:
-        """End the process by closing its line; only a process that doesn't listen is killed."""
+        """End the process by closing its line; only a process that doesn't listen is
+        killed.
+        """
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
@@ -136,8 +162,12 @@ def first_cores(count: int) -> set[int]:
 
 
 @contextmanager
-def workers(setup: Setup, contenders: list[Contender], cores: int) -> Iterator[list[Worker]]:
-    """The processes of those contenders that start; the reasons of the others go into `setup.absent`."""
+def workers(
+    setup: Setup, contenders: list[Contender], cores: int
+) -> Iterator[list[Worker]]:
+    """The processes of those contenders that start; the reasons of the others go into
+    `setup.absent`.
+    """
     started: list[Worker] = []
     try:
         for contender in contenders:
@@ -152,7 +182,9 @@ def workers(setup: Setup, contenders: list[Contender], cores: int) -> Iterator[l
 
 
 class PeakMemory:
-    """The most memory, in MiB, that a process and all its children held together (of shared pages each its part)."""
+    """The most memory, in MiB, that a process and all its children held together (of shared
+    pages each its part).
+    """
 
     def __init__(self, pid: int, every: float = 0.2) -> None:
         self.pid, self.every, self.peak = pid, every, 0.0
@@ -169,7 +201,9 @@ class PeakMemory:
 
     def watch(self) -> None:
         while not self.stop.wait(self.every):
-            self.peak = max(self.peak, sum(proportional_mib(pid) for pid in family(self.pid)))
+            self.peak = max(
+                self.peak, sum(proportional_mib(pid) for pid in family(self.pid))
+            )
 
 
 def family(pid: int) -> list[int]:
@@ -178,7 +212,12 @@ def family(pid: int) -> list[int]:
     for parent in found:
         try:
             for task in os.listdir(f"/proc/{parent}/task"):
-                found += [int(child) for child in Path(f"/proc/{parent}/task/{task}/children").read_text().split()]
+                found += [
+                    int(child)
+                    for child in Path(f"/proc/{parent}/task/{task}/children")
+                    .read_text()
+                    .split()
+                ]
         except OSError:
             continue
     return found

@@ -1,4 +1,4 @@
-"""Writes docs/options.md from the core's tables of options: `python docs/make_options.py`."""
+"""Writes docs/options.md from the core's tables: `python docs/make_options.py`."""
 
 from __future__ import annotations
 
@@ -7,49 +7,59 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-SOURCE = ROOT / "julia" / "FedFlux" / "src"
+TABLES = ROOT / "julia" / "FedFlux" / "src" / "options"
+BOUNDS = (("min", "≥"), ("above", ">"), ("max", "≤"))
 
 
 def bounds(entry: dict[str, Any]) -> str:
-    """Say what an option or a parameter may be."""
+    """Describe the values of an option or a parameter."""
     parts = [entry["type"].removesuffix("?")]
     if "choices" in entry:
         parts = [" \\| ".join(map(str, entry["choices"]))]
-    parts += [f"{sign} {entry[key]}" for key, sign in (("min", "≥"), ("above", ">"), ("max", "≤")) if key in entry]
+    parts += [f"{sign} {entry[key]}" for key, sign in BOUNDS if key in entry]
     return ", ".join(parts)
 
 
 def default(entry: dict[str, Any]) -> str:
-    """Say what stands where nothing is given."""
+    """Describe the default of an option or a parameter."""
     if "default" in entry:
         return f"`{entry['default']}`"
-    return "unset" if entry["type"].endswith("?") else "must be given"
+    return "unset" if entry["type"].endswith("?") else "required"
 
 
 def options() -> list[str]:
-    """Make a table of the options for each group."""
+    """Make a table of options for each group."""
     groups: dict[str, list[str]] = {}
-    for name, entry in tomllib.loads((SOURCE / "options.toml").read_text()).items():
+    for name, entry in tomllib.loads((TABLES / "options.toml").read_text()).items():
         row = f"| `{name}` | {bounds(entry)} | {default(entry)} | {entry['help']} |"
         groups.setdefault(entry["group"], []).append(row)
     lines = []
     for group, rows in groups.items():
-        lines += [f"## {group}", "", "| option | what | default | |", "|---|---|---|---|", *rows, ""]
+        head = ["| option | values | default | meaning |", "|---|---|---|---|"]
+        lines += [f"## {group}", "", *head, *rows, ""]
     return lines
 
 
 def specs() -> list[str]:
-    """Make a table of the names that may be given for each kind of object."""
+    """Make a table of names for each kind of object."""
     lines = []
-    for kind, names in tomllib.loads((SOURCE / "specs.toml").read_text()).items():
-        lines += [f"## What `{kind}` may name", "", "| text | object | | source |", "|---|---|---|---|"]
-        for name, entry in names.items():
-            params = entry.get("params", {})
-            text = f"{name}({', '.join(params)})" if params else name
-            told = "".join(f"<br>`{p}`: {bounds(e)}; {default(e)}; {e.get('help', '')}" for p, e in params.items())
-            lines.append(f"| `{text}` | `{entry['class']}` | {entry['help']}{told} | {entry.get('source', '')} |")
+    for kind, names in tomllib.loads((TABLES / "specs.toml").read_text()).items():
+        head = ["| text | object | meaning | source |", "|---|---|---|---|"]
+        lines += [f"## Names for `{kind}`", "", *head]
+        lines += [spec(name, entry) for name, entry in names.items()]
         lines.append("")
     return lines
+
+
+def spec(name: str, entry: dict[str, Any]) -> str:
+    """Make the row of a name."""
+    params = entry.get("params", {})
+    text = f"{name}({', '.join(params)})" if params else name
+    meaning = entry["help"] + "".join(
+        f"<br>`{p}`: {bounds(e)}; {default(e)}; {e.get('help', '')}"
+        for p, e in params.items()
+    )
+    return f"| `{text}` | `{entry['class']}` | {meaning} | {entry.get('source', '')} |"
 
 
 def page() -> str:
@@ -57,9 +67,10 @@ def page() -> str:
     head = [
         "# Options",
         "",
-        "Every option of a run: `fedflux.run(name=...)` in Python, `FedFlux.run(name = ...)` in Julia,",
-        "`fedflux run --name` with dashes for underscores in a shell, `name = ...` in a file given with `--config`.",
-        "This page is made from the core's tables by `python docs/make_options.py`.",
+        "The options of a run: `fedflux.run(name=...)` in Python, `fedflux run --name` in",
+        "a shell, with hyphens for underscores, `FedFlux.run(name = ...)` in Julia, and",
+        "`name = ...` in a file for `--config`. `python docs/make_options.py` makes this",
+        "page from the core's tables.",
         "",
     ]
     return "\n".join(head + options() + specs()).rstrip() + "\n"

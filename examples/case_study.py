@@ -1,6 +1,6 @@
-"""The case study: ten clients train a CNN on their own shares of MNIST, and a server averages their models.
+"""The case study: ten clients train a CNN on their shares of MNIST; a server averages them.
 
-Run it with `python examples/case_study.py`; a further word names another data set, such as digits.
+Usage: `python examples/case_study.py [DATASET]`, for example with digits.
 """
 
 import sys
@@ -10,13 +10,13 @@ import fedflux
 
 
 def main(dataset: str = "auto") -> fedflux.Result:
-    """Train, show each round, and say how well the global model does."""
+    """Train and print each round and the result."""
 
     def show(record: dict[str, Any]) -> None:
         spread = record["client_accuracy"]
         print(
-            f"round {record['round']:2}: train loss {record['train_loss']:.4f}, accuracy {record['accuracy']:.4f} "
-            f"(clients {spread['min']:.4f} to {spread['max']:.4f})"
+            f"round {record['round']:2}: train loss {record['train_loss']:.4f}, accuracy "
+            f"{record['accuracy']:.4f} (clients {spread['min']:.4f} to {spread['max']:.4f})"
         )
 
     result = fedflux.run(

@@ -1,7 +1,7 @@
-"""Horizontal federated learning: the clients hold the same features of different samples.
+"""Horizontal federated learning: the clients have the same features of different samples.
 
-Softmax regression, 784 to 10 for MNIST, on inputs normalised by MNIST's mean and standard deviation. Run it with
-`python examples/horizontal.py`; a further word names another data set, such as digits.
+Softmax regression, 784 to 10 for MNIST, on inputs normalised by MNIST's mean and standard
+deviation. Usage: `python examples/horizontal.py [DATASET]`, for example with digits.
 """
 
 import sys
@@ -10,7 +10,7 @@ import fedflux
 
 
 def main(dataset: str = "auto") -> fedflux.Result:
-    """Train, and show each round."""
+    """Train and print each round and the result."""
     result = fedflux.run(
         dataset=dataset,
         mean=0.1307,
@@ -23,7 +23,10 @@ def main(dataset: str = "auto") -> fedflux.Result:
         lr=0.01,
     )
     for record in result.history:
-        print(f"round {record['round']}: test loss {record['test_loss']:.4f}, accuracy {record['accuracy']:.4f}")
+        print(
+            f"round {record['round']}: test loss {record['test_loss']:.4f}, accuracy "
+            f"{record['accuracy']:.4f}"
+        )
     print(result)
     return result
 

@@ -1,7 +1,8 @@
-"""McMahan's CNN on IID digits: 100 clients, a tenth of them a round, E=5, B=10, lr 0.1 (arXiv:1602.05629, Table 2).
+"""McMahan's CNN on IID digits: 100 clients, 10 per round, E=5, B=10, lr 0.1.
 
-Run it with `python examples/mcmahan_iid.py DATASET [PICTURE]`: a data set's name, or an .npz file with x_train,
-y_train, x_test, y_test, and where to draw test accuracy by round (needs matplotlib).
+See arXiv:1602.05629, Table 2. Usage: `python examples/mcmahan_iid.py [DATASET [PICTURE]]`:
+a data set or an .npz file with x_train, y_train, x_test, y_test, and the file for a plot of
+test accuracy by round (needs matplotlib).
 """
 
 import sys
@@ -11,7 +12,7 @@ import fedflux
 
 
 def main(dataset: str = "auto", picture: str | None = None) -> fedflux.Result:
-    """Train for 20 rounds, print test accuracy by round, and draw it."""
+    """Train for 20 rounds, print test accuracy by round and plot it."""
 
     def show(record: dict[str, Any]) -> None:
         print(f"round {record['round']:2}: accuracy {record['accuracy']:.4f}", flush=True)

@@ -1,7 +1,7 @@
-"""A character model over the speaking roles of a play, each of them a client.
+"""A character model of a play, whose speaking roles are the clients.
 
-Run it with `python examples/shakespeare.py PLAY`, a text whose speeches begin with `Name:` on a line of its own after
-an empty line.
+Usage: `python examples/shakespeare.py PLAY`, with a text whose speeches begin with `Name:`
+on a line of its own after an empty line.
 """
 
 import sys
@@ -11,12 +11,13 @@ import fedflux
 
 
 def main(play: str) -> fedflux.Result:
-    """Train for 20 rounds, and print test loss (nats a character) and accuracy every five."""
+    """Train for 20 rounds; print test loss (nats per character) and accuracy every five."""
 
     def show(record: dict[str, Any]) -> None:
         if record["accuracy"] is not None:
             print(
-                f"round {record['round']:2}: loss {record['test_loss']:.4f}, accuracy {record['accuracy']:.4f}",
+                f"round {record['round']:2}: loss {record['test_loss']:.4f}, "
+                f"accuracy {record['accuracy']:.4f}",
                 flush=True,
             )
 

@@ -1,6 +1,7 @@
-"""Three devices with ten samples of ten features each learn a yes-or-no question together, and share no sample.
+"""Three devices learn a binary classifier together, and share none of their samples.
 
-Dense(10 to 10, relu), Dense(10 to 1), binary cross-entropy, Adam. Run it with `python examples/three_devices.py`.
+Each device has ten samples of ten features. Dense(10 to 10, relu), Dense(10 to 1), binary
+cross-entropy, Adam. Usage: `python examples/three_devices.py`.
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ import fedflux
 
 
 def main() -> fedflux.Result:
-    """Make the data, train, and ask the trained model about the training samples."""
+    """Make the data, train, and print the accuracy on the training samples."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(30, 10)).astype(np.float32)
     y = (x[:, 0] + x[:, 1] > 0).astype(int)
@@ -30,8 +31,8 @@ def main() -> fedflux.Result:
         print(f"round {record['round']:2}: train loss {record['train_loss']:.4f}")
 
     w1, b1, w2, b2 = result.parameters.values()
-    said = np.maximum(x @ w1 + b1, 0) @ w2 + b2 > 0
-    print(f"{(said[:, 0] == y).mean():.0%} of the samples are answered rightly")
+    predicted = np.maximum(x @ w1 + b1, 0) @ w2 + b2 > 0
+    print(f"{(predicted[:, 0] == y).mean():.0%} of the samples are classified correctly")
     return result
 
 

@@ -1,4 +1,4 @@
-"""What the tests share: whether Julia can be had, where larger data lies, and a plain word on what was skipped."""
+"""Shared fixtures: Julia, environments without it, and data. Prints what was skipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# A shell ignores SIGINT for what it starts in the background, and children inherit that: Ctrl-C would hang.
+# A shell ignores SIGINT for background jobs, and children inherit that: Ctrl-C would hang.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:  # the mark follows from what a test asks for, so it can't be forgotten
+    for item in items:  # mark by fixture, so that no mark is forgotten
         if "julia" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.julia)
 
@@ -45,7 +45,7 @@ def _julia_problem() -> str | None:
 
 @pytest.fixture
 def julia(_julia_problem: str | None) -> None:
-    """Julia with the core, started in this process; the test is skipped, or fails, where it can't be had."""
+    """Julia and the core, started in this process; else the test is skipped or fails."""
     if _julia_problem is None:
         return
     if os.environ.get("FEDFLUX_REQUIRE_JULIA") == "1":
@@ -55,7 +55,7 @@ def julia(_julia_problem: str | None) -> None:
 
 @pytest.fixture
 def no_julia(tmp_path: Path) -> dict[str, str]:
-    """An environment for subprocesses in which no Julia can be found, nor downloaded."""
+    """An environment for subprocesses in which Julia can't be found or downloaded."""
     gone = ("PYTHON_JULIA", "JULIA_", "JULIAUP_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(gone)}
     dirs = [
@@ -76,12 +76,18 @@ def no_julia(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def python(tmp_path: Path) -> Run:
-    """Run Python in a subprocess, away from the checkout: `python("code")` or `python(["-m", "fedflux", ...])`."""
+    """Run Python in a subprocess, outside the checkout.
 
-    def run(what: str | Sequence[str], *, check: bool = True, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    `python("code")` or `python(["-m", "fedflux", ...])`.
+    """
+
+    def run(
+        what: str | Sequence[str], *, check: bool = True, **kwargs: object
+    ) -> subprocess.CompletedProcess[str]:
         args = ["-c", what] if isinstance(what, str) else list(what)
         options: dict[str, object] = {"cwd": tmp_path, "timeout": 600} | kwargs
-        done = subprocess.run([sys.executable, *args], capture_output=True, text=True, **options)  # type: ignore[call-overload]
+        command = [sys.executable, *args]
+        done = subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload]
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
@@ -90,7 +96,7 @@ def python(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """The folder of larger test data: FEDFLUX_TEST_DATA, or shared/data beside the checkout."""
+    """The folder of larger data: FEDFLUX_TEST_DATA, or shared/data beside the checkout."""
     folder = Path(os.environ.get("FEDFLUX_TEST_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no test data in {folder}; set FEDFLUX_TEST_DATA")
@@ -99,7 +105,7 @@ def test_data() -> Path:
 
 @pytest.fixture
 def blobs() -> dict[str, np.ndarray]:
-    """Three classes in four dimensions, that a linear model can tell apart."""
+    """Three classes in four dimensions, linearly separable."""
     rng = np.random.default_rng(7)
     centres = rng.normal(size=(3, 4)) * 3
 
@@ -111,10 +117,16 @@ def blobs() -> dict[str, np.ndarray]:
     return {"x_train": x, "y_train": y, "x_test": xt, "y_test": yt}
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     for note in config.stash[NOTES]:
         terminalreporter.write_line(note)
     skipped = terminalreporter.stats.get("skipped", [])
-    reasons = Counter(str(r.longrepr[2]).removeprefix("Skipped: ") for r in skipped if isinstance(r.longrepr, tuple))
+    reasons = Counter(
+        str(r.longrepr[2]).removeprefix("Skipped: ")
+        for r in skipped
+        if isinstance(r.longrepr, tuple)
+    )
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"{count} tests were skipped: {reason}")

@@ -1,9 +1,10 @@
-"""The bridge to Julia, where it is known to hurt: signals, threads, forks, callbacks, other users of juliacall.
+"""The bridge to Julia: signals, threads, forks, callbacks, other users of juliacall.
 
-Most tests start a process of their own, since what they try may end it.
+Most tests start a process of their own, since a failure may end it.
 """
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,18 +21,26 @@ import fedflux
 from .conftest import Run
 
 RUN = "fedflux.run(dataset='digits', model='softmax_regression', rounds=1, engine='julia'"
-CLEAN = ("PYTHON_JULIACALL_THREADS", "PYTHON_JULIACALL_HANDLE_SIGNALS", "PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION")
+CLEAN = (
+    "PYTHON_JULIACALL_THREADS",
+    "PYTHON_JULIACALL_HANDLE_SIGNALS",
+    "PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION",
+)
 
 
 def env(**more: str) -> dict[str, str]:
-    """The environment without what booting Julia in the tests' own process has set."""
+    """The environment without the variables that Julia in the tests' own process set."""
     return {name: value for name, value in os.environ.items() if name not in CLEAN} | more
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
 @pytest.mark.parametrize("kind", ["one long round", "many short rounds"])
-def test_ctrl_c_ends_a_run_within_a_second(julia: None, tmp_path: Path, kind: str, threads: str) -> None:
-    options = "rounds=1, local_epochs=100000" if kind == "one long round" else "rounds=1000000"
+def test_ctrl_c_ends_a_run_within_a_second(
+    julia: None, tmp_path: Path, kind: str, threads: str
+) -> None:
+    options = (
+        "rounds=1, local_epochs=100000" if kind == "one long round" else "rounds=1000000"
+    )
     code = f"""
 import fedflux
 fedflux.setup()
@@ -45,9 +54,13 @@ print({RUN}).engine, flush=True)
 """
     command = [sys.executable, "-c", code]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=env(PYTHON_JULIACALL_THREADS=threads)
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=env(PYTHON_JULIACALL_THREADS=threads),
     ) as process:
-        watchdog = threading.Timer(240, process.kill)  # a hang is a failure, not a wait
+        watchdog = threading.Timer(240, process.kill)  # a hang must fail
         watchdog.start()
         try:
             assert process.stdout is not None
@@ -65,19 +78,11 @@ print({RUN}).engine, flush=True)
 
 
 def test_ctrl_c_on_the_command_line_is_one_line(julia: None, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "fedflux",
-        "run",
-        "--dataset",
-        "digits",
-        "--rounds",
-        "1000000",
-        "--engine",
-        "julia",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env()) as process:
+    args = "-m fedflux run --dataset digits --rounds 1000000 --engine julia"
+    command = [sys.executable, *shlex.split(args)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env()
+    ) as process:
         try:
             time.sleep(20)
             process.send_signal(signal.SIGINT)
@@ -89,21 +94,29 @@ def test_ctrl_c_on_the_command_line_is_one_line(julia: None, tmp_path: Path) -> 
     assert "Traceback" not in err
 
 
-def test_an_exception_in_a_callback_keeps_its_type(julia: None, blobs: dict[str, np.ndarray]) -> None:
+def test_an_exception_in_a_callback_keeps_its_type(
+    julia: None, blobs: dict[str, np.ndarray]
+) -> None:
     class Boom(Exception):
         pass
 
     def callback(record: dict[str, Any]) -> bool:
         raise Boom(record["round"])
 
-    common: dict[str, Any] = {**blobs, "model": "mlp", "clients": 3, "rounds": 3, "engine": "julia"}
+    common: dict[str, Any] = {
+        **blobs,
+        "model": "mlp",
+        "clients": 3,
+        "rounds": 3,
+        "engine": "julia",
+    }
     with pytest.raises(Boom) as error:
         fedflux.run(**common, callback=callback)
     assert error.value.args == (1,)
     assert len(fedflux.run(**common).history) == 3
 
 
-def test_another_thread_is_told_not_hung(julia: None, python: Run) -> None:
+def test_another_thread_raises_an_error(julia: None, python: Run) -> None:
     code = f"""
 import threading, fedflux
 fedflux.setup()
@@ -123,7 +136,7 @@ print({RUN}).engine)
 
 
 def test_the_first_run_may_be_in_a_thread(julia: None, python: Run) -> None:
-    """Say a server's worker: Julia then belongs to that thread, and works serially."""
+    """As in a server's worker: Julia then belongs to that thread, and runs serially."""
     code = f"""
 import threading, fedflux
 def work():
@@ -136,7 +149,7 @@ thread.join()
     assert python(code, env=env(), timeout=300).stdout.split() == ["julia", "1"]
 
 
-def test_a_forked_child_is_told_not_crashed(julia: None, python: Run) -> None:
+def test_a_forked_child_raises_an_error(julia: None, python: Run) -> None:
     code = f"""
 import os, fedflux
 fedflux.setup()
@@ -156,26 +169,37 @@ print({RUN}).engine)
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_juliacall_booted_before_without_signals(julia: None, python: Run, threads: str) -> None:
+def test_juliacall_booted_before_without_signals(
+    julia: None, python: Run, threads: str
+) -> None:
     code = f"""
 import juliacall, warnings, fedflux
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     result = {RUN}, threads=2)
-print(result.engine, result.details["threads"], sum("one at a time" in str(w.message) for w in caught))
+warned = sum("one at a time" in str(w.message) for w in caught)
+print(result.engine, result.details["threads"], warned)
 """
     before = env(PYTHON_JULIACALL_THREADS=threads, PYTHON_JULIACALL_HANDLE_SIGNALS="no")
     assert python(code, env=before, timeout=300).stdout.split() == ["julia", "1", "1"]
 
 
 def test_every_thread_is_used_by_default(julia: None, python: Run) -> None:
-    code = f"import fedflux, os; r = {RUN}); print(r.details['threads'], len(os.sched_getaffinity(0)), r.warnings)"
+    code = f"""
+import fedflux, os
+r = {RUN})
+print(r.details['threads'], len(os.sched_getaffinity(0)), r.warnings)
+"""
     threads, cpus, warned = python(code, env=env(), timeout=300).stdout.split()
     assert (threads, warned) == (cpus, "[]")
 
 
 @pytest.mark.parametrize(
-    "order", ["import torch, fedflux; fedflux.setup()", "import fedflux; fedflux.setup(); import torch"]
+    "order",
+    [
+        "import torch, fedflux; fedflux.setup()",
+        "import fedflux; fedflux.setup(); import torch",
+    ],
 )
 def test_beside_torch(julia: None, python: Run, order: str) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
@@ -187,8 +211,10 @@ def test_stdout_stays_the_users(julia: None, python: Run) -> None:
     assert python(f"import fedflux; {RUN})", env=env(), timeout=300).stdout == ""
 
 
-def test_an_offline_project_without_packages_fails_cleanly(julia: None, python: Run, tmp_path: Path) -> None:
-    """Julia is there and the core's packages aren't: auto falls back, and says why."""
+def test_an_offline_project_without_packages_fails_cleanly(
+    julia: None, python: Run, tmp_path: Path
+) -> None:
+    """Julia is installed and the core's packages aren't: auto falls back with a warning."""
     code = f"""
 import warnings, fedflux
 with warnings.catch_warnings(record=True) as caught:
@@ -200,7 +226,9 @@ print([str(w.message) for w in caught])
     empty.mkdir()
     offline = env(PYTHON_JULIAPKG_PROJECT=str(empty), PYTHON_JULIAPKG_OFFLINE="yes")
     lines = python(
-        code, env={k: v for k, v in offline.items() if k != "PYTHON_JULIACALL_EXE"}, timeout=300
+        code,
+        env={k: v for k, v in offline.items() if k != "PYTHON_JULIACALL_EXE"},
+        timeout=300,
     ).stdout.splitlines()
     assert lines[0] == "reference"
     assert "the slow reference engine is used" in lines[1]

@@ -1,7 +1,8 @@
-"""The command line, as a user meets it."""
+"""The command line in a process of its own."""
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from fedflux.options import declared
 
 from .conftest import Run
 
-FAST = ["run", "--dataset", "digits", "--model", "softmax_regression", "--engine", "reference", "--rounds", "2"]
+FAST = shlex.split(
+    "run --dataset digits --model softmax_regression --engine reference --rounds 2"
+)
 
 
 @pytest.fixture
@@ -29,7 +32,8 @@ def test_version_and_help_list_every_option(fed: Run) -> None:
 
 
 def test_run_writes_json_and_result(fed: Run, tmp_path: Path) -> None:
-    done = fed(*FAST, "--json", "out.json", "--save", "out.safetensors", "--hidden", "20,10", "--lr", "0.5")
+    more = shlex.split("--json out.json --save out.safetensors --hidden 20,10 --lr 0.5")
+    done = fed(*FAST, *more)
     facts = json.loads((tmp_path / "out.json").read_text())
     assert done.stderr == ""  # quiet where stderr is no terminal
     assert done.stdout.count("\n") == 1
@@ -37,7 +41,8 @@ def test_run_writes_json_and_result(fed: Run, tmp_path: Path) -> None:
     assert facts["engine"] == "reference"
     assert (facts["options"]["hidden"], facts["options"]["lr"]) == ([20, 10], 0.5)
     assert [r["round"] for r in facts["history"]] == [1, 2]
-    assert fedflux.Result.load(tmp_path / "out.safetensors").params_sha256 == facts["params_sha256"]
+    saved = fedflux.Result.load(tmp_path / "out.safetensors")
+    assert saved.params_sha256 == facts["params_sha256"]
 
 
 def test_rules_are_given_one_by_one(fed: Run) -> None:
@@ -47,7 +52,8 @@ def test_rules_are_given_one_by_one(fed: Run) -> None:
 
 def test_options_override_the_config(fed: Run, tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(
-        'dataset = "digits"\nmodel = "mlp"\nhidden = [8]\nengine = "reference"\nrounds = 5\nbatch-size = 50\nlr = 1\n'
+        'dataset = "digits"\nmodel = "mlp"\nhidden = [8]\nengine = "reference"\n'
+        "rounds = 5\nbatch-size = 50\nlr = 1\n"
     )
     fed("run", "--config", "run.toml", "--rounds", 1, "--json", "out.json")
     options = json.loads((tmp_path / "out.json").read_text())["options"]
@@ -69,18 +75,26 @@ def test_options_override_the_config(fed: Run, tmp_path: Path) -> None:
         (["run", "--rounds", "0"], ["rounds: expected at least 1, got 0"]),
         (["run", "--model", "lenett"], ["did you mean 'lenet'?"]),
         (["run", "--dataset", "none.npz"], ["no file 'none.npz'"]),
-        (["run", "--dataset", "digits", "--clients", "99999", "--engine", "reference"], ["99999", "1437"]),
+        (
+            ["run", "--dataset", "digits", "--clients", "99999", "--engine", "reference"],
+            ["99999", "1437"],
+        ),
         (
             ["run", "--dataset", "digits", "--model", "lenet", "--engine", "reference"],
             ["layer 3", "at least 5", "got 4"],
         ),
         (["run", "--config", "none.toml"], ["config: no file 'none.toml'"]),
         (["run", "--config", "bad.toml"], ["bad.toml"]),
-        (["run", "--config", "unknown.toml"], ["unknown option 'round'; did you mean 'rounds'?"]),
+        (
+            ["run", "--config", "unknown.toml"],
+            ["unknown option 'round'; did you mean 'rounds'?"],
+        ),
         (["run", "--json", "no/such/out.json"], ["can't write no/such/out.json"]),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(fed: Run, tmp_path: Path, args: list[str], words: list[str]) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(
+    fed: Run, tmp_path: Path, args: list[str], words: list[str]
+) -> None:
     (tmp_path / "bad.toml").write_text("rounds = = 3")
     (tmp_path / "unknown.toml").write_text("round = 3")
     done = fed(*args, check=False)
@@ -90,7 +104,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(fed: Run, tmp_path: Path, args: l
     assert all(word in done.stderr for word in words)
 
 
-def test_without_julia_auto_falls_back_and_julia_fails(fed: Run, no_julia: dict[str, str], tmp_path: Path) -> None:
+def test_without_julia_auto_falls_back_and_julia_fails(
+    fed: Run, no_julia: dict[str, str], tmp_path: Path
+) -> None:
     auto = [*FAST[:5], "--rounds", "1", "--json", "out.json"]
     done = fed(*auto, env=no_julia)
     assert "fedflux: warning: the slow reference engine is used: Julia" in done.stderr
@@ -127,7 +143,9 @@ def test_progress_on_a_terminal(python: Run, tmp_path: Path) -> None:
     outer, inner = pty.openpty()
     command = [sys.executable, "-m", "fedflux", *FAST]
     env: dict[str, Any] = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
-    with subprocess.Popen(command, stderr=inner, stdout=subprocess.DEVNULL, cwd=tmp_path, env=env) as process:
+    with subprocess.Popen(
+        command, stderr=inner, stdout=subprocess.DEVNULL, cwd=tmp_path, env=env
+    ) as process:
         os.close(inner)
         text = b""
         while True:

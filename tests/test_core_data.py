@@ -1,5 +1,6 @@
-"""Who holds what, owners, tokens and plays, through the core."""
+"""Partitions, owners, tokens and plays, through the core."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,24 +13,31 @@ from fedflux.cli import main
 pytestmark = pytest.mark.usefixtures("julia")
 
 
-def test_partition_tells_what_a_run_holds(blobs: dict[str, np.ndarray]) -> None:
+def test_partition_agrees_with_a_run(blobs: dict[str, np.ndarray]) -> None:
     split = {"partition": fedflux.LabelSkew(k=1), "clients": 3, "seed": 4}
-    told = fedflux.partition(x_train=blobs["x_train"], y_train=blobs["y_train"], **split)
-    assert told["sizes"] == [30, 30, 30]
-    assert told["labels"] == [[30, 0, 0], [0, 30, 0], [0, 0, 30]]
-    assert "3 clients, 90 samples: 30 to 30 a client" in told["table"]
+    shown = fedflux.partition(x_train=blobs["x_train"], y_train=blobs["y_train"], **split)
+    assert shown["sizes"] == [30, 30, 30]
+    assert shown["labels"] == [[30, 0, 0], [0, 30, 0], [0, 0, 30]]
+    assert "3 clients, 90 samples: 30 to 30 a client" in shown["table"]
     result = fedflux.run(**blobs, **split, model="softmax_regression", rounds=1)
     assert result.clients is not None
-    assert result.clients["labels"] == told["labels"]
+    assert result.clients["labels"] == shown["labels"]
 
 
 def test_owners(blobs: dict[str, np.ndarray]) -> None:
     owner = np.array(["ann", "bob", "carol", "ann"])[np.arange(90) % 4]
     result = fedflux.run(
-        **blobs, owner=owner, partition="owner", clients_per_round=3, model="softmax_regression", rounds=2
+        **blobs,
+        owner=owner,
+        partition="owner",
+        clients_per_round=3,
+        model="softmax_regression",
+        rounds=2,
     )
     assert result.clients is not None
-    assert result.clients["sizes"] == [(owner == name).sum() for name in ("ann", "bob", "carol")]
+    assert result.clients["sizes"] == [
+        (owner == name).sum() for name in ("ann", "bob", "carol")
+    ]
     with pytest.raises(fedflux.FedFluxError, match="give owner"):
         fedflux.run(**blobs, partition="owner", model="softmax_regression", rounds=1)
 
@@ -44,29 +52,54 @@ def test_mnist_from_a_folder(name: str, test_data: Path, tmp_path: Path) -> None
         for split in ("t10k", "train"):
             shutil.copy(file, tmp_path / f"{split}-{part}-ubyte.gz")
     result = fedflux.run(
-        dataset=name, data_dir=tmp_path, model="softmax_regression", clients=2, rounds=1, batch_size=100, lr=0.5
+        dataset=name,
+        data_dir=tmp_path,
+        model="softmax_regression",
+        clients=2,
+        rounds=1,
+        batch_size=100,
+        lr=0.5,
     )
     assert (result.engine, result.dataset) == ("julia", name)
     assert result.accuracy is not None
     assert result.accuracy > 0.85
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"no archive")
-    with pytest.raises(fedflux.FedFluxError, match=f"dataset {name} is not in .*, or its files can't be read"):
+    with pytest.raises(
+        fedflux.FedFluxError,
+        match=f"dataset {name} is not in .*, or its files can't be read",
+    ):
         fedflux.run(dataset=name, data_dir=tmp_path, rounds=1, engine="julia")
     assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_rounds_without_clients(blobs: dict[str, np.ndarray]) -> None:
-    result = fedflux.run(**blobs, sampling=fedflux.PoissonSampling(rate=0.0), model="softmax_regression", rounds=2)
-    assert [(r["clients"], r["train_loss"]) for r in result.history] == [(0, None), (0, None)]
+    result = fedflux.run(
+        **blobs,
+        sampling=fedflux.PoissonSampling(rate=0.0),
+        model="softmax_regression",
+        rounds=2,
+    )
+    assert [(r["clients"], r["train_loss"]) for r in result.history] == [
+        (0, None),
+        (0, None),
+    ]
 
 
 def test_tokens() -> None:
     x = (np.arange(10) + np.arange(40)[:, None]) % 5
     y = (x + 1) % 5
-    training = {"clients": 4, "rounds": 15, "local_epochs": 5, "optimizer": "adam", "lr": 0.02}
-    result = fedflux.run(x_train=x, y_train=y, x_test=x, y_test=y, model="gru", hidden=[12], **training)
+    training = {
+        "clients": 4,
+        "rounds": 15,
+        "local_epochs": 5,
+        "optimizer": "adam",
+        "lr": 0.02,
+    }
+    result = fedflux.run(
+        x_train=x, y_train=y, x_test=x, y_test=y, model="gru", hidden=[12], **training
+    )
     assert result.accuracy == 1
-    with pytest.raises(fedflux.DataError, match="tokens count from 0, got -1"):
+    with pytest.raises(fedflux.DataError, match="expected tokens from 0, got -1"):
         fedflux.run(x_train=x - 1, y_train=x, model="gru")
 
 
@@ -77,7 +110,11 @@ def test_a_play(tmp_path: Path) -> None:
         for role in ("Ann", "Bob", "All")
     ]
     (tmp_path / "play.txt").write_text("\n".join(speeches))
-    play = {"dataset": f"shakespeare:{tmp_path / 'play.txt'}", "window": 20, "min_characters": 100}
+    play = {
+        "dataset": f"shakespeare:{tmp_path / 'play.txt'}",
+        "window": 20,
+        "min_characters": 100,
+    }
     result = fedflux.run(**play, partition="owner", model="lstm", hidden=[8], rounds=2)
     assert result.clients is not None
     assert result.clients["clients"] == 3
@@ -85,20 +122,9 @@ def test_a_play(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = "partition --dataset digits --partition 'shards(k=2)' --clients 20 --plot"
     with pytest.raises(SystemExit) as ended:
-        main(
-            [
-                "partition",
-                "--dataset",
-                "digits",
-                "--partition",
-                "shards(k=2)",
-                "--clients",
-                "20",
-                "--plot",
-                str(tmp_path / "a.png"),
-            ]
-        )
+        main([*shlex.split(args), str(tmp_path / "a.png")])
     assert ended.value.code == 0
     assert "20 clients, 1437 samples" in capsys.readouterr().out
     assert (tmp_path / "a.png").stat().st_size > 10_000

@@ -1,4 +1,4 @@
-"""The example scripts, run as a user runs them, with whichever engine there is."""
+"""The example scripts, run as a user runs them, with and without Julia."""
 
 import os
 import re
@@ -13,7 +13,9 @@ from .conftest import ROOT
 
 def example(name: str, *args: str, env: dict[str, str], cwd: Path) -> str:
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *args]
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=3000)
+    done = subprocess.run(
+        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=3000
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -32,11 +34,18 @@ def test_case_study(engine_env: dict[str, str], tmp_path: Path) -> None:
     out = example("case_study", "digits", env=engine_env, cwd=tmp_path)
     accuracies = [float(a) for a in re.findall(r"accuracy (0\.\d+) \(clients", out)]
     assert len(accuracies) == 8
-    assert accuracies[-1] > 0.5 > accuracies[0]  # 8×8 images leave the CNN a single pixel at the end: it learns slowly
+    assert (
+        accuracies[-1] > 0.5 > accuracies[0]
+    )  # 8×8 images leave the CNN a single pixel at the end: it learns slowly
 
 
 def test_case_study_on_mnist(julia: None, test_data: Path, tmp_path: Path) -> None:
-    out = example("case_study", str(test_data / "mnist" / "mnist10k.npz"), env=dict(os.environ), cwd=tmp_path)
+    out = example(
+        "case_study",
+        str(test_data / "mnist" / "mnist10k.npz"),
+        env=dict(os.environ),
+        cwd=tmp_path,
+    )
     assert float(re.findall(r"accuracy (0\.\d+) \(clients", out)[-1]) >= 0.92
 
 

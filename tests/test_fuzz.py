@@ -1,4 +1,4 @@
-"""Whatever comes from outside is read, or refused with an error of fedflux: never another exception."""
+"""Any input from outside is read, or raises an error of fedflux and no other exception."""
 
 import contextlib
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 import fedflux
 from fedflux.cli import _read_config
-from fedflux.data import from_npz
+from fedflux.npz import from_npz
 from fedflux.options import check, declared
 from fedflux.specs import known, parse
 
@@ -17,15 +17,27 @@ hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
 
 settings = hypothesis.settings(
-    deadline=None, max_examples=200, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 KINDS = ("partition", "aggregate", "rule", "attack", "fault")
-TOML = "rounds = 3\nlr = 0.5\nhidden = [8, 4]\naggregate = 'krum(f=2)'\nrules = ['fedprox(mu=0.1)']\n"
+TOML = """
+rounds = 3
+lr = 0.5
+hidden = [8, 4]
+aggregate = 'krum(f=2)'
+rules = ['fedprox(mu=0.1)']
+"""
 
 
 def damaged(good: bytes) -> Any:
     """Byte strings that differ from a good one in a few places, or are cut short."""
-    changes = st.lists(st.tuples(st.integers(0, len(good) - 1), st.integers(0, 255)), min_size=1, max_size=4)
+    changes = st.lists(
+        st.tuples(st.integers(0, len(good) - 1), st.integers(0, 255)),
+        min_size=1,
+        max_size=4,
+    )
 
     def change(places: list[tuple[int, int]], length: int) -> bytes:
         data = bytearray(good)
@@ -33,14 +45,22 @@ def damaged(good: bytes) -> Any:
             data[at] = byte
         return bytes(data[:length])
 
-    return st.builds(change, changes, st.one_of(st.just(len(good)), st.integers(0, len(good))))
+    return st.builds(
+        change, changes, st.one_of(st.just(len(good)), st.integers(0, len(good)))
+    )
 
 
 def test_config_files(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
 
     @settings
-    @hypothesis.given(st.one_of(st.binary(max_size=200), damaged(TOML.encode()), st.text(max_size=200).map(str.encode)))
+    @hypothesis.given(
+        st.one_of(
+            st.binary(max_size=200),
+            damaged(TOML.encode()),
+            st.text(max_size=200).map(str.encode),
+        )
+    )
     def trial(content: bytes) -> None:
         path.write_bytes(content)
         with contextlib.suppress(fedflux.FedFluxError):
@@ -54,11 +74,18 @@ def test_config_files(tmp_path: Path) -> None:
 def test_texts_that_name_an_object(kind: str, data: Any) -> None:
     names = st.sampled_from(sorted(known(kind)))
     values = st.one_of(
-        st.integers(), st.floats(), st.booleans(), st.text(max_size=5), st.lists(st.integers(), max_size=3)
+        st.integers(),
+        st.floats(),
+        st.booleans(),
+        st.text(max_size=5),
+        st.lists(st.integers(), max_size=3),
     )
     name = data.draw(names)
     parameters = st.sampled_from([*known(kind)[name], "x"])
-    inside = ", ".join(f"{data.draw(parameters)}={data.draw(values)}" for _ in range(data.draw(st.integers(0, 3))))
+    inside = ", ".join(
+        f"{data.draw(parameters)}={data.draw(values)}"
+        for _ in range(data.draw(st.integers(0, 3)))
+    )
     for text in (
         f"{name}({inside})",
         data.draw(st.text(max_size=60)),
@@ -103,7 +130,12 @@ def test_npz_files(tmp_path: Path) -> None:
 
 
 def test_saved_results(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"dataset": "digits", "model": "softmax_regression", "rounds": 1, "engine": "reference"}
+    options: dict[str, Any] = {
+        "dataset": "digits",
+        "model": "softmax_regression",
+        "rounds": 1,
+        "engine": "reference",
+    }
     good = fedflux.run(**options).save(tmp_path / "run.safetensors").read_bytes()
 
     @settings

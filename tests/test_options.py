@@ -1,4 +1,4 @@
-"""Options: declared once, checked clearly."""
+"""Options: their table and the errors of their checks."""
 
 import tomllib
 from pathlib import Path
@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux.options import Option, check, declared
+from fedflux.option import Option
+from fedflux.options import check, declared
 
-TOML = Path(__file__).parent.parent / "julia" / "FedFlux" / "src" / "options.toml"
+from .conftest import ROOT
+
+TOML = ROOT / "julia" / "FedFlux" / "src" / "options" / "options.toml"
 
 
 def test_defaults_are_the_tables() -> None:
@@ -44,10 +47,15 @@ def test_defaults_are_the_tables() -> None:
         ({"hidden": "10"}, "hidden: expected a list of integers, got '10' (str)"),
         ({"hidden": 10}, "hidden: expected a list of integers, got 10 (int)"),
         ({"data_dir": 3}, "data_dir: expected a string (or None), got 3 (int)"),
-        ({"clients": 3, "clients_per_round": 4}, "clients_per_round: expected at most clients=3, got 4"),
+        (
+            {"clients": 3, "clients_per_round": 4},
+            "clients_per_round: expected at most clients=3, got 4",
+        ),
     ],
 )
-def test_errors_name_option_expectation_and_value(options: dict[str, Any], message: str) -> None:
+def test_errors_name_option_expectation_and_value(
+    options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(fedflux.OptionError) as error:
         fedflux.run(**options)
     assert message in str(error.value)
@@ -57,7 +65,13 @@ def test_errors_name_option_expectation_and_value(options: dict[str, Any], messa
 
 def test_values_are_taken_as_plain_python() -> None:
     options = check(
-        {"lr": 1, "rounds": np.int64(3), "std": np.float32(0.5), "hidden": (4, np.int8(5)), "dataset": Path("a.npz")}
+        {
+            "lr": 1,
+            "rounds": np.int64(3),
+            "std": np.float32(0.5),
+            "hidden": (4, np.int8(5)),
+            "dataset": Path("a.npz"),
+        }
     )
     assert (options["lr"], options["rounds"], options["std"]) == (1.0, 3, 0.5)
     assert (options["hidden"], options["dataset"]) == ([4, 5], "a.npz")
@@ -90,5 +104,8 @@ def test_kinds_that_no_option_uses_yet() -> None:
 
 
 def test_a_wrong_model_object() -> None:
-    with pytest.raises(fedflux.OptionError, match="expected a name or a Flux model made through juliacall, got list"):
+    with pytest.raises(
+        fedflux.OptionError,
+        match="expected a name or a Flux model made through juliacall, got list",
+    ):
         fedflux.run(model=[1])

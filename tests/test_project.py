@@ -1,4 +1,4 @@
-"""The project's own order: style, types, versions, examples in docstrings, the README's commands, the import."""
+"""Style, types, versions, docstring examples, the README's commands and the import."""
 
 import doctest
 import importlib
@@ -14,23 +14,40 @@ from pathlib import Path
 import pytest
 
 import fedflux
-from fedflux import specs
+from fedflux import objects
 
 from .conftest import ROOT, Run
 
-MODULES = [m.name for m in pkgutil.iter_modules([str(ROOT / "python" / "fedflux")]) if m.name != "__main__"]
+PYTHON = [
+    "python",
+    "tests",
+    "benchmarks",
+    "examples",
+    "hatch_build.py",
+    "docs/make_options.py",
+]
+MODULES = [
+    m.name
+    for m in pkgutil.iter_modules([str(ROOT / "python" / "fedflux")])
+    if m.name != "__main__"
+]
 
 
-@pytest.mark.parametrize("command", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]], ids=" ".join
+)
 def test_style_and_types(command: list[str]) -> None:
-    paths = [] if command == ["mypy"] else ["python", "tests", "examples", "hatch_build.py"]
-    done = subprocess.run([sys.executable, "-m", *command, *paths], cwd=ROOT, capture_output=True, text=True)
+    paths = [] if command == ["mypy"] else PYTHON
+    done = subprocess.run(
+        [sys.executable, "-m", *command, *paths], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_one_version_everywhere() -> None:
     core = tomllib.loads((ROOT / "julia/FedFlux/Project.toml").read_text())
-    declared = json.loads((ROOT / "python/fedflux/juliapkg.json").read_text())["packages"]["FedFlux"]
+    packages = json.loads((ROOT / "python/fedflux/juliapkg.json").read_text())["packages"]
+    declared = packages["FedFlux"]
     assert core["version"] == fedflux.__version__
     assert declared["version"] == f"={fedflux.__version__}"
     assert declared["uuid"] == core["uuid"]
@@ -51,8 +68,10 @@ def test_public_functions_have_examples() -> None:
 
 def test_import_is_instant_and_lazy(python: Run) -> None:
     code = (
-        "import sys, time; t = time.perf_counter(); import fedflux; t = time.perf_counter() - t; "
-        "print(t, *[m for m in ('juliacall', 'juliapkg', 'numpy', 'click', 'rich') if m in sys.modules])"
+        "import sys, time; t = time.perf_counter(); import fedflux; "
+        "t = time.perf_counter() - t; "
+        "heavy = 'juliacall', 'juliapkg', 'numpy', 'click', 'rich'; "
+        "print(t, *[m for m in heavy if m in sys.modules])"
     )
     runs = [python(code).stdout.split() for _ in range(3)]
     assert all(len(run) == 1 for run in runs), runs
@@ -60,17 +79,18 @@ def test_import_is_instant_and_lazy(python: Run) -> None:
 
 
 def test_names(python: Run) -> None:
-    assert set(dir(fedflux)) == {*fedflux.__all__, *specs.classes()}
+    assert set(dir(fedflux)) == {*fedflux.__all__, *objects.classes()}
     assert all(getattr(fedflux, name) is not None for name in fedflux.__all__)
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         _ = fedflux.runn  # type: ignore[attr-defined]
     # whatever was imported before, `run` stays the function
-    python("import fedflux.cli, fedflux._run, fedflux; assert callable(fedflux.run), fedflux.run")
+    python("import fedflux.cli, fedflux._run, fedflux; assert callable(fedflux.run)")
 
 
 def commands() -> list[str]:
-    """The README's shell commands, one a block."""
-    return [m.strip() for m in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)]
+    """The README's shell commands, one per block."""
+    readme = (ROOT / "README.md").read_text()
+    return [m.strip() for m in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)]
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
@@ -84,8 +104,10 @@ def test_ci_runs_the_readmes_test_command() -> None:
 def test_readme_commands_use_options_that_exist() -> None:
     from fedflux.options import declared
 
-    used = set(re.findall(r"--([a-z][a-z-]+)", " ".join(c for c in commands() if "fedflux run" in c)))
-    assert used <= {name.replace("_", "-") for name in declared()} | {"json", "save", "config", "quiet", "constraint"}
+    text = " ".join(c for c in commands() if "fedflux run" in c)
+    used = set(re.findall(r"--([a-z][a-z-]+)", text))
+    others = {"json", "save", "config", "quiet", "constraint"}
+    assert used <= {name.replace("_", "-") for name in declared()} | others
     assert used
 
 

@@ -1,4 +1,7 @@
-"""The reference engine's layers, losses and optimisers, against finite differences and hand-computed values."""
+"""The reference engine's layers, losses and optimisers.
+
+They are compared with finite differences and with values computed by hand.
+"""
 
 from typing import Any
 
@@ -23,12 +26,21 @@ RNG = np.random.default_rng(0)
         ("softmax_regression", (2, 3), "cross_entropy", 4),
     ],
 )
-def test_gradient_equals_finite_differences(name: str, shape: tuple[int, ...], loss: str, outputs: int) -> None:
+def test_gradient_equals_finite_differences(
+    name: str, shape: tuple[int, ...], loss: str, outputs: int
+) -> None:
     model = Model(name, shape, outputs, [7, 5])
-    params = [RNG.normal(size=s) / np.sqrt(max(np.prod(s) / s[0], 4)) for s in model.shapes.values()]
+    params = [
+        RNG.normal(size=s) / np.sqrt(max(np.prod(s) / s[0], 4))
+        for s in model.shapes.values()
+    ]
     x = RNG.normal(size=(3, *shape))
     x = x[:, None] if len(shape) == 2 else x
-    y: Any = RNG.integers(outputs, size=3) if loss == "cross_entropy" else RNG.integers(2, size=(3, outputs))
+    y: Any = (
+        RNG.integers(outputs, size=3)
+        if loss == "cross_entropy"
+        else RNG.integers(2, size=(3, outputs))
+    )
 
     def value() -> float:
         return reference.loss_and_gradient(loss, model.forward(params, x)[0], y)[0]
@@ -49,7 +61,11 @@ def test_gradient_equals_finite_differences(name: str, shape: tuple[int, ...], l
 
 def test_conv_is_a_true_convolution() -> None:
     layer = Conv((2, 5, 4), 3, 3, 2, 1, "")
-    w, b, x = RNG.normal(size=(3, 2, 3, 3)), RNG.normal(size=3), RNG.normal(size=(1, 2, 5, 4))
+    w, b, x = (
+        RNG.normal(size=(3, 2, 3, 3)),
+        RNG.normal(size=3),
+        RNG.normal(size=(1, 2, 5, 4)),
+    )
     y, _ = layer.forward([w, b], x)
     padded = np.pad(x[0], ((0, 0), (1, 1), (1, 1)))
     assert y.shape[1:] == layer.out == (3, 3, 2)
@@ -89,12 +105,17 @@ def test_names_shapes_and_sizes() -> None:
         ("layers.5.weight", (1024, 10)),
         ("layers.5.bias", (10,)),
     ]
-    # 1,663,370 is the paper's own count (McMahan et al. 2017, section 3); 199,210 its count for the 2NN
+    # McMahan et al. 2017, section 3, count 1,663,370 and, for the 2NN, 199,210
     assert sizes["mcmahan_cnn"][1] == 1_663_370
     assert sizes["mlp"][1] == 199_210
-    assert sizes["softmax_regression"] == ([("layers.2.weight", (784, 10)), ("layers.2.bias", (10,))], 7850)
+    assert sizes["softmax_regression"] == (
+        [("layers.2.weight", (784, 10)), ("layers.2.bias", (10,))],
+        7850,
+    )
     assert sizes["lenet"][1] == 61_706  # LeNet-5 with every map connected
-    assert [n for n, _ in sizes["lenet"][0]][::2] == [f"layers.{i}.weight" for i in (1, 3, 6, 7, 8)]
+    assert [n for n, _ in sizes["lenet"][0]][::2] == [
+        f"layers.{i}.weight" for i in (1, 3, 6, 7, 8)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -105,17 +126,23 @@ def test_names_shapes_and_sizes() -> None:
         ("case_study_cnn", (64,), ["case_study_cnn", "layer 1", "images", "64 features"]),
     ],
 )
-def test_a_model_that_does_not_fit_names_the_layer_and_both_sizes(name: str, shape: Any, words: list[str]) -> None:
+def test_a_model_that_does_not_fit_names_the_layer_and_both_sizes(
+    name: str, shape: Any, words: list[str]
+) -> None:
     with pytest.raises(OptionError) as error:
         Model(name, shape, 10)
     assert all(word in str(error.value) for word in words)
 
 
 def test_losses_by_hand() -> None:
-    loss, g = reference.loss_and_gradient("cross_entropy", np.log([[1.0, 3.0]]), np.array([1]))
+    loss, g = reference.loss_and_gradient(
+        "cross_entropy", np.log([[1.0, 3.0]]), np.array([1])
+    )
     assert loss == pytest.approx(-np.log(0.75))
     assert g == pytest.approx(np.array([[0.25, -0.25]]))
-    loss, g = reference.loss_and_gradient("binary_cross_entropy", np.array([[np.log(3.0)], [0.0]]), np.array([1, 0]))
+    loss, g = reference.loss_and_gradient(
+        "binary_cross_entropy", np.array([[np.log(3.0)], [0.0]]), np.array([1, 0])
+    )
     assert loss == pytest.approx((-np.log(0.75) - np.log(0.5)) / 2)
     assert g.ravel() == pytest.approx(np.array([-0.25, 0.5]) / 2)
 

@@ -11,7 +11,12 @@ from safetensors.numpy import load_file, save_file
 
 import fedflux
 
-LINEAR: dict[str, Any] = {"model": "mlp", "hidden": [5], "engine": "reference", "clients": 3}
+LINEAR: dict[str, Any] = {
+    "model": "mlp",
+    "hidden": [5],
+    "engine": "reference",
+    "clients": 3,
+}
 
 
 @pytest.fixture
@@ -19,8 +24,13 @@ def result(blobs: dict[str, np.ndarray]) -> fedflux.Result:
     return fedflux.run(**blobs, **LINEAR, rounds=3, lr=0.3)
 
 
-def test_says_what_it_is(result: fedflux.Result) -> None:
-    assert (result.engine, result.dataset, result.trainer, result.stopped) == ("reference", "arrays", "numpy", "rounds")
+def test_attributes_and_repr(result: fedflux.Result) -> None:
+    assert (result.engine, result.dataset, result.trainer, result.stopped) == (
+        "reference",
+        "arrays",
+        "numpy",
+        "rounds",
+    )
     assert result.versions["fedflux"] == fedflux.__version__
     assert result.versions["numpy"] == np.__version__
     assert f"accuracy {result.accuracy:.4f}" in repr(result)
@@ -36,7 +46,9 @@ def test_save_and_load(result: fedflux.Result, tmp_path: Path) -> None:
         == list(result.parameters)
         == [f"layers.{i}.{p}" for i in (2, 3) for p in ("weight", "bias")]
     )
-    assert all((again.parameters[n] == result.parameters[n]).all() for n in result.parameters)
+    assert all(
+        (again.parameters[n] == result.parameters[n]).all() for n in result.parameters
+    )
     assert load_file(path)["layers.2.weight"].shape == (4, 5)  # as any other reader sees it
     assert [p.name for p in tmp_path.iterdir()] == ["r.safetensors"]
 
@@ -60,11 +72,16 @@ def test_load_refuses(result: fedflux.Result, tmp_path: Path) -> None:
         result.save(tmp_path / "none" / "r.safetensors")
 
 
-def test_init_from_dict_result_and_path(result: fedflux.Result, blobs: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_init_from_dict_result_and_path(
+    result: fedflux.Result, blobs: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     path = result.save(tmp_path / "r.safetensors")
     shuffled = dict(sorted(result.parameters.items(), key=lambda item: item[1].size))
     common: dict[str, Any] = {**blobs, **LINEAR, "rounds": 1}
-    hashes = {fedflux.run(**common, init=i).params_sha256 for i in (result, path, str(path), shuffled)}
+    hashes = {
+        fedflux.run(**common, init=i).params_sha256
+        for i in (result, path, str(path), shuffled)
+    }
     assert len(hashes) == 1
     assert fedflux.run(**common).params_sha256 not in hashes
 
@@ -76,9 +93,18 @@ def test_init_from_dict_result_and_path(result: fedflux.Result, blobs: dict[str,
             lambda p: {k: v for k, v in p.items() if k != "layers.2.bias"},
             "init: expected layers.2.weight, layers.2.bias,",
         ),
-        (lambda p: p | {"layers.2.bias": np.zeros(4)}, r"init: expected shape \(5,\) for layers.2.bias, got \(4,\)"),
-        (lambda p: p | {"layers.2.bias": np.full(5, np.nan)}, "init: layers.2.bias has NaN"),
-        (lambda p: p | {"layers.2.bias": ["a"] * 5}, "init: expected numbers for layers.2.bias"),
+        (
+            lambda p: p | {"layers.2.bias": np.zeros(4)},
+            r"init: expected shape \(5,\) for layers.2.bias, got \(4,\)",
+        ),
+        (
+            lambda p: p | {"layers.2.bias": np.full(5, np.nan)},
+            "init: expected finite numbers for layers.2.bias, got NaN",
+        ),
+        (
+            lambda p: p | {"layers.2.bias": ["a"] * 5},
+            "init: expected numbers for layers.2.bias",
+        ),
         (lambda p: list(p.values()), "init: expected arrays by name"),
     ],
 )
@@ -103,5 +129,7 @@ def test_frame(result: fedflux.Result, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_facts_are_strict_json(result: fedflux.Result) -> None:
     result.history[0]["train_loss"] = float("nan")
     facts = json.loads(json.dumps(result.facts(), allow_nan=False))
-    assert {"engine", "dataset", "accuracy", "params_sha256", "seconds", "history"} <= set(facts)
+    assert {"engine", "dataset", "accuracy", "params_sha256", "seconds", "history"} <= set(
+        facts
+    )
     assert facts["history"][0]["train_loss"] is None

@@ -1,4 +1,4 @@
-"""Options that name an object; the parser against a declaration made up here, the objects against the core's."""
+"""Options that name an object: the parser with a table of its own, and the objects."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 import fedflux
-from fedflux import specs
-from fedflux.options import Option, check, declare
-from fedflux.reference import check_supported
+from fedflux import objects, specs
+from fedflux.option import Option
+from fedflux.options import check, declare
+from fedflux.reference_options import check_supported
 
 PARAMS: dict[str, dict[str, Any]] = {
     "alpha": {"type": "float", "above": 0.0},
@@ -21,7 +22,10 @@ PARAMS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def _declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = {"plain": {}, "rich": {p: declare(f"kind rich, parameter {p}", d) for p, d in PARAMS.items()}}
+    table = {
+        "plain": {},
+        "rich": {p: declare(f"kind rich, parameter {p}", d) for p, d in PARAMS.items()},
+    }
 
     def known(kind: str) -> Mapping[str, Mapping[str, Option]]:
         return table
@@ -61,9 +65,13 @@ def test_parse(text: str, name: str, given: dict[str, Any] | None) -> None:
         ("rich(alpha=0)", "parameter alpha: expected more than 0.0, got 0.0"),
         ("rich(alpha=word)", "parameter alpha: expected a number, got 'word'"),
         ("rich(alpha=1, alpha=2)", "gives alpha twice"),
-        ("rich(alhpa=1)", "no parameter 'alhpa'; it takes alpha, n, how, sizes, fast; did you mean 'alpha'?"),
+        (
+            "rich(alhpa=1)",
+            "no parameter 'alhpa'; it takes alpha, n, how, sizes, fast; did you mean "
+            "'alpha'?",
+        ),
         ("plain(a=1)", "no parameter 'a'; it takes none"),
-        ("rich(1)", "can't be read at '1'; expected parameter=value"),
+        ("rich(1)", "can't read 'rich(1)' at '1'; expected parameter=value"),
         ("plain(" + "x" * 1000 + ")", "expected name or name"),
     ],
 )
@@ -87,7 +95,8 @@ def test_lists_of_specs_on_the_command_line() -> None:
 
 def test_as_options() -> None:
     with pytest.raises(
-        fedflux.OptionError, match=r"aggregate: expected one of mean.*, got 'meen'; did you mean 'mean'\?"
+        fedflux.OptionError,
+        match=r"aggregate: expected one of mean.*, got 'meen'; did you mean 'mean'\?",
     ):
         fedflux.run(aggregate="meen")
     check_supported(check({"aggregate": "Mean()"}))
@@ -104,27 +113,47 @@ def test_objects_are_frozen_and_print_as_the_text() -> None:
 
 
 def test_every_object_prints_what_is_read_back_as_the_same() -> None:
-    made = specs.classes()
-    assert len(made) == sum(len(specs.known(kind)) for kind in {c.kind for c in made.values()}), "two have one name"
+    made = objects.classes()
+    kinds = {cls.kind for cls in made.values()}
+    names = sum(len(specs.known(kind)) for kind in kinds)
+    assert len(made) == names, "two objects have the same class name"
     for cls in made.values():
-        if any(specs._required(option) for option in specs.known(cls.kind)[cls.name].values()):
+        if any(option.required for option in specs.known(cls.kind)[cls.name].values()):
             continue
         name, values = specs.parse(cls.kind, str(cls()))
         assert (name, cls(**values)) == (cls.name, cls())
 
 
 def test_objects_as_options() -> None:
-    options = check({"rules": [fedflux.FedProx(mu=0.1), "scaffold"], "server": fedflux.ServerSGD(lr=0.5)})
-    assert (options["rules"], options["server"]) == (["fedprox(mu=0.1)", "scaffold"], "sgd(lr=0.5)")
-    assert check({"rules": fedflux.Scaffold()})["rules"] == check({"rules": "scaffold"})["rules"] == ["scaffold"]
+    options = check(
+        {
+            "rules": [fedflux.FedProx(mu=0.1), "scaffold"],
+            "server": fedflux.ServerSGD(lr=0.5),
+        }
+    )
+    assert (options["rules"], options["server"]) == (
+        ["fedprox(mu=0.1)", "scaffold"],
+        "sgd(lr=0.5)",
+    )
+    assert (
+        check({"rules": fedflux.Scaffold()})["rules"]
+        == check({"rules": "scaffold"})["rules"]
+        == ["scaffold"]
+    )
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: fedflux.FedProx(mu=-1), "rule fedprox, parameter mu: expected at least 0.0, got -1"),
+        (
+            lambda: fedflux.FedProx(mu=-1),
+            "rule fedprox, parameter mu: expected at least 0.0, got -1",
+        ),
         (lambda: fedflux.FedProx(mu="x"), "parameter mu: expected a number, got 'x'"),
-        (lambda: check({"rules": [fedflux.FedAdam()]}), "rules: expected a rule, got FedAdam"),
+        (
+            lambda: check({"rules": [fedflux.FedAdam()]}),
+            "rules: expected an object of kind rule, got FedAdam(",
+        ),
         (lambda: str(fedflux.FedPer(arrays=['"'])), "without double quotes"),
     ],
 )

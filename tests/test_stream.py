@@ -50,7 +50,9 @@ def test_floats_are_the_upper_24_bits() -> None:
     draws = Stream(1).draw(1000)
     floats = Stream(1).float32(1000)
     assert floats.dtype == np.float32
-    assert [int(d) >> 40 for d in draws] == (floats.astype(float) * 2**24).astype(int).tolist()
+    assert [int(d) >> 40 for d in draws] == (floats.astype(float) * 2**24).astype(
+        int
+    ).tolist()
     assert 0 <= floats.min() < 0.05
     assert 0.95 < floats.max() < 1
 
@@ -65,12 +67,20 @@ def test_integers_are_uniform() -> None:
 def test_iid_shares_everything_evenly(n: int, clients: int) -> None:
     parts = reference.iid(n, clients, seed=1)
     assert sorted(np.concatenate(parts).tolist()) == list(range(n))
-    assert [len(p) for p in parts] == [n // clients + (k < n % clients) for k in range(clients)]
+    assert [len(p) for p in parts] == [
+        n // clients + (k < n % clients) for k in range(clients)
+    ]
 
 
 def test_cohorts_are_sorted_differ_by_round_and_favour_nobody() -> None:
     drawn = [reference.cohort(10, 3, seed=0, round=r) for r in range(1, 3001)]
-    assert all(c == sorted(set(c)) and len(c) == 3 and c[0] >= 1 and c[-1] <= 10 for c in drawn)
+    assert all(
+        c == sorted(set(c)) and len(c) == 3 and c[0] >= 1 and c[-1] <= 10 for c in drawn
+    )
     counts = np.bincount(np.concatenate(drawn), minlength=11)[1:]
     assert np.abs(counts - 900).max() < 5 * np.sqrt(900 * 0.7)
-    assert reference.cohort(4, None, seed=0, round=1) == reference.cohort(4, 4, seed=9, round=2) == [1, 2, 3, 4]
+    assert (
+        reference.cohort(4, None, seed=0, round=1)
+        == reference.cohort(4, 4, seed=9, round=2)
+        == [1, 2, 3, 4]
+    )

@@ -1,7 +1,8 @@
-"""The wheel: installed in a fresh environment outside the repository, and upgraded there."""
+"""The wheel: installed in a new environment outside the repository, and upgraded there."""
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from .conftest import ROOT
 
 
 def build(source: Path, into: Path) -> Path:
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(into), str(source)]
+    command = [sys.executable, *shlex.split("-m build --wheel --no-isolation --outdir")]
+    command += [str(into), str(source)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return max(into.glob("*.whl"), key=lambda p: p.stat().st_mtime)
 
@@ -26,23 +28,29 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Environment:
-    """A virtual environment of its own, with this one's packages to draw on, so that nothing is downloaded."""
+    """A virtual environment that also has this one's packages, so nothing is downloaded."""
 
     def __init__(self, folder: Path) -> None:
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True
+        )
         self.folder = folder
         self.python = folder / "bin" / "python"
-        self.site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
-        # this environment's packages, without the editable fedflux: only its .pth file would make it importable
+        paths = {"base": str(folder), "platbase": str(folder)}
+        self.site = Path(sysconfig.get_path("purelib", "venv", paths))
+        # this environment's packages without the editable fedflux, which needs a .pth file
         (self.site / "outer.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
     def install(self, wheel: Path) -> None:
-        command = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--quiet", "--no-deps"]
-        subprocess.run([*command, "--force-reinstall", str(wheel)], check=True, capture_output=True, text=True)
+        command = [sys.executable, "-m", "pip", "--python", str(self.python)]
+        command += ["install", "--quiet", "--no-deps", "--force-reinstall", str(wheel)]
+        subprocess.run(command, check=True, capture_output=True, text=True)
 
     def run(self, *args: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         command = [str(self.python), "-m", "fedflux", *args]
-        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=3000)
+        return subprocess.run(
+            command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=3000
+        )
 
 
 @pytest.fixture
@@ -57,8 +65,18 @@ def test_what_is_in_it(wheel: Path) -> None:
         names = archive.namelist()
         declared = json.loads(archive.read("fedflux/juliapkg.json"))
     assert len(names) == len(set(names))
-    core = [n.removeprefix("fedflux/julia/FedFlux/") for n in names if n.startswith("fedflux/julia/FedFlux/")]
-    assert {"Project.toml", "src/FedFlux.jl", "src/options.toml", "data/digits.npz", "data/README.md"} <= set(core)
+    core = [
+        n.removeprefix("fedflux/julia/FedFlux/")
+        for n in names
+        if n.startswith("fedflux/julia/FedFlux/")
+    ]
+    assert {
+        "Project.toml",
+        "src/FedFlux.jl",
+        "src/options/options.toml",
+        "data/digits.npz",
+        "data/README.md",
+    } <= set(core)
     assert not any(n.startswith(("test/", "Manifest")) for n in core)
     assert "fedflux/py.typed" in names
     package = declared["packages"]["FedFlux"]
@@ -66,12 +84,20 @@ def test_what_is_in_it(wheel: Path) -> None:
     assert f"fedflux-{package['version'].removeprefix('=')}-" in wheel.name
 
 
-def test_runs_without_julia_outside_the_repository(fresh: Environment, no_julia: dict[str, str]) -> None:
-    done = fresh.run("run", "--dataset", "digits", "--rounds", "1", "--json", "out.json", env=no_julia)
+def test_runs_without_julia_outside_the_repository(
+    fresh: Environment, no_julia: dict[str, str]
+) -> None:
+    done = fresh.run(
+        "run", "--dataset", "digits", "--rounds", "1", "--json", "out.json", env=no_julia
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads((fresh.folder / "out.json").read_text())["engine"] == "reference"
     found = subprocess.run(
-        [str(fresh.python), "-c", "from fedflux._core import core_path; print(core_path())"],
+        [
+            str(fresh.python),
+            "-c",
+            "from fedflux._core import core_path; print(core_path())",
+        ],
         cwd=fresh.folder,
         capture_output=True,
         text=True,
@@ -83,18 +109,31 @@ def test_runs_without_julia_outside_the_repository(fresh: Environment, no_julia:
 def test_runs_with_julia_and_after_an_upgrade(
     julia: None, fresh: Environment, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """The core in use lies in site-packages; after an upgrade it is the new one, not a stale copy."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON_JULIACALL_")}
-    first = fresh.run("run", "--dataset", "digits", "--rounds", "1", "--engine", "julia", "--json", "a.json", env=env)
+    """The core is the one in site-packages; after an upgrade it is the new one."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON_JULIACALL_")
+    }
+    run = shlex.split("run --dataset digits --rounds 1 --engine julia")
+    first = fresh.run(*run, "--json", "a.json", env=env)
     assert first.returncode == 0, first.stderr
     where = (
-        "import fedflux, juliapkg, pathlib; fedflux.setup(); from juliacall import Main as jl; "
+        "import fedflux; fedflux.setup(); from juliacall import Main as jl; "
         "print(jl.seval('pkgdir(FedFlux)'), jl.seval('string(pkgversion(FedFlux))'))"
     )
 
     def core_in_use() -> tuple[Path, str]:
         code = [str(fresh.python), "-c", where]
-        done = subprocess.run(code, cwd=fresh.folder, env=env, capture_output=True, text=True, timeout=3000, check=True)
+        done = subprocess.run(
+            code,
+            cwd=fresh.folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=3000,
+            check=True,
+        )
         path, version = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
         return Path(path), version
 
@@ -103,15 +142,21 @@ def test_runs_with_julia_and_after_an_upgrade(
 
     # the next release: a copy of the sources whose every version is one higher
     source = tmp_path / "next"
-    kept = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "Manifest*.toml", "benchmarks")
+    kept = shutil.ignore_patterns(
+        ".git", ".venv", ".*_cache", "__pycache__", "Manifest*.toml", "benchmarks"
+    )
     shutil.copytree(ROOT, source, ignore=kept)
     newer = "0.1.99"  # as Julia prints a version, without leading zeros
-    for file in ("python/fedflux/__init__.py", "python/fedflux/juliapkg.json", "julia/FedFlux/Project.toml"):
+    for file in (
+        "python/fedflux/_version.py",
+        "python/fedflux/juliapkg.json",
+        "julia/FedFlux/Project.toml",
+    ):
         text = (source / file).read_text()
         assert version in text
         (source / file).write_text(text.replace(version, newer, 1))
     fresh.install(build(source, tmp_path / "wheels"))
-    second = fresh.run("run", "--dataset", "digits", "--rounds", "1", "--engine", "julia", "--json", "b.json", env=env)
+    second = fresh.run(*run, "--json", "b.json", env=env)
     assert second.returncode == 0, second.stderr
     assert core_in_use() == (path, newer)
     facts = [json.loads((fresh.folder / f"{name}.json").read_text()) for name in "ab"]

@@ -1,1 +1,3 @@
-"""The contenders other than FedFlux, each a process that answers requests (see protocol.py)."""
+"""The contenders other than FedFlux, each a process that answers requests (see
+protocol.py).
+"""

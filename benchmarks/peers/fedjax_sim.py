@@ -1,4 +1,6 @@
-"""FedJAX: its federated averaging on jax.jit; models in jax.numpy, with channels last, as XLA likes them on a CPU."""
+"""FedJAX: its federated averaging on jax.jit; models in jax.numpy, with channels last, as
+XLA likes them on a CPU.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import Any
 
 import jax
 
-# FedJAX 0.0.17 asks for this function, which JAX has moved; without it nothing of FedJAX runs on a JAX of today.
+# FedJAX 0.0.17 asks for this function, which JAX has moved; without it nothing of FedJAX
+# runs on a JAX of today.
 jax.tree_map = getattr(jax, "tree_map", jax.tree_util.tree_map)
 
 import fedjax  # noqa: E402
@@ -26,7 +29,9 @@ PASS = 320
 
 
 def conv(x: jax.Array, w: jax.Array, b: jax.Array, stride: int, pad: int) -> jax.Array:
-    out = lax.conv_general_dilated(x, w, (stride, stride), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    out = lax.conv_general_dilated(
+        x, w, (stride, stride), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
     return jax.nn.relu(out + b)
 
 
@@ -59,7 +64,9 @@ def lstm(p: Params, x: jax.Array) -> jax.Array:
     embedding, wi, wh, b, wo, bo = p
     gates = jnp.swapaxes(embedding[x] @ wi + b, 0, 1)
 
-    def cell(state: tuple[jax.Array, jax.Array], gate: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    def cell(
+        state: tuple[jax.Array, jax.Array], gate: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         h, c = state
         i, f, g, o = jnp.split(gate + h @ wh, 4, -1)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
@@ -76,7 +83,9 @@ MODELS: dict[str, Callable[[Params, jax.Array], jax.Array]] = {
 
 
 def convert(task: str, init: list[np.ndarray]) -> Params:
-    """The harness's parameters in JAX's layouts; a Dense layer after a convolution gets its inputs channels last."""
+    """The harness's parameters in JAX's layouts; a Dense layer after a convolution gets its
+    inputs channels last.
+    """
     if task == "lstm":
         return [jnp.asarray(a.T if i in (1, 2, 4) else a) for i, a in enumerate(init)]
     params, channels = [], 0
@@ -86,7 +95,11 @@ def convert(task: str, init: list[np.ndarray]) -> Params:
             a = a.transpose(2, 3, 1, 0)
         elif a.ndim == 2 and channels:
             side = round((a.shape[1] // channels) ** 0.5)
-            a = a.reshape(-1, channels, side, side).transpose(2, 3, 1, 0).reshape(a.shape[1], -1)
+            a = (
+                a.reshape(-1, channels, side, side)
+                .transpose(2, 3, 1, 0)
+                .reshape(a.shape[1], -1)
+            )
             channels = 0
         elif a.ndim == 2:
             a = a.T
@@ -95,12 +108,16 @@ def convert(task: str, init: list[np.ndarray]) -> Params:
 
 
 def features(x: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if x.ndim == 4 else x.astype(np.int32)
+    return (
+        np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if x.ndim == 4 else x.astype(np.int32)
+    )
 
 
 def loss_of(task: str) -> Callable[[Params, Batch], jax.Array]:
     def mean_loss(params: Params, batch: Batch) -> jax.Array:
-        return optax.softmax_cross_entropy_with_integer_labels(MODELS[task](params, batch["x"]), batch["y"]).mean()
+        return optax.softmax_cross_entropy_with_integer_labels(
+            MODELS[task](params, batch["x"]), batch["y"]
+        ).mean()
 
     return mean_loss
 
@@ -123,7 +140,10 @@ def prepare(request: Json) -> Json:
     rows = data.split[0][:PASS] if len(data.split[0]) >= PASS else np.arange(PASS)
     x, y = features(data.x)[rows], data.y[rows].astype(np.int32)
     batches = [
-        {"x": jnp.asarray(x[i : i + request["batch"]]), "y": jnp.asarray(y[i : i + request["batch"]])}
+        {
+            "x": jnp.asarray(x[i : i + request["batch"]]),
+            "y": jnp.asarray(y[i : i + request["batch"]]),
+        }
         for i in range(0, PASS, request["batch"])
     ]
     mean_loss = loss_of(task)
@@ -158,7 +178,9 @@ def federated_rounds(request: Json) -> Json:
     data, task = inputs(request), request["task"]
     x, y, rng = features(data.x), data.y.astype(np.int32), np.random.default_rng(0)
     gradient = jax.grad(loss_of(task))
-    hparams = fedjax.ShuffleRepeatBatchHParams(batch_size=request["batch"], num_epochs=1, drop_remainder=False)
+    hparams = fedjax.ShuffleRepeatBatchHParams(
+        batch_size=request["batch"], num_epochs=1, drop_remainder=False
+    )
     algorithm = fedjax.algorithms.fed_avg.federated_averaging(
         lambda params, batch, key: gradient(params, batch),
         fedjax.optimizers.sgd(request["lr"]),
@@ -166,18 +188,27 @@ def federated_rounds(request: Json) -> Json:
         hparams,
     )
     clients = (
-        [fedjax.ClientDataset({"x": x[rows], "y": y[rows]}) for rows in data.split] if len(data.split) <= 100 else None
+        [fedjax.ClientDataset({"x": x[rows], "y": y[rows]}) for rows in data.split]
+        if len(data.split) <= 100
+        else None
     )
 
     def client(k: int) -> fedjax.ClientDataset:
-        return clients[k] if clients else fedjax.ClientDataset({"x": x[data.split[k]], "y": y[data.split[k]]})
+        return (
+            clients[k]
+            if clients
+            else fedjax.ClientDataset({"x": x[data.split[k]], "y": y[data.split[k]]})
+        )
 
     state, seconds = algorithm.init(convert(task, data.init)), []
     for r in range(request["rounds"]):
         begun = time.perf_counter()
         cohort = rng.choice(len(data.split), request["cohort"], replace=False)
         keys = jax.random.split(jax.random.PRNGKey(r), len(cohort))
-        state, _ = algorithm.apply(state, [(k, client(k), key) for k, key in zip(cohort.tolist(), keys, strict=True)])
+        state, _ = algorithm.apply(
+            state,
+            [(k, client(k), key) for k, key in zip(cohort.tolist(), keys, strict=True)],
+        )
         jax.block_until_ready(state.params)
         seconds.append(time.perf_counter() - begun)
     return {"seconds": seconds, "accuracy": accuracy(task, state.params, data)}

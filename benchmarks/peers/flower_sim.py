@@ -1,6 +1,7 @@
-"""Flower's simulation: a ServerApp with FedAvg and a ClientApp, run by Ray with one actor a core, one thread each.
+"""Flower's simulation: a ServerApp with FedAvg and a ClientApp.
 
-Clients' tensors and the model are kept by each actor between messages; there is no evaluation in a round.
+Ray runs it with one actor a core, one thread each. Clients' tensors and the model are kept
+by each actor between messages; there is no evaluation in a round.
 """
 
 from __future__ import annotations
@@ -52,11 +53,16 @@ def train(message: Message, context: Context) -> Message:
     rows = split[int(context.node_config["partition-id"])]
     order = rows[torch.randperm(len(rows))]
     optimizer = torch.optim.SGD(trainable(model), lr=config["lr"], fused=True)
-    for a, b in zip(x[order].split(config["batch"]), y[order].split(config["batch"]), strict=True):
+    for a, b in zip(
+        x[order].split(config["batch"]), y[order].split(config["batch"]), strict=True
+    ):
         optimizer.zero_grad(set_to_none=True)
         loss(model(a), b).backward()
         optimizer.step()
-    content = {"arrays": ArrayRecord(model.state_dict()), "metrics": MetricRecord({"num-examples": len(rows)})}
+    content = {
+        "arrays": ArrayRecord(model.state_dict()),
+        "metrics": MetricRecord({"num-examples": len(rows)}),
+    }
     return Message(content=RecordDict(content), reply_to=message)
 
 
@@ -83,9 +89,14 @@ def federated_rounds(request: Json) -> Json:
     model = build(request["task"], data.init)
     clients, cohort = len(data.split), request["cohort"]
     strategy = TimedFedAvg(
-        fraction_train=cohort / clients, fraction_evaluate=0.0, min_train_nodes=cohort, min_available_nodes=clients
+        fraction_train=cohort / clients,
+        fraction_evaluate=0.0,
+        min_train_nodes=cohort,
+        min_available_nodes=clients,
     )
-    config = ConfigRecord({key: request[key] for key in ("task", "data", "init", "split", "batch", "lr")})
+    config = ConfigRecord(
+        {key: request[key] for key in ("task", "data", "init", "split", "batch", "lr")}
+    )
     result = {}
     server_app = ServerApp()
 
@@ -93,7 +104,10 @@ def federated_rounds(request: Json) -> Json:
     def main(grid: Grid, context: Context) -> None:
         initial = ArrayRecord(model.state_dict())
         result["arrays"] = strategy.start(
-            grid=grid, initial_arrays=initial, train_config=config, num_rounds=request["rounds"]
+            grid=grid,
+            initial_arrays=initial,
+            train_config=config,
+            num_rounds=request["rounds"],
         ).arrays
 
     backend = {
@@ -102,14 +116,26 @@ def federated_rounds(request: Json) -> Json:
     }
     run_simulation(server_app, client_app, num_supernodes=clients, backend_config=backend)
     model.load_state_dict(result["arrays"].to_torch_state_dict())
-    seconds = [ended - begun for begun, ended in zip(strategy.begun, strategy.ended, strict=True)]
-    return {"seconds": seconds, "accuracy": accuracy(model, torch.from_numpy(data.xtest), torch.from_numpy(data.ytest))}
+    seconds = [
+        ended - begun for begun, ended in zip(strategy.begun, strategy.ended, strict=True)
+    ]
+    return {
+        "seconds": seconds,
+        "accuracy": accuracy(
+            model, torch.from_numpy(data.xtest), torch.from_numpy(data.ytest)
+        ),
+    }
 
 
 if __name__ == "__main__":
-    # Under its own name, so that Ray's actors import the client's code instead of getting a copy with every message.
+    # Under its own name, so that Ray's actors import the client's code instead of getting a
+    # copy with every message.
     from benchmarks.peers import flower_sim
 
     torch.set_num_threads(cores())
-    versions = {"flwr": flwr.__version__, "ray": ray.__version__, "torch": torch.__version__}
+    versions = {
+        "flwr": flwr.__version__,
+        "ray": ray.__version__,
+        "torch": torch.__version__,
+    }
     serve({"round": flower_sim.federated_rounds}, versions)

@@ -1,6 +1,7 @@
 """pfl (pfl-research): federated averaging in its SimulatedBackend, with PyTorch models.
 
-On several cores it runs as pfl is meant to: one process a core, which share the cohort (torch.distributed, gloo).
+On several cores it runs as pfl is meant to: one process a core, which share the cohort
+(torch.distributed, gloo).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ def free_port() -> int:
 
 
 def start_other_ranks() -> None:
-    """In the first process: start one more for each further core, which get all requests passed on."""
+    """In the first process: start one more for each further core, which get all requests
+    passed on.
+    """
     world = cores()
     shared = {
         "TORCHELASTIC_RUN_ID": "bench",
@@ -35,7 +38,15 @@ def start_other_ranks() -> None:
     for rank in range(1, world):
         env = dict(os.environ, RANK=str(rank), LOCAL_RANK=str(rank))
         command = [sys.executable, "-m", "benchmarks.peers.pfl_sim"]
-        OTHERS.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env, text=True))
+        OTHERS.append(
+            subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                env=env,
+                text=True,
+            )
+        )
 
 
 OTHERS: list[subprocess.Popen[str]] = []
@@ -62,7 +73,9 @@ from benchmarks.peers.torch_models import accuracy, build, loss, trainable  # no
 
 
 def with_loss(model: torch.nn.Module) -> torch.nn.Module:
-    """pfl asks a model for its loss and its metrics; the metrics are those of an evaluation, which isn't timed."""
+    """pfl asks a model for its loss and its metrics; the metrics are those of an
+    evaluation, which isn't timed.
+    """
     model.loss = lambda x, y: loss(model(x), y)
     model.metrics = lambda x, y: {}
     return model
@@ -82,7 +95,9 @@ class Stopwatch(TrainingProcessCallback):
 
 
 class WithoutEvaluation(FederatedAveraging):
-    """pfl evaluates every client in its first round whatever the frequency; here in no round."""
+    """pfl evaluates every client in its first round whatever the frequency; here in no
+    round.
+    """
 
     def get_next_central_contexts(self, *args: object, **kwargs: object):
         contexts, model, metrics = super().get_next_central_contexts(*args, **kwargs)
@@ -102,10 +117,16 @@ def federated_rounds(request: Json) -> Json:
         rows = torch.from_numpy(data.split[k])[torch.randperm(data.split.shape[1])]
         return PyTorchTensorDataset((x[rows], y[rows]))
 
-    training = FederatedDataset(client, get_user_sampler("minimize_reuse", list(range(len(data.split)))))
-    backend = SimulatedBackend(training_data=training, val_data=training, postprocessors=[WeightByDatapoints()])
+    training = FederatedDataset(
+        client, get_user_sampler("minimize_reuse", list(range(len(data.split))))
+    )
+    backend = SimulatedBackend(
+        training_data=training, val_data=training, postprocessors=[WeightByDatapoints()]
+    )
     params = NNTrainHyperParams(
-        local_num_epochs=1, local_learning_rate=request["lr"], local_batch_size=request["batch"]
+        local_num_epochs=1,
+        local_learning_rate=request["lr"],
+        local_batch_size=request["batch"],
     )
     rounds = NNAlgorithmParams(
         central_num_iterations=request["rounds"],
@@ -115,7 +136,9 @@ def federated_rounds(request: Json) -> Json:
     )
     pfl_model = PyTorchModel(
         model,
-        local_optimizer_create=lambda p, lr: torch.optim.SGD([v for v in p if v.requires_grad], lr=lr, fused=True),
+        local_optimizer_create=lambda p, lr: torch.optim.SGD(
+            [v for v in p if v.requires_grad], lr=lr, fused=True
+        ),
         central_optimizer=torch.optim.SGD(trainable(model), lr=1.0),
     )
     watch = Stopwatch()
@@ -129,7 +152,12 @@ def federated_rounds(request: Json) -> Json:
         send_metrics_to_platform=False,
     )
     seconds = np.diff([begun, *watch.times]).tolist()
-    return {"seconds": seconds, "accuracy": accuracy(model, torch.from_numpy(data.xtest), torch.from_numpy(data.ytest))}
+    return {
+        "seconds": seconds,
+        "accuracy": accuracy(
+            model, torch.from_numpy(data.xtest), torch.from_numpy(data.ytest)
+        ),
+    }
 
 
 def passed_on(request: Json) -> Json:

@@ -1,4 +1,6 @@
-"""How the harness talks to a contender: a JSON object a line; answers are marked, as libraries print lines too."""
+"""How the harness talks to a contender: a JSON object a line; answers are marked, as
+libraries print lines too.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def reply(answer: Json) -> None:
 
 
 def serve(handlers: dict[str, Callable[[Json], Json]], versions: dict[str, str]) -> None:
-    """Say that this contender is ready, then answer requests until the harness closes the line."""
+    """Say that this contender is ready, then answer requests until the harness closes the
+    line.
+    """
     reply({"versions": versions, "cores": cores()})
     for line in sys.stdin:
         request = json.loads(line)
@@ -33,7 +37,9 @@ def serve(handlers: dict[str, Callable[[Json], Json]], versions: dict[str, str])
 
 
 def cores() -> int:
-    """The number of cores this process may use; the harness sets them before it starts the process."""
+    """The number of cores this process may use; the harness sets them before it starts the
+    process.
+    """
     return len(os.sched_getaffinity(0))
 
 
@@ -53,5 +59,10 @@ def inputs(request: Json) -> Inputs:
     with np.load(request["data"]) as data, np.load(request["init"]) as init:
         params = [init[f"p{i}"] for i in range(len(init.files))]
         return Inputs(
-            data["x_train"], data["y_train"], data["x_test"], data["y_test"], np.load(request["split"]), params
+            data["x_train"],
+            data["y_train"],
+            data["x_test"],
+            data["y_test"],
+            np.load(request["split"]),
+            params,
         )

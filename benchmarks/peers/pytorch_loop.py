@@ -1,7 +1,7 @@
 """A plain PyTorch loop: the least that federated averaging takes, written by hand.
 
-Of four variants (memory format contiguous or channels_last, SGD plain or fused) the fastest is taken, for each model
-and batch.
+Of four variants (memory format contiguous or channels_last, SGD plain or fused) the fastest
+is taken, for each model and batch.
 """
 
 from __future__ import annotations
@@ -47,7 +47,11 @@ class Steps(NamedTuple):
 def variant(request: Json, channels_last: bool, fused: bool) -> Steps:
     data = inputs(request)
     model = build(request["task"], data.init)
-    rows = torch.from_numpy(data.split[0]) if len(data.split[0]) >= PASS else torch.arange(PASS)
+    rows = (
+        torch.from_numpy(data.split[0])
+        if len(data.split[0]) >= PASS
+        else torch.arange(PASS)
+    )
     x, y = torch.from_numpy(data.x)[rows[:PASS]], torch.from_numpy(data.y)[rows[:PASS]]
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -57,7 +61,8 @@ def variant(request: Json, channels_last: bool, fused: bool) -> Steps:
     ]
     optimizer = torch.optim.SGD(trainable(model), lr=request["lr"], fused=fused)
     return Steps(
-        f"{'channels_last' if channels_last else 'contiguous'}, {'fused' if fused else 'plain'} SGD",
+        f"{'channels_last' if channels_last else 'contiguous'}, "
+        f"{'fused' if fused else 'plain'} SGD",
         model,
         optimizer,
         batches,
@@ -67,7 +72,9 @@ def variant(request: Json, channels_last: bool, fused: bool) -> Steps:
 def fastest(request: Json) -> Steps:
     """The variants measured in turns, three times each; the best by its fastest turn."""
     layouts = (False, True) if request["task"] in ("case_study", "mcmahan") else (False,)
-    variants = [variant(request, last, fused) for last in layouts for fused in (False, True)]
+    variants = [
+        variant(request, last, fused) for last in layouts for fused in (False, True)
+    ]
     times: dict[str, list[float]] = {v.name: [] for v in variants}
     for _ in range(4):
         for v in variants:
@@ -86,7 +93,9 @@ def prepare(request: Json) -> Json:
 
 def allocated(steps: Steps) -> int:
     """Bytes that PyTorch's allocator hands out in a step."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
         steps.one_pass()
     events = profile.profiler.kineto_results.events()
     total = sum(e.nbytes() for e in events if e.name() == "[memory]" and e.nbytes() > 0)
@@ -98,7 +107,12 @@ def measure_steps(request: Json) -> Json:
 
 
 def train_client(
-    model: nn.Module, start: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, batch: int, lr: float
+    model: nn.Module,
+    start: list[torch.Tensor],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    batch: int,
+    lr: float,
 ) -> None:
     """One local epoch from `start`, in batches of a new order."""
     with torch.no_grad():
@@ -112,7 +126,9 @@ def train_client(
 
 
 def best_threads(model: nn.Module, x: torch.Tensor, y: torch.Tensor, request: Json) -> int:
-    """As many threads as there are cores, or one where that trains a client faster (small products gain nothing)."""
+    """As many threads as there are cores, or one where that trains a client faster (small
+    products gain nothing).
+    """
     start = [p.detach().clone() for p in trainable(model)]
     times = {}
     for threads in {1, cores()}:
@@ -140,8 +156,12 @@ def federated_rounds(request: Json) -> Json:
         cohort = torch.randperm(len(clients))[: request["cohort"]].tolist()
         total = [torch.zeros_like(p) for p in theta]
         for k in cohort:
-            train_client(model, theta, x[clients[k]], y[clients[k]], request["batch"], request["lr"])
-            torch._foreach_add_(total, [p.detach() for p in trainable(model)], alpha=1 / len(cohort))
+            train_client(
+                model, theta, x[clients[k]], y[clients[k]], request["batch"], request["lr"]
+            )
+            torch._foreach_add_(
+                total, [p.detach() for p in trainable(model)], alpha=1 / len(cohort)
+            )
         theta = total
         seconds.append(time.perf_counter() - begun)
     with torch.no_grad():
@@ -149,7 +169,9 @@ def federated_rounds(request: Json) -> Json:
     return {
         "note": f"{threads} threads",
         "seconds": seconds,
-        "accuracy": accuracy(model, torch.from_numpy(data.xtest), torch.from_numpy(data.ytest)),
+        "accuracy": accuracy(
+            model, torch.from_numpy(data.xtest), torch.from_numpy(data.ytest)
+        ),
     }
 
 
@@ -169,5 +191,10 @@ def gemm(request: Json) -> Json:
 if __name__ == "__main__":
     torch.set_num_threads(cores())
     blas = "MKL" if torch.backends.mkl.is_available() else "OpenBLAS"
-    handlers = {"prepare": prepare, "steps": measure_steps, "round": federated_rounds, "gemm": gemm}
+    handlers = {
+        "prepare": prepare,
+        "steps": measure_steps,
+        "round": federated_rounds,
+        "gemm": gemm,
+    }
     serve(handlers, {"torch": torch.__version__, "torch's BLAS": blas})

@@ -14,7 +14,9 @@ def case_study() -> nn.Module:
     def conv(inputs: int, outputs: int) -> list[nn.Module]:
         return [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU()]
 
-    return nn.Sequential(*conv(1, 16), *conv(16, 32), *conv(32, 64), nn.Flatten(), nn.Linear(1024, 10))
+    return nn.Sequential(
+        *conv(1, 16), *conv(16, 32), *conv(32, 64), nn.Flatten(), nn.Linear(1024, 10)
+    )
 
 
 def mcmahan() -> nn.Module:
@@ -27,7 +29,12 @@ def mcmahan() -> nn.Module:
 
 def mlp() -> nn.Module:
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10)
+        nn.Flatten(),
+        nn.Linear(784, 200),
+        nn.ReLU(),
+        nn.Linear(200, 200),
+        nn.ReLU(),
+        nn.Linear(200, 10),
     )
 
 
@@ -38,7 +45,8 @@ class CharLSTM(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding)
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
-        # PyTorch adds two biases where the others have one: the second stays zero, so that all train the same model.
+        # PyTorch adds two biases where the others have one: the second stays zero, so that
+        # all train the same model.
         nn.init.zeros_(self.lstm.bias_hh_l0).requires_grad_(False)
         self.dense = nn.Linear(hidden, vocabulary)
 
@@ -71,5 +79,8 @@ def loss(output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def accuracy(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
     """The share of right answers, in batches of 500."""
-    right = sum(int((model(a).argmax(-1) == b).sum()) for a, b in zip(x.split(500), y.split(500), strict=True))
+    right = sum(
+        int((model(a).argmax(-1) == b).sum())
+        for a, b in zip(x.split(500), y.split(500), strict=True)
+    )
     return right / y.numel()

@@ -1,36 +1,41 @@
-"""The one importer of juliacall: starting Julia, its threads, its signals, and the one call into the core."""
+"""Starts Julia: its threads, its signals and the core. The only importer of juliacall."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .errors import FedFluxError, JuliaUnavailable
 
-MEND = "run `fedflux doctor` to see what is missing"
+HINT = "run `fedflux doctor` to see what is missing"
+DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
 
 
 @dataclass(frozen=True)
 class Boot:
-    """A started Julia: the core's module, and the only thread and process that may call it."""
+    """A started Julia.
+
+    Attributes:
+        core: the Julia module FedFlux.
+        error: the class of Julia's exceptions in Python.
+        thread, pid: the only thread and process that may call Julia.
+        serial: why clients must be trained one at a time; None if they need not be.
+    """
 
     core: Any
+    error: type[Exception]
     thread: int
     pid: int
-    serial: str | None  # why clients must be trained one at a time, if they must
+    serial: str | None
 
 
 _lock = threading.Lock()
@@ -39,12 +44,12 @@ _failure: str | None = None
 
 
 def setup() -> None:
-    """Install Julia and the core's packages where they are missing, and start them, with progress on stderr.
+    """Install Julia and the packages of the core if they are missing, and start them.
 
-    The first run does the same; this does it ahead of time.
+    Progress is printed to stderr. The first run does the same; call this to do it earlier.
 
     Raises:
-        JuliaUnavailable: Julia or a package can't be had; the message says why.
+        JuliaUnavailable: Julia or a package can't be installed; the message says why.
 
     Example:
         >>> import fedflux
@@ -56,100 +61,104 @@ def setup() -> None:
 
 
 def boot() -> Boot:
-    """Start Julia with the core, once a process.
+    """Start Julia with the core, once per process.
 
     Returns:
         The started Julia.
 
     Raises:
-        JuliaUnavailable: Julia or a package can't be had.
-        FedFluxError: called from another thread than the one that started Julia, or from a forked child.
+        JuliaUnavailable: Julia or a package can't be installed or started.
+        FedFluxError: the call comes from a forked child, or from a thread other than the
+            one that started Julia.
     """
     global _boot, _failure
     if _boot is not None:
-        _check_place(_boot)
+        _check_caller(_boot)
         return _boot
     with _lock:
         if _boot is None:
-            if _failure is not None:  # a second try would cost as long as the first
+            if _failure is not None:  # a second attempt would take as long as the first
                 raise JuliaUnavailable(_failure)
             try:
                 _boot = _start()
             except JuliaUnavailable as error:
                 _failure = str(error)
                 raise
-    _check_place(_boot)
+    _check_caller(_boot)
     return _boot
 
 
-def _check_place(boot: Boot) -> None:
+def _check_caller(boot: Boot) -> None:
     if os.getpid() != boot.pid:
         raise FedFluxError(
-            "Julia was started before this process was forked, and a forked Julia crashes: start worker processes with "
-            "multiprocessing.get_context('spawn'), or fork before the first run"
+            "Julia was started before this process was forked, and a forked Julia crashes: "
+            "start worker processes with multiprocessing.get_context('spawn'), or fork "
+            "before the first run"
         )
     if threading.get_ident() != boot.thread:
         raise FedFluxError(
-            "Julia was started in another thread, and calls from this one would hang: call fedflux from the thread of "
-            "the first run (or of fedflux.setup())"
+            "Julia was started in another thread, and calls from this one would hang: call "
+            "fedflux from the thread of the first run or of fedflux.setup()"
         )
 
 
 def _start() -> Boot:
     if importlib.util.find_spec("juliacall") is None:
-        raise JuliaUnavailable("the Python package juliacall is not installed: pip install juliacall")
+        raise JuliaUnavailable(
+            "the Python package juliacall is not installed: run pip install juliacall"
+        )
     main = threading.current_thread() is threading.main_thread()
-    foreign = "juliacall" in sys.modules
-    thread = threading.get_ident()
-    if foreign:  # by someone else, in the main thread as far as anyone can tell
-        main_thread = threading.main_thread().ident
-        thread = thread if main_thread is None else main_thread
-        if not main:
-            raise FedFluxError(
-                "juliacall was imported before fedflux, and not in this thread: call fedflux from the main one"
-            )
-    else:
-        _environment(main)
+    already_imported = "juliacall" in sys.modules  # by other code, in the main thread
+    if already_imported and not main:
+        raise FedFluxError(
+            "juliacall was imported before fedflux, and fedflux was called from another "
+            "thread: call fedflux from the main thread"
+        )
+    if not already_imported:
+        _set_environment(main)
     with _sigint_kept(main):
         julia = _import_juliacall()
-        try:
-            julia.Main.seval("import FedFlux")
-        except julia.JuliaError as error:
-            raise JuliaUnavailable(
-                f"Julia started, but the core can't be loaded: {_first_line(error)}; {MEND}"
-            ) from None
-        core = julia.Main.seval("FedFlux")
+        core = _import_core(julia)
     threads = int(julia.Main.seval("Threads.nthreads()"))
     serial = None
-    if julia.CONFIG.get("opt_handle_signals") != "yes" and (threads > 1 or foreign):
-        # Julia's threads stop each other for garbage collection by SIGSEGV, which Python then takes for a crash
+    handles_signals = julia.CONFIG.get("opt_handle_signals") == "yes"
+    if not handles_signals and (threads > 1 or already_imported):
+        # for garbage collection Julia's threads stop each other with SIGSEGV, which
+        # Python takes for a crash
         serial = (
-            "Julia was started without its signal handlers, so clients are trained one at a time; "
-            "call fedflux.setup() in the main thread before importing juliacall, or set "
-            "PYTHON_JULIACALL_HANDLE_SIGNALS=yes"
+            "Julia was started without its signal handlers, so clients are trained one at "
+            "a time; call fedflux.setup() in the main thread before importing juliacall, "
+            "or set PYTHON_JULIACALL_HANDLE_SIGNALS=yes"
         )
-    return Boot(core, thread, os.getpid(), serial)
+    return Boot(core, julia.JuliaError, threading.get_ident(), os.getpid(), serial)
 
 
-def _environment(main: bool) -> None:
-    """Set what juliacall reads when it is imported, where the user has not."""
+def _set_environment(main: bool) -> None:
+    """Set the variables that juliacall reads on import, unless the user has set them."""
+    defaults = {"PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION": "no"}
     if main:
         if "JULIA_NUM_THREADS" not in os.environ:
-            os.environ.setdefault("PYTHON_JULIACALL_THREADS", str(_usable_cpus()))
-        os.environ.setdefault("PYTHON_JULIACALL_HANDLE_SIGNALS", "yes")
-    else:  # Ctrl-C can be mended in the main thread only
-        os.environ.setdefault("PYTHON_JULIACALL_THREADS", "1")
-        os.environ.setdefault("PYTHON_JULIACALL_HANDLE_SIGNALS", "no")
-    os.environ.setdefault("PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION", "no")
+            defaults["PYTHON_JULIACALL_THREADS"] = str(_usable_cpus())
+        defaults["PYTHON_JULIACALL_HANDLE_SIGNALS"] = "yes"
+    else:  # Ctrl-C can be restored in the main thread only
+        defaults["PYTHON_JULIACALL_THREADS"] = "1"
+        defaults["PYTHON_JULIACALL_HANDLE_SIGNALS"] = "no"
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
 
 
 def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager
 def _sigint_kept(main: bool) -> Iterator[None]:
-    """Give SIGINT back to Python after Julia took it, so that Ctrl-C raises KeyboardInterrupt at the next callback."""
+    """Give SIGINT, which Julia takes, back to Python.
+
+    Ctrl-C then raises KeyboardInterrupt at the next callback.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -161,124 +170,56 @@ def _sigint_kept(main: bool) -> Iterator[None]:
 
 
 def _import_juliacall() -> Any:
-    """Import juliacall, which installs what is missing; on failure say why Julia can't be had.
+    """Import juliacall, which installs what is missing; explain a failure.
 
-    Where Julia must be downloaded and there is no network, name look-up fails at once; a network that swallows packets
-    is given up after ten seconds without an answer.
+    Without a network a download fails at once. If the network drops packets, it fails after
+    `DOWNLOAD_TIMEOUT`.
     """
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(10.0)
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # juliapkg tells its progress on stdout, which is the user's
+        # juliapkg prints its progress to stdout, which belongs to the user
+        with contextlib.redirect_stdout(sys.stderr):
             import juliacall
     except subprocess.CalledProcessError as error:
         raise JuliaUnavailable(
-            f"Julia is there, but its packages can't be installed (exit code {error.returncode}, see above); {MEND}"
+            "Julia is installed, but its packages can't be installed (exit code "
+            f"{error.returncode}, see above); {HINT}"
         ) from None
-    except OSError as error:  # urllib's errors among them
-        raise JuliaUnavailable(f"Julia is not installed, and can't be downloaded ({_reason(error)}); {MEND}") from error
-    except Exception as error:  # whatever juliacall and juliapkg raise: they have no error class of their own
-        raise JuliaUnavailable(f"Julia can't be had: {_first_line(error)}; {MEND}") from error
+    except OSError as error:  # includes urllib's errors
+        raise JuliaUnavailable(
+            f"Julia is not installed, and can't be downloaded ({_reason(error)}); {HINT}"
+        ) from error
+    except Exception as error:  # juliacall and juliapkg have no error class of their own
+        raise JuliaUnavailable(
+            f"Julia can't be started: {first_line(error)}; {HINT}"
+        ) from error
     finally:
-        socket.setdefaulttimeout(patience)
+        socket.setdefaulttimeout(timeout)
     return juliacall
 
 
-def _reason(error: OSError) -> str:
-    inner = getattr(error, "reason", None)  # urllib's, which says more than its wrapper
-    return _first_line(inner if isinstance(inner, BaseException) else error)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
-def run(
-    config: dict[str, Any],
-    data: Sequence[NDArray[Any] | None] | None,
-    model: Any,
-    init: Sequence[NDArray[np.float32]] | None,
-    listener: Callable[[str, Any], bool],
-) -> tuple[dict[str, Any], list[NDArray[np.float32]]]:
-    """Run the core.
-
-    Args:
-        config: the options that are set.
-        data: x_train, y_train, x_test, y_test in NumPy's axes, or None when the core loads them.
-        model: a Flux model, or None for the one that the options name.
-        init: initial parameters in model order, in NumPy's axes, or None.
-        listener: told of the start, of warnings (a string) and of every round; True asks to stop.
-
-    Returns:
-        The facts of the run, and the parameters in model order.
-
-    Raises:
-        FedFluxError: the core refused something.
-    """
-    core = boot().core
-
-    def callback(kind: str, payload: str) -> bool:
-        return kind != "tick" and bool(listener(str(kind), json.loads(str(payload))))
-
-    turned = _turned(data)
-    given = None if init is None else [np.ascontiguousarray(a, dtype=np.float32).T for a in init]
-    import juliacall
-
+def _import_core(julia: Any) -> Any:
     try:
-        text, arrays = core._pyrun(json.dumps(config), turned, model, given, callback)
-    except juliacall.JuliaError as error:
-        if "InterruptException" in _first_line(error):
-            raise KeyboardInterrupt from None
-        raise
-    facts = _facts(text)
-    # np.array copies: the result must not point into Julia's memory
-    return facts, [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in arrays]
+        julia.Main.seval("import FedFlux")
+    except julia.JuliaError as error:
+        raise JuliaUnavailable(
+            f"Julia started, but the core can't be loaded: {first_line(error)}; {HINT}"
+        ) from None
+    return julia.Main.seval("FedFlux")
 
 
-def recorded(folder: str) -> dict[str, Any]:
-    """Read the options of the run whose checkpoints lie in a folder.
+def _reason(error: OSError) -> str:
+    inner = getattr(error, "reason", None)  # of an error that urllib wraps
+    return first_line(inner if isinstance(inner, BaseException) else error)
 
-    Args:
-        folder: that a run was given as `checkpoint` or `resume`.
 
-    Returns:
-        The options that were set; none where the folder has no checkpoint yet.
-
-    Raises:
-        FedFluxError: every checkpoint in the folder is damaged.
-        JuliaUnavailable: Julia can't be had.
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's message, or its type if there is none.
 
     Example:
-        >>> recorded("no/such/folder")  # doctest: +SKIP
-        {}
+        >>> first_line(ValueError("a\nb")), first_line(ValueError())
+        ('a', 'ValueError')
     """
-    options = _facts(boot().core._recorded(folder))["options"]
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def partition(config: dict[str, Any], data: Sequence[NDArray[Any] | None] | None) -> dict[str, Any]:
-    """Split the training data among clients, without training.
-
-    Args:
-        config, data: as in `run`.
-
-    Returns:
-        Who holds what, see `fedflux.partition`.
-
-    Raises:
-        FedFluxError: the core refused something.
-    """
-    return _facts(boot().core._pypartition(json.dumps(config), _turned(data)))
-
-
-def _turned(data: Sequence[NDArray[Any] | None] | None) -> tuple[NDArray[Any] | None, ...] | None:
-    """Transpose: a C-ordered array is then what Julia calls contiguous, with the sample last."""
-    return None if data is None else tuple(None if a is None else np.ascontiguousarray(a).T for a in data)
-
-
-def _facts(text: Any) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(str(text))
-    if "error" in facts:
-        raise FedFluxError(facts["error"])
-    return facts
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""`fedflux doctor`: what is there, what is missing, and the one command that mends it."""
+"""`fedflux doctor`: checks the installation and suggests how to fix it."""
 
 from __future__ import annotations
 
@@ -15,98 +15,124 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from . import __version__, datasets
+from . import datasets
 from ._core import core_path
+from ._version import __version__
 from .errors import FedFluxError
 
-PACKAGES = ("FedFlux", "PythonCall", "Flux", "MLDatasets")
-NEEDED = PACKAGES[:3]
-MEND = "fedflux setup"
+REQUIRED = ("FedFlux", "PythonCall", "Flux")
+OPTIONAL = ("MLDatasets",)
+SETUP = "fedflux setup"
+STATUS = {
+    "ok": Text("ok      ", "green"),
+    "absent": Text("absent  ", "yellow"),
+    "missing": Text("missing ", "red"),
+}
 
 
 @dataclass
 class Finding:
-    """One line of the report; `mend` is the command that mends what is missing, None where nothing must be mended."""
+    """One line of the report.
 
-    what: str
-    found: str
-    mend: str | None = None
-    there: bool = True
+    Attributes:
+        name: what was checked.
+        detail: what was found.
+        status: "ok", "absent" for something optional, or "missing".
+        fix: the command that installs what is missing.
+    """
+
+    name: str
+    detail: str
+    status: str = "ok"
+    fix: str | None = None
 
 
 def examine() -> int:
-    """Look at this machine without changing it, and print the report.
+    """Check the installation without changing it, and print a report.
 
     Returns:
-        0 when the core can run, 1 when something it needs is missing.
+        0 if the core can run, 1 if something that it needs is missing.
     """
-    findings = [Finding("Python", f"{platform.python_version()}, fedflux {__version__}"), _core(), *_julia(), *_data()]
+    python = Finding("Python", f"{platform.python_version()}, fedflux {__version__}")
+    findings = [python, _check_core(), *_check_julia(), *_check_data()]
     console = Console(highlight=False, soft_wrap=True)
     for f in findings:
-        status, style = ("missing", "red") if f.mend else ("ok", "green") if f.there else ("absent", "yellow")
-        console.print(Text(f"{status:8}", style), Text(f"{f.what:13}{f.found}"))
-    mends = list(dict.fromkeys(f.mend for f in findings if f.mend is not None))
-    if not mends:
+        console.print(STATUS[f.status], Text(f"{f.name:13}{f.detail}"))
+    fixes = [f.fix for f in findings if f.fix is not None]
+    if not fixes:
         console.print("The Julia core can run.")
         return 0
-    console.print("Until then engine='auto' takes the slow reference engine. To mend it, run:")
-    console.print(f"  {mends[0]}", markup=False)
+    console.print("Until this is fixed, engine='auto' uses the slow reference engine. Run:")
+    console.print(f"  {fixes[0]}", markup=False)
     return 1
 
 
-def _core() -> Finding:
+def _check_core() -> Finding:
     try:
         return Finding("core", str(core_path()))
     except FedFluxError as error:
-        return Finding("core", str(error), "pip install --force-reinstall fedflux")
+        fix = "pip install --force-reinstall fedflux"
+        return Finding("core", str(error), "missing", fix)
 
 
-def _julia() -> list[Finding]:
-    missing = [name for name in ("juliacall", "juliapkg") if importlib.util.find_spec(name) is None]
-    if missing:
-        return [Finding("juliacall", f"the Python package {missing[0]} is not installed", "pip install juliacall")]
+def _check_julia() -> list[Finding]:
+    for name in ("juliacall", "juliapkg"):
+        if importlib.util.find_spec(name) is None:
+            detail = f"the Python package {name} is not installed"
+            return [Finding("juliacall", detail, "missing", "pip install juliacall")]
     findings = [Finding("juliacall", importlib.metadata.version("juliacall"))]
     exe, project = find_julia()
     version = None if exe is None else _version(exe)
-    if exe is None or version is None:
-        where = f"{exe} is not a Julia that runs" if exe else "no Julia on PATH, from juliaup, or installed by juliapkg"
-        findings.append(Finding("Julia", f"{where} (setup downloads one)", MEND))
-    else:
+    if version is not None:
         findings.append(Finding("Julia", f"{version} at {exe}"))
+    else:
+        detail = (
+            f"{exe} does not run" if exe else "not on PATH, nor from juliaup or juliapkg"
+        )
+        detail += f"; `{SETUP}` downloads it"
+        findings.append(Finding("Julia", detail, "missing", SETUP))
+    return findings + _check_packages(project)
+
+
+def _check_packages(project: Path) -> list[Finding]:
     versions = installed(project)
-    for name in PACKAGES:
+    findings = []
+    for name in (*REQUIRED, *OPTIONAL):
         if name in versions:
             findings.append(Finding(name, f"{versions[name]} in {project}"))
-        elif name in NEEDED:
-            findings.append(Finding(name, f"not in {project}", MEND))
+        elif name in REQUIRED:
+            findings.append(Finding(name, f"not in {project}", "missing", SETUP))
         else:
-            findings.append(Finding(name, f"not in {project}: mnist and fashionmnist can't be had", there=False))
+            detail = f"not in {project}; mnist and fashionmnist can't be downloaded"
+            findings.append(Finding(name, detail, "absent"))
     return findings
 
 
 def find_julia() -> tuple[str | None, Path]:
-    """Find the Julia executable that a run would start, and its project, without installing anything.
+    """Find the Julia that a run would start, without installing anything.
 
     Returns:
-        The executable (None where there is none yet) and the project's folder, which may not exist yet.
+        The executable, or None if none is installed, and the folder of the Julia project,
+        which may not exist yet.
     """
-    own = os.environ.get("PYTHON_JULIACALL_EXE"), os.environ.get("PYTHON_JULIACALL_PROJECT")
-    if own[0] and own[1]:
-        return shutil.which(own[0]), Path(own[1])
+    exe = os.environ.get("PYTHON_JULIACALL_EXE")
+    own_project = os.environ.get("PYTHON_JULIACALL_PROJECT")
+    if exe and own_project:
+        return shutil.which(exe), Path(own_project)
     import juliapkg
     from juliapkg.state import STATE
 
     project = Path(STATE["project"])
-    installed_here = Path(STATE["install"]) / "bin" / "julia"
-    given = os.environ.get("PYTHON_JULIAPKG_EXE")
-    if given:
-        return shutil.which(given), project
+    exe = os.environ.get("PYTHON_JULIAPKG_EXE")
+    if exe:
+        return shutil.which(exe), project
     try:
         if juliapkg.resolve(dry_run=True):
             return juliapkg.executable(), project
-    except Exception:  # juliapkg has no error class of its own; not resolved is not found
+    except Exception:  # juliapkg has no error class of its own
         pass
-    return shutil.which(str(installed_here)) or shutil.which("julia"), project
+    downloaded = Path(STATE["install"]) / "bin" / "julia"
+    return shutil.which(str(downloaded)) or shutil.which("julia"), project
 
 
 def installed(project: Path) -> dict[str, str]:
@@ -123,21 +149,29 @@ def installed(project: Path) -> dict[str, str]:
         table = tomllib.loads(manifests[-1].read_text())
     except (OSError, ValueError):
         return {}
-    return {name: str(entries[0].get("version", "?")) for name, entries in table.get("deps", {}).items()}
+    return {
+        name: str(entries[0].get("version", "?"))
+        for name, entries in table.get("deps", {}).items()
+    }
 
 
 def _version(exe: str) -> str | None:
+    command = [exe, "--version"]
     try:
-        done = subprocess.run([exe, "--version"], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip().removeprefix("julia version ")
 
 
-def _data() -> list[Finding]:
-    findings = [Finding("digits", "comes with fedflux")]
+def _check_data() -> list[Finding]:
+    findings = [Finding("digits", "included in fedflux")]
     for name in ("mnist", "fashionmnist"):
         folder = datasets.find(name)
-        found = str(folder) if folder else "not cached; downloaded at first use"
-        findings.append(Finding(name, found, there=folder is not None))
+        if folder is not None:
+            findings.append(Finding(name, str(folder)))
+        else:
+            findings.append(Finding(name, "not cached; downloaded at first use", "absent"))
     return findings

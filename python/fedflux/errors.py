@@ -1,10 +1,15 @@
-"""The exceptions and the warning that users of fedflux meet."""
+"""The exceptions and the warning of fedflux."""
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
+from types import FrameType
+
 
 class FedFluxError(Exception):
-    """Anything that fedflux refuses; the message names the thing, what was expected and what came."""
+    """Base class; the message names what is wrong, what was expected and what was given."""
 
 
 class OptionError(FedFluxError, ValueError):
@@ -12,12 +17,24 @@ class OptionError(FedFluxError, ValueError):
 
 
 class DataError(FedFluxError, ValueError):
-    """Data that is missing, or does not fit."""
+    """Data that is missing or does not fit."""
 
 
 class JuliaUnavailable(FedFluxError, RuntimeError):
-    """Julia or its packages can't be had on this machine; the message says why and what mends it."""
+    """Julia or one of its packages is not available; the message says why."""
 
 
 class FedFluxWarning(UserWarning):
-    """Something that the user should know, though the run goes on."""
+    """A problem that does not stop the run."""
+
+
+def warn(message: str) -> None:
+    """Issue a FedFluxWarning that points to the code that called the package."""
+    package = os.path.dirname(__file__)
+    frame: FrameType | None = sys._getframe()
+    level, caller = 1, 1
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(package):
+            caller = level + 1
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, FedFluxWarning, stacklevel=caller)

@@ -6,14 +6,20 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress as Bar,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 
 class Progress:
-    """A bar on stderr that moves with every round; silent where stderr is no terminal.
+    """A bar on stderr that advances with each round; hidden if stderr is not a terminal.
 
     Args:
-        rounds: at the most.
+        rounds: the maximal number of rounds.
     """
 
     def __init__(self, rounds: int) -> None:
@@ -34,18 +40,24 @@ class Progress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
 
     def start(self, facts: dict[str, Any]) -> None:
-        """Show what the run is about."""
-        self._bar.update(self._task, description=f"{facts['dataset']}, {facts['clients']} clients")
+        """Show the data set and the number of clients."""
+        description = f"{facts['dataset']}, {facts['clients']} clients"
+        self._bar.update(self._task, description=description)
 
     def round(self, record: dict[str, Any]) -> None:
-        """Show a finished round: its number, loss and accuracy."""
+        """Show the number, the loss and the accuracy of a finished round."""
         loss = record["train_loss"] if record["test_loss"] is None else record["test_loss"]
         parts = [] if loss is None else [f"loss {loss:.4f}"]
         if record["accuracy"] is not None:
             parts.append(f"accuracy {record['accuracy']:.4f}")
-        self._bar.update(self._task, completed=record["round"], description="  ".join(parts))
+        self._bar.update(
+            self._task, completed=record["round"], description="  ".join(parts)
+        )

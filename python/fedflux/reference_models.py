@@ -1,7 +1,7 @@
 """The models of the reference engine: layers with a forward and a backward pass, in NumPy.
 
-Shapes are NumPy's: images (n, channels, height, width), a Dense weight (in, out), a convolution's (out, in, height,
-width). A convolution flips its kernel, as Flux's does.
+Images have shape (n, channels, height, width), the weight of a Dense layer (in, out) and of
+a convolution (out, in, height, width). A convolution flips its kernel, as in Flux.
 """
 
 from __future__ import annotations
@@ -20,17 +20,24 @@ Shape = tuple[int, ...]
 
 
 class Layer:
-    """One layer: `shapes` of its parameters (weight, bias, or none), the shape it gives, forward and backward."""
+    """One layer.
+
+    Attributes:
+        shapes: of its parameters: weight and bias, or none.
+        out: the shape of its output for one sample.
+    """
 
     shapes: tuple[Shape, ...] = ()
     out: Shape
 
     def forward(self, w: Sequence[Array], x: Array) -> tuple[Array, Any]:
-        """Return the layer's output and whatever `backward` needs."""
+        """Return the layer's output and what `backward` needs."""
         raise NotImplementedError
 
-    def backward(self, w: Sequence[Array], saved: Any, dy: Array) -> tuple[Array, list[Array]]:
-        """Return the gradients with respect to the input and the parameters."""
+    def backward(
+        self, w: Sequence[Array], saved: Any, dy: Array
+    ) -> tuple[Array, list[Array]]:
+        """Return the gradients by the input and by the parameters."""
         raise NotImplementedError
 
 
@@ -43,12 +50,14 @@ class Flatten(Layer):
     def forward(self, w: Sequence[Array], x: Array) -> tuple[Array, Any]:
         return x.reshape(len(x), -1), x.shape
 
-    def backward(self, w: Sequence[Array], saved: Any, dy: Array) -> tuple[Array, list[Array]]:
+    def backward(
+        self, w: Sequence[Array], saved: Any, dy: Array
+    ) -> tuple[Array, list[Array]]:
         return dy.reshape(saved), []
 
 
 class Dense(Layer):
-    """x W + b, then relu if asked for."""
+    """x W + b, optionally followed by relu."""
 
     def __init__(self, shape: Shape, outputs: int, relu: bool) -> None:
         self.shapes = ((shape[0], outputs), (outputs,))
@@ -61,7 +70,9 @@ class Dense(Layer):
             y = np.maximum(y, 0)
         return y, (x, y)
 
-    def backward(self, w: Sequence[Array], saved: Any, dy: Array) -> tuple[Array, list[Array]]:
+    def backward(
+        self, w: Sequence[Array], saved: Any, dy: Array
+    ) -> tuple[Array, list[Array]]:
         x, y = saved
         if self.relu:
             dy = dy * (y > 0)
@@ -71,21 +82,30 @@ class Dense(Layer):
 class Conv(Layer):
     """A true convolution (flipped kernel) with bias and relu."""
 
-    def __init__(self, shape: Shape, channels: int, kernel: int, stride: int, pad: int, where: str) -> None:
+    def __init__(
+        self, shape: Shape, channels: int, kernel: int, stride: int, pad: int, where: str
+    ) -> None:
         self.stride, self.pad = stride, pad
         self.shapes = ((channels, shape[0], kernel, kernel), (channels,))
-        self.out = (channels, *(_shrink(n, kernel, stride, pad, f"{where}, Conv {kernel}×{kernel}") for n in shape[1:]))
+        where = f"{where}, Conv {kernel}×{kernel}"
+        sides = (_output_side(n, kernel, stride, pad, where) for n in shape[1:])
+        self.out = (channels, *sides)
 
     def forward(self, w: Sequence[Array], x: Array) -> tuple[Array, Any]:
         p, s, k = self.pad, self.stride, w[0].shape[-1]
         padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
-        windows = sliding_window_view(padded, (k, k), axis=(2, 3))[:, :, ::s, ::s]  # (n, in, h, w, k, k)
+        # (n, in, height, width, k, k)
+        windows = sliding_window_view(padded, (k, k), axis=(2, 3))[:, :, ::s, ::s]
         flipped = w[0][:, :, ::-1, ::-1]
-        y = np.tensordot(windows, flipped, axes=((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
+        y = np.tensordot(windows, flipped, axes=((1, 4, 5), (1, 2, 3))).transpose(
+            0, 3, 1, 2
+        )
         y = np.maximum(y + w[1][:, None, None], 0)
         return y, (padded.shape, windows, y)
 
-    def backward(self, w: Sequence[Array], saved: Any, dy: Array) -> tuple[Array, list[Array]]:
+    def backward(
+        self, w: Sequence[Array], saved: Any, dy: Array
+    ) -> tuple[Array, list[Array]]:
         shape, windows, y = saved
         p, s, k = self.pad, self.stride, w[0].shape[-1]
         dy = dy * (y > 0)
@@ -95,25 +115,30 @@ class Conv(Layer):
         height, width = dy.shape[2:]
         for i in range(k):
             for j in range(k):
-                part = np.tensordot(dy, flipped[:, :, i, j], axes=((1,), (0,))).transpose(0, 3, 1, 2)
-                dx[:, :, i : i + s * height : s, j : j + s * width : s] += part
+                part = np.tensordot(dy, flipped[:, :, i, j], axes=((1,), (0,)))
+                rows, columns = slice(i, i + s * height, s), slice(j, j + s * width, s)
+                dx[:, :, rows, columns] += part.transpose(0, 3, 1, 2)
         inner = slice(p, -p or None)
         return dx[:, :, inner, inner], [np.ascontiguousarray(dw), dy.sum(axis=(0, 2, 3))]
 
 
 class MaxPool(Layer):
-    """The largest value of each 2×2 window; a last odd row or column is left out."""
+    """The largest value of each 2×2 window; an odd last row or column is ignored."""
 
     def __init__(self, shape: Shape, where: str) -> None:
-        self.out = (shape[0], *(_shrink(n, 2, 2, 0, f"{where}, MaxPool 2×2") for n in shape[1:]))
+        where = f"{where}, MaxPool 2×2"
+        self.out = (shape[0], *(_output_side(n, 2, 2, 0, where) for n in shape[1:]))
 
     def forward(self, w: Sequence[Array], x: Array) -> tuple[Array, Any]:
         n, (c, h, v) = len(x), self.out
-        windows = x[:, :, : 2 * h, : 2 * v].reshape(n, c, h, 2, v, 2).transpose(0, 1, 2, 4, 3, 5).reshape(n, c, h, v, 4)
+        blocks = x[:, :, : 2 * h, : 2 * v].reshape(n, c, h, 2, v, 2)
+        windows = blocks.transpose(0, 1, 2, 4, 3, 5).reshape(n, c, h, v, 4)
         best = windows.argmax(axis=-1)[..., None]
         return np.take_along_axis(windows, best, axis=-1)[..., 0], (x.shape, best)
 
-    def backward(self, w: Sequence[Array], saved: Any, dy: Array) -> tuple[Array, list[Array]]:
+    def backward(
+        self, w: Sequence[Array], saved: Any, dy: Array
+    ) -> tuple[Array, list[Array]]:
         shape, best = saved
         n, (c, h, v) = len(dy), self.out
         windows = np.zeros((n, c, h, v, 4), dy.dtype)
@@ -124,11 +149,12 @@ class MaxPool(Layer):
         return dx, []
 
 
-def _shrink(side: int, kernel: int, stride: int, pad: int, where: str) -> int:
+def _output_side(side: int, kernel: int, stride: int, pad: int, where: str) -> int:
+    """Return the height or the width of a window layer's output."""
     if side + 2 * pad < kernel:
         raise OptionError(
-            f"model {where}: expected an input of at least {kernel - 2 * pad} pixels a side, got {side}; "
-            "use larger images or another model"
+            f"model {where}: expected an input of at least {kernel - 2 * pad} pixels per "
+            f"side, got {side}; use larger images or another model"
         )
     return (side + 2 * pad - kernel) // stride + 1
 
@@ -138,30 +164,35 @@ class Model:
 
     Args:
         name: case_study_cnn, lenet, mcmahan_cnn, mlp or softmax_regression.
-        shape: of one sample, (features,), (height, width) or (channels, height, width).
-        outputs: how many numbers the model gives for one sample.
-        hidden: sizes of the mlp's hidden layers.
+        shape: of one sample: (features,), (height, width) or (channels, height, width).
+        outputs: number of outputs per sample.
+        hidden: sizes of the hidden layers of mlp.
 
     Attributes:
-        names: of the parameters, such as "layers.1.weight"; layers count from 1, flatten included.
+        names: of the parameters, such as "layers.1.weight"; layers count from 1 and include
+            Flatten.
         shapes: of the parameters, by name.
 
     Raises:
-        OptionError: the model does not take samples of this shape; names the layer and both sizes.
+        OptionError: the model does not take samples of this shape; the message names the
+            layer and both sizes.
 
     Example:
         >>> Model("mlp", (8, 8), 10, [32]).names
         ['layers.2.weight', 'layers.2.bias', 'layers.3.weight', 'layers.3.bias']
     """
 
-    def __init__(self, name: str, shape: Shape, outputs: int, hidden: Sequence[int] = (200, 200)) -> None:
+    def __init__(
+        self, name: str, shape: Shape, outputs: int, hidden: Sequence[int] = (200, 200)
+    ) -> None:
         self.layers: list[Layer] = []
         self._name, self._at = name, (1, *shape) if len(shape) == 2 else shape
         if name in ("case_study_cnn", "lenet", "mcmahan_cnn"):
             if len(shape) == 1:
                 raise OptionError(
-                    f"model {name}, layer 1, Conv: expected images, (height, width) or (channels, height, width), "
-                    f"got samples of {shape[0]} features; use mlp or softmax_regression"
+                    f"model {name}, layer 1, Conv: expected images, (height, width) or "
+                    f"(channels, height, width), got samples of {shape[0]} features; use "
+                    "mlp or softmax_regression"
                 )
             dense = self._convolutions(name)
         else:
@@ -178,7 +209,7 @@ class Model:
         self.names = list(self.shapes)
 
     def _convolutions(self, name: str) -> tuple[int, ...]:
-        """Add the convolutional part; return the widths of the hidden dense layers after it."""
+        """Add the convolutional part; return the sizes of the hidden Dense layers."""
         if name == "case_study_cnn":
             for channels in (16, 32, 64):
                 self._add(Conv(self._at, channels, 3, 2, 1, self._where()))

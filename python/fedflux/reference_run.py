@@ -1,4 +1,4 @@
-"""The rounds of the reference engine: cohorts, local training, averaging, evaluation, stop conditions."""
+"""The rounds of the reference engine: training, aggregation, evaluation, stopping."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ from . import reference as ref
 from .data import Data
 from .errors import DataError
 from .reference_models import Model
+from .reference_options import check_supported
 
 Array = NDArray[Any]
 Record = dict[str, Any]
 
 
-class Listener(Protocol):
-    """Told when a run starts, of warnings and of every round; True asks it to stop after that round."""
+class EventHandler(Protocol):
+    """Handles the events of a run."""
 
     def __call__(self, kind: str, payload: Any) -> bool:
-        """Take "start" with facts of the run, "warning" with a text, or "round" with its record."""
+        """Handle an event; return whether to stop after this round.
+
+        Args:
+            kind: "start", "warning" or "round".
+            payload: the facts of the run, the message, or the record of the round.
+        """
 
 
 def outputs_and_classes(loss: str, data: Data) -> tuple[int, int]:
-    """Tell how many numbers the model must give, and how many classes there are (0: none).
+    """Return the number of the model's outputs, and of the classes (0 for none).
 
     Example:
         >>> outputs_and_classes("mse", Data(np.zeros((2, 3)), np.zeros((2, 4)), None, None))
@@ -52,58 +58,72 @@ class Run:
         init: initial parameters in model order, or None to draw them.
 
     Raises:
-        OptionError: an option that only the core heeds, or a model that does not take the data.
+        OptionError: an option that only the core supports, or a model that does not take
+            the data.
         DataError: initial parameters that don't fit the model.
     """
 
-    def __init__(self, options: Mapping[str, Any], data: Data, init: Sequence[Array] | None) -> None:
-        ref.check_supported(options)
+    def __init__(
+        self, options: Mapping[str, Any], data: Data, init: Sequence[Array] | None
+    ) -> None:
+        check_supported(options)
         self.options = options
         outputs, self.classes = outputs_and_classes(options["loss"], data)
-        self.model = Model(options["model"], data.x_train.shape[1:], outputs, options["hidden"])
+        sample = data.x_train.shape[1:]
+        self.model = Model(options["model"], sample, outputs, options["hidden"])
         self.x, self.y = self._images(data.x_train), data.y_train
         self.xt = None if data.x_test is None else self._images(data.x_test)
         self.yt = data.y_test
         self.parts = ref.iid(len(self.y), options["clients"], options["seed"])
-        self.params = ref.initial(self.model, options["seed"]) if init is None else self._taken(init)
+        if init is None:
+            self.params = ref.initial(self.model, options["seed"])
+        else:
+            self.params = self._checked(init)
         self.history: list[Record] = []
         self.best, self.since_best = float("inf"), 0
         if self.classes:
-            self.shares = np.stack([np.bincount(self.y[part], minlength=self.classes) for part in self.parts])
+            counts = (np.bincount(self.y[p], minlength=self.classes) for p in self.parts)
+            self.counts = np.stack(list(counts))
 
     def _images(self, x: Array) -> Array:
         x = ref.scale(x, self.options["mean"], self.options["std"])
         return x[:, None] if x.ndim == 3 else x
 
-    def _taken(self, init: Sequence[Array]) -> list[Array]:
+    def _checked(self, init: Sequence[Array]) -> list[Array]:
         expected, got = list(self.model.shapes.values()), [a.shape for a in init]
         if expected != got:
-            raise DataError(f"init: expected arrays of shapes {expected} for {self.options['model']}, got {got}")
+            raise DataError(
+                f"init: expected arrays of shapes {expected} for {self.options['model']}, "
+                f"got {got}"
+            )
         return [np.array(a, np.float32) for a in init]
 
     def round(self, number: int) -> Record:
-        """Train one round and return its record, without the test's figures."""
+        """Train one round and return its record, without an evaluation."""
         began = time.perf_counter()
-        chosen = ref.cohort(self.options["clients"], self.options["clients_per_round"], self.options["seed"], number)
+        cohort = ref.cohort(
+            self.options["clients"],
+            self.options["clients_per_round"],
+            self.options["seed"],
+            number,
+        )
         trained, weights, loss, seen = [], [], 0.0, 0
         rejected: list[Record] = []
-        for k in chosen:
+        for k in cohort:
             part = self.parts[k - 1]
-            w, total, count = ref.train_client(self.model, self.params, self.x, self.y, part, self.options, number, k)
-            if not all(np.isfinite(a).all() for a in w):
+            w, total, count = ref.train_client(
+                self.model, self.params, self.x, self.y, part, self.options, number, k
+            )
+            if not _all_finite(w):
                 rejected.append({"client": k, "reason": "holds NaN or Inf"})
                 continue
             trained.append(w)
-            weights.append(float(len(part)) if self.options["weights"] == "samples" else 1.0)
+            by_samples = self.options["weights"] == "samples"
+            weights.append(float(len(part)) if by_samples else 1.0)
             loss, seen = loss + total, seen + count
         trained_at = time.perf_counter()
-        skipped = None
-        params = ref.average(self.params, trained, weights) if trained else self.params
-        if not trained or not all(np.isfinite(a).all() for a in params):
-            skipped = "no finite update came"
-        else:
-            self.params = params
-        sent = len(chosen) * sum(a.nbytes for a in self.params)
+        skipped = self._aggregate(trained, weights)
+        bytes_sent = len(cohort) * sum(a.nbytes for a in self.params)
         return {
             "round": number,
             "train_loss": loss / seen if seen else float("nan"),
@@ -115,32 +135,47 @@ class Run:
             "seconds_train": trained_at - began,
             "seconds_aggregate": time.perf_counter() - trained_at,
             "seconds_eval": 0.0,
-            "bytes_up": sent,
-            "bytes_down": sent,
+            "bytes_up": bytes_sent,
+            "bytes_down": bytes_sent,
             "rejected": rejected,
-            "lost": [],
+            "dropped": [],
             "skipped": skipped,
             "seconds_simulated": None,
         }
 
+    def _aggregate(self, trained: list[list[Array]], weights: list[float]) -> str | None:
+        """Average the clients' parameters; return why the round is skipped, or None."""
+        if trained:
+            params = ref.average(self.params, trained, weights)
+            if _all_finite(params):
+                self.params = params
+                return None
+        return "no finite update came"
+
     def evaluate(self, record: Record) -> None:
-        """Put the test's figures into a record."""
+        """Evaluate the model on the test data, and add the results to a record."""
         if self.xt is None or self.yt is None:
             return
         began = time.perf_counter()
-        loss, by_class = ref.evaluate(self.model, self.params, self.xt, self.yt, self.options["loss"], self.classes)
+        loss, by_class = ref.evaluate(
+            self.model, self.params, self.xt, self.yt, self.options["loss"], self.classes
+        )
         record["test_loss"] = loss
         if by_class is not None:
             counts = np.bincount(self.yt, minlength=self.classes)
             record["accuracy"] = float(np.nansum(by_class * counts) / counts.sum())
-            record["client_accuracy"] = ref.spread(by_class, self.shares)
+            record["client_accuracy"] = ref.spread(by_class, self.counts)
         record["seconds_eval"] = time.perf_counter() - began
-        self.best, self.since_best = (loss, 0) if loss < self.best else (self.best, self.since_best + 1)
+        if loss < self.best:
+            self.best, self.since_best = loss, 0
+        else:
+            self.since_best += 1
 
     def stop(self, record: Record, elapsed: float) -> str | None:
-        """Name the condition that ends the run after this round, if one holds."""
-        target, patience, budget = (self.options[name] for name in ("target_accuracy", "patience", "time_budget"))
-        if target is not None and record["accuracy"] is not None and record["accuracy"] >= target:
+        """Return the condition that ends the run after this round, or None."""
+        target, accuracy = self.options["target_accuracy"], record["accuracy"]
+        patience, budget = self.options["patience"], self.options["time_budget"]
+        if target is not None and accuracy is not None and accuracy >= target:
             return "target_accuracy"
         if patience is not None and self.since_best >= patience:
             return "patience"
@@ -148,7 +183,7 @@ class Run:
             return "time_budget"
         return "rounds" if record["round"] == self.options["rounds"] else None
 
-    def fit(self, listener: Listener) -> str:
+    def fit(self, on_event: EventHandler) -> str:
         """Run the rounds until a stop condition holds; return its name."""
         began = time.perf_counter()
         rounds, every = self.options["rounds"], self.options["eval_every"]
@@ -162,16 +197,26 @@ class Run:
                 self.evaluate(record)
             self.history.append(record)
             if record["rejected"] or record["skipped"]:
-                lr = self.options["lr"]
-                listener("warning", f"updates with NaN or Inf were rejected: try a smaller learning rate (lr is {lr})")
-            asked = listener("round", record)
-            if stopped or asked:
+                on_event(
+                    "warning",
+                    "updates with NaN or Inf were rejected: try a smaller learning rate "
+                    f"(lr is {self.options['lr']})",
+                )
+            if on_event("round", record) or stopped:
                 return stopped or "callback"
         raise AssertionError("unreachable: the last round stops the run")
 
 
+def _all_finite(arrays: Sequence[Array]) -> bool:
+    return all(np.isfinite(a).all() for a in arrays)
+
+
 def run(
-    options: Mapping[str, Any], name: str, data: Data, init: Sequence[Array] | None, listener: Listener
+    options: Mapping[str, Any],
+    name: str,
+    data: Data,
+    init: Sequence[Array] | None,
+    on_event: EventHandler,
 ) -> tuple[Record, list[Array]]:
     """Run the reference engine.
 
@@ -179,23 +224,27 @@ def run(
         options: every option, checked.
         name: of the data set, for the facts.
         data: training and test data, checked.
-        init: initial parameters in model order, or None.
-        listener: told of the start and of every round.
+        init: initial parameters in model order, or None to draw them.
+        on_event: the handler of the run's events.
 
     Returns:
-        The facts of the run, named as the core names them, and the parameters in model order.
+        The facts of the run, named as those of the core, and the parameters in model order.
 
     Raises:
         OptionError, DataError: see `Run`.
     """
     began = time.perf_counter()
-    work = Run(options, data, init)
-    size = sum(a.size for a in work.params)
-    listener(
-        "start",
-        {"dataset": name, "trainer": "numpy", "clients": options["clients"], "parameters": size, "warnings": []},
-    )
-    stopped = work.fit(listener)
+    federation = Run(options, data, init)
+    start = {
+        "dataset": name,
+        "trainer": "numpy",
+        "clients": options["clients"],
+        "parameters": sum(a.size for a in federation.params),
+        "warnings": [],
+    }
+    on_event("start", start)
+    stopped = federation.fit(on_event)
+    parameters = federation.params
     facts = {
         "dataset": name,
         "trainer": "numpy",
@@ -203,10 +252,12 @@ def run(
         "threads": 1,
         "stopped": stopped,
         "seconds": time.perf_counter() - began,
-        "params_sha256": hashlib.sha256(b"".join(a.tobytes() for a in work.params)).hexdigest(),
-        "names": work.model.names,
+        "params_sha256": hashlib.sha256(
+            b"".join(a.tobytes() for a in parameters)
+        ).hexdigest(),
+        "names": federation.model.names,
         "warnings": [],
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
-        "history": work.history,
+        "history": federation.history,
     }
-    return facts, work.params
+    return facts, parameters

@@ -1,11 +1,10 @@
-"""What a run gives back."""
+"""The result of a run."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,38 +12,43 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import result_file
+from ._version import __version__
 from .errors import DataError, FedFluxError
 
 if TYPE_CHECKING:
     import pandas
 
-FORMAT = 1  # of saved results; rises when older readers can't read them
-
 
 @dataclass(repr=False)
 class Result:
-    """A finished run.
+    """The result of a run.
 
     Attributes:
         engine: "julia" or "reference".
-        dataset: name of the data that was used.
+        dataset: name of the data.
         trainer: the gradient engine: "fast", "zygote" or "numpy".
-        history: one record (a dict) a round: round, train_loss, test_loss, accuracy, client_accuracy, personal_accuracy
-            (of the clients' own models, where a rule makes such), clients, seconds_train, seconds_aggregate,
-            seconds_eval, bytes_up, bytes_down, rejected and lost (lists of client and reason), skipped (why the round
-            left the model as it was), seconds_simulated. None stands for what was not measured.
+        history: one record, a dict, per round: round, train_loss, test_loss, accuracy,
+            client_accuracy, personal_accuracy (of the clients' own models, if a rule keeps
+            them), clients, seconds_train, seconds_aggregate, seconds_eval, bytes_up,
+            bytes_down, rejected and dropped (lists of client and reason), skipped (why the
+            round did not change the model) and seconds_simulated. None for what was not
+            measured.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
-        params_sha256: SHA-256 over the parameters' bytes, in model order.
-        stopped: why the run ended: rounds, target_accuracy, patience, time_budget or callback.
-        seconds: how long it took.
+        params_sha256: SHA-256 of the parameters' bytes, in model order.
+        stopped: why the run ended: rounds, target_accuracy, patience, time_budget or
+            callback.
+        seconds: duration of the run.
         options: every option of the run.
-        versions: of what ran.
-        warnings: what the run warned of.
+        versions: versions of fedflux and of what it used.
+        warnings: warnings of the run.
         details: further facts from the engine.
 
     Example:
         >>> import fedflux
-        >>> result = fedflux.run(dataset="digits", model="softmax_regression", rounds=1, engine="reference")
+        >>> result = fedflux.run(
+        ...     dataset="digits", model="softmax_regression", rounds=1, engine="reference"
+        ... )
         >>> result.parameters["layers.2.weight"].shape
         (64, 10)
     """
@@ -64,22 +68,24 @@ class Result:
 
     @property
     def accuracy(self) -> float | None:
-        """Test accuracy after the last evaluated round, 0..1; None where there is none."""
+        """Test accuracy after the last evaluated round, 0..1, or None."""
         return self._last("accuracy")
 
     @property
     def loss(self) -> float | None:
-        """Test loss after the last evaluated round; the last training loss where there is no test data."""
+        """Test loss after the last evaluated round, or training loss without test data."""
         test_loss = self._last("test_loss")
         return self._last("train_loss") if test_loss is None else test_loss
 
     @property
     def clients(self) -> dict[str, Any] | None:
-        """Who held what, as `fedflux.partition` tells it; None where the engine doesn't."""
+        """The data of each client, see `fedflux.partition`; None if it is not known."""
         return self.details.get("clients")
 
     def _last(self, name: str) -> float | None:
-        return next((r[name] for r in reversed(self.history) if r.get(name) is not None), None)
+        return next(
+            (r[name] for r in reversed(self.history) if r.get(name) is not None), None
+        )
 
     @property
     def frame(self) -> pandas.DataFrame:
@@ -87,10 +93,11 @@ class Result:
         return self.to_frame()
 
     def to_frame(self) -> pandas.DataFrame:
-        """Give the history as a pandas DataFrame.
+        """Convert the history to a pandas DataFrame.
 
         Returns:
-            One row a round; client_accuracy is spread over columns client_accuracy_min, _q1, _median, _q3, _max.
+            One row per round; client_accuracy becomes the columns client_accuracy_min, _q1,
+            _median, _q3 and _max.
 
         Raises:
             FedFluxError: pandas is not installed.
@@ -99,32 +106,33 @@ class Result:
             import pandas
         except ImportError:
             raise FedFluxError(
-                "pandas is not installed: pip install 'fedflux[pandas]'; history needs nothing"
+                "pandas is not installed: run pip install 'fedflux[pandas]', or use history"
             ) from None
         rows = []
         for record in self.history:
-            row = {name: value for name, value in record.items() if name != "client_accuracy"}
-            spread = record.get("client_accuracy") or {}
-            row |= {f"client_accuracy_{q}": spread.get(q) for q in ("min", "q1", "median", "q3", "max")}
+            row = dict(record)
+            spread = row.pop("client_accuracy", None) or {}
+            for name in ("min", "q1", "median", "q3", "max"):
+                row[f"client_accuracy_{name}"] = spread.get(name)
             rows.append(row)
         return pandas.DataFrame(rows)
 
     def facts(self) -> dict[str, Any]:
-        """Give everything but the parameters, ready for JSON.
+        """Return everything but the parameters, ready for JSON.
 
         Returns:
-            A dict with engine, dataset, accuracy, loss, params_sha256, seconds, history and the rest; numbers that JSON
-            can't hold (NaN, infinity) are None.
+            A dict with engine, dataset, accuracy, loss, params_sha256, seconds, history and
+            the rest; None for numbers that JSON does not have (NaN, infinity).
         """
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "parameters"}
+        own = {name: getattr(self, name) for name in _FACTS}
         facts: dict[str, Any] = _plain(own | {"accuracy": self.accuracy, "loss": self.loss})
         return facts
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save the result as a safetensors file; `load` reads it, and so does any reader of safetensors.
+        """Save the result as a safetensors file, for `load` or any safetensors reader.
 
         Args:
-            path: of the file; an existing one is replaced.
+            path: the file; an existing one is replaced.
 
         Returns:
             The path.
@@ -134,85 +142,111 @@ class Result:
 
         Example:
             >>> import fedflux, tempfile
-            >>> result = fedflux.run(dataset="digits", model="softmax_regression", rounds=1, engine="reference")
+            >>> result = fedflux.run(
+            ...     dataset="digits", model="mlp", rounds=1, engine="reference"
+            ... )
             >>> with tempfile.TemporaryDirectory() as folder:
-            ...     fedflux.Result.load(result.save(f"{folder}/run.safetensors")).params_sha256 == result.params_sha256
+            ...     saved = fedflux.Result.load(result.save(f"{folder}/run.safetensors"))
+            >>> saved.params_sha256 == result.params_sha256
             True
         """
-        from safetensors.numpy import save
-
-        # the file's own order of tensors is by size and name, so the model's is kept beside
-        facts = self.facts() | {"format": FORMAT, "names": list(self.parameters)}
-        content = save(self.parameters, metadata={"fedflux": json.dumps(facts, allow_nan=False)})
-        path = Path(path)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(content)
-            part.replace(path)  # a reader sees the old file or the whole new one
-        except OSError as error:
-            raise FedFluxError(f"can't write {path}: {error.strerror}") from None
-        finally:
-            part.unlink(missing_ok=True)
-        return path
+        facts = self.facts() | {"names": list(self.parameters)}
+        return result_file.write(Path(path), facts, self.parameters)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Result:
         """Load a saved result.
 
         Args:
-            path: of a file that `save` wrote.
+            path: a file that `save` wrote.
 
         Returns:
             The result.
 
         Raises:
-            DataError: no such file, not a saved result, or damaged.
+            DataError: the file does not exist, is not a saved result or is damaged.
         """
-        from safetensors import SafetensorError, safe_open
-
         path = Path(path)
-        if not path.is_file():
-            raise DataError(f"no file {str(path)!r} (looked in {os.getcwd()})")
+        facts, parameters = result_file.read(path)
         try:
-            with safe_open(path, framework="numpy") as file:
-                facts = json.loads((file.metadata() or {})["fedflux"])
-                if facts.pop("format") > FORMAT:
-                    raise DataError(f"{path}: saved by a newer fedflux; update with pip install -U fedflux")
-                parameters = {name: file.get_tensor(name) for name in facts.pop("names")}
-            result = cls(
-                parameters=parameters, **{f.name: facts[f.name] for f in fields(cls) if f.name != "parameters"}
-            )
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path}: not a result saved by fedflux ({type(error).__name__}: {error})") from None
+            result = cls(parameters=parameters, **{name: facts[name] for name in _FACTS})
+        except KeyError as error:
+            raise result_file.not_a_result(path, error) from None
         if fingerprint(parameters) != result.params_sha256:
-            raise DataError(f"{path}: damaged, its parameters do not have the recorded SHA-256")
+            raise DataError(
+                f"{path}: damaged, its parameters do not have the recorded SHA-256"
+            )
         return result
+
+    @classmethod
+    def from_facts(
+        cls,
+        engine: str,
+        options: dict[str, Any],
+        facts: Mapping[str, Any],
+        arrays: Sequence[NDArray[np.float32]],
+        warnings: list[str],
+    ) -> Result:
+        """Assemble the result from what an engine returned.
+
+        Args:
+            engine: "julia" or "reference".
+            options: every option of the run.
+            facts: the facts of the run.
+            arrays: the parameters in model order.
+            warnings: the warnings of the run.
+
+        Raises:
+            FedFluxError: the parameters differ from those that the engine had.
+        """
+        parameters = dict(zip(facts["names"], arrays, strict=True))
+        if fingerprint(parameters) != facts["params_sha256"]:
+            raise FedFluxError(
+                "the parameters changed between the engine and Python: expected the "
+                f"SHA-256 {facts['params_sha256']}; please report this"
+            )
+        known = ("dataset", "trainer", "history", "params_sha256", "stopped", "seconds")
+        elsewhere = (*known, "names", "warnings", "versions")
+        return cls(
+            engine=engine,
+            parameters=parameters,
+            options=options,
+            versions={"fedflux": __version__, **facts.get("versions", {})},
+            warnings=warnings,
+            details={name: value for name, value in facts.items() if name not in elsewhere},
+            **{name: facts[name] for name in known},
+        )
 
     def __repr__(self) -> str:
         figures = f"loss {self.loss:.4f}" if self.loss is not None else "no loss"
         if self.accuracy is not None:
             figures = f"accuracy {self.accuracy:.4f}, {figures}"
-        figures += "".join(f", {name} {value:.4f}" for name, value in self._beside().items())
+        figures += "".join(f", {name} {value:.4f}" for name, value in self._comparisons())
         rounds = f"{len(self.history)} round{'s' * (len(self.history) != 1)}"
         return (
             f"Result({self.dataset}: {figures} after {rounds} in {self.seconds:.1f} s; "
-            f"engine {self.engine}, trainer {self.trainer}; params {self.params_sha256[:12]})"
+            f"engine {self.engine}, trainer {self.trainer}; "
+            f"params {self.params_sha256[:12]})"
         )
 
-    def _beside(self) -> dict[str, float]:
-        """Gather the accuracies that a run tells beside the global model's, by what they are of."""
-        found = {
-            "personal accuracy": self.history[-1].get("personal_accuracy") if self.history else None,
-            "fine-tuned": self.details.get("finetuned_accuracy"),
-            **{name: figures["accuracy"] for name, figures in self.details.get("baselines", {}).items()},
-        }
-        return {name: value for name, value in found.items() if value is not None}
+    def _comparisons(self) -> Iterator[tuple[str, float]]:
+        """Yield the accuracies besides the global model's, with their names."""
+        personal = self.history[-1].get("personal_accuracy") if self.history else None
+        if personal is not None:
+            yield "personal accuracy", personal
+        finetuned = self.details.get("finetuned_accuracy")
+        if finetuned is not None:
+            yield "fine-tuned", finetuned
+        for name, baseline in self.details.get("baselines", {}).items():
+            if baseline["accuracy"] is not None:
+                yield name, baseline["accuracy"]
+
+
+_FACTS = tuple(f.name for f in fields(Result) if f.name != "parameters")
 
 
 def fingerprint(parameters: Mapping[str, NDArray[np.float32]]) -> str:
-    """Compute the SHA-256 over the bytes of the parameters, in their order.
+    """Compute the SHA-256 of the bytes of the parameters, in their order.
 
     Example:
         >>> fingerprint({})[:8]
@@ -225,6 +259,7 @@ def fingerprint(parameters: Mapping[str, NDArray[np.float32]]) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """Convert to what JSON can hold."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
 """Randomness that depends only on (seed, purpose, round, client).
 
-SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014). docs/design.md says how
-keys and streams are made; the core's stream.jl gives the same numbers.
+SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA
+2014). docs/design.md defines the keys and the streams; the core draws the same numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _GAMMA = 0x9E3779B97F4A7C15
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Mix 64 bits; uint64 arrays wrap around without a warning."""
+    """Mix 64 bits; uint64 arrays overflow without a warning."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
@@ -28,7 +28,7 @@ class Stream:
     """A SplitMix64 stream.
 
     Args:
-        state: 64 bits to start from.
+        state: the initial state, 64 bits.
 
     Example:
         >>> [int(z) for z in Stream(1234567).draw(2)]
@@ -40,7 +40,8 @@ class Stream:
 
     def draw(self, n: int) -> NDArray[np.uint64]:
         """Draw n numbers of 64 bits, a uint64 array of shape (n,)."""
-        steps = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(_GAMMA) + np.uint64(self.state)
+        steps = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(_GAMMA)
+        steps += np.uint64(self.state)
         self.state = (self.state + n * _GAMMA) & _MASK
         return _mix(steps)
 
@@ -49,8 +50,9 @@ class Stream:
         return (self.draw(n) >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
     def integers(self, bounds: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Draw one integer in 0..bound-1 for each bound (below 2^32), an int64 array of the bounds' shape."""
-        return (((self.draw(bounds.size) >> np.uint64(32)) * bounds) >> np.uint64(32)).astype(np.int64)
+        """Draw an integer in 0..bound-1 for each bound (below 2^32)."""
+        halves = self.draw(bounds.size) >> np.uint64(32)
+        return ((halves * bounds) >> np.uint64(32)).astype(np.int64)
 
     def shuffle(self, values: NDArray[Any]) -> None:
         """Shuffle a vector in place, from its end to its beginning."""
@@ -66,11 +68,11 @@ def stream(seed: int, purpose: int, round: int = 0, client: int = 0) -> Stream:
     Args:
         seed: the run's seed, 0..2^53-1.
         purpose: PARTITION, INITIAL, COHORT, BATCHES or DROPOUT.
-        round: from 1; 0 where no round is meant.
-        client: from 1; 0 where no client is meant.
+        round: from 1; 0 for none.
+        client: from 1; 0 for none.
 
     Returns:
-        A stream that no other (seed, purpose, round, client) shares.
+        A stream of its own for each (seed, purpose, round, client).
 
     Example:
         >>> stream(0, COHORT, 1).state == stream(0, COHORT, 2).state

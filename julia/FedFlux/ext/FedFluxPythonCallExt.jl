@@ -4,6 +4,6 @@ module FedFluxPythonCallExt
 using FedFlux: FedFlux
 using PythonCall: Py, pyconvert
 
-FedFlux.truth(x::Py) = pyconvert(Bool, x)
+FedFlux.as_bool(x::Py) = pyconvert(Bool, x)
 
 end

@@ -1,9 +1,11 @@
 """
-FedFlux: federated learning on Flux. Clients train on their own data, a server averages what they send, round after round.
+FedFlux: federated learning on Flux. Clients train on their own data, a server averages what
+they send, round after round.
 
 - `FedFlux.run(; options...)`: a whole run from its options, as Python's `fedflux.run`.
 - `Federated`, `State`, `Clients`, `round!`, `fit!`: the same by hand, with any Flux model.
-- `train_model!`, `aggregate_models`, `update_model!`: the steps of the case study, model by model.
+- `train_model!`, `aggregate_models`, `update_model!`: the steps of the case study, on
+  models.
 """
 module FedFlux
 
@@ -23,58 +25,34 @@ using Statistics: median!, quantile
 using TOML: TOML
 using Zygote: Zygote
 
-export FedFluxError, Stream
+include("errors.jl")
+export FedFluxError
+
+# Options: declared once in TOML, checked, and the objects that they name.
+include("options/check.jl")
+include("options/specs.jl")
+include("options/options.jl")
+
+# Random numbers from (seed, purpose, round, client).
+include("random/stream.jl")
+include("random/draws.jl")
+export Stream
+
+# Models, losses, and a model's parameters as one flat vector.
+include("models/flat.jl")
+include("models/losses.jl")
+include("models/models.jl")
 export case_study_cnn, lenet, mcmahan_cnn, mlp, next_token, softmax_regression
 export CrossEntropy, BinaryCrossEntropy, MSE
-export train_model!, aggregate_models, update_model!, update_model
+
+# Engines: the loss of a batch and its gradient.
+include("engines/engine.jl")
+include("engines/zygote.jl")
+include("engines/fast/engine.jl")
+include("engines/choice.jl")
 export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
-export Rule, Aggregator, Mean, Median, TrimmedMean, Krum, MultiKrum, Bulyan, GeometricMedian, NormClipping, CenteredClipping, FLTrust
-export combine_updates, Attackers, Faults, Checkpoints
-export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD, CountSketch, Download, Prune, PruneChannels, shrink
-export FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL, AFL, FedBuff
-export FedAdagrad, FedAdam, FedYogi
-export StepDecay, ExponentialDecay, CosineDecay, Warmup
-export Dataset, Clients, describe, Federated, State, round!, fit!, Record
 
-include("errors.jl")
-include("stream.jl")
-include("draws.jl")
-include("options.jl")
-include("specs.jl")
-include("flat.jl")
-include("loss.jl")
-include("models.jl")
-
-include("engine.jl")            # idea 1: the loss and its gradient
-include("fast/engine.jl")
-include("rule.jl")              # idea 2: one paper's idea, on both sides of the wire
-
-include("compress/wire.jl")     # rules that send less
-include("compress/bytes.jl")
-include("compress/indices.jl")
-include("compress/select.jl")
-include("compress/compressor.jl")
-include("compress/sparse.jl")
-include("compress/quantize.jl")
-include("compress/sign.jl")
-include("compress/lowrank.jl")
-include("compress/sketch.jl")
-include("compress/download.jl")
-include("compress/prune.jl")
-include("compress/links.jl")
-include("compress/channels.jl")
-include("compress/shrink.jl")
-
-include("aggregate/mean.jl")    # idea 3: many updates into one
-include("aggregate/stack.jl")
-include("aggregate/sorting.jl")
-include("aggregate/coordinates.jl")
-include("aggregate/distances.jl")
-include("aggregate/krum.jl")
-include("aggregate/geometric.jl")
-include("aggregate/clipping.jl")
-include("aggregate/fltrust.jl")
-
+# Data: sources, clients, partitions, text, normalisation, augmentation.
 include("data/clients.jl")
 include("data/partition.jl")
 include("data/skew.jl")
@@ -83,47 +61,104 @@ include("data/sources.jl")
 include("data/text.jl")
 include("data/normalise.jl")
 include("data/augment.jl")
-include("aggregate/combine.jl")
-include("sample.jl")
+export Dataset, Clients, describe
 
-include("schedule.jl")
-include("local.jl")
-include("parallel.jl")
-include("faults.jl")
-include("attacks.jl")
-include("state.jl")
-include("door.jl")
-include("trainer.jl")
+# Updates: what a client sends, and what it costs on the wire.
+include("updates/wire.jl")
+include("updates/update.jl")
+export Update
 
-include("algorithms/fedprox.jl")    # rules and server steps of the literature, one paper a file
-include("algorithms/scaffold.jl")
-include("algorithms/fednova.jl")
-include("algorithms/feddyn.jl")
-include("algorithms/ditto.jl")
-include("algorithms/privatearrays.jl")
-include("algorithms/fedper.jl")
-include("algorithms/fedrep.jl")
-include("algorithms/fedbn.jl")
-include("algorithms/fedsgd.jl")
-include("algorithms/qffl.jl")
-include("algorithms/afl.jl")
-include("algorithms/fedbuff.jl")
-include("algorithms/fedopt.jl")
+# Rules: a paper's idea on both sides of the wire; algorithms, pruning and compression.
+include("rules/rule.jl")
+include("rules/chain.jl")
+include("rules/algorithms/fedprox.jl")
+include("rules/algorithms/scaffold.jl")
+include("rules/algorithms/fednova.jl")
+include("rules/algorithms/feddyn.jl")
+include("rules/algorithms/ditto.jl")
+include("rules/algorithms/privatearrays.jl")
+include("rules/algorithms/fedper.jl")
+include("rules/algorithms/fedrep.jl")
+include("rules/algorithms/fedbn.jl")
+include("rules/algorithms/fedsgd.jl")
+include("rules/algorithms/qffl.jl")
+include("rules/algorithms/afl.jl")
+include("rules/algorithms/fedbuff.jl")
+include("rules/algorithms/fedopt.jl")
+export Rule, FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL
+export AFL, FedBuff, FedAdagrad, FedAdam, FedYogi
 
-include("history.jl")
-include("evaluate.jl")
-include("checkpoint/durable.jl")
-include("checkpoint/safetensors.jl")
-include("checkpoint/pack.jl")
-include("checkpoint/checkpoint.jl")
-include("personal.jl")
-include("rounds.jl")            # idea 4: the round
-include("fit.jl")
+include("rules/compression/bytes.jl")
+include("rules/compression/indices.jl")
+include("rules/compression/select.jl")
+include("rules/compression/compressor.jl")
+include("rules/compression/sparse.jl")
+include("rules/compression/quantize.jl")
+include("rules/compression/sign.jl")
+include("rules/compression/lowrank.jl")
+include("rules/compression/sketch.jl")
+include("rules/compression/download.jl")
+include("rules/compression/prune.jl")
+include("rules/compression/links.jl")
+include("rules/compression/channels.jl")
+include("rules/compression/shrink.jl")
+export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD
+export CountSketch, Download, Prune, PruneChannels, shrink
 
-include("verbs.jl")
-include("checkpoint/resume.jl")
-include("run.jl")
-include("python.jl")
-include("precompile.jl")
+# Aggregators: many updates into one.
+include("aggregation/aggregator.jl")
+include("aggregation/mean.jl")
+include("aggregation/blocks.jl")
+include("aggregation/buffered.jl")
+include("aggregation/sorting.jl")
+include("aggregation/coordinates.jl")
+include("aggregation/distances.jl")
+include("aggregation/krum.jl")
+include("aggregation/geometric.jl")
+include("aggregation/clipping.jl")
+include("aggregation/fltrust.jl")
+export Aggregator, Mean, Median, TrimmedMean, Krum, MultiKrum, Bulyan, GeometricMedian
+export NormClipping, CenteredClipping, FLTrust, combine_updates
+
+# Federation: settings and state, a client's training, the round, the run.
+include("federation/sampling.jl")
+include("federation/schedules.jl")
+include("federation/faults.jl")
+include("federation/attacks.jl")
+include("federation/parallel.jl")
+include("federation/training.jl")
+include("federation/state.jl")
+include("federation/pool.jl")
+include("federation/history.jl")
+include("federation/evaluation.jl")
+include("federation/client.jl")
+include("federation/validation.jl")
+include("federation/roundwork.jl")
+include("federation/round.jl")
+include("federation/async.jl")
+include("federation/stopping.jl")
+include("federation/personal.jl")
+include("federation/fit.jl")
+include("federation/baselines.jl")
+export Federated, State, LocalTraining, ServerStep, Faults, Attackers, round!, fit!
+export CohortSampling, Stopping, Record, StepDecay, ExponentialDecay, CosineDecay, Warmup
+
+# Checkpoints: durable files, packed states, resuming.
+include("checkpoints/durable.jl")
+include("checkpoints/safetensors.jl")
+include("checkpoints/pack.jl")
+include("checkpoints/checkpoint.jl")
+include("checkpoints/restore.jl")
+include("checkpoints/resume.jl")
+export Checkpoints
+
+# Interface: a run from its options, the case study's verbs, Python's entry.
+include("interface/verbs.jl")
+include("interface/result.jl")
+include("interface/prepare.jl")
+include("interface/run.jl")
+include("interface/python.jl")
+include("interface/precompile.jl")
+export train_model!, aggregate_models, update_model!, update_model
 
 end

@@ -1,7 +1,8 @@
 """
     FedFluxError(message)
 
-A mistake in what the user gave: it names the thing, what was expected, what came and what to do.
+A mistake in what the user gave: the message names the thing, what was expected, what came
+and what to do.
 """
 struct FedFluxError <: Exception
     message::String

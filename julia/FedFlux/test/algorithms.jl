@@ -1,5 +1,5 @@
 # Each algorithm on clients whose answer is known.
-using FedFlux: Crew, Worker, Layout, engine, flatten, project_to_simplex!, localwork
+using FedFlux: WorkerPool, Worker, Layout, engine, flatten, project_to_simplex!, local_work
 
 distance(θ, w) = sqrt(sum(abs2, θ .- w))
 
@@ -67,7 +67,7 @@ end
     @test fit_quadratic(equal, 5; many..., rules = (FedNova(),))[1] ≈ fit_quadratic(equal, 5; many...)[1] rtol = 1e-5
     # ‖a‖₁ of momentum: the sum of all weights that gradients get, by hand.
     ρ = 0.9
-    @test localwork(Momentum(0.1, ρ), 5) ≈ sum(ρ^(i - j) for i in 1:5 for j in 1:i)
+    @test local_work(Momentum(0.1, ρ), 5) ≈ sum(ρ^(i - j) for i in 1:5 for j in 1:i)
     @test occursin("FedNova needs clients that train by sgd or momentum", message(() -> Federated(Point(zeros(Float32, 2)); optimizer = Adam(), rules = (FedNova(),))))
 end
 
@@ -115,15 +115,15 @@ end
     @test occursin("one pass", message(() -> Federated(f.model; epochs = 2, rules = (FedSGD(),))))
 end
 
-# Rounds on blobs; gives the state, the federation and its crew.
+# Rounds on blobs; gives the state, the federation and its pool.
 function fit_blobs(rule; model = mlp(6, 3; hidden = (5,), rng = Stream(1, :init)), rounds = 3, trainer = :zygote, kw...)
     x, y = blobs(90)
     clients = Clients(x, y, [1:40, 41:60, 61:90])
     f = Federated(model; optimizer = Descent(0.1f0), rules = (rule,), trainer, batchsize = 10, kw...)
-    crew = Crew(f, clients)
-    st = State(f, engine(crew))
-    fit!(f, st, clients; rounds, crew)
-    return st, f, crew
+    pool = WorkerPool(f, clients)
+    st = State(f, engine(pool))
+    fit!(f, st, clients; rounds, pool)
+    return st, f, pool
 end
 
 @testset "private arrays stay with the client" begin
@@ -178,18 +178,18 @@ end
         end
         return θ
     end
-    for o in (FedAdagrad(eta = 0.1, beta1 = 0.3), FedAdam(eta = 0.1), FedYogi(eta = 0.1, tau = 0.01))
+    for o in (FedAdagrad(lr = 0.1, beta1 = 0.3), FedAdam(lr = 0.1), FedYogi(lr = 0.1, tau = 0.01))
         θ = zeros(Float32, 3)
         state = Optimisers.init(o, θ)
         for d in Δ
             state, step = Optimisers.apply!(o, state, θ, -d)
             θ .-= step
         end
-        @test θ ≈ reference(typeof(o); η = o.eta, β1 = o.beta1, β2 = o isa FedAdagrad ? 0 : o.beta2, τ = o.tau) rtol = 1e-4
+        @test θ ≈ reference(typeof(o); η = o.lr, β1 = o.beta1, β2 = o isa FedAdagrad ? 0 : o.beta2, τ = o.tau) rtol = 1e-4
     end
     # They reach the optimum of quadratic clients that take one step, up to their last steps' size.
     clients, w = quadratic_clients(4, 5)
-    for server in (FedAdam(eta = 0.02), FedYogi(eta = 0.02), FedAdagrad(eta = 0.5), Momentum(1.0, 0.9))
+    for server in (FedAdam(lr = 0.02), FedYogi(lr = 0.02), FedAdagrad(lr = 0.5), Momentum(1.0, 0.9))
         @test distance(fit_quadratic(clients, 4; SLOW..., rounds = 1500, server)[1], w) < 0.1
     end
 end
@@ -198,15 +198,15 @@ end
     clients, w = quadratic_clients(4, 6)
     step(k, from) = -0.05f0 .* clients.x[1:4, k] .* (from - clients.x[5:8, k])      # of one client, from some model
     f = Federated(Point(zeros(Float32, 4)); loss = mean_of_outputs, optimizer = Descent(0.05f0), batchsize = 1, rules = (FedBuff(concurrency = 3),))
-    crew = Crew(f, clients)
-    st = State(f, engine(crew))
+    pool = WorkerPool(f, clients)
+    st = State(f, engine(pool))
     models, stalest = [copy(st.θ)], 0       # after each round
     for round in 1:20
         _, arrived = FedFlux.arrivals(f.rules[1], st.shared[1], st, clients, 2, f.seed)
         staleness = [round - 1 - c.round for c in arrived]
         stalest = max(stalest, maximum(staleness))
         expected = st.θ + mean(step(c.client, models[c.round+1]) / sqrt(1.0f0 + τ) for (c, τ) in zip(arrived, staleness))
-        cohort, _ = FedFlux.async_round!(f, st, clients, 2; crew)
+        cohort, _ = FedFlux.async_round!(f, st, clients, 2; pool)
         @test cohort == [c.client for c in arrived] && allunique(cohort)
         @test st.θ ≈ expected rtol = 1e-4
         push!(models, copy(st.θ))
@@ -217,7 +217,7 @@ end
     clocked(k) = FedFlux.duration(f.rules[1], clients, k, f.seed)
     arrivals = zeros(Int, 6)
     for _ in 1:100
-        cohort, _ = FedFlux.async_round!(f, st, clients, 1; crew)
+        cohort, _ = FedFlux.async_round!(f, st, clients, 1; pool)
         arrivals[only(cohort)] += 1
     end
     @test arrivals[argmin(clocked.(1:6))] > arrivals[argmax(clocked.(1:6))]

@@ -1,4 +1,4 @@
-using FedFlux: Checkpoints, Crew, engine, pack, unpack, fingerprint, flatten, global_model, checkpoint_rounds, load_checkpoint, restore,
+using FedFlux: Checkpoints, WorkerPool, engine, pack, unpack, fingerprint, flatten, global_model, checkpoint_rounds, load_checkpoint, restore,
     read_tensors, write_tensors, write_durably, json_path, arrays_path, JSON
 
 roundtrip(x) = (arrays = Dict{String,Array}(); text = JSON.json(pack(x, "x", arrays)); unpack(JSON.parse(text), read_tensors(write_tensors(arrays))))
@@ -57,10 +57,11 @@ dense(in, out) = Dense(in => out; init = Flux.glorot_uniform(Stream(in, :init)))
 normed() = Federated(Chain(dense(6, 8), BatchNorm(8, relu), dense(8, 3)); batchsize = 4, seed = 4, rules = (Drift(),), server = Optimisers.Adam(0.01))
 
 function fitted(f, folder; rounds, resume = false, clients_per_round = 7, kw...)
-    crew = Crew(f, clients.x)
-    st, history, seconds = resume ? restore(load_checkpoint(folder), f, engine(crew)) : (State(f, engine(crew)), FedFlux.Record[], 0.0)
-    st, history, stopped = fit!(f, st, clients; rounds, clients_per_round, crew, test = (x, y), history, seconds, checkpoints = Checkpoints(folder; kw...))
-    return fingerprint(flatten(global_model(f, st, engine(crew)))), st, history
+    pool = WorkerPool(f, clients.x)
+    st, progress = resume ? restore(load_checkpoint(folder), f, engine(pool)) : (State(f, pool), FedFlux.Progress())
+    st, history, stopped = fit!(f, st, clients; rounds, clients_per_round, pool, test = (x, y), progress,
+                                checkpoints = Checkpoints(folder; kw...))
+    return fingerprint(flatten(global_model(f, st, engine(pool)))), st, history
 end
 
 @testset "resumed, a run goes on bit for bit: rules, private states, server's optimiser, statistics, history" begin
@@ -94,7 +95,7 @@ end
     end
 end
 
-@testset "a damaged checkpoint is passed over for the one before, with a warning" begin
+@testset "a damaged checkpoint is skipped for the one before, with a warning" begin
     mktempdir() do dir
         whole, = fitted(normed(), joinpath(dir, "whole"); rounds = 4)
         folder = joinpath(dir, "run")
@@ -108,7 +109,7 @@ end
             damage(folder)
             warnings = String[]
             @test load_checkpoint(folder; warn = w -> push!(warnings, w)).content["round"] == newest
-            @test occursin("round 3 is passed over", warnings[1])
+            @test occursin("round 3 is skipped", warnings[1])
             @test fitted(normed(), folder; rounds = 4, resume = true)[1] == whole
         end
         foreach(r -> write(json_path(folder, r), "x"), checkpoint_rounds(folder))
@@ -149,11 +150,11 @@ end
 @testset "a folder that can no longer be written is a warning, and the run goes on" begin
     mktempdir() do dir
         f = normed()
-        crew = Crew(f, clients.x)
+        pool = WorkerPool(f, clients.x)
         folder = joinpath(dir, "run")
         warnings = String[]
         spoil(r) = (r.round == 2 && (rm(folder; recursive = true); write(folder, "in the way")); false)
-        st, history, stopped = fit!(f, State(f, engine(crew)), clients; rounds = 5, crew, test = (x, y), checkpoints = Checkpoints(folder), callback = spoil,
+        st, history, stopped = fit!(f, State(f, engine(pool)), clients; rounds = 5, pool, test = (x, y), checkpoints = Checkpoints(folder), callback = spoil,
                                     warn = w -> push!(warnings, w))
         @test stopped == "rounds" && length(history) == 5
         @test length(warnings) == 1 && occursin("the run goes on", warnings[1])
@@ -169,9 +170,9 @@ options(; kw...) = (; dataset = "digits", clients = 4, model = "softmax_regressi
         @test FedFlux.run(; options(rounds = 2, resume = folder)...).resumed == 0        # nothing there yet: from the beginning
         @test occursin("holds a run's checkpoints, up to round 2", message(() -> FedFlux.run(; options(checkpoint = folder)...)))
         r = FedFlux.run(; resume = folder, rounds = 4)
-        @test r.resumed == 2 && r.params_sha256 == whole.params_sha256 && length(r.history) == 4 && r.options[:lr] == 0.3
+        @test r.resumed == 2 && r.params_sha256 == whole.params_sha256 && length(r.history) == 4 && r.options.lr == 0.3
         r = FedFlux.run(; options(rounds = 4, resume = folder, threads = 1)...)
-        @test r.resumed == 4 && r.params_sha256 == whole.params_sha256 && r.stopped == "rounds" && r.options[:rounds] == 4
+        @test r.resumed == 4 && r.params_sha256 == whole.params_sha256 && r.stopped == "rounds" && r.options.rounds == 4
     end
 end
 

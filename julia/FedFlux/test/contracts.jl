@@ -1,5 +1,5 @@
 # What every rule and every server step must keep, from one list. A new rule is added to it.
-using FedFlux: Crew, engine, flatten, global_model, build, Unsupported, SPECS
+using FedFlux: WorkerPool, engine, flatten, global_model, build, Unsupported, SPECS
 
 const RULES = ["fedprox(mu=0.1)", "scaffold", "fednova", "feddyn(alpha=0.1)", "ditto(lam=0.5)", "fedper", "fedrep(head_epochs=2)", "fedbn",
                "fedsgd", "qffl(q=1)", "afl(lr=0.05)", "fedbuff(concurrency=2)"]
@@ -16,10 +16,10 @@ end
 
 "Rounds from the initial state, or on from `st`; gives the parameters in model order, the state and the history."
 function rounds(f; n = 3, threads = 1, clients_per_round = 2, st = nothing)
-    crew = Crew(f, clients; threads)
-    st = st === nothing ? State(f, engine(crew)) : st
-    _, history, _ = fit!(f, st, clients; rounds = st.round + n, clients_per_round, crew, test = (x, y))
-    return flatten(global_model(f, st, engine(crew))), st, history
+    pool = WorkerPool(f, clients; threads)
+    st = st === nothing ? State(f, engine(pool)) : st
+    _, history, _ = fit!(f, st, clients; rounds = st.round + n, clients_per_round, pool, test = (x, y))
+    return flatten(global_model(f, st, engine(pool))), st, history
 end
 
 @testset "the list is complete" begin

@@ -1,6 +1,7 @@
-using FedFlux: IID, partition, indices, nsamples, labelcounts, load_npz, load_dataset, normalise, NPZ
+using FedFlux: IID, NPZ, indices, labelcounts, load_dataset, load_npz, normalise
+using FedFlux: normalise_federated, nsamples, partition, set_aside
 
-@testset "iid gives everyone an equal share, once each" begin
+@testset "iid gives equal shares, each sample once" begin
     parts = IID()(zeros(103), 10, Stream(5, :partition))
     @test length.(parts) == [11, 11, 11, 10, 10, 10, 10, 10, 10, 10]
     @test sort(reduce(vcat, parts)) == 1:103
@@ -21,16 +22,33 @@ end
     @test occursin("clients is 7", message(() -> partition(IID(), x, y, 7, 0)))
 end
 
+@testset "samples set aside for the server" begin
+    x, y = rand(Float32, 2, 60), rand(0:2, 60)
+    clients = Clients(x, y, [1:20, 21:30, 31:55])      # nobody holds the last five samples
+    @test isempty(clients.root)
+    apart = set_aside(clients, 12, 5)
+    @test apart.x === x && apart.y === y && length(apart) == 3
+    @test length(apart.root) == 12 && issorted(apart.root) && allunique(apart.root)
+    @test all(k -> indices(apart, k) == setdiff(indices(clients, k), apart.root), 1:3)
+    @test sort([apart.order; apart.root]) == 1:55
+    @test set_aside(clients, 12, 5).root == apart.root != set_aside(clients, 12, 6).root
+    @test first(normalise_federated(apart, nothing)).root == apart.root
+    @test Clients(x, y, apart.order, apart.starts).root == Int[]
+    @test occursin("root is 55, and there are 55", message(() -> set_aside(clients, 55, 0)))
+end
+
 @testset "arrays are checked" begin
     x, y = rand(Float32, 5, 4), [0, 1, 0, 1]
     @test Dataset(rand(UInt8, 3, 2, 4), y, nothing, nothing).x |> size == (3, 2, 1, 4)
     @test Dataset(fill(0xff, 3, 2, 4), y, nothing, nothing).x |> maximum == 1
-    @test Dataset(rand(Int32, 5, 4), y, nothing, nothing).x isa Matrix{Int}      # tokens, perhaps
-    @test occursin("4 samples and y_train 3", message(() -> Dataset(x, y[1:3], nothing, nothing)))
-    @test occursin("NaN", message(() -> Dataset(fill(NaN32, 5, 4), y, nothing, nothing)))
-    @test occursin("x_test holds samples of size (6,)", message(() -> Dataset(x, y, rand(Float32, 6, 4), y)))
-    @test occursin("only one of them", message(() -> Dataset(x, y, x, nothing)))
-    @test occursin("dimensions", message(() -> Dataset(rand(Float32, 4), y, nothing, nothing)))
+    # integers may be tokens
+    @test Dataset(rand(Int32, 5, 4), y, nothing, nothing).x isa Matrix{Int}
+    why(x, y, xtest = nothing, ytest = nothing) = message(() -> Dataset(x, y, xtest, ytest))
+    @test occursin("4 samples and y_train 3", why(x, y[1:3]))
+    @test occursin("NaN", why(fill(NaN32, 5, 4), y))
+    @test occursin("x_test holds samples of size (6,)", why(x, y, rand(Float32, 6, 4), y))
+    @test occursin("only one of them", why(x, y, x, nothing))
+    @test occursin("dimensions", why(rand(Float32, 4), y))
 end
 
 @testset "normalise" begin
@@ -43,7 +61,8 @@ end
     mktempdir() do dir
         path = joinpath(dir, "a.npz")
         x = rand(UInt8, 4, 3, 2)      # N, H, W
-        NPZ.npzwrite(path, Dict("x_train" => x, "y_train" => [0, 1, 0, 1], "x_test" => x[1:2, :, :], "y_test" => [0, 1]))
+        NPZ.npzwrite(path, Dict("x_train" => x, "y_train" => [0, 1, 0, 1],
+                                "x_test" => x[1:2, :, :], "y_test" => [0, 1]))
         d = load_npz(path)
         @test size(d.x) == (2, 3, 1, 4) && d.x[1, 2, 1, 3] == x[3, 2, 1] / 255.0f0
         NPZ.npzwrite(path, Dict("x_train" => x))

@@ -1,19 +1,20 @@
 using FedFlux: batch, flatten, statistics, stats!, setstats!, nstats, nparams, reseed!
 
-@testset "the gradient is Zygote's, in the flat order" begin
+@testset "the gradient matches Optimisers.destructure's" begin
     model = Chain(Conv((3, 3), 1 => 2, tanh; pad = 1), Flux.flatten, Dense(32 => 3))
     x, y = rand(Xoshiro(1), Float32, 4, 4, 1, 5), [0, 2, 1, 1, 0]
     e = ZygoteEngine(model, CrossEntropy())
     w, g = flatten(model), zeros(Float32, nparams(e))
     loss = valgrad!(e, g, w, x, y)
     θ, rebuild = Optimisers.destructure(model)
-    expected_loss, (expected,) = Flux.withgradient(θ -> CrossEntropy()(rebuild(θ)(x), y), θ)
+    loss_at(θ) = CrossEntropy()(rebuild(θ)(x), y)
+    expected_loss, (expected,) = Flux.withgradient(loss_at, θ)
     @test loss ≈ expected_loss
     @test g ≈ expected rtol = 1e-5
     @test predict(e, w, x) ≈ model(x)
 end
 
-@testset "an array that stands in a model twice gets both parts" begin
+@testset "a tied array gets the sum of its gradients" begin
     layer = Dense(3 => 3, tanh)
     tied = Chain(layer, layer)
     x, y = rand(Xoshiro(2), Float32, 3, 4), rand(Xoshiro(3), Float32, 3, 4)
@@ -26,14 +27,14 @@ end
     @test g ≈ Flux.gradient(θ -> MSE()(rebuild(θ)(x), y), θ)[1] rtol = 1e-5
 end
 
-@testset "a parameter that the loss ignores has gradient zero" begin
+@testset "an unused parameter has gradient zero" begin
     e = ZygoteEngine(Chain(Dense(2 => 2), x -> 0 .* x), MSE())
     g = ones(Float32, 6)
     valgrad!(e, g, ones(Float32, 6), rand(Float32, 2, 3), rand(Float32, 2, 3))
     @test all(iszero, g)
 end
 
-@testset "statistics travel" begin
+@testset "BatchNorm statistics" begin
     model = Chain(Dense(3 => 4), BatchNorm(4), Dense(4 => 2))
     e = ZygoteEngine(model, CrossEntropy())
     @test nstats(e) == 8
@@ -48,18 +49,23 @@ end
     @test all(iszero, model[2].μ)     # the engine works on a copy
 end
 
-@testset "dropout depends on the stream it is given" begin
+@testset "the seed decides dropout's masks" begin
     model = Chain(Dense(20 => 50), Dropout(0.5), Dense(50 => 2))
     e = ZygoteEngine(model, CrossEntropy())
     x, y = rand(Float32, 20, 8), rand(0:1, 8)
     w = flatten(model)
-    draw(seed) = (reseed!(e, Stream(seed, :dropout)); g = zeros(Float32, nparams(e)); valgrad!(e, g, w, x, y); g)
+    function draw(seed)
+        reseed!(e, Stream(seed, :dropout))
+        g = zeros(Float32, nparams(e))
+        valgrad!(e, g, w, x, y)
+        return g
+    end
     @test draw(1) == draw(1)
     @test draw(1) != draw(2)
     @test predict(e, w, x) == predict(e, w, x)
 end
 
-@testset "a batch is the samples asked for" begin
+@testset "a batch holds the chosen samples" begin
     e = ZygoteEngine(Chain(Dense(2 => 1)), MSE())
     x, y = rand(Float32, 2, 5), rand(Float32, 5)
     @test batch(e, x, y, view([4, 1], 1:2)) == (x[:, [4, 1]], y[[4, 1]])

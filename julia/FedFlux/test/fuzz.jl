@@ -1,7 +1,8 @@
-using FedFlux: JSON, SPECS, check_options, load_checkpoint, load_npz, pack, parse_spec, read_tensors, sealed, unpack, write_tensors
+using FedFlux: DECLARED_OPTIONS, JSON, Options, SPECS, load_checkpoint, load_npz, pack
+using FedFlux: parse_spec, read_tensors, sealed, unpack, write_tensors
 
-# Whatever comes from outside, damaged at random, is read or refused with a FedFluxError: never another exception.
-# `FEDFLUX_FUZZ` times as many trials as usual.
+# Input that is damaged at random is read or gives a FedFluxError, never another exception.
+# The environment variable FEDFLUX_FUZZ multiplies the number of trials.
 const MORE = parse(Int, get(ENV, "FEDFLUX_FUZZ", "1"))
 
 function mutated(rng, bytes)
@@ -31,7 +32,8 @@ end
 
 @testset "safetensors" begin
     rng = Xoshiro(1)
-    good = write_tensors(Dict("a" => rand(rng, Float32, 3, 4), "b" => [true, false], "c" => UInt8[], "d" => [1, 2]))
+    good = write_tensors(Dict("a" => rand(rng, Float32, 3, 4), "b" => [true, false],
+                              "c" => UInt8[], "d" => [1, 2]))
     for _ in 1:1000MORE
         bytes = mutated(rng, good)
         @test tame(() -> read_tensors(bytes))
@@ -49,7 +51,7 @@ end
     mktempdir() do dir
         bad = joinpath(dir, "bad.npz")
         for _ in 1:30MORE
-            # the zip's directory at the end, the headers at the beginning: where damage tells
+            # the headers at the beginning and the zip's directory at the end
             b = copy(good)
             range = rand(rng, (1:200, length(b)-600:length(b)))
             for _ in 1:3
@@ -63,17 +65,19 @@ end
     end
 end
 
-@testset "checkpoints, with a right checksum over wrong content" begin
+@testset "checkpoints with a correct checksum of wrong content" begin
     rng = Xoshiro(3)
     mktempdir() do dir
-        FedFlux.run(; dataset = "digits", model = "softmax_regression", clients = 3, rounds = 1, checkpoint = dir)
+        FedFlux.run(; dataset = "digits", model = "softmax_regression", clients = 3,
+                    rounds = 1, checkpoint = dir)
         rm(FedFlux.json_path(dir, 0))
         path = FedFlux.json_path(dir, 1)
         content = "{" * read(path, String)[ncodeunits("{\"sha256\":\"\",")+65:end]
         for _ in 1:60MORE
             write(path, sealed(String(mutated(rng, Vector{UInt8}(content)))))
             @test tame(() -> load_checkpoint(dir; warn = Returns(nothing)))
-            @test tame(() -> Base.redirect_stdio(() -> FedFlux.run(; resume = dir, rounds = 1); stderr = devnull))
+            resumed() = FedFlux.run(; resume = dir, rounds = 1)
+            @test tame(() -> Base.redirect_stdio(resumed; stderr = devnull))
         end
     end
 end
@@ -81,7 +85,9 @@ end
 @testset "packed states" begin
     rng = Xoshiro(4)
     arrays = Dict{String,Array}()
-    text = Vector{UInt8}(JSON.json(pack((; a = 1, b = (2.5f0, :c, "d"), e = [1.0f0], f = Dict(1 => [2.0]), g = Any[1, nothing]), "x", arrays)))
+    state = (; a = 1, b = (2.5f0, :c, "d"), e = [1.0f0], f = Dict(1 => [2.0]),
+             g = Any[1, nothing])
+    text = Vector{UInt8}(JSON.json(pack(state, "x", arrays)))
     for _ in 1:500MORE
         bad = String(mutated(rng, text))
         parsed = try
@@ -96,9 +102,11 @@ end
 @testset "texts that name an object" begin
     rng = Xoshiro(5)
     letters = ['a':'z'; '0':'9'; collect("()[]=,.\"' -+_\n\0é∞")]
+    values = ("1", "-1", "1e400", "true", "[1,2]", "\"", "nan", "", "1=2", "0.5")
     for (kind, known) in SPECS, name in keys(known), _ in 1:20MORE
         declared = collect(keys(get(known[name], "params", Dict())))
-        text = name * "(" * join((rand(rng, [declared; "x"]) * "=" * rand(rng, ("1", "-1", "1e400", "true", "[1,2]", "\"", "nan", "", "1=2", "0.5")) for _ in 1:rand(rng, 0:3)), ",") * ")"
+        parameter() = rand(rng, [declared; "x"]) * "=" * rand(rng, values)
+        text = name * "(" * join((parameter() for _ in 1:rand(rng, 0:3)), ",") * ")"
         @test tame(() -> parse_spec(kind, text))
         @test tame(() -> parse_spec(kind, String(mutated(rng, Vector{UInt8}(text)))))
         @test tame(() -> parse_spec(kind, String(rand(rng, letters, rand(rng, 0:40)))))
@@ -108,8 +116,9 @@ end
 
 @testset "options of any type" begin
     rng = Xoshiro(6)
-    values = (nothing, 1, -1, 0, 1.5, NaN, Inf, "x", "", "\0", true, [], [1], ["a"], [nothing], Dict(), typemax(Int), big(2)^70, :a, 'c', 1 // 2, missing)
-    for name in keys(FedFlux.OPTIONS), value in values
-        @test tame(() -> check_options(Dict(Symbol(name) => value)))
+    values = (nothing, 1, -1, 0, 1.5, NaN, Inf, "x", "", "\0", true, [], [1], ["a"],
+              [nothing], Dict(), typemax(Int), big(2)^70, :a, 'c', 1 // 2, missing)
+    for name in keys(DECLARED_OPTIONS), value in values
+        @test tame(() -> Options(Dict(Symbol(name) => value)))
     end
 end

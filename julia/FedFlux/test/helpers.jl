@@ -30,9 +30,9 @@ end
 "Rounds on quadratic clients; gives the parameters at the end and the state."
 function fit_quadratic(clients, d; rounds = 200, clients_per_round = length(clients), kw...)
     f = Federated(Point(zeros(Float32, d)); loss = mean_of_outputs, batchsize = 1, kw...)
-    crew = FedFlux.Crew(f, clients.x)
-    st = State(f, FedFlux.engine(crew))
-    fit!(f, st, clients; rounds, clients_per_round, crew)
+    pool = FedFlux.WorkerPool(f, clients.x)
+    st = State(f, FedFlux.engine(pool))
+    fit!(f, st, clients; rounds, clients_per_round, pool)
     return st.θ, st
 end
 

@@ -9,11 +9,15 @@ using FedFlux: build_model, checkmodel, flatten
 end
 
 @testset "other sizes, channels and classes" begin
-    for imgsize in ((8, 8), (28, 28), (32, 32), (30, 21)), channels in (1, 3), classes in (2, 10)
-        @test size(case_study_cnn(; imgsize, channels, classes)(rand(Float32, imgsize..., channels, 2))) == (classes, 2)
-        @test size(mcmahan_cnn(; imgsize, channels, classes)(rand(Float32, imgsize..., channels, 2))) == (classes, 2)
+    for imgsize in ((8, 8), (28, 28), (32, 32), (30, 21)), channels in (1, 3),
+        classes in (2, 10)
+
+        images = rand(Float32, imgsize..., channels, 2)
+        @test size(case_study_cnn(; imgsize, channels, classes)(images)) == (classes, 2)
+        @test size(mcmahan_cnn(; imgsize, channels, classes)(images)) == (classes, 2)
     end
-    @test size(lenet(; imgsize = (32, 40), channels = 3, classes = 7)(rand(Float32, 32, 40, 3, 2))) == (7, 2)
+    wide = lenet(; imgsize = (32, 40), channels = 3, classes = 7)
+    @test size(wide(rand(Float32, 32, 40, 3, 2))) == (7, 2)
     @test size(mlp(12, 3; hidden = (5,))(rand(Float32, 2, 6, 4))) == (3, 4)
 end
 
@@ -23,14 +27,20 @@ end
     @test flatten(a) != flatten(case_study_cnn(rng = Stream(2, :init)))
     @test all(iszero, a[1].bias)
     # Glorot: the first weight drawn is (u - 1/2)·sqrt(24 / (9 + 9·16))
-    @test a[1].weight[1] == (rand(Stream(1, :init), Float32) - 0.5f0) * sqrt(24.0f0 / (9 + 144))
+    u = rand(Stream(1, :init), Float32)
+    @test a[1].weight[1] == (u - 0.5f0) * sqrt(24.0f0 / (9 + 144))
 end
 
-@testset "what doesn't fit is named" begin
+@testset "errors name the layer or the option" begin
     @test occursin("lenet, layer 3", message(() -> lenet(imgsize = (8, 8))))
     @test occursin("imgsize", message(() -> case_study_cnn(imgsize = (0, 3))))
-    @test occursin("(W, H, C)", message(() -> build_model("case_study_cnn", (10,), 2; rng = Xoshiro(1))))
-    text = message(() -> checkmodel(case_study_cnn(), rand(Float32, 32, 40, 1, 1), 10))
+    rows() = build_model("case_study_cnn", (10,), 2; rng = Xoshiro(1))
+    @test occursin("(W, H, C)", message(rows))
+    function why(imgsize, outputs)
+        sample = rand(Float32, imgsize..., 1, 1)
+        return message(() -> checkmodel(case_study_cnn(), sample, outputs))
+    end
+    text = why((32, 40), 10)
     @test occursin("layer 5, Dense(1024 => 10)", text) && occursin("1280", text)
-    @test occursin("gives 10 outputs", message(() -> checkmodel(case_study_cnn(), rand(Float32, 28, 28, 1, 1), 3)))
+    @test occursin("gives 10 outputs", why((28, 28), 3))
 end

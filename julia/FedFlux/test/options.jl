@@ -1,11 +1,11 @@
-using FedFlux: check_options, nearest, edits
+using FedFlux: Options, nearest, edits
 
-check(; kw...) = check_options(Dict{Symbol,Any}(kw))
+check(; kw...) = Options(; kw...)
 
 @testset "defaults are filled, values checked" begin
     o = check(rounds = 3, lr = 1, model = :mlp)
-    @test o[:rounds] == 3 && o[:lr] === 1.0 && o[:model] == "mlp" && o[:clients] == 10 && o[:patience] === nothing
-    @test check(hidden = (3, 4))[:hidden] == [3, 4]
+    @test o.rounds == 3 && o.lr === 1.0 && o.model == "mlp" && o.clients == 10 && o.patience === nothing
+    @test check(hidden = (3, 4)).hidden == [3, 4]
 end
 
 @testset "errors name the option, what was expected and what came" begin
@@ -25,7 +25,7 @@ end
 end
 
 @testset "every declared option is whole" begin
-    for (name, spec) in FedFlux.OPTIONS
+    for (name, spec) in FedFlux.DECLARED_OPTIONS
         @test haskey(FedFlux.TYPE_NAMES, rstrip(spec["type"], '?'))
         @test !isempty(spec["help"]) && !isempty(spec["group"])
         @test haskey(spec, "default") != endswith(spec["type"], '?')

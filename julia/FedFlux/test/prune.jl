@@ -1,25 +1,32 @@
-using FedFlux: Crew, cubic, engine, flatten, global_model, links
+using FedFlux: Layout, WorkerPool, cubic, engine, flatten, global_model, links
 
 x, y = blobs(240; features = 8)
 clients = Clients(x, y, [1:100, 101:130, 131:240])
-const TRAINERS = FedFlux.make_engine(:auto, lenet(), CrossEntropy(), zeros(Float32, 28, 28, 1, 1), 1)[2] == "fast" ? (:zygote, :fast) : (:zygote,)
+image = zeros(Float32, 28, 28, 1, 1)
+_, trainer, _ = FedFlux.make_engine(:auto, lenet(), CrossEntropy(), image, 1)
+const TRAINERS = trainer == "fast" ? (:zygote, :fast) : (:zygote,)
 
-net() = Chain(Dense(8 => 20, relu; init = Flux.glorot_uniform(Stream(1, :init))), Dense(20 => 3; init = Flux.glorot_uniform(Stream(2, :init))))
-fitted(rules; rounds = 6, model = net(), n = 3, kw...) = begin
-    f = Federated(model; optimizer = Descent(0.1f0), batchsize = 16, seed = 4, rules, kw...)
-    crew = Crew(f, clients.x)
-    st, history, _ = fit!(f, State(f, engine(crew)), clients; rounds, clients_per_round = n, test = (x, y), crew)
-    (; st, history, model = global_model(f, st, engine(crew)), f)
+glorot(seed) = Flux.glorot_uniform(Stream(seed, :init))
+net() = Chain(Dense(8 => 20, relu; init = glorot(1)), Dense(20 => 3; init = glorot(2)))
+function fitted(rules; rounds = 6, model = net(), n = 3, optimizer = Descent(0.1f0), kw...)
+    f = Federated(model; optimizer, batchsize = 16, seed = 4, rules, kw...)
+    pool = WorkerPool(f, clients)
+    st, history, _ = fit!(f, State(f, pool), clients; rounds, clients_per_round = n,
+                          test = (x, y), pool)
+    return (; st, history, model = global_model(f, st, engine(pool)), f)
 end
+all_weights(model) = [vec(model[1].weight); vec(model[2].weight)]
 
-# A model with weights that aren't zero anywhere, in which each link loses the channels `dead`.
+# A model without zero weights, in which each link loses the channels `dead`.
 function with_dead(model, dead)
-    foreach(p -> p .= randn(Xoshiro(length(p)), Float32, size(p)) ./ 5, Optimisers.trainables(model))
+    for p in Optimisers.trainables(model)
+        p .= randn(Xoshiro(length(p)), Float32, size(p)) ./ 5
+    end
     at, θ = FedFlux.positions(model), flatten(model)
     for link in links(model), c in dead
         θ[FedFlux.channel_indices(at, link, c)] .= 0
     end
-    return update_model(model, FedFlux.arrays(θ, FedFlux.Layout(model)))
+    return update_model(model, FedFlux.arrays(θ, Layout(model)))
 end
 
 @testset "the schedule is Zhu and Gupta's Equation 1" begin
@@ -29,76 +36,86 @@ end
     @test issorted([cubic(0.9, 1, 20, t) for t in 1:30])
 end
 
-@testset "magnitude pruning: the smallest weights are zero and stay so ($trainer, $optimizer)" for trainer in TRAINERS,
+@testset "pruned weights stay zero ($trainer, $optimizer)" for trainer in TRAINERS,
     optimizer in (Descent(0.1f0), Momentum(0.02f0), Adam(0.01f0))
 
     r = fitted((Prune(0.75; start = 2, stop = 4),); trainer, optimizer)
-    weights = [vec(r.model[1].weight); vec(r.model[2].weight)]
-    @test count(iszero, weights) == round(Int, 0.75 * 220)
+    @test count(iszero, all_weights(r.model)) == round(Int, 0.75 * 220)
     @test !any(iszero, r.model[2].bias)
-    @test count(!=(0), r.st.shared[1]) == 165 && sort(unique(r.st.shared[1])) == [0, 2, 3, 4]
+    @test count(!=(0), r.st.shared[1]) == 165
+    @test sort(unique(r.st.shared[1])) == [0, 2, 3, 4]
     @test r.history[end].accuracy > 0.8
 end
 
 @testset "it prunes the smallest of the new global weights" begin
     plain, pruned = fitted((); rounds = 1), fitted((Prune(0.5; stop = 1),); rounds = 1)
-    θ = [vec(plain.model[1].weight); vec(plain.model[2].weight)]
-    left = [vec(pruned.model[1].weight); vec(pruned.model[2].weight)]
+    θ, left = all_weights(plain.model), all_weights(pruned.model)
     smallest = sortperm(abs.(θ))[1:110]
-    @test all(iszero, left[smallest]) && left[setdiff(1:220, smallest)] == θ[setdiff(1:220, smallest)]
+    others = setdiff(1:220, smallest)
+    @test all(iszero, left[smallest]) && left[others] == θ[others]
 end
 
-@testset "the wire carries what is kept, and each mask once" begin
+@testset "only kept values are sent, and each mask once" begin
     n = 8 * 20 + 20 + 20 * 3 + 3
     r = fitted((Prune(0.75; stop = 2),))
     kept = [n, n - round(Int, 220 * cubic(0.75, 1, 2, 1)), n - 165]
-    @test [h.bytes_up for h in r.history] == 3 * 4 * [kept[1], kept[2], kept[3], kept[3], kept[3], kept[3]]
+    @test [h.bytes_up for h in r.history] == 3 * 4 * kept[[1, 2, 3, 3, 3, 3]]
     down = [h.bytes_down ÷ 3 for h in r.history]
     @test down[1] == 4n && down[4:6] == 4 * kept[[3, 3, 3]]
-    mask = cld(n, 8) + 3      # a bitmap at the most
-    @test 4 * kept[2] < down[2] <= 4 * kept[2] + mask && 4 * kept[3] < down[3] <= 4 * kept[3] + mask
-    # whoever comes late receives the whole mask, and still less than the model
+    mask = cld(n, 8) + 3      # at most a bitmap
+    @test 4 * kept[2] < down[2] <= 4 * kept[2] + mask
+    @test 4 * kept[3] < down[3] <= 4 * kept[3] + mask
+    # a client that joins late receives the whole mask, which is still less than the model
     late = fitted((Prune(0.75; stop = 2),); n = 1, rounds = 12)
     @test all(h -> h.bytes_down <= 4 * kept[3] + mask, late.history[3:end])
 end
 
-@testset "with compression, only what is kept is encoded" begin
-    r = fitted((Prune(0.75; stop = 2), Quantize(8), FedFlux.Download(Quantize(8))); rounds = 8)
+@testset "with compression, only kept values are encoded" begin
+    r = fitted((Prune(0.75; stop = 2), Quantize(8), Download(Quantize(8))); rounds = 8)
     kept = 243 - 165
     @test r.history[end].bytes_up == 3 * (4 + kept)
     @test r.history[end].bytes_down == 3 * (4 + kept)
-    @test count(iszero, [vec(r.model[1].weight); vec(r.model[2].weight)]) == 165
+    @test count(iszero, all_weights(r.model)) == 165
     @test r.history[end].accuracy > 0.8
     @test fitted((Prune(0.75; stop = 2), PowerSGD(1))).history[end].accuracy > 0.8
 end
 
-@testset "channels go as a whole ($trainer)" for trainer in TRAINERS
-    images, labels = randn(Xoshiro(1), Float32, 12, 12, 1, 40), rand(Xoshiro(2), 0:3, 40)
-    model = Chain(Conv((3, 3), 1 => 6, relu; pad = 1), MaxPool((2, 2)), Conv((3, 3), 6 => 8; bias = false), BatchNorm(8, relu), Flux.flatten,
+@testset "channels are pruned as a whole ($trainer)" for trainer in TRAINERS
+    images = randn(Xoshiro(1), Float32, 12, 12, 1, 40)
+    labels = rand(Xoshiro(2), 0:3, 40)
+    model = Chain(Conv((3, 3), 1 => 6, relu; pad = 1), MaxPool((2, 2)),
+                  Conv((3, 3), 6 => 8; bias = false), BatchNorm(8, relu), Flux.flatten,
                   Dense(4 * 4 * 8 => 10, relu), Dense(10 => 4))
-    f = Federated(model; rules = (PruneChannels(0.5; stop = 3),), batchsize = 10, trainer, optimizer = Adam(0.01f0))
+    f = Federated(model; rules = (PruneChannels(0.5; stop = 3),), batchsize = 10, trainer,
+                  optimizer = Adam(0.01f0))
     data = Clients(images, labels, [1:20, 21:40])
-    crew = Crew(f, images)
-    st, history, _ = fit!(f, State(f, engine(crew)), data; rounds = 5, crew)
-    m = global_model(f, st, engine(crew))
+    pool = WorkerPool(f, data)
+    st, history, _ = fit!(f, State(f, pool), data; rounds = 5, pool)
+    m = global_model(f, st, engine(pool))
     dead(w) = count(c -> all(iszero, c), eachslice(w; dims = ndims(w)))
-    @test dead(m[1].weight) == 3 && dead(m[3].weight) == 4 && dead(permutedims(m[6].weight)) == 5 && dead(permutedims(m[7].weight)) == 0
-    @test count(iszero, m[1].bias) == 3 && count(iszero, m[4].γ) == 4 && count(iszero, m[4].β) == 4 && count(iszero, m[6].bias) == 5
+    @test dead(m[1].weight) == 3 && dead(m[3].weight) == 4
+    @test dead(permutedims(m[6].weight)) == 5 && dead(permutedims(m[7].weight)) == 0
+    @test count(iszero, m[1].bias) == 3 && count(iszero, m[4].γ) == 4
+    @test count(iszero, m[4].β) == 4 && count(iszero, m[6].bias) == 5
     small = shrink(m)
-    @test size(small[1].weight) == (3, 3, 1, 3) && size(small[3].weight) == (3, 3, 3, 4) && size(small[6].weight) == (5, 64) && size(small[7].weight) == (4, 5)
+    @test size(small[1].weight) == (3, 3, 1, 3) && size(small[3].weight) == (3, 3, 3, 4)
+    @test size(small[6].weight) == (5, 64) && size(small[7].weight) == (4, 5)
     @test small(images) ≈ m(images) rtol = 1e-5
-    # what is sent is the small model and not more
+    # exactly the small model is sent
     @test history[end].bytes_up == 2 * (4 * length(flatten(small)) + 4 * 16)
-    # and it trains on
+    # the small model can be trained
     f = Federated(small; batchsize = 10, trainer)
-    crew = Crew(f, images)
-    @test fit!(f, State(f, engine(crew)), data; rounds = 1, crew)[3] == "rounds"
+    pool = WorkerPool(f, data)
+    @test fit!(f, State(f, pool), data; rounds = 1, pool)[3] == "rounds"
 end
 
-@testset "shrink computes what the model does" begin
+@testset "the small model computes the same outputs" begin
     images = rand(Xoshiro(1), Float32, 28, 28, 1, 5)
-    for model in (mcmahan_cnn(), lenet(), case_study_cnn(), Chain(Chain(Conv((3, 3), 1 => 8), BatchNorm(8), relu, Dropout(0.5)), GlobalMeanPool(), Flux.flatten, Dense(8 => 8, tanh), Dense(8 => 2)),
-                  Chain(; a = Conv((5, 5), 1 => 8, swish; stride = 3), b = MeanPool((2, 2)), c = Conv((2, 2), 8 => 6, relu), d = Flux.flatten, e = Dense(54 => 3)))
+    nested = Chain(Chain(Conv((3, 3), 1 => 8), BatchNorm(8), relu, Dropout(0.5)),
+                   GlobalMeanPool(), Flux.flatten, Dense(8 => 8, tanh), Dense(8 => 2))
+    named = Chain(; a = Conv((5, 5), 1 => 8, swish; stride = 3), b = MeanPool((2, 2)),
+                  c = Conv((2, 2), 8 => 6, relu), d = Flux.flatten, e = Dense(54 => 3))
+    for model in (mcmahan_cnn(), lenet(), case_study_cnn(), nested, named)
         Flux.testmode!(model)
         half = with_dead(model, 2:4)
         @test length(links(model)) >= 2
@@ -108,41 +125,46 @@ end
         @test typeof(small) <: Chain && length(small) == length(half)
     end
     whole = lenet()
-    @test flatten(shrink(whole)) == flatten(whole) && shrink(whole)[1].weight !== whole[1].weight
+    @test flatten(shrink(whole)) == flatten(whole)
+    @test shrink(whole)[1].weight !== whole[1].weight
     nothing_left = with_dead(Chain(Dense(4 => 3, relu), Dense(3 => 2)), 1:3)
     @test size(shrink(nothing_left)[1].weight) == (1, 4)
     @test shrink(nothing_left)(ones(Float32, 4)) == nothing_left(ones(Float32, 4))
 end
 
-@testset "what doesn't keep zero, or is unknown, is left whole" begin
+@testset "layers that are unknown or do not keep zeros are not pruned" begin
     @test isempty(links(Chain(Dense(4 => 3, sigmoid), Dense(3 => 2))))
     @test isempty(links(Chain(Dense(4 => 3, relu), x -> x .+ 1, Dense(3 => 2))))
     @test isempty(links(Chain(Conv((1, 1), 2 => 4), Conv((1, 1), 4 => 4; groups = 2))))
     @test isempty(links(Chain(Dense(4 => 3), BatchNorm(3; affine = false), Dense(3 => 2))))
     tied = Dense(3 => 3, relu)
     @test length(links(Chain(tied, tied, Dense(3 => 3, relu), Dense(3 => 1)))) == 1
-    @test occursin("prune_channels finds no two layers", message(() -> fitted((PruneChannels(0.5),); model = softmax_regression(8, 3))))
+    single() = fitted((PruneChannels(0.5),); model = softmax_regression(8, 3))
+    @test occursin("prune_channels finds no two layers", message(single))
 end
 
 @testset "settings and order are checked" begin
     @test occursin("sparsity of prune is 1", message(() -> Prune(1.0)))
     @test occursin("start and stop", message(() -> Prune(0.5; start = 5, stop = 3)))
-    @test occursin("TopK before Prune", message(() -> Federated(net(); rules = (TopK(0.1), Prune(0.5)))))
-    @test occursin("one compression", message(() -> Federated(net(); rules = (TopK(0.1), SignSGD()))))
-    @test occursin("Download comes last", message(() -> Federated(net(); rules = (Download(TopK(0.1)), FedFlux.build("rule", "fedprox")))))
+    refusal(rules...) = message(() -> Federated(net(); rules))
+    @test occursin("TopK before Prune", refusal(TopK(0.1), Prune(0.5)))
+    @test occursin("one compression", refusal(TopK(0.1), SignSGD()))
+    @test occursin("Download comes last", refusal(Download(TopK(0.1)), FedProx(0.01)))
     @test FedFlux.build("rule", "prune(sparsity=0.5, stop=3)") == Prune(0.5; stop = 3)
     @test FedFlux.build("rule", "prune_channels") == PruneChannels(0.5)
 end
 
-@testset "a run that stops and resumes goes on bit for bit, with masks and residuals" begin
-    options = (; dataset = "digits", model = "mlp", hidden = [16], rounds = 6, clients = 5, clients_per_round = 3, lr = 0.1,
-               rules = ["prune(sparsity=0.6, start=2, stop=5)", "topk(fraction=0.1)"], download = "quantize(bits=8)")
+@testset "a resumed run gives the same bits, with masks and residuals" begin
+    options = (; dataset = "digits", model = "mlp", hidden = [16], rounds = 6, clients = 5,
+               clients_per_round = 3, lr = 0.1, download = "quantize(bits=8)",
+               rules = ["prune(sparsity=0.6, start=2, stop=5)", "topk(fraction=0.1)"])
     whole = FedFlux.run(; options...)
     mktempdir() do folder
         FedFlux.run(; options..., checkpoint = folder, callback = r -> r.round == 3)
         resumed = FedFlux.run(; resume = folder)
         @test resumed.resumed == 3
         @test resumed.params_sha256 == whole.params_sha256
-        @test [(r.bytes_up, r.bytes_down) for r in resumed.history] == [(r.bytes_up, r.bytes_down) for r in whole.history]
+        sizes(run) = [(r.bytes_up, r.bytes_down) for r in run.history]
+        @test sizes(resumed) == sizes(whole)
     end
 end

@@ -1,7 +1,7 @@
 using FedFlux: combine_updates, pairwise_distances, sorting_network, krum_scores
 norm64(v) = sqrt(sum(abs2, Float64.(v)))
 
-vectors(rows...) = [(; delta = Float32.(collect(r))) for r in rows]
+vectors(rows...) = [Update(; delta = Float32.(collect(r))) for r in rows]
 of(a, updates; kw...) = combine_updates(a, updates; kw...).delta
 robust(f) = [Median(), TrimmedMean(0.2), Krum(f), MultiKrum(f), Bulyan(f), GeometricMedian()]
 
@@ -28,7 +28,7 @@ end
     for a in [Mean(), NormClipping(1.0), GeometricMedian()]
         @test combine_updates(a, vectors((1, 2), (3, 4)); weights = [0, 0]) === nothing         # not a NaN model
     end
-    near = [(; delta = 1000 .+ 1.0f-3 .* randn(Xoshiro(i), Float32, 100)) for i in 1:6]          # the Gram trick gives noise here
+    near = [Update(; delta = 1000 .+ 1.0f-3 .* randn(Xoshiro(i), Float32, 100)) for i in 1:6]          # the Gram trick gives noise here
     X = reduce(hcat, (u.delta for u in near))
     D = pairwise_distances(X, 1)
     @test D ≈ plain_distances(X) rtol = 1e-5
@@ -52,8 +52,8 @@ end
     rng = Xoshiro(5)
     for (d, n, f) in ((1, 7, 1), (33, 7, 1), (100, 8, 1), (4099, 23, 5), (700, 16, 3))
         X = randn(rng, Float32, d, n) .* exp.(randn(rng, Float32, 1, n))
-        u = [(; delta = X[1:d÷2, i], stats = X[d÷2+1:end, i]) for i in 1:n]
-        joined(a) = (r = combine_updates(a, u; threads = 1); @test combine_updates(a, u; threads = 2) == r; vcat(r.delta, r.stats))
+        u = [Update(; delta = X[1:d÷2, i], dc = X[d÷2+1:end, i]) for i in 1:n]
+        joined(a) = (r = combine_updates(a, u; threads = 1); @test combine_updates(a, u; threads = 2) == r; vcat(r.delta, r.dc))
         @test joined(Median()) ≈ plain_median(X)
         @test joined(TrimmedMean(0.2)) ≈ plain_trimmed(X, floor(Int, 0.2n)) rtol = 1e-5
         @test joined(Krum(f)) == X[:, plain_krum(X, f)]
@@ -76,14 +76,14 @@ end
         v = X[r, chosen]
         mean(v[sortperm(abs.(v .- median(v)))[1:3]])
     end
-    @test of(Bulyan(2), [(; delta = X[:, i]) for i in 1:11]) ≈ expected rtol = 1e-4
+    @test of(Bulyan(2), [Update(; delta = X[:, i]) for i in 1:11]) ≈ expected rtol = 1e-4
 end
 
 @testset "the geometric median has no downhill direction, and leaves out a far point" begin
     rng = Xoshiro(9)
     X = randn(rng, Float32, 20, 9)
     weights = rand(rng, 9)
-    z = of(GeometricMedian(), [(; delta = X[:, i]) for i in 1:9]; weights)
+    z = of(GeometricMedian(), [Update(; delta = X[:, i]) for i in 1:9]; weights)
     pull = sum(weights[i] .* (X[:, i] .- z) ./ norm64(X[:, i] .- z) for i in 1:9)
     @test maximum(abs, pull) < 1e-3 * sum(weights)
     @test of(GeometricMedian(), vectors(0, 0, 1, 1e6)) ≈ [0.0] atol = 1.01       # between the middle ones
@@ -97,7 +97,7 @@ end
     @test of(NormClipping(10.0), u) ≈ of(Mean(), u)
     @test of(CenteredClipping(1.0), u) ≈ ([0.6, 0.8] + [0.3, 0.4]) / 2
     @test of(CenteredClipping(1e9, 3), u) ≈ of(Mean(), u) rtol = 1e-6
-    @test of(CenteredClipping(1.0), u; given = Float32[3, 4]) ≈ [3, 4] + [-0.6, -0.8] / 2
+    @test of(CenteredClipping(1.0), u; reference = Float32[3, 4]) ≈ [3, 4] + [-0.6, -0.8] / 2
     far = [u; vectors((1e6, 0))]
     @test sqrt(sum(abs2, of(CenteredClipping(1.0), far))) <= 1 && sqrt(sum(abs2, of(NormClipping(1.0), far))) <= 1
 end
@@ -106,8 +106,8 @@ end
     root = Float32[1, 0]
     updates = vectors((2, 0), (0, 3), (-5, 0), (1, 1))      # cosines 1, 0, −1, √½
     t = sqrt(0.5)
-    @test of(FLTrust(), updates; given = root) ≈ ([1, 0] + t * [1, 1] / sqrt(2)) / (1 + t)
-    @test combine_updates(FLTrust(), vectors((-1, 0), (0, 0)); given = root) === nothing
+    @test of(FLTrust(), updates; reference = root) ≈ ([1, 0] + t * [1, 1] / sqrt(2)) / (1 + t)
+    @test combine_updates(FLTrust(), vectors((-1, 0), (0, 0)); reference = root) === nothing
     @test occursin("root data", message(() -> of(FLTrust(), updates)))
 end
 
@@ -119,7 +119,7 @@ end
         honest = randn(rng, Float32, 6, n - f)
         hostile = rand(rng, (-1, 1)) .* 10.0f0^rand(rng, 2:30) .* (1 .+ rand(rng, Float32, 6, f))
         X = hcat(honest, hostile)[:, randperm(rng, n)]
-        u = [(; delta = X[:, i]) for i in 1:n]
+        u = [Update(; delta = X[:, i]) for i in 1:n]
         low, high = vec(minimum(honest; dims = 2)), vec(maximum(honest; dims = 2))
         for a in [Median(), TrimmedMean(min(f / n + 1e-6, 0.49)), Krum(f), MultiKrum(f, 1), Bulyan(f)]
             @test all(low .<= of(a, u) .<= high) skip = a isa TrimmedMean && floor(Int, a.fraction * n) < f
@@ -136,6 +136,6 @@ end
     for bad in (() -> Krum(-1), () -> MultiKrum(1, 0), () -> Bulyan(-1), () -> TrimmedMean(0.5), () -> NormClipping(0), () -> CenteredClipping(-1), () -> FLTrust(0))
         @test occursin("expected", message(bad))
     end
-    @test occursin("update 2 has slots", message(() -> of(Median(), [(; delta = [1.0f0]), (; delta = [1.0f0, 2])])))
+    @test occursin("update 2 has the shape", message(() -> of(Median(), [Update(; delta = [1.0f0]), Update(; delta = [1.0f0, 2])])))
     @test combine_updates(Median(), []) === nothing
 end

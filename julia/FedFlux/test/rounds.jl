@@ -1,4 +1,4 @@
-using FedFlux: Crew, Worker, engine, flatten, global_model, evaluate, client_accuracies, spread, reason_to_stop, Stopping, in_parallel, Control
+using FedFlux: WorkerPool, Worker, engine, flatten, global_model, evaluate, client_accuracies, spread, reason_to_stop, Stopping, in_parallel, Control
 
 x, y = blobs(240)
 xt, yt = blobs(90; rng = Xoshiro(7))
@@ -6,9 +6,9 @@ clients = Clients(x, y, [1:100, 101:130, 131:240])
 fresh(; kw...) = Federated(softmax_regression(6, 3; rng = Stream(1, :init)); optimizer = Descent(0.1f0), batchsize = 16, seed = 4, kw...)
 
 function fitted(f; threads = 1, kw...)
-    crew = Crew(f, clients.x; threads)
-    st, history, stopped = fit!(f, State(f, engine(crew)), clients; rounds = 4, test = (xt, yt), crew, kw...)
-    return flatten(global_model(f, st, engine(crew))), history, stopped
+    pool = WorkerPool(f, clients.x; threads)
+    st, history, stopped = fit!(f, State(f, engine(pool)), clients; rounds = 4, test = (xt, yt), pool, kw...)
+    return flatten(global_model(f, st, engine(pool))), history, stopped
 end
 
 @testset "a round is FedAvg's: local SGD from θ, then the average weighted by samples (Algorithm 1)" begin
@@ -58,9 +58,9 @@ end
 end
 
 @testset "stop conditions" begin
-    @test fitted(fresh(); target_accuracy = 0.5)[3] == "target_accuracy"
-    @test length(fitted(fresh(); time_budget = 1e-9)[2]) == 1
-    @test last(fitted(fresh(); time_budget = 1e-9, eval_every = 5)[2]).accuracy !== nothing      # the last round is evaluated
+    @test fitted(fresh(); stopping = Stopping(; rounds = 4, target_accuracy = 0.5))[3] == "target_accuracy"
+    @test length(fitted(fresh(); stopping = Stopping(; rounds = 4, time_budget = 1e-9))[2]) == 1
+    @test last(fitted(fresh(); stopping = Stopping(; rounds = 4, time_budget = 1e-9), eval_every = 5)[2]).accuracy !== nothing      # the last round is evaluated
     @test fitted(fresh(); callback = r -> r.round == 2)[3] == "callback"
     _, history, _ = fitted(fresh(); eval_every = 3)
     @test [r.accuracy !== nothing for r in history] == [false, false, true, true]
@@ -81,9 +81,9 @@ end
 
 @testset "evaluation" begin
     f = fresh()
-    crew = Crew(f, clients.x)
-    st = State(f, engine(crew))
-    e = evaluate(crew, f, st.θ, st.stats, xt, yt, 3)
+    pool = WorkerPool(f, clients.x)
+    st = State(f, engine(pool))
+    e = evaluate(pool, f, st.θ, st.stats, xt, yt, 3)
     ŷ = f.model(xt)
     @test e.loss ≈ CrossEntropy()(ŷ, yt) rtol = 1e-5
     @test FedFlux.accuracy(e) ≈ mean(Flux.onecold(ŷ, 0:2) .== yt)
@@ -124,17 +124,17 @@ FedFlux.client!(::Breaks, s, u, ctx) = error("client $(ctx.client) broke")
     @test st.round == 0
 end
 
-@testset "an interrupt reaches the calling task, and the crew works on" begin
+@testset "an interrupt reaches the calling task, and the pool works on" begin
     f = fresh(; epochs = 100_000)
     ticks = Ref(0)
-    crew = Crew(f, clients.x; tick = () -> (ticks[] += 1) == 3 && throw(InterruptException()))
-    st = State(f, engine(crew))
-    seconds = @elapsed @test_throws InterruptException fit!(f, st, clients; rounds = 1, crew)
+    pool = WorkerPool(f, clients.x; tick = () -> (ticks[] += 1) == 3 && throw(InterruptException()))
+    st = State(f, engine(pool))
+    seconds = @elapsed @test_throws InterruptException fit!(f, st, clients; rounds = 1, pool)
     @test seconds < 20 && st.round == 0
     short = fresh()
-    @test fit!(short, State(short, engine(crew)), clients; rounds = 1, crew)[3] == "rounds"
+    @test fit!(short, State(short, engine(pool)), clients; rounds = 1, pool)[3] == "rounds"
 end
 
 @testset "threads are bounded by Julia's" begin
-    @test occursin("julia --threads 999", message(() -> Crew(fresh(), clients.x; threads = 999)))
+    @test occursin("julia --threads 999", message(() -> WorkerPool(fresh(), clients.x; threads = 999)))
 end

@@ -11,7 +11,7 @@ FedFlux.server!(r::Spy, s, ū, ctx) = (push!(r.log, (r.name, :server, ctx.round)
 
 # A rule that halves what is sent.
 struct Halve <: Rule end
-FedFlux.client!(::Halve, s, u, ctx) = (s.private, (; u..., delta = u.delta ./ 2))
+FedFlux.client!(::Halve, s, u, ctx) = (s.private, Update(u; delta = u.delta ./ 2))
 
 # A rule that changes each gradient: with it, w must stay where it was.
 struct Freeze <: Rule end
@@ -47,7 +47,7 @@ end
 @testset "only a client that takes part has a private state" begin
     clients, _ = quadratic_clients(2, 20)
     _, st = fit_quadratic(clients, 2; rounds = 2, clients_per_round = 3, rules = (Spy(:a, []),))
-    cohort(round) = FedFlux.draw_cohort(FedFlux.UniformSampling(), FedFlux.Always(), clients, 3, 0, round)
+    cohort(round) = FedFlux.draw_cohort(CohortSampling(3), clients, 3, 0, round)
     @test sort(collect(keys(st.private))) == sort(union(cohort(1), cohort(2)))
 end
 

@@ -4,7 +4,7 @@ using Test
 const FILES = ["stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample", "augment", "text", "aggregate",
                "robust", "rules",
                "algorithms", "contracts", "schedule", "personal", "compress", "prune", "rounds", "trouble", "checkpoint", "fuzz", "verbs",
-               "options", "run", "docs"]
+               "options", "run", "docs", "architecture"]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 
 # Each file in a module of its own: what one imports or defines is not there in the next.

@@ -1,8 +1,11 @@
-using FedFlux: Always, PoissonSampling, RandomlyThere, RoundRobin, Trace, UniformSampling, WeightedSampling, available, draw_cohort
+using FedFlux: AlwaysAvailable, AvailabilityTrace, PoissonSampling, RandomAvailability, RoundRobin, UniformSampling,
+    WeightedSampling, available, draw_cohort
 
 clients_of_sizes(sizes) = (n = sum(sizes); stops = cumsum(sizes); Clients(zeros(Float32, 1, n), zeros(n), [s-k+1:s for (s, k) in zip(stops, sizes)]))
-cohorts(sampling, sizes, n; there = Always(), rounds = 3000, seed = 1) =
-    (c = clients_of_sizes(sizes); [draw_cohort(sampling, there, c, n, seed, round) for round in 1:rounds])
+function cohorts(sampling, sizes, n; availability = AlwaysAvailable(), rounds = 3000, seed = 1)
+    c, s = clients_of_sizes(sizes), CohortSampling(n; sampling, availability)
+    return [draw_cohort(s, c, n, seed, round) for round in 1:rounds]
+end
 often(cs, N) = [count(k in c for c in cs) for k in 1:N]
 near(counts, p, rounds) = all(abs.(counts .- p .* rounds) .<= 5 .* sqrt.(rounds .* p .* (1 .- p)))     # binomial, five deviations
 
@@ -39,26 +42,26 @@ end
 end
 
 @testset "availability" begin
-    cs = cohorts(UniformSampling(), ones(Int, 10), 10; there = RandomlyThere(0.3))
+    cs = cohorts(UniformSampling(), ones(Int, 10), 10; availability = RandomAvailability(0.3))
     @test near(often(cs, 10), 0.3, 3000) && near([count(c -> 1 in c && 2 in c, cs)], 0.09, 3000)
-    there = Trace(Bool[1 0 0; 1 1 0; 0 1 0])
-    @test [available(there, 3, r, nothing) for r in 1:4] == [[1, 2], [2, 3], [], [1, 2]]
+    trace = AvailabilityTrace(Bool[1 0 0; 1 1 0; 0 1 0])
+    @test [available(trace, 3, r, nothing) for r in 1:4] == [[1, 2], [2, 3], [], [1, 2]]
     for sampling in (UniformSampling(), PoissonSampling(0.9), WeightedSampling(), RoundRobin())
-        cs = cohorts(sampling, [1, 2, 3], 2; there, rounds = 300)
-        @test all(round -> issubset(cs[round], available(there, 3, round, nothing)), 1:300)
+        cs = cohorts(sampling, [1, 2, 3], 2; availability = trace, rounds = 300)
+        @test all(round -> issubset(cs[round], available(trace, 3, round, nothing)), 1:300)
         @test sum(length, cs) > 200 && isempty(cs[3])
     end
     mktempdir() do dir
         path = joinpath(dir, "trace.csv")
         write(path, "1,1,0\n0 1 1\n\n000\n")
-        @test Trace(path).there == there.there
+        @test AvailabilityTrace(path).available == trace.available
         write(path, "101\n10\n")
-        @test occursin("line 2 of", message(() -> Trace(path)))
+        @test occursin("line 2 of", message(() -> AvailabilityTrace(path)))
         write(path, "1012\n")
-        @test occursin("contains '2'", message(() -> Trace(path)))
-        @test occursin("there is no file", message(() -> Trace(joinpath(dir, "missing"))))
+        @test occursin("contains '2'", message(() -> AvailabilityTrace(path)))
+        @test occursin("there is no file", message(() -> AvailabilityTrace(joinpath(dir, "missing"))))
     end
-    @test occursin("trace is for 3 clients, and there are 4", message(() -> cohorts(UniformSampling(), ones(Int, 4), 2; there)))
+    @test occursin("trace is for 3 clients, and there are 4", message(() -> cohorts(UniformSampling(), ones(Int, 4), 2; availability = trace)))
 end
 
 @testset "a round without clients changes nothing and is recorded" begin

@@ -7,18 +7,19 @@ using FedFlux: scheduled
     @test CosineDecay(rounds = 1)(1) == 1
     @test [Warmup(rounds = 4)(r) for r in (1, 2, 4, 5)] == [0.25, 0.5, 1, 1]
     @test scheduled(Descent(0.1), (Warmup(rounds = 2), ExponentialDecay(factor = 0.5)), 1).eta ≈ 0.05
-    @test scheduled(FedAdam(eta = 0.4), (Warmup(rounds = 2),), 1) == FedAdam(eta = 0.2)
+    @test scheduled(FedAdam(lr = 0.4), (Warmup(rounds = 2),), 1) == FedAdam(lr = 0.2)
     @test scheduled(Adam(0.1), (), 7) == Adam(0.1)
 end
 
 @testset "clients and server follow them" begin
-    # One client ½a(w − b)², one step a round: w ← w − ηᵣ a (w − b).
+    # One client ½a(w − b)², one step per round: w ← w − ηᵣ a (w − b).
     clients = Clients(reshape(Float32[2, 1], 2, 1), zeros(Float32, 1), [1:1])
     lr = 0.1 .* [0.5, 1, 1] .* [1, 0.5, 0.25]
     w = foldl((w, η) -> w - η * 2 * (w - 1), lr; init = 0.0)
     schedule = (Warmup(rounds = 2), ExponentialDecay(factor = 0.5))
     θ, _ = fit_quadratic(clients, 1; optimizer = Descent(0.1f0), rounds = 3, schedule)
     @test θ ≈ [w] rtol = 1e-5
-    @test fit_quadratic(clients, 1; optimizer = Descent(0.1f0), rounds = 3, server = Descent(1.0f0), server_schedule = schedule)[1] ≈ [w] rtol = 1e-5
-    @test occursin("no server optimiser", message(() -> Federated(Point(zeros(Float32, 1)); server_schedule = schedule)))
+    server = ServerStep(Descent(1.0f0); schedule)
+    @test fit_quadratic(clients, 1; optimizer = Descent(0.1f0), rounds = 3, server)[1] ≈ [w] rtol = 1e-5
+    @test occursin("no server optimizer", message(() -> ServerStep(; schedule)))
 end

@@ -1,4 +1,4 @@
-using FedFlux: common_tokens, digits, indices, partition, roles, shakespeare, takes_tokens, windows, words, ByOwner
+using FedFlux: common_tokens, roles, shakespeare, takes_tokens, windows, words
 
 const PLAY = """
 First Citizen:
@@ -17,16 +17,19 @@ KING RICHARD II:
 Ay, no; no, ay.
 """
 
-@testset "a play by its roles" begin
+@testset "a play is split by its roles" begin
     said = roles(PLAY)
-    @test said == Dict("First Citizen" => "Before we proceed any further, hear me speak.\nYou are all: resolved\nrather to die",
-                       "All" => "Speak, speak.", "KING RICHARD II" => "Ay, no; no, ay.\n")
+    citizen = "Before we proceed any further, hear me speak.\n" *
+              "You are all: resolved\nrather to die"
+    @test said == Dict("First Citizen" => citizen, "All" => "Speak, speak.",
+                       "KING RICHARD II" => "Ay, no; no, ay.\n")
     @test roles(replace(PLAY, "\n" => "\r\n")) == said
     @test words("Ay, no; don't\nSPEAK") == ["ay", ",", "no", ";", "don't", "\n", "speak"]
     @test common_tokens([["b", "a", "b"], ["c", "a", "d"]], 10) == ["a", "b", "c", "d"]
     @test common_tokens([["b", "a", "b"], ["c", "a", "d"]], 3) == ["a", "b", "<unknown>"]
     @test windows(collect(1:9), 4) == ([1 5; 2 6; 3 7; 4 8], [2 6; 3 7; 4 8; 5 9])
-    @test windows(collect(1:8), 4) == (reshape(1:4, 4, 1), reshape(2:5, 4, 1)) && size(windows([1, 2], 4)[1]) == (4, 0)
+    @test windows(collect(1:8), 4) == (reshape(1:4, 4, 1), reshape(2:5, 4, 1))
+    @test size(windows([1, 2], 4)[1]) == (4, 0)
 end
 
 @testset "samples of a play" begin
@@ -35,18 +38,26 @@ end
         write(path, PLAY)
         d, known = shakespeare(path; window = 5, min_characters = 14)
         text(tokens) = join(known[tokens.+1])
-        @test d.owner == [fill("First Citizen", 12); fill("KING RICHARD II", 2)]      # `All` says too little
+        # `All` says too little
+        @test d.owner == [fill("First Citizen", 12); fill("KING RICHARD II", 2)]
         first_citizen = findall(==("First Citizen"), d.owner)
         said = roles(PLAY)["First Citizen"]
-        @test text(vec(d.x[:, first_citizen])) == said[1:60] && text(vec(d.y[:, first_citizen])) == said[2:61]
-        @test text(d.xtest[:, 1]) == said[65:69] && text(d.ytest[:, 1]) == said[66:70]     # the last fifth of 81 characters
+        @test text(vec(d.x[:, first_citizen])) == said[1:60]
+        @test text(vec(d.y[:, first_citizen])) == said[2:61]
+        # the last fifth of 81 characters
+        @test text(d.xtest[:, 1]) == said[65:69] && text(d.ytest[:, 1]) == said[66:70]
         @test occursin("no role with 1000", message(() -> shakespeare(path)))
-        @test occursin("there is no file", message(() -> shakespeare(joinpath(dir, "missing"))))
-        d, known = shakespeare(path; tokens = "word", window = 2, vocabulary = 5, min_characters = 14)
+        missing_file() = shakespeare(joinpath(dir, "missing"))
+        @test occursin("there is no file", message(missing_file))
+        d, known = shakespeare(path; tokens = "word", window = 2, vocabulary = 5,
+                               min_characters = 14)
         @test length(known) == 5 && known[5] == "<unknown>" && extrema(d.x) == (0, 4)
-        r = FedFlux.run(; dataset = "shakespeare:$path", window = 5, min_characters = 14, partition = "owner", model = "gru", hidden = [6], rounds = 2)
-        @test r.holdings["sizes"] == [12, 2] && length(r.history) == 2 && last(r.history).accuracy !== nothing
-        @test occursin("can't be normalised", message(() -> FedFlux.run(; dataset = "shakespeare:$path", window = 5, min_characters = 14, model = "gru", mean = 0.5)))
+        run(; kw...) = FedFlux.run(; dataset = "shakespeare:$path", window = 5,
+                                   min_characters = 14, model = "gru", kw...)
+        r = run(partition = "owner", hidden = [6], rounds = 2)
+        @test r.holdings["sizes"] == [12, 2] && length(r.history) == 2
+        @test last(r.history).accuracy !== nothing
+        @test occursin("can't be normalised", message(() -> run(mean = 0.5)))
     end
 end
 
@@ -61,49 +72,64 @@ end
         tokens = rand(1:11, 6, 1)
         later = copy(tokens)
         later[5] = mod1(later[5] + 1, 11)
-        @test model(tokens)[:, 1:4] ≈ model(later)[:, 1:4] && !(model(tokens)[:, 5] ≈ model(later)[:, 5])     # no look ahead
+        # outputs do not depend on later tokens
+        @test model(tokens)[:, 1:4] ≈ model(later)[:, 1:4]
+        @test !(model(tokens)[:, 5] ≈ model(later)[:, 5])
     end
     @test !takes_tokens(mlp(4, 2)) && !takes_tokens("mlp")
-    @test occursin("expected rnn, gru or lstm", message(() -> next_token(5; cell = "conv")))
-    @test occursin("at least one recurrent layer", message(() -> next_token(5; hidden = ())))
+    why(; options...) = message(() -> next_token(5; options...))
+    @test occursin("expected rnn, gru or lstm", why(cell = "conv"))
+    @test occursin("at least one recurrent layer", why(hidden = ()))
 end
 
-@testset "tokens, and numbers that are none" begin
+@testset "integers are tokens or numbers" begin
     x = [0 1 2; 1 2 0]
     d = Dataset(x, [1 2 0; 2 0 1], nothing, nothing)
     @test d.x == x && eltype(d.x) == Int
-    run(; kw...) = FedFlux.run(; dataset = d, clients = 1, rounds = 1, trainer = "zygote", kw...)
-    @test run(model = Chain(Flux.Embedding(4 => 2), Dense(2 => 3))).names[1] == "layers.1.weight"
-    @test occursin("holds 2 tokens", message(() -> run(model = Chain(Flux.Embedding(2 => 2), Dense(2 => 3)))))
-    @test occursin("expected whole numbers from 0, as an array", message(() -> FedFlux.run(; dataset = "digits", model = "lstm")))
-    @test occursin("the token -1", message(() -> FedFlux.run(; dataset = Dataset(x .- 1, x, nothing, nothing), model = "lstm")))
-    numbers = FedFlux.run(; dataset = Dataset(rand(1:9, 4, 20), rand(0:1, 20), nothing, nothing), model = "mlp", hidden = [3], rounds = 1, clients = 2)
-    @test numbers.history[1].train_loss > 0      # integers are ordinary inputs to other models
+    embed(n) = FedFlux.run(; dataset = d, clients = 1, rounds = 1, trainer = "zygote",
+                           model = Chain(Flux.Embedding(n => 2), Dense(2 => 3)))
+    @test embed(4).names[1] == "layers.1.weight"
+    @test occursin("holds 2 tokens", message(() -> embed(2)))
+    lstm(dataset) = message(() -> FedFlux.run(; dataset, model = "lstm"))
+    @test occursin("expected whole numbers from 0, as an array", lstm("digits"))
+    @test occursin("the token -1", lstm(Dataset(x .- 1, x, nothing, nothing)))
+    # integers are ordinary inputs to other models
+    dataset = Dataset(rand(1:9, 4, 20), rand(0:1, 20), nothing, nothing)
+    numbers = FedFlux.run(; dataset, model = "mlp", hidden = [3], rounds = 1, clients = 2)
+    @test numbers.history[1].train_loss > 0
 end
 
-@testset "a learnable language is learnt" begin
-    # Each token is followed by the next one modulo 5: a perfect model has no loss, the best without memory log 5.
+@testset "an lstm learns a simple language" begin
+    # Each token is followed by the next one modulo 5: a perfect model has loss 0, the best
+    # model without memory log 5.
     starts = rand(Xoshiro(1), 0:4, 40)
     x = [mod(s + t, 5) for t in 0:9, s in starts]
     d = Dataset(x, mod.(x .+ 1, 5), x, mod.(x .+ 1, 5))
-    r = FedFlux.run(; dataset = d, model = "lstm", hidden = [12], clients = 4, rounds = 15, local_epochs = 5, optimizer = "adam", lr = 0.02, batch_size = 10)
+    r = FedFlux.run(; dataset = d, model = "lstm", hidden = [12], clients = 4, rounds = 15,
+                    local_epochs = 5, optimizer = "adam", lr = 0.02, batch_size = 10)
     @test FedFlux.accuracy(r) == 1 && last(r.history).test_loss < 0.2
     @test size(r.model(x .+ 1)) == (5, 10, 40)
 end
 
-const PLAYS = joinpath(get(ENV, "FEDFLUX_TEST_DATA", joinpath(@__DIR__, "..", "..", "..", "..", "shared", "data")), "tinyshakespeare", "input.txt")
+const TEST_DATA = get(ENV, "FEDFLUX_TEST_DATA",
+                      joinpath(@__DIR__, "..", "..", "..", "..", "shared", "data"))
+const PLAYS = joinpath(TEST_DATA, "tinyshakespeare", "input.txt")
 
-@testset "speaking roles together beat counting letters" begin
+@testset "federated roles beat the unigram baseline" begin
     if isfile(PLAYS)
         d, known = shakespeare(PLAYS; min_characters = 2000)
         @test length(known) == 64 && length(unique(d.owner)) == 99
-        # the unigram baseline: each character with the share it has in the training text, or always the most frequent one
+        # the unigram baseline: each character with its share of the training text, or
+        # always the most frequent character
         shares = [count(==(token), d.y) for token in 0:length(known)-1] ./ length(d.y)
-        baseline, most_frequent = -mean(log(shares[token+1]) for token in d.ytest), mean(d.ytest .== argmax(shares) - 1)
-        r = FedFlux.run(; dataset = d, partition = "owner", model = "lstm", hidden = [64], clients_per_round = 10, rounds = 20, batch_size = 10,
+        baseline = -mean(log(shares[token+1]) for token in d.ytest)
+        most_frequent = mean(d.ytest .== argmax(shares) - 1)
+        r = FedFlux.run(; dataset = d, partition = "owner", model = "lstm", hidden = [64],
+                        clients_per_round = 10, rounds = 20, batch_size = 10,
                         optimizer = "adam", lr = 0.01, eval_every = 5)
         losses = [h.test_loss for h in r.history if h.test_loss !== nothing]
-        @test length(losses) == 4 && issorted(losses; rev = true) && last(losses) < baseline - 0.8
+        @test length(losses) == 4 && issorted(losses; rev = true)
+        @test last(losses) < baseline - 0.8
         @test FedFlux.accuracy(r) > 2most_frequent
     else
         @test_skip "there is no $PLAYS; set FEDFLUX_TEST_DATA"

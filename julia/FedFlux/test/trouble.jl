@@ -1,25 +1,25 @@
-using FedFlux: ALIE, Attackers, Backdoor, Broken, Crash, Crew, Delay, Door, DropOut, Faults, IPM, LabelFlip, Message, Moments, NoiseAttack, Scaling, SignFlip,
-    asked, deviation, engine, fingerprint, flatten, forge, global_model, hostile, muster, normal_cdf, normal_quantile, alie_z, poisoned, refusal, send
+using FedFlux: ALIE, Attackers, Backdoor, Broken, Crash, WorkerPool, Delay, DropOut, Faults, IPM, LabelFlip, Message, Moments, NoiseAttack, Scaling, SignFlip,
+    cohort_size, deviation, engine, fingerprint, flatten, forge, global_model, hostile, simulate_faults, normal_cdf, normal_quantile, alie_z, poisoned, rejection, send, Validator
 
 x, y = blobs(240)
 clients = Clients(x, y, [k:k+23 for k in 1:24:240])
 fresh(; kw...) = Federated(softmax_regression(6, 3; rng = Stream(1, :init)); optimizer = Descent(0.1f0), batchsize = 8, seed = 4, kw...)
 
 function fitted(f; rounds = 3, threads = 1, kw...)
-    crew = Crew(f, clients.x; threads)
+    pool = WorkerPool(f, clients.x; threads)
     warnings = String[]
-    st, history, _ = fit!(f, State(f, engine(crew)), clients; rounds, test = (x, y), crew, warn = w -> push!(warnings, w), kw...)
+    st, history, _ = fit!(f, State(f, engine(pool)), clients; rounds, test = (x, y), pool, warn = w -> push!(warnings, w), kw...)
     return st.θ, history, warnings
 end
 
 message_of(u; client = 1, round = 1, weight = 1.0) = Message(client, round, weight, u)
 
-@testset "at the door" begin
+@testset "validation" begin
     st = State(fresh(), ZygoteEngine(fresh().model, CrossEntropy()))
     n = length(st.θ)
-    good = (; delta = ones(Float32, n))
-    door = Door(st, [1, 2, 3], 100)
-    why(u = good; kw...) = refusal(door, message_of(u; kw...))
+    good = Update(; delta = ones(Float32, n))
+    validator = Validator(st, [1, 2, 3], 100)
+    why(u = good; kw...) = rejection(validator, message_of(u; kw...))
     @test why() === nothing
     @test why() == "was sent twice"
     @test why(; client = 4) == "was not asked in this round"
@@ -27,25 +27,25 @@ message_of(u; client = 1, round = 1, weight = 1.0) = Message(client, round, weig
     for weight in (NaN, -1.0, Inf, 101.0)
         @test occursin("claims the weight", why(; client = 2, weight))
     end
-    @test occursin("has 3 values in delta", why((; delta = ones(Float32, 3)); client = 2))
-    @test why((; gradient = good.delta); client = 2) == "has no slot delta"
-    @test occursin("and the others", why((; good.delta, more = good.delta); client = 2))
-    @test occursin("no Float32 vector", why((; delta = ones(n)); client = 2))
-    @test occursin("no Float32 vector", why((; delta = nothing); client = 2))
-    @test why(good.delta; client = 2) == "has no slot delta"
+    @test occursin("has 3 values in delta", why(Update(; delta = ones(Float32, 3)); client = 2))
+    @test why(Update(; gradient = good.delta); client = 2) == "has no vector delta"
+    @test occursin("and the others", why(Update(good; more = good.delta); client = 2))
+    @test occursin("no Float32 vector", why(Update(; delta = ones(n)); client = 2))
+    @test occursin("no Float32 vector", why(Update(; delta = nothing); client = 2))
+    @test why(good.delta; client = 2) == "has no vector delta"
     for bad in (NaN32, Inf32, -Inf32), at in (1, n)
         u = copy(good.delta)
         u[at] = bad
-        @test why((; delta = u); client = 2) == "holds NaN or Inf"
+        @test why(Update(; delta = u); client = 2) == "holds NaN or Inf"
     end
-    @test why((; delta = fill(floatmax(Float32), n)); client = 2) === nothing
+    @test why(Update(; delta = fill(floatmax(Float32), n)); client = 2) === nothing
     @test why(; client = 3, weight = 0.0) === nothing
 end
 
 @testset "bad updates are rejected with client and reason, and the rest makes the round" begin
     without, history, _ = fitted(fresh(; attack = Attackers(SignFlip(); clients = [3])); rounds = 1)
     others = Clients(x, y, [collect(FedFlux.indices(clients, k)) for k in 1:10])
-    for (what, words) in (("nan", "NaN"), ("inf", "Inf"), ("shape", "values in delta"), ("slots", "no slot delta"), ("stale", "is of round"),
+    for (what, words) in (("nan", "NaN"), ("inf", "Inf"), ("shape", "values in delta"), ("slots", "no vector delta"), ("stale", "is of round"),
                           ("twice", "twice"), ("weight", "claims the weight"))
         θ, history, warnings = fitted(fresh(; attack = Attackers(Broken(what); clients = [3])))
         @test all(r -> length(r.rejected) == 1 && r.rejected[1].client == 3 && occursin(words, r.rejected[1].reason), history)
@@ -73,11 +73,11 @@ end
 end
 
 @testset "what attackers send" begin
-    m = message_of((; delta = Float32[1, 2], stats = Float32[4]))
+    m = message_of(Update(; delta = Float32[1, 2], stats = Float32[4]))
     ctx = (; seed = 1, round = 1, client = 1)
-    @test only(send(SignFlip(10.0), m, ctx)).update == (; delta = [-10, -20], stats = [-40])
+    @test map(collect, FedFlux.parts(only(send(SignFlip(10.0), m, ctx)).update)) == ([-10, -20], [-40])
     @test only(send(Scaling(3.0), m, ctx)).update.delta == [3, 6]
-    noisy(round) = only(send(NoiseAttack(0.5), message_of((; delta = zeros(Float32, 10_000))), (; ctx..., round))).update.delta
+    noisy(round) = only(send(NoiseAttack(0.5), message_of(Update(; delta = zeros(Float32, 10_000))), (; ctx..., round))).update.delta
     @test std(noisy(1)) ≈ 0.5 rtol = 0.05
     @test noisy(1) == noisy(1) != noisy(2)
     # ALIE and IPM by their equations; Φ⁻¹ from tables
@@ -87,7 +87,7 @@ end
     @test alie_z(50, 24) ≈ normal_quantile((50 - 24 - 2) / (50 - 24))      # the paper's example: s = 2
     X = randn(Xoshiro(1), Float32, 5, 8)
     moments = Moments()
-    foreach(i -> FedFlux.add!(moments, (; delta = X[:, i])), 1:8)
+    foreach(i -> FedFlux.add!(moments, Update(; delta = X[:, i])), 1:8)
     @test moments.mean.delta ≈ vec(mean(X; dims = 2))
     @test deviation(moments).delta ≈ vec(std(X; dims = 2, corrected = false))
     @test forge(IPM(0.5), moments.mean, deviation(moments), 10, 2).delta ≈ -0.5 .* vec(mean(X; dims = 2))
@@ -122,28 +122,28 @@ end
 
 @testset "who fails follows from seed, round and client" begin
     faults = Faults((Crash(0.3), Delay(5.0)); deadline = 8)
-    present, lost, seconds = muster(faults, 1, 1, 1:50, 50)
-    @test sort([present; [l.client for l in lost]]) == 1:50 && !isempty(present) && seconds == 8
-    @test muster(faults, 1, 1, 1:50, 50) == (present, lost, seconds) != muster(faults, 1, 2, 1:50, 50)
-    alone, _, _ = muster(faults, 1, 1, [first(present)], 1)
+    present, dropped, seconds = simulate_faults(faults, 1, 1, 1:50, 50)
+    @test sort([present; [d.client for d in dropped]]) == 1:50 && !isempty(present) && seconds == 8
+    @test simulate_faults(faults, 1, 1, 1:50, 50) == (present, dropped, seconds) != simulate_faults(faults, 1, 2, 1:50, 50)
+    alone, _, _ = simulate_faults(faults, 1, 1, [first(present)], 1)
     @test alone == [first(present)]                                             # whoever else is there
-    rate(fault; kw...) = mean(length(muster(Faults((fault,); kw...), 1, r, 1:100, 100)[2]) / 100 for r in 1:100)
+    rate(fault; kw...) = mean(length(simulate_faults(Faults((fault,); kw...), 1, r, 1:100, 100)[2]) / 100 for r in 1:100)
     @test rate(Crash(0.2)) ≈ 0.2 atol = 0.02
     @test rate(DropOut(0.2)) ≈ 0.2 atol = 0.02
     @test rate(Delay(2.0); deadline = 3.0) ≈ exp(-1.5) atol = 0.02               # exponential
     @test rate(Delay(2.0, :uniform); deadline = 3.0) ≈ 0.25 atol = 0.02
     @test rate(Delay(2.0, :constant); deadline = 1.9) == 1
-    present, lost, seconds = muster(Faults((Delay(1.0),); overselect = 1.5), 1, 1, 1:15, 10)
-    @test length(present) == 10 && count(l -> occursin("not needed", l.reason), lost) == 5 && 0 < seconds < 10
-    @test asked(Faults(; overselect = 1.3), 10, 100) == 13 && asked(Faults(; overselect = 3.0), 10, 12) == 12
-    @test muster(Faults(), 1, 1, 1:3, 3) == (1:3, [], nothing)
+    present, dropped, seconds = simulate_faults(Faults((Delay(1.0),); overselect = 1.5), 1, 1, 1:15, 10)
+    @test length(present) == 10 && count(d -> occursin("not needed", d.reason), dropped) == 5 && 0 < seconds < 10
+    @test cohort_size(Faults(; overselect = 1.3), 10, 100) == 13 && cohort_size(Faults(; overselect = 3.0), 10, 12) == 12
+    @test simulate_faults(Faults(), 1, 1, 1:3, 3) == (1:3, [], nothing)
 end
 
 @testset "rounds with failing clients: the history tells, the rest goes on, threads don't matter" begin
     faults = Faults((Crash(0.2), DropOut(0.2), Delay(2.0)); deadline = 4.0, overselect = 1.4, min_updates = 2)
     θ, history, _ = fitted(fresh(; faults); rounds = 6, clients_per_round = 5)
-    @test all(r -> r.clients + length(r.lost) == 7 && r.clients <= 5, history)
-    @test Set(first(split(l.reason, [' ', ':'])) for r in history for l in r.lost) ⊆ Set(["crashed", "dropped", "late", "not"])
+    @test all(r -> r.clients + length(r.dropped) == 7 && r.clients <= 5, history)
+    @test Set(first(split(l.reason, [' ', ':'])) for r in history for l in r.dropped) ⊆ Set(["crashed", "dropped", "late", "not"])
     @test history[end].accuracy > 0.7
     Threads.nthreads() > 1 && @test fitted(fresh(; faults); rounds = 6, clients_per_round = 5, threads = 2)[1] == θ
     f = fresh(; faults = Faults((Crash(1.0),)))
@@ -157,8 +157,8 @@ FedFlux.client!(::Fragile, s, u, ctx) = ctx.client == 2 && ctx.round == 2 ? erro
 
 @testset "an exception in one client's rule costs that client's update" begin
     θ, history, warnings = fitted(fresh(; rules = (Fragile(),)))
-    @test history[2].lost == [(; client = 2, reason = "failed: client 2 broke")] && history[2].clients == 9
-    @test isempty(history[1].lost) && isempty(history[3].lost) && history[3].clients == 10
+    @test history[2].dropped == [(; client = 2, reason = "failed: client 2 broke")] && history[2].clients == 9
+    @test isempty(history[1].dropped) && isempty(history[3].dropped) && history[3].clients == 10
     @test any(w -> occursin("client 2 is left out", w), warnings)
 end
 
@@ -168,7 +168,7 @@ end
     @test FedFlux.accuracy(hostile10()) < 0.5 < 0.75 < FedFlux.accuracy(hostile10(aggregate = "median"))
     @test FedFlux.accuracy(hostile10(aggregate = "fltrust(root=200)", rounds = 8)) > 0.75
     r = run10(; faults = ["crash(p=0.3)", "delay(mean=2)"], deadline = 5, overselect = 1.5, clients_per_round = 4, min_updates = 2)
-    @test any(h -> !isempty(h.lost), r.history) && r.history[1].seconds_simulated isa Float64
+    @test any(h -> !isempty(h.dropped), r.history) && r.history[1].seconds_simulated isa Float64
     @test occursin("Krum needs at least 5 updates", message(() -> run10(clients_per_round = 4, aggregate = "krum")))
     @test occursin("no attack", message(() -> run10(attackers = 2)))
     @test occursin("needs attackers", message(() -> run10(attack = "ipm")))
@@ -182,6 +182,6 @@ end
         FedFlux.run(; o..., rounds = 2, checkpoint = dir)
         r = FedFlux.run(; resume = dir, rounds = 4)
         @test r.params_sha256 == whole.params_sha256
-        @test [h.lost for h in r.history] == [h.lost for h in whole.history]
+        @test [h.dropped for h in r.history] == [h.dropped for h in whole.history]
     end
 end

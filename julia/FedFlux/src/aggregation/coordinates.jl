@@ -1,14 +1,16 @@
-# Coordinate by coordinate: the median and the trimmed mean (Yin et al. 2018, arXiv:1803.01498).
+# Coordinate by coordinate: the median and the trimmed mean (Yin et al. 2018,
+# arXiv:1803.01498).
 
 """
     Median()
 
-The median of each coordinate over the updates, unweighted; the mean of the two middle ones for an even number. While fewer
-than half of the updates are hostile, each coordinate lies within the range of the honest ones. Yin et al. 2018
-(arXiv:1803.01498), Definition 1.
+The unweighted median of each coordinate over the updates; for an even number the mean of
+the two middle ones. While fewer than half of the updates are hostile, each coordinate lies
+within the range of the honest ones. Yin et al. 2018 (arXiv:1803.01498), Definition 1.
 
 ```julia
-combine_updates(Median(), [(; delta = Float32[k, 1]) for k in (1, 2, 100)])     # (delta = Float32[2, 1],)
+updates = [Update(; delta = Float32[k, 1]) for k in (1, 2, 100)]
+combine_updates(Median(), updates).delta     # Float32[2, 1]
 ```
 """
 struct Median <: Buffered end
@@ -25,31 +27,39 @@ function combine(::Median, X, weights, threads)
     end
 end
 
+combine_stats(::Buffered, S, weights, threads) = combine(Median(), S, weights, threads)
+
 """
     TrimmedMean(fraction = 0.1)
 
-For each coordinate the mean of the updates without the ⌊fraction·n⌋ smallest and as many of the largest values,
-unweighted. Yin et al. 2018 (arXiv:1803.01498), Definition 2. `fraction`: 0 ≤ fraction < 0.5.
+For each coordinate the unweighted mean of the updates without the ⌊fraction·n⌋ smallest and
+as many of the largest values. Yin et al. 2018 (arXiv:1803.01498), Definition 2.
+
+- `fraction`: 0 ≤ fraction < 0.5.
 
 ```julia
-combine_updates(TrimmedMean(0.25), [(; delta = [v]) for v in (0.5f0, 1f0, 2f0, 100f0)])     # (delta = Float32[1.5],)
+updates = [Update(; delta = [v]) for v in (0.5f0, 1f0, 2f0, 100f0)]
+combine_updates(TrimmedMean(0.25), updates).delta     # Float32[1.5]
 ```
 """
 struct TrimmedMean <: Buffered
     fraction::Float64
     function TrimmedMean(fraction = 0.1)
-        0 <= fraction < 0.5 || fail("TrimmedMean: fraction is ", fraction, "; expected 0 or more, and less than 0.5")
+        0 <= fraction < 0.5 || fail("TrimmedMean: fraction is ", fraction,
+                                    "; expected 0 or more, and less than 0.5")
         return new(fraction)
     end
 end
 
 construct(::Val{:aggregate}, ::Val{:trimmed_mean}; fraction) = TrimmedMean(fraction)
 
+combine_stats(a::TrimmedMean, S, weights, threads) = combine(a, S, weights, threads)
+
 function combine(a::TrimmedMean, X, weights, threads)
     n = size(X, 2)
     trimmed = floor(Int, a.fraction * n + 1e-9)      # 0.29·100 is 28.999…
     kept = trimmed+1:n-trimmed
-    # only which values are in the middle matters, not their order there; but a whole network is as good as any
+    # Only which values are in the middle matters, not their order.
     return by_sorted_rows(X, sorting_network(n, kept), threads) do out, tile
         mean_of_columns!(out, tile, kept)
     end

@@ -3,15 +3,17 @@
 """
     pairwise_distances(X, threads) -> Matrix{Float64}
 
-‖xᵢ − xⱼ‖² for all columns of `X`. By differences: ‖xᵢ‖² + ‖xⱼ‖² − 2xᵢ·xⱼ, one matrix product, loses every digit where two
-updates are close to each other and far from 0. Each block of coordinates is summed in Float32, the blocks in Float64.
+‖xᵢ − xⱼ‖² for all columns of `X`. By differences: ‖xᵢ‖² + ‖xⱼ‖² − 2xᵢ·xⱼ, one matrix
+product, loses every digit where two updates are close to each other and far from 0. Each
+block of coordinates is summed in Float32, the blocks in Float64.
 """
 function pairwise_distances(X::AbstractMatrix{Float32}, threads)
     d, n = size(X)
     blocks = cld(d, PAIR_BLOCK)
     group = cld(blocks, 64)       # sums of at most 64 groups are kept, whatever the size
     sums = zeros(Float64, n, n, cld(blocks, group))
-    in_blocks(blocks, group, threads, () -> zeros(Float32, PAIR_BLOCK, cld(n, TILE) * TILE)) do mine, tile
+    new_tile() = zeros(Float32, PAIR_BLOCK, cld(n, TILE) * TILE)
+    in_blocks(blocks, group, threads, new_tile) do mine, tile
         D = view(sums, :, :, cld(last(mine), group))
         for b in mine
             rows = (b-1)*PAIR_BLOCK+1:min(b * PAIR_BLOCK, d)
@@ -47,6 +49,11 @@ function add_block!(D, tile, n)
     end
 end
 
+# The code that adds (a − b)² to s.
+square(s, a, b) = :($s = let d = $a - $b
+    muladd(d, d, $s)
+end)
+
 # 16 sums at a time, so that each loaded value serves four differences.
 @generated function tile_distances(tile, i, j)
     sums = [Symbol(:s, p, q) for p in 1:TILE, q in 1:TILE]
@@ -55,7 +62,8 @@ end
         @inbounds @simd for r in 1:PAIR_BLOCK
             $((:($(Symbol(:a, p)) = tile[r, i+$p]) for p in 1:TILE)...)
             $((:($(Symbol(:b, q)) = tile[r, j+$q]) for q in 1:TILE)...)
-            $((:($(sums[p, q]) = let d = $(Symbol(:a, p)) - $(Symbol(:b, q)); muladd(d, d, $(sums[p, q])); end) for p in 1:TILE, q in 1:TILE)...)
+            $((square(sums[p, q], Symbol(:a, p), Symbol(:b, q))
+               for p in 1:TILE, q in 1:TILE)...)
         end
         return ($(sums...),)
     end

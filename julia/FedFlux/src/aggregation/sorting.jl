@@ -1,12 +1,15 @@
-# Sorting many short columns at once: a sorting network compares whole rows, so a vector register sorts 16 coordinates.
+# Sorting many short columns at once: a sorting network compares whole rows, so a vector
+# register sorts 16 coordinates.
 
 """
     sorting_network(n, wanted = 1:n) -> Vector{Tuple{Int,Int}}
 
-Batcher's odd-even merge sort for n values as the comparisons (i, j), i < j, in order; each puts the smaller of the two at
-i. Comparisons that the places `wanted` don't depend on are left out.
+Batcher's odd-even merge sort for n values as the comparisons (i, j), i < j, in order; each
+puts the smaller of the two at i. Comparisons that the places `wanted` don't depend on are
+left out.
 
-Batcher, Sorting networks and their applications, AFIPS 1968; Knuth, TAOCP 3, 5.2.2, algorithm M.
+Batcher, Sorting networks and their applications, AFIPS 1968; Knuth, TAOCP 3, 5.2.2,
+algorithm M.
 """
 function sorting_network(n, wanted = 1:n)
     pairs = Tuple{Int,Int}[]
@@ -48,8 +51,8 @@ end
 """
     by_sorted_rows(combine!, X, network, threads) -> Vector{Float32}
 
-For each coordinate, one number from its values in all columns of `X`: `combine!(out, tile)` gets LANES coordinates, sorted
-as the network sorts them, and fills `out`.
+For each coordinate, one number from its values in all columns of `X`: `combine!(out, tile)`
+gets LANES coordinates, sorted as the network sorts them, and fills `out`.
 """
 function by_sorted_rows(combine!::F, X, network, threads) where {F}
     d, n = size(X)

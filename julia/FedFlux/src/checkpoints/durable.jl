@@ -3,9 +3,10 @@
 """
     write_durably(path, bytes)
 
-Write `bytes` to the file `path`, which holds either its old content or all of the new one at any moment: written beside
-it, forced to the disk, renamed, and the folder forced to the disk too. Throws a `SystemError` or an `IOError` where that
-fails, such as on a full disk; nothing is then left behind.
+Write `bytes` to the file `path`, which holds either its old content or all of the new one
+at any moment: written beside it, forced to the disk, renamed, and the folder forced to the
+disk too. Throws a `SystemError` or an `IOError` where that fails, such as on a full disk;
+nothing is then left behind.
 """
 function write_durably(path, bytes::AbstractVector{UInt8})
     part = joinpath(dirname(path), string(".", basename(path), PART))
@@ -27,7 +28,10 @@ end
 
 const PART = ".part"     # the ending of a file that is being written
 
-sync(descriptor, name) = systemerror("fsync of $name", ccall(Sys.iswindows() ? :_commit : :fsync, Cint, (RawFD,), RawFD(descriptor)) != 0)
+function sync(descriptor, name)
+    failed = ccall(Sys.iswindows() ? :_commit : :fsync, Cint, (RawFD,), RawFD(descriptor))
+    return systemerror("fsync of $name", failed != 0)
+end
 
 function sync_folder(folder)
     Sys.iswindows() && return     # has no such call; NTFS keeps a journal of names

@@ -1,13 +1,16 @@
-# State as JSON and arrays, exactly and without code: only the types below are written, and only they can come back.
+# State as JSON and arrays, exactly and without code: only the types below are written, and
+# only they can come back.
 
-const OtherNumber = Union{Float16,Float32,Int8,Int16,Int32,Int128,UInt8,UInt16,UInt32,UInt64,UInt128}
+const OtherNumber = Union{Float16,Float32,Int8,Int16,Int32,Int128,UInt8,UInt16,UInt32,
+                          UInt64,UInt128}
 
 """
     pack(x, at, arrays)
 
-`x` as something that JSON can hold; arrays of numbers go into the Dict `arrays`, under the name `at`. Takes numbers,
-strings, symbols, `nothing`, arrays of numbers, and tuples, NamedTuples, vectors and Dicts of these. Throws a
-[`FedFluxError`](@ref) that names anything else.
+`x` as something that JSON can hold; arrays of numbers go into the Dict `arrays`, under the
+name `at`. Takes numbers, strings, symbols, `nothing`, arrays of numbers, and tuples,
+NamedTuples, vectors and Dicts of these. Throws a [`FedFluxError`](@ref) that names anything
+else.
 
 ```julia
 arrays = Dict{String,Array}()
@@ -16,20 +19,26 @@ FedFlux.unpack(text, arrays)     # (step = 3, v = [1.0f0])
 ```
 """
 pack(x, at, arrays) =
-    fail("a checkpoint can't hold ", at, ", a ", typeof(x), "; it holds numbers, strings, symbols, nothing, arrays of numbers, and ",
-         "tuples, NamedTuples, vectors and Dicts of these")
+    fail("a checkpoint can't hold ", at, ", a ", typeof(x), "; it holds numbers, strings, ",
+         "symbols, nothing, arrays of numbers, and tuples, NamedTuples, vectors and Dicts ",
+         "of these")
 pack(x::Union{Nothing,Bool,Int64,String}, at, arrays) = x
 pack(x::Float64, at, arrays) = isfinite(x) ? x : pack_number(x)
 pack(x::OtherNumber, at, arrays) = pack_number(x)
 pack(x::Symbol, at, arrays) = Dict("symbol" => string(x))
 pack(x::Tuple, at, arrays) = Dict("tuple" => pack_all(x, at, arrays))
 pack(x::NamedTuple, at, arrays) =
-    Dict("names" => collect(string.(keys(x))), "values" => Any[pack(v, "$at/$k", arrays) for (k, v) in pairs(x)])
+    Dict("names" => collect(string.(keys(x))),
+         "values" => Any[pack(v, "$at/$k", arrays) for (k, v) in pairs(x)])
 pack(x::BitVector, at, arrays) = stored("bits", Array(x), at, arrays)
 pack(x::Array, at, arrays) =
-    haskey(DTYPE_NAMES, eltype(x)) ? stored("array", x, at, arrays) : Dict("list" => pack_all(vec(x), at, arrays), "size" => collect(size(x)))
-pack(x::Dict, at, arrays) =
-    Dict("dict" => Any[Any[pack(k, "$at/key", arrays), pack(v, "$at/$k", arrays)] for (k, v) in sort!(collect(x); by = p -> string(p[1]))])
+    haskey(DTYPE_NAMES, eltype(x)) ? stored("array", x, at, arrays) :
+    Dict("list" => pack_all(vec(x), at, arrays), "size" => collect(size(x)))
+function pack(x::Dict, at, arrays)
+    pairs = sort!(collect(x); by = p -> string(p[1]))
+    return Dict("dict" => Any[Any[pack(k, "$at/key", arrays), pack(v, "$at/$k", arrays)]
+                              for (k, v) in pairs])
+end
 
 pack_number(x) = Dict("number" => string(typeof(x)), "is" => string(x))
 pack_all(xs, at, arrays) = Any[pack(x, "$at/$i", arrays) for (i, x) in enumerate(xs)]
@@ -42,17 +51,24 @@ end
 
 const NUMBERS = Dict(string(T) => T for T in (Float64, Base.uniontypes(OtherNumber)...))
 
-"What `f` makes of the content of a file; a [`FedFluxError`](@ref) that names `what` where it isn't what a checkpoint holds."
+"""
+What `f` makes of the content of a file; a [`FedFluxError`](@ref) that names `what` where it
+isn't what a checkpoint holds.
+"""
 function readable(f, what)
     try
         return f()
     catch err
         err isa Union{FedFluxError,InterruptException} && rethrow()
-        fail("checkpoint: ", what, " is nothing that this FedFlux can read: ", first(split(sprint(showerror, err), '\n')))
+        fail("checkpoint: ", what, " is nothing that this FedFlux can read: ",
+             first(split(sprint(showerror, err), '\n')))
     end
 end
 
-"What [`pack`](@ref) wrote, given the arrays beside it. Throws a [`FedFluxError`](@ref) for anything that it can't have written."
+"""
+What [`pack`](@ref) wrote, given the arrays beside it. Throws a [`FedFluxError`](@ref) for
+anything that it can't have written.
+"""
 unpack(x, arrays) = readable(() -> unpacked(x, arrays), "a state in it")
 
 unpacked(x::Union{Nothing,Bool,Int64,Float64}, arrays) = x
@@ -60,16 +76,27 @@ unpacked(x::AbstractString, arrays) = String(x)
 unpacked(x, arrays) = fail("checkpoint: ", typeof(x), " is nothing that a checkpoint holds")
 function unpacked(x::AbstractDict, arrays)
     haskey(x, "tuple") && return Tuple(unpacked_all(x["tuple"], arrays))
-    haskey(x, "names") && return NamedTuple{Tuple(Symbol.(expect(AbstractVector, x["names"])))}(Tuple(unpacked_all(x["values"], arrays)))
-    haskey(x, "list") && return reshape([v for v in unpacked_all(x["list"], arrays)], Tuple(Int.(x["size"])))
-    haskey(x, "dict") && return Dict(unpacked(k, arrays) => unpacked(v, arrays) for (k, v) in expect(AbstractVector, x["dict"]))
+    haskey(x, "names") && return unpacked_named(x, arrays)
+    haskey(x, "list") &&
+        return reshape([v for v in unpacked_all(x["list"], arrays)], Tuple(Int.(x["size"])))
+    haskey(x, "dict") && return Dict(unpacked(k, arrays) => unpacked(v, arrays)
+                                     for (k, v) in expect(AbstractVector, x["dict"]))
     haskey(x, "symbol") && return Symbol(expect(AbstractString, x["symbol"]))
     haskey(x, "array") && return take_array(arrays, x["array"])
     haskey(x, "bits") && return BitVector(take_array(arrays, x["bits"]))
-    haskey(x, "number") && return parse(NUMBERS[x["number"]], expect(AbstractString, x["is"]))
-    return fail("checkpoint: an object with ", join(keys(x), ", "), " is nothing that a checkpoint holds")
+    haskey(x, "number") &&
+        return parse(NUMBERS[x["number"]], expect(AbstractString, x["is"]))
+    return fail("checkpoint: an object with ", join(keys(x), ", "),
+                " is nothing that a checkpoint holds")
+end
+
+function unpacked_named(x, arrays)
+    names = Symbol.(expect(AbstractVector, x["names"]))
+    return NamedTuple{Tuple(names)}(Tuple(unpacked_all(x["values"], arrays)))
 end
 
 unpacked_all(xs, arrays) = Any[unpacked(x, arrays) for x in expect(AbstractVector, xs)]
-expect(T, x) = x isa T ? x : fail("checkpoint: found ", repr(x), " where a ", T, " belongs")
-take_array(arrays, name) = get(() -> fail("checkpoint: the array ", name, " is missing"), arrays, name)
+expect(T, x) =
+    x isa T ? x : fail("checkpoint: found ", repr(x), " where a ", T, " belongs")
+take_array(arrays, name) =
+    get(() -> fail("checkpoint: the array ", name, " is missing"), arrays, name)

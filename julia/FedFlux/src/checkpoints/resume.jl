@@ -1,7 +1,8 @@
-# What a resume compares: a run goes on bit for bit only with the options, the data and the trainer that it began with.
+# What a resume compares: a run continues bit for bit only with the options, the data and
+# the trainer that it began with.
 
-"The options whose change on a resume changes no number of any round."
-free_options() = [name for (name, spec) in OPTIONS if get(spec, "free", false)]
+"The options that a resume may change: they change no number of any round."
+resumable(name) = get(DECLARED_OPTIONS[name], "resumable", false)
 
 """
     recorded_options(folder) -> Dict{String,Any} or nothing
@@ -11,64 +12,92 @@ The options of the run whose checkpoints lie in `folder`; `nothing` where it has
 function recorded_options(folder)
     saved = load_checkpoint(folder; warn = Returns(nothing))
     saved === nothing && return nothing
+    keep(name) = haskey(DECLARED_OPTIONS, name) && !(name in ("checkpoint", "resume"))
     return readable(saved.path) do
-        Dict{String,Any}(name => v for (name, v) in saved.content["run"]["options"] if haskey(OPTIONS, name) && !(name in ("checkpoint", "resume")))
+        options = saved.content["run"]["options"]
+        Dict{String,Any}(name => value for (name, value) in options if keep(name))
     end
 end
 
-"The options `given`, and for a resume those of its run where none was given."
-function with_recorded(given)
+"The options `given`, and for a resume those of its run that were not given."
+function with_recorded(given::AbstractDict{Symbol})
     folder = get(given, :resume, nothing)
     recorded = folder isa AbstractString ? recorded_options(folder) : nothing
     recorded === nothing && return given
-    return merge(Dict{Symbol,Any}(Symbol(k) => v for (k, v) in recorded if v !== nothing), given)
+    return merge(Dict{Symbol,Any}(Symbol(k) => v for (k, v) in recorded if v !== nothing),
+                 given)
 end
 
-"The folder that checkpoints go to, or `nothing`."
-function checkpoint_folder(o)
-    o[:checkpoint] === nothing && return o[:resume]
-    o[:resume] === nothing || abspath(o[:resume]) == abspath(o[:checkpoint]) ||
-        fail("checkpoint is ", o[:checkpoint], " and resume is ", o[:resume], "; expected one folder: a resumed run goes on writing where it was")
-    rounds = checkpoint_rounds(o[:checkpoint])
-    isempty(rounds) || o[:resume] !== nothing ||
-        fail("checkpoint: ", o[:checkpoint], " holds a run's checkpoints, up to round ", last(rounds), "; go on with resume, or choose another folder")
-    return o[:checkpoint]
+"The folder for checkpoints, or `nothing`."
+function checkpoint_folder(o::Options)
+    (; checkpoint, resume) = o
+    checkpoint === nothing && return resume
+    resume === nothing || abspath(resume) == abspath(checkpoint) ||
+        fail("checkpoint is ", checkpoint, " and resume is ", resume,
+             "; expected one folder: a resumed run goes on writing where it was")
+    rounds = checkpoint_rounds(checkpoint)
+    isempty(rounds) || resume !== nothing ||
+        fail("checkpoint: ", checkpoint, " holds a run's checkpoints, up to round ",
+             last(rounds), "; go on with resume, or choose another folder")
+    return checkpoint
 end
 
 "What decides a run's numbers, as a checkpoint records it."
-run_facts(o, objects, crew, clients, test) =
-    Dict{String,Any}("options" => Dict{String,Any}(string(k) => v for (k, v) in o),
-                     "objects" => Dict{String,Any}(string(k) => as_recorded(k, v) for (k, v) in objects if k !== :dataset), "trainer" => crew.trainer, "data" => fingerprint_of(clients, test), "versions" => versions())
+function run_facts(o::Options, trainer, clients, test, versions)
+    objects = Dict{String,Any}(name => as_recorded(name, object)
+                               for (name, object) in object_options(o) if name != "dataset")
+    return Dict{String,Any}("options" => plain_options(o), "objects" => objects,
+                            "trainer" => trainer, "data" => data_checksum(clients, test),
+                            "versions" => versions)
+end
 
-# Rules and the like tell their settings; a model is compared by its arrays; a function has no lasting name.
-as_recorded(name, object) = name in (:rules, :server, :augment, :sampling, :availability, :aggregate) ? repr(object) : "given"
+# Rules and the like show their settings; a model is compared by its arrays; a function has
+# no lasting name.
+const SHOWN = ("rules", "server", "augment", "sampling", "availability", "aggregate")
+as_recorded(name, object) = name in SHOWN ? repr(object) : "given"
 
-# CRC-32C: it must tell changed data, not withstand an attack, and reads gigabytes in a second.
-fingerprint_of(clients::Clients, test) =
-    join((string(checksum(a); base = 16, pad = 8) for a in (clients.x, clients.y, clients.order, clients.starts, something(test, ())...)), '-')
+# CRC-32C: it must reveal changed data, not withstand an attack, and is fast.
+data_checksum(clients::Clients, test) =
+    join((string(checksum(a); base = 16, pad = 8)
+          for a in (clients.x, clients.y, clients.order, clients.starts,
+                    something(test, ())...)), '-')
 
-checksum(a::Array) = GC.@preserve a crc32c(unsafe_wrap(Array, Ptr{UInt8}(pointer(a)), sizeof(a)))
+checksum(a::Array) =
+    GC.@preserve a crc32c(unsafe_wrap(Array, Ptr{UInt8}(pointer(a)), sizeof(a)))
 checksum(a) = checksum(collect(a))
 
-"Throw a [`FedFluxError`](@ref) that names the first thing that differs from the run in the checkpoint; warn of other versions."
-check_unchanged(saved::Saved, now, warn) = readable(() -> compare(saved, now, warn), saved.path)
+"""
+    check_same_run(saved, facts, warn)
 
-function compare(saved, now, warn)
-    then = saved.content["run"]
+Throw a [`FedFluxError`](@ref) that names the first thing in which a run with these `facts`
+differs from the run in the checkpoint; warn of other versions.
+"""
+check_same_run(saved::Saved, facts, warn) =
+    readable(() -> compare_runs(saved, facts, warn), saved.path)
+
+function compare_runs(saved, now, warn)
+    then, folder = saved.content["run"], dirname(saved.path)
     for name in sort!(collect(keys(now["options"])))
-        get(OPTIONS[name], "free", false) && continue
-        before = get(then["options"], name, get(OPTIONS[name], "default", nothing))
-        before == now["options"][name] ||
-            fail("option ", name, " is ", repr(now["options"][name]), ", and the run in ", dirname(saved.path), " has ", repr(before),
-                 ": a resume can't change it; leave it out, or start anew in another folder")
+        resumable(name) && continue
+        default = get(DECLARED_OPTIONS[name], "default", nothing)
+        before, value = get(then["options"], name, default), now["options"][name]
+        before == value ||
+            fail("option ", name, " is ", repr(value), ", and the run in ", folder, " has ",
+                 repr(before), ": a resume can't change it; leave it out, or start anew ",
+                 "in another folder")
     end
-    for (name, what) in (("objects", "what is given as Julia objects"), ("data", "dataset: the data or its split"), ("trainer", "the trainer"))
-        then[name] == now[name] ||
-            fail("resume: ", what, " changed since the checkpoints in ", dirname(saved.path), " were written",
-                 name == "data" ? "" : " (was $(then[name]), is $(now[name]))", "; give the same, or start anew in another folder")
+    for (name, what) in ("objects" => "what is given as Julia objects",
+                         "data" => "dataset: the data or its split",
+                         "trainer" => "the trainer")
+        then[name] == now[name] && continue
+        change = name == "data" ? "" : " (was $(then[name]), is $(now[name]))"
+        fail("resume: ", what, " changed since the checkpoints in ", folder,
+             " were written", change, "; give the same, or start anew in another folder")
     end
     old = Dict{String,Any}(then["versions"])
-    old == now["versions"] || warn("the checkpoint was written with $(listed(old)), and this is $(listed(now["versions"])): the numbers may differ in the last digits")
+    old == now["versions"] ||
+        warn("the checkpoint was written with $(listed(old)), and this is " *
+             "$(listed(now["versions"])): the numbers may differ in the last digits")
 end
 
 listed(versions) = join(("$k $v" for (k, v) in sort!(collect(versions); by = first)), ", ")

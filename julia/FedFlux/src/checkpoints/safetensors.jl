@@ -1,8 +1,10 @@
-# The safetensors format: eight bytes with the length of a JSON header, the header, the arrays' bytes. Written here because
-# the format is this small, and what every start of FedFlux must load is kept short.
+# The safetensors format: eight bytes with the length of a JSON header, the header, the
+# arrays' bytes. Written here because the format is this small, and what every start of
+# FedFlux must load is kept short.
 
-const DTYPES = Dict("F32" => Float32, "F64" => Float64, "I64" => Int64, "I32" => Int32, "I16" => Int16, "I8" => Int8,
-                    "U64" => UInt64, "U32" => UInt32, "U16" => UInt16, "U8" => UInt8, "BOOL" => Bool)
+const DTYPES = Dict("F32" => Float32, "F64" => Float64, "I64" => Int64, "I32" => Int32,
+                    "I16" => Int16, "I8" => Int8, "U64" => UInt64, "U32" => UInt32,
+                    "U16" => UInt16, "U8" => UInt8, "BOOL" => Bool)
 const DTYPE_NAMES = Dict(T => name for (name, T) in DTYPES)
 
 const MAX_HEADER = 100_000_000      # bytes, as the reference implementation has it
@@ -10,14 +12,15 @@ const MAX_HEADER = 100_000_000      # bytes, as the reference implementation has
 """
     write_tensors(arrays) -> Vector{UInt8}
 
-A safetensors file's bytes for `arrays`, pairs of name and array. A Julia array of size (a, b, c) becomes a tensor of shape
-(c, b, a) over the same bytes: what NumPy calls C order.
+A safetensors file's bytes for `arrays`, pairs of name and array. A Julia array of size (a,
+b, c) becomes a tensor of shape (c, b, a) over the same bytes: what NumPy calls C order.
 """
 function write_tensors(arrays)
     header, offset = Dict{String,Any}(), 0
     named = sort!(collect(Pair{String,Array}, arrays); by = first)
     for (name, a) in named
-        header[name] = Dict("dtype" => DTYPE_NAMES[eltype(a)], "shape" => Int[reverse(size(a))...],
+        header[name] = Dict("dtype" => DTYPE_NAMES[eltype(a)],
+                            "shape" => Int[reverse(size(a))...],
                             "data_offsets" => [offset, offset + sizeof(a)])
         offset += sizeof(a)
     end
@@ -32,13 +35,15 @@ end
 """
     read_tensors(bytes) -> Dict{String,Array}
 
-The arrays of a safetensors file, with reversed axes (see [`write_tensors`](@ref)). Every size and offset is checked before
-anything is allocated. Throws a [`FedFluxError`](@ref) that says what is wrong.
+The arrays of a safetensors file, with reversed axes (see [`write_tensors`](@ref)). Every
+size and offset is checked before anything is allocated. Throws a [`FedFluxError`](@ref)
+that says what is wrong.
 """
 function read_tensors(bytes::Vector{UInt8})
     length(bytes) >= 8 || fail("safetensors: ", length(bytes), " bytes; expected 8 or more")
     n = ltoh(only(reinterpret(UInt64, bytes[1:8])))
-    n <= min(MAX_HEADER, length(bytes) - 8) || fail("safetensors: the header claims ", n, " bytes of the file's ", length(bytes))
+    n <= min(MAX_HEADER, length(bytes) - 8) ||
+        fail("safetensors: the header claims ", n, " bytes of the file's ", length(bytes))
     header = parse_json("safetensors: the header", String(bytes[9:8+Int(n)]))
     header isa AbstractDict || fail("safetensors: the header is no JSON object")
     data = @view bytes[9+Int(n):end]
@@ -52,21 +57,26 @@ function read_tensors(bytes::Vector{UInt8})
     end
     sort!(spans; by = r -> (first(r), last(r)))
     stops = [0; last.(spans)]
-    all(first(r) == stop + 1 for (r, stop) in zip(spans, stops)) && last(stops) == length(data) ||
+    adjacent = all(first(r) == stop + 1 for (r, stop) in zip(spans, stops))
+    adjacent && last(stops) == length(data) ||
         fail("safetensors: the arrays overlap or leave gaps")
     return arrays
 end
 
 function check_entry(name, entry, available)
-    good(v) = v isa AbstractVector && all(d -> d isa Integer && !(d isa Bool) && 0 <= d <= available, v)
-    entry isa AbstractDict && haskey(DTYPES, get(entry, "dtype", nothing)) || fail("safetensors: ", name, " has no known dtype")
+    whole(d) = d isa Integer && !(d isa Bool) && d >= 0
+    entry isa AbstractDict && haskey(DTYPES, get(entry, "dtype", nothing)) ||
+        fail("safetensors: ", name, " has no known dtype")
     shape, offsets = get(entry, "shape", nothing), get(entry, "data_offsets", nothing)
-    shape isa AbstractVector && length(shape) <= 16 && good(offsets) && length(offsets) == 2 && offsets[1] <= offsets[2] ||
+    shape isa AbstractVector && length(shape) <= 16 && offsets isa AbstractVector &&
+        length(offsets) == 2 && all(whole, offsets) &&
+        offsets[1] <= offsets[2] <= available ||
         fail("safetensors: ", name, " has no valid shape and offsets")
-    all(d -> d isa Integer && !(d isa Bool) && d >= 0, shape) && prod(d -> max(big(d), 1), shape; init = big(8)) <= typemax(Int) ||
+    all(whole, shape) && prod(d -> max(big(d), 1), shape; init = big(8)) <= typemax(Int) ||
         fail("safetensors: ", name, " has the shape ", shape)
     T = DTYPES[entry["dtype"]]
-    prod(big, shape; init = big(sizeof(T))) == offsets[2] - offsets[1] || fail("safetensors: the size of ", name, " does not fit its shape")
+    prod(big, shape; init = big(sizeof(T))) == offsets[2] - offsets[1] ||
+        fail("safetensors: the size of ", name, " does not fit its shape")
     return T, Tuple(Int.(reverse(shape))), Int(offsets[1])+1:Int(offsets[2])
 end
 
@@ -77,7 +87,9 @@ function read_array(::Type{T}, dims, bytes) where {T}
     return map!(ltoh, a, a)
 end
 
-"JSON text as Julia values; a [`FedFluxError`](@ref) that names `what` for text that is none."
+"""
+JSON text as Julia values; a [`FedFluxError`](@ref) that names `what` for text that is none.
+"""
 function parse_json(what, text)
     try
         return JSON.parse(text)

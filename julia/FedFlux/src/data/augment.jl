@@ -1,22 +1,26 @@
-# Augmentation: training images changed at random, anew each time they are seen. Draws come from (seed, augment, round,
-# client). Batches are gathered into a buffer of the worker's own and changed there, before the engine takes them.
+# Augmentation: random changes of training images, drawn anew in each epoch. Draws come from
+# (seed, augment, round, client). Batches are gathered into a buffer of the worker and
+# changed there, before the engine takes them.
 
 """
     Augmentation
 
-A random change of training images. An own one has a method `augment!(a, image, scratch, rng)`, which changes the (W, H, C)
-array `image` in place and may use `scratch`, of the same size.
+A random change of training images. A subtype implements `augment!(a, image, scratch, rng)`,
+which changes the (W, H, C) array `image` in place. It may use `scratch`, an array of the
+same size.
 """
 abstract type Augmentation end
 
 """
     Shift(pixels = 2)
 
-Moves an image by up to `pixels` pixels along each axis; what comes in from outside is 0. The same as a random crop after a
-border of `pixels` zeros (He et al. 2016, arXiv:1512.03385, section 4.2, with 4), so `crop(pad=4)` names it too.
+Move an image by up to `pixels` pixels along each axis. Pixels from outside are 0. This is
+the same as a random crop after padding with `pixels` zeros (He et al. 2016,
+arXiv:1512.03385, section 4.2, with 4), so `crop(pad=4)` is another name for it.
 
 ```julia
-FedFlux.augment!(FedFlux.Shift(2), ones(Float32, 8, 8, 1), zeros(Float32, 8, 8, 1), Stream(0, :augment))
+image, scratch = ones(Float32, 8, 8, 1), zeros(Float32, 8, 8, 1)
+FedFlux.augment!(FedFlux.Shift(2), image, scratch, Stream(0, :augment))
 ```
 """
 struct Shift <: Augmentation
@@ -27,7 +31,7 @@ Shift() = Shift(2)
 construct(::Val{:augment}, ::Val{:shift}; pixels) = Shift(pixels)
 construct(::Val{:augment}, ::Val{:crop}; pad) = Shift(pad)
 
-"A whole number in -n:n."
+"A random whole number in -n:n."
 symmetric!(rng, n) = below!(rng, 2n + 1) - n
 
 function augment!(a::Shift, image, scratch, rng)
@@ -43,10 +47,11 @@ end
 """
     Flip()
 
-Mirrors every second image, left to right.
+Mirror an image, left to right, with probability 1/2.
 
 ```julia
-FedFlux.augment!(FedFlux.Flip(), rand(Float32, 8, 8, 3), zeros(Float32, 8, 8, 3), Stream(0, :augment))
+image, scratch = rand(Float32, 8, 8, 3), zeros(Float32, 8, 8, 3)
+FedFlux.augment!(FedFlux.Flip(), image, scratch, Stream(0, :augment))
 ```
 """
 struct Flip <: Augmentation end
@@ -64,11 +69,12 @@ end
 """
     Rotate(degrees = 10)
 
-Turns an image about its middle by up to `degrees` degrees either way, uniformly, with bilinear interpolation; what comes in
-from outside is 0.
+Rotate an image about its centre by an angle between -`degrees` and `degrees`, drawn
+uniformly, with bilinear interpolation. Pixels from outside are 0.
 
 ```julia
-FedFlux.augment!(FedFlux.Rotate(10), rand(Float32, 8, 8, 3), zeros(Float32, 8, 8, 3), Stream(0, :augment))
+image, scratch = rand(Float32, 8, 8, 3), zeros(Float32, 8, 8, 3)
+FedFlux.augment!(FedFlux.Rotate(10), image, scratch, Stream(0, :augment))
 ```
 """
 struct Rotate <: Augmentation
@@ -78,7 +84,8 @@ Rotate() = Rotate(10.0)
 
 construct(::Val{:augment}, ::Val{:rotate}; degrees) = Rotate(degrees)
 
-augment!(a::Rotate, image, scratch, rng) = rotate!(image, scratch, a.degrees * (2rand(rng, Float64) - 1))
+augment!(a::Rotate, image, scratch, rng) =
+    rotate!(image, scratch, a.degrees * (2rand(rng, Float64) - 1))
 
 function rotate!(image, scratch, degrees)
     copyto!(scratch, image)
@@ -87,31 +94,36 @@ function rotate!(image, scratch, degrees)
     middle_i, middle_j = (W + 1) / 2.0f0, (H + 1) / 2.0f0
     for j in 1:H, i in 1:W
         x, y = i - middle_i, j - middle_j
-        from_i, from_j = middle_i + cosine * x + sine * y, middle_j - sine * x + cosine * y
+        from_i = middle_i + cosine * x + sine * y
+        from_j = middle_j - sine * x + cosine * y
         for c in 1:C
             @inbounds image[i, j, c] = bilinear(scratch, from_i, from_j, c)
         end
     end
 end
 
-"The value of channel `c` at a place between pixels, 0 outside."
+"The value of channel `c` at a position between pixels; 0 outside the image."
 @inline function bilinear(image, i, j, c)
     i0, j0 = floor(Int, i), floor(Int, j)
     u, v = i - i0, j - j0
-    return (1 - u) * (1 - v) * pixel(image, i0, j0, c) + u * (1 - v) * pixel(image, i0 + 1, j0, c) +
-           (1 - u) * v * pixel(image, i0, j0 + 1, c) + u * v * pixel(image, i0 + 1, j0 + 1, c)
+    return (1 - u) * (1 - v) * pixel(image, i0, j0, c) +
+           u * (1 - v) * pixel(image, i0 + 1, j0, c) +
+           (1 - u) * v * pixel(image, i0, j0 + 1, c) +
+           u * v * pixel(image, i0 + 1, j0 + 1, c)
 end
 
-@inline pixel(image, i, j, c) = checkbounds(Bool, image, i, j, c) ? (@inbounds image[i, j, c]) : 0.0f0
+@inline pixel(image, i, j, c) =
+    checkbounds(Bool, image, i, j, c) ? (@inbounds image[i, j, c]) : 0.0f0
 
 """
     Cutout(size = 8)
 
-Sets a square of `size` pixels a side to 0, around a pixel drawn from the whole image, so that it may reach over the edge
-(DeVries & Taylor 2017, arXiv:1708.04552).
+Set a square of `size`×`size` pixels to 0. Its centre is drawn from the whole image, so the
+square may reach over the edge (DeVries & Taylor 2017, arXiv:1708.04552).
 
 ```julia
-FedFlux.augment!(FedFlux.Cutout(4), ones(Float32, 8, 8, 1), zeros(Float32, 8, 8, 1), Stream(0, :augment))
+image, scratch = ones(Float32, 8, 8, 1), zeros(Float32, 8, 8, 1)
+FedFlux.augment!(FedFlux.Cutout(4), image, scratch, Stream(0, :augment))
 ```
 """
 struct Cutout <: Augmentation
@@ -124,7 +136,8 @@ construct(::Val{:augment}, ::Val{:cutout}; size) = Cutout(size)
 function augment!(a::Cutout, image, scratch, rng)
     W, H, C = size(image)
     i, j = below!(rng, W) + 1 - a.size ÷ 2, below!(rng, H) + 1 - a.size ÷ 2
-    for c in 1:C, q in max(j, 1):min(j + a.size - 1, H), p in max(i, 1):min(i + a.size - 1, W)
+    columns, rows = max(i, 1):min(i + a.size - 1, W), max(j, 1):min(j + a.size - 1, H)
+    for c in 1:C, q in rows, p in columns
         @inbounds image[p, q, c] = 0.0f0
     end
 end
@@ -132,9 +145,10 @@ end
 """
     Mixup(alpha = 0.2)
 
-Mixes each sample of a batch, and its targets, with another of the same batch: λ·a + (1 - λ)·b, with one λ a batch from
-Beta(`alpha`, `alpha`) (Zhang et al. 2018, arXiv:1710.09412). Not for images alone. Cross-entropy then gets soft labels, which
-the fast engine doesn't take, so such a run uses Zygote.
+Mix each sample of a batch, and its targets, with another sample of the same batch:
+λ·a + (1 - λ)·b, with one λ per batch from Beta(`alpha`, `alpha`) (Zhang et al. 2018,
+arXiv:1710.09412). It works for any inputs, not only images. Cross-entropy then gets soft
+labels, which the fast engine does not support, so such a run uses Zygote.
 """
 struct Mixup <: Augmentation
     alpha::Float64
@@ -143,7 +157,7 @@ Mixup() = Mixup(0.2)
 
 construct(::Val{:augment}, ::Val{:mixup}; alpha) = Mixup(alpha)
 
-"A worker's buffers for batches to be augmented, and the client's generator."
+"A worker's buffers for augmented batches, and the client's generator."
 mutable struct Augmenter{A<:Tuple,X<:Array{Float32},Y<:Array}
     const augmentations::A
     const x::X
@@ -154,24 +168,30 @@ mutable struct Augmenter{A<:Tuple,X<:Array{Float32},Y<:Array}
 end
 
 """
-The augmenter for batches of up to `n` samples like those of `x` and `y`, `nothing` where there is nothing to do. `classes` is for
-soft labels.
+    Augmenter(augmentations, loss, x, y, n, classes)
+
+The augmenter for batches of up to `n` samples like those of `x` and `y`, or `nothing` if
+there are no augmentations. `classes` is the length of soft labels.
 """
 function Augmenter(augmentations::Tuple, loss, x, y, n, classes)
     isempty(augmentations) && return nothing
     eltype(x) <: AbstractFloat ||
-        fail("augment changes numbers, and these samples are tokens (", eltype(x), "); leave augment out")
+        fail("augment changes numbers, and these samples are tokens (", eltype(x),
+             "); leave out augment")
     for a in augmentations
         a isa Mixup || ndims(x) == 4 ||
-            fail("augment ", nameof(typeof(a)), " changes images of size (W, H, C), and the samples have size ", size(x)[1:end-1],
-                 "; only mixup takes those")
+            fail("augment ", nameof(typeof(a)),
+                 " changes images of size (W, H, C), and the samples have size ",
+                 size(x)[1:end-1], "; only mixup supports those")
     end
     soft = mixes(augmentations) && loss isa CrossEntropy
     soft || !mixes(augmentations) || loss isa Union{BinaryCrossEntropy,MSE} ||
-        fail("augment mixup mixes targets as the losses of FedFlux take them, and this loss is ", loss, "; leave mixup out")
+        fail("augment mixup mixes targets for the losses of FedFlux, and this loss is ",
+             loss, "; leave out mixup")
     targets = soft ? zeros(Float32, classes, n) : zeros(eltype(y), size(y)[1:end-1]..., n)
-    samples(count) = zeros(Float32, size(x)[1:end-1]..., count)
-    return Augmenter(augmentations, samples(n), targets, samples(1), zeros(Int, n), Stream(0, :augment))
+    buffer(count) = zeros(Float32, size(x)[1:end-1]..., count)
+    return Augmenter(augmentations, buffer(n), targets, buffer(1), zeros(Int, n),
+                     Stream(0, :augment))
 end
 
 mixes(augmentations) = any(a -> a isa Mixup, augmentations)
@@ -179,7 +199,7 @@ mixes(augmentations) = any(a -> a isa Mixup, augmentations)
 reseed!(::Nothing, rng) = nothing
 reseed!(a::Augmenter, rng) = a.rng = rng
 
-"The samples `idx` for a training step, augmented, as the engine takes them."
+"The batch of the samples `idx` for a training step, augmented, in the engine's form."
 training_batch(::Nothing, e, x, y, idx) = batch(e, x, y, idx)
 
 function training_batch(a::Augmenter, e, x, y, idx)
@@ -198,7 +218,8 @@ function gather_samples!(to, from, idx)
 end
 
 gather_targets!(to, y, idx) = gather_samples!(to, y, idx)
-function gather_targets!(to::Matrix{Float32}, y::AbstractVector{<:Integer}, idx)     # soft labels
+# soft labels
+function gather_targets!(to::Matrix{Float32}, y::AbstractVector{<:Integer}, idx)
     fill!(to, 0)
     for (i, k) in enumerate(idx)
         to[y[k]+1, i] = 1
@@ -226,8 +247,8 @@ function augment_batch!(mixup::Mixup, a::Augmenter, n)
     mix!(a.y, partners, λ)
 end
 
-"Sample i of the batch becomes λ·i + (1 - λ)·partners[i], with the samples as they were."
+"Replace each sample i by λ·i + (1 - λ)·partners[i], computed from the unmixed samples."
 function mix!(x, partners, λ)
-    samples = reshape(x, :, size(x, ndims(x)))
-    samples[:, 1:length(partners)] .= λ .* samples[:, 1:length(partners)] .+ (1 - λ) .* samples[:, partners]
+    samples, n = reshape(x, :, size(x, ndims(x))), length(partners)
+    samples[:, 1:n] .= λ .* samples[:, 1:n] .+ (1 - λ) .* samples[:, partners]
 end

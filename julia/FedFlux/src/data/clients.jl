@@ -1,20 +1,24 @@
-# The clients' data: one array of samples, and who holds which of them. A client is a view, never a copy.
+# The clients' data: one array of samples, and the indices that each client holds. A client
+# is a view, never a copy.
 
 """
     Clients(x, y, parts)
     Clients(x, y; owner)
     Clients([(x1, y1), (x2, y2), …])
 
-The training data of all clients: samples `x` and targets `y` along the last dimension, and for each client the indices
-of the samples that it holds. The second form makes a client of each `owner`, in sorted order; the third joins arrays that
-are already apart.
+The training data of all clients: samples `x` and targets `y` along the last dimension, and
+for each client the indices of its samples. The second form makes one client per owner, in
+sorted order. The third form joins the arrays of separate clients.
 
 - `x`: Float32, (W, H, C, N) for images or (features, N).
 - `y`: integer labels from 0, or numbers, (N) or (k, N).
-- `parts`: one list of indices in 1:N for each client; none empty.
-- `owner`: whose each sample is, (N): numbers or names.
+- `parts`: one non-empty list of indices in 1:N for each client.
+- `owner`: the owner of each sample, (N): numbers or names.
 
-Throws a [`FedFluxError`](@ref) where lengths don't fit or a client has no samples.
+The field `root` holds the indices of the samples that the server holds itself, for
+aggregators that train on root data. It is empty by default; see [`set_aside`](@ref).
+
+Throws a [`FedFluxError`](@ref) if lengths do not match or a client has no samples.
 
 ```julia
 Clients(rand(Float32, 8, 6), [0, 1, 0, 1, 0, 1], [1:3, 4:6])
@@ -25,36 +29,70 @@ struct Clients{X<:AbstractArray,Y<:AbstractArray}
     y::Y
     order::Vector{Int}     # client k holds order[starts[k]:starts[k+1]-1]
     starts::Vector{Int}
+    root::Vector{Int}      # the samples that the server holds itself
 end
+
+Clients(x::AbstractArray, y::AbstractArray, order::Vector{Int}, starts::Vector{Int}) =
+    Clients(x, y, order, starts, Int[])
 
 function Clients(x::AbstractArray, y::AbstractArray, parts)
     n = numobs(x)
-    numobs(y) == n || fail("there are ", n, " samples and ", numobs(y), " targets; expected as many of each")
-    isempty(parts) && fail("there are no clients: expected one list of indices for each client")
+    numobs(y) == n ||
+        fail("there are ", n, " samples and ", numobs(y),
+             " targets; expected the same number of each")
+    isempty(parts) && fail("there are no clients: expected one list of indices per client")
     for (k, part) in enumerate(parts)
-        isempty(part) && fail("client ", k, " holds no samples; every client needs at least one")
-        all(in(1:n), part) || fail("client ", k, " holds sample ", first(Iterators.filter(!in(1:n), part)), "; expected indices in 1:", n)
+        isempty(part) &&
+            fail("client ", k, " holds no samples; every client needs at least one")
+        all(in(1:n), part) ||
+            fail("client ", k, " holds sample ", first(Iterators.filter(!in(1:n), part)),
+                 "; expected indices in 1:", n)
     end
     return Clients(x, y, reduce(vcat, parts; init = Int[]), cumsum([1; length.(parts)]))
 end
 
-Clients(x::AbstractArray, y::AbstractArray; owner) = Clients(x, y, ByOwner(owner)(y, 0, nothing))
+Clients(x::AbstractArray, y::AbstractArray; owner) =
+    Clients(x, y, ByOwner(owner)(y, 0, nothing))
 
 function Clients(pairs::AbstractVector{<:Tuple})
-    isempty(pairs) && fail("there are no clients: expected one (x, y) for each client")
+    isempty(pairs) && fail("there are no clients: expected one (x, y) per client")
     sizes = [numobs(y) for (_, y) in pairs]
     stops = cumsum(sizes)
     join_last(arrays) = cat(arrays...; dims = ndims(first(arrays)))
-    return Clients(join_last(first.(pairs)), join_last(last.(pairs)), [stop-n+1:stop for (stop, n) in zip(stops, sizes)])
+    return Clients(join_last(first.(pairs)), join_last(last.(pairs)),
+                   [stop-n+1:stop for (stop, n) in zip(stops, sizes)])
 end
 
 Base.length(c::Clients) = length(c.starts) - 1
 indices(c::Clients, k) = view(c.order, c.starts[k]:c.starts[k+1]-1)
 nsamples(c::Clients, k) = c.starts[k+1] - c.starts[k]
 
-Base.show(io::IO, c::Clients) = print(io, "Clients(", length(c), " clients, ", length(c.order), " samples of size ", size(c.x)[1:end-1], ")")
+Base.show(io::IO, c::Clients) =
+    print(io, "Clients(", length(c), " clients, ", length(c.order), " samples of size ",
+          size(c.x)[1:end-1], ")")
 
-"How many samples of each class each client holds: an (nclasses, clients) matrix. Where a sample has several labels, each counts."
+"""
+    set_aside(clients, n, seed) -> Clients
+
+Move `n` samples, drawn from all that the clients hold, to the server: the result's clients
+do not hold them, and its `root` lists them.
+"""
+function set_aside(clients::Clients, n, seed)
+    held = sort!(unique(clients.order))
+    n < length(held) ||
+        fail("fltrust: root is ", n, ", and there are ", length(held), " training samples")
+    root = sort!(shuffle!(Stream(seed, :root), held)[1:n])
+    rest = [setdiff(indices(clients, k), root) for k in 1:length(clients)]
+    without = Clients(clients.x, clients.y, rest)
+    return Clients(without.x, without.y, without.order, without.starts, root)
+end
+
+"""
+    labelcounts(clients, nclasses) -> Matrix{Int}
+
+The number of samples of each class that each client holds, (nclasses, clients). If a sample
+has several labels, each of them counts.
+"""
 function labelcounts(c::Clients, nclasses::Integer)
     counts = zeros(Int, nclasses, length(c))
     for k in 1:length(c), i in indices(c, k), label in getobs(c.y, i:i)

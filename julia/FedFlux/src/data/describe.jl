@@ -1,10 +1,14 @@
-# Who holds what, as a table for people and as a report for Python.
+# What each client holds, as a table and as a report for Python.
+
+const MAX_LABEL_COLUMNS = 12
 
 """
     describe([io,] clients; rows = 20)
 
-Print who holds what: each client's number of samples and of each label (of the first `rows` clients), then a summary of all.
-Where there are no labels, or too many for a line, how many different ones a client holds.
+Print what each client holds: for the first `rows` clients the number of samples and the
+number of samples per label, then a summary of all clients. With more than
+$MAX_LABEL_COLUMNS labels, the number of different labels per client stands in for the
+numbers per label.
 
 ```julia
 describe(Clients(rand(Float32, 8, 6), [0, 1, 0, 1, 0, 1], [1:3, 4:6]))
@@ -16,24 +20,29 @@ function describe(io::IO, clients::Clients; rows = 20)
     counts = label_table(clients)
     sizes = [nsamples(clients, k) for k in 1:length(clients)]
     wide = counts !== nothing && size(counts, 1) > MAX_LABEL_COLUMNS
-    columns = counts === nothing ? zeros(Int, 0, length(clients)) : wide ? sum(>(0), counts; dims = 1) : counts
+    columns = counts === nothing ? zeros(Int, 0, length(clients)) :
+              wide ? sum(>(0), counts; dims = 1) : counts
     names = wide ? ["labels"] : ["label $(c - 1)" for c in axes(columns, 1)]
     println(io, rpad("client", 8), lpad("samples", 8), lpad.(names, 9)...)
     for k in 1:min(rows, length(clients))
         println(io, rpad(k, 8), lpad(sizes[k], 8), lpad.(columns[:, k], 9)...)
     end
     length(clients) > rows && println(io, "… and ", length(clients) - rows, " more")
-    print(io, length(clients), " clients, ", sum(sizes), " samples: ", minimum(sizes), " to ", maximum(sizes), " a client, ",
-          "median ", quantile(sizes, 0.5))
-    counts === nothing || print(io, "; ", minimum(held_labels(counts)), " to ", maximum(held_labels(counts)), " labels a client")
+    print(io, length(clients), " clients, ", sum(sizes), " samples: ", minimum(sizes),
+          " to ", maximum(sizes), " per client, median ", quantile(sizes, 0.5))
+    if counts !== nothing
+        fewest, most = extrema(held_labels(counts))
+        print(io, "; ", fewest, " to ", most, " labels per client")
+    end
     println(io)
 end
 
-const MAX_LABEL_COLUMNS = 12
-
 held_labels(counts) = vec(sum(>(0), counts; dims = 1))
 
-"Label counts as `labelcounts` gives them, or `nothing` where the targets are no labels: integers, or 0 and 1 alone."
+"""
+The counts of [`labelcounts`](@ref), or `nothing` if the targets are not labels: neither
+integers nor only 0 and 1.
+"""
 function label_table(c::Clients)
     eltype(c.y) <: Integer || all(v -> v == 0 || v == 1, c.y) || return nothing
     return labelcounts(c, Int(maximum(c.y; init = -1)) + 1)
@@ -42,8 +51,12 @@ end
 const MAX_CLIENTS_REPORTED = 1000
 
 """
-Who holds what, for JSON: `sizes` and `labels` (a list of counts for each client; left out where there are no labels), or for
-more than $MAX_CLIENTS_REPORTED clients their spreads alone, `sizes` and `labels_held`.
+    holdings(clients) -> Dict{String,Any}
+
+What each client holds, for JSON: the number of `clients` and `samples`, the `sizes` of the
+clients, and the `labels`, a list of counts per client. `labels` is left out if the targets
+are not labels. For more than $MAX_CLIENTS_REPORTED clients only the [`spread`](@ref)s of
+`sizes` and `labels_held` are given.
 """
 function holdings(clients::Clients)
     counts = label_table(clients)
@@ -57,4 +70,11 @@ function holdings(clients::Clients)
         counts === nothing || (facts["labels"] = collect(eachcol(counts)))
     end
     return facts
+end
+
+"Minimum, quartiles and maximum, or `nothing` for an empty collection."
+function spread(values)
+    isempty(values) && return nothing
+    q = quantile(values, (0.0, 0.25, 0.5, 0.75, 1.0))
+    return (; min = q[1], q1 = q[2], median = q[3], q3 = q[4], max = q[5])
 end

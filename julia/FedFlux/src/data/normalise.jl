@@ -1,23 +1,28 @@
-# Inputs brought to mean 0 and standard deviation 1, by statistics that are given or that the clients add up.
+# Normalisation of inputs to mean 0 and standard deviation 1, with statistics that are given
+# or that the clients compute together.
 
 "`(x .- mean) ./ std` over the whole data set; `nothing` leaves that part out."
 function normalise(d::Dataset, mean, std)
     mean === nothing && std === nothing && return d
-    f(x) = x === nothing ? nothing : scaled(as_inputs(x, false), Float32(something(mean, 0)), Float32(something(std, 1)))
+    m, s = Float32(something(mean, 0)), Float32(something(std, 1))
+    f(x) = x === nothing ? nothing : standardise(as_inputs(x, false), m, s)
     return Dataset(f(d.x), d.y, f(d.xtest), d.ytest, d.name, d.owner)
 end
 
-function scaled(x, mean, std)
-    eltype(x) <: AbstractFloat || fail("tokens (", eltype(x), ") can't be normalised: leave mean, std and normalise out")
+function standardise(x, mean, std)
+    eltype(x) <: AbstractFloat ||
+        fail("tokens (", eltype(x),
+             ") can't be normalised: leave out mean, std and normalise")
     return (x .- mean) ./ std
 end
 
 """
     federated_moments(clients) -> (mean, std)
 
-The mean and standard deviation of each channel of images (W, H, C, N), or of each of the features (F, N), over all clients'
-samples, from three numbers that each client would send of its own: how many values it holds, their sum, and the sum of their
-squares. The same as over the pooled data, up to rounding. A channel without variance gets the standard deviation 1.
+The mean and standard deviation of each channel of images (W, H, C, N), or of each feature
+(F, N), over all clients' samples. Each client contributes three numbers: the number of its
+values, their sum, and the sum of their squares. The result is that of the pooled data, up
+to rounding. A channel without variance gets the standard deviation 1.
 
 ```julia
 FedFlux.federated_moments(Clients(rand(Float32, 4, 6), zeros(6), [1:3, 4:6]))
@@ -29,11 +34,12 @@ function federated_moments(clients::Clients)
     mean = s ./ n
     variance = max.(squares ./ n .- mean .^ 2, 0)
     std = [v > 1e-12 * (1 + m^2) ? sqrt(v) : 1.0 for (v, m) in zip(variance, mean)]
-    shape = ntuple(d -> d == max(ndims(clients.x) - 1, 1) ? length(mean) : 1, ndims(clients.x))
+    channel_dim = max(ndims(clients.x) - 1, 1)
+    shape = ntuple(d -> d == channel_dim ? length(mean) : 1, ndims(clients.x))
     return reshape(Float32.(mean), shape), reshape(Float32.(std), shape)
 end
 
-"A (3, channels) matrix of one client: number of values, sum, sum of squares."
+"A (3, channels) matrix of one client: number of values, sum and sum of squares."
 function client_sums(clients::Clients, k)
     dims = size(clients.x)
     x = reshape(clients.x, :, dims[end-1], dims[end])     # (values, channels, samples)
@@ -47,10 +53,12 @@ function client_sums(clients::Clients, k)
     return sums
 end
 
-"The clients and the test inputs, normalised by what the clients' data add up to."
+"The clients and the test inputs, normalised by the clients' [`federated_moments`](@ref)."
 function normalise_federated(clients::Clients, xtest)
-    eltype(clients.x) <: AbstractFloat || fail("tokens (", eltype(clients.x), ") can't be normalised: leave normalise out")
+    eltype(clients.x) <: AbstractFloat ||
+        fail("tokens (", eltype(clients.x), ") can't be normalised: leave out normalise")
     mean, std = federated_moments(clients)
-    x = scaled(clients.x, mean, std)
-    return Clients(x, clients.y, clients.order, clients.starts), xtest === nothing ? nothing : scaled(xtest, mean, std)
+    x = standardise(clients.x, mean, std)
+    normalised = Clients(x, clients.y, clients.order, clients.starts, clients.root)
+    return normalised, xtest === nothing ? nothing : standardise(xtest, mean, std)
 end

@@ -1,30 +1,39 @@
-# The ways in which clients' data differ: in labels, in number, in features. Compared by Li et al. 2022, NIID-Bench
-# (arXiv:2102.02079).
+# Clients whose data differ in labels, in number or in features. Compared by Li et al. 2022,
+# NIID-Bench (arXiv:2102.02079).
 
-"The labels of `y`, from 1, where there is one for each sample; `law` names who asks."
-function single_labels(law, y)
+"The labels of `y`, from 1, for the partition `name`, which needs one label per sample."
+function single_labels(name, y)
     y isa AbstractVector && all(v -> isinteger(v) && v >= 0, y) ||
-        fail("partition ", law, " goes by labels, and the targets are of size ", size(y), " and type ", eltype(y),
-             "; expected one whole-number label from 0 for each sample: use iid, quantity or owner")
+        fail("partition ", name, " goes by labels, and the targets are of size ", size(y),
+             " and type ", eltype(y), "; expected one whole-number label from 0 per ",
+             "sample: use iid, quantity or owner")
     return Int.(y) .+ 1
 end
 
 "The samples of each label, from 1: a vector of vectors."
-by_label(labels) = (held = [Int[] for _ in 1:maximum(labels)]; foreach(i -> push!(held[labels[i]], i), eachindex(labels)); held)
+function by_label(labels)
+    held = [Int[] for _ in 1:maximum(labels)]
+    foreach(i -> push!(held[labels[i]], i), eachindex(labels))
+    return held
+end
 
-"`list` in consecutive parts in these proportions."
+"Cut `list` into consecutive parts in these proportions."
 function proportional_cuts(list, proportions)
     stops = round.(Int, cumsum(proportions) .* length(list))
     stops[end] = length(list)
     return [list[(k == 1 ? 1 : stops[k-1] + 1):stops[k]] for k in eachindex(stops)]
 end
 
-"Give each part at least `min_size` samples, one at a time, each a random one of whichever part is then the largest."
-function fill_small!(parts, min_size, rng, law)
+"""
+Fill each part of partition `name` up to `min_size` samples, one at a time: each a random
+sample of the part that is largest at that time.
+"""
+function fill_small!(parts, min_size, rng, name)
     n = sum(length, parts)
     min_size * length(parts) <= n ||
-        fail("partition ", law, ": min_size is ", min_size, " for ", length(parts), " clients, and there are ", n,
-             " samples; expected at most ", n ÷ length(parts))
+        fail("partition ", name, ": min_size is ", min_size, " for ", length(parts),
+             " clients, and there are ", n, " samples; expected at most ",
+             n ÷ length(parts))
     for part in parts
         while length(part) < min_size
             from = argmax(k -> length(parts[k]), eachindex(parts))
@@ -39,10 +48,12 @@ end
 """
     Dirichlet(alpha = 0.5, min_size = 1)
 
-Label skew: of each label, the clients' proportions are drawn from a symmetric Dirichlet(`alpha`) (Yurochkin et al. 2019,
-arXiv:1905.12022; Hsu et al. 2019, arXiv:1909.06335, draw a client's labels instead). A large `alpha` is close to iid; 0.1
-leaves a client few labels. Nothing is drawn again: a client with fewer than `min_size` samples gets the rest from the
-clients that are largest then, so there always is an end.
+Label skew: for each label, the clients' proportions are drawn from a symmetric
+Dirichlet(`alpha`) (Yurochkin et al. 2019, arXiv:1905.12022; Hsu et al. 2019,
+arXiv:1909.06335, draw each client's labels instead). A large `alpha` is close to iid; 0.1
+leaves a client few labels. A client with fewer than `min_size` samples gets the missing
+ones from the clients that are largest at that time. Nothing is redrawn, so this always
+ends.
 
 ```julia
 FedFlux.Dirichlet(0.1)(rand(0:9, 1000), 10, Stream(0, :partition))
@@ -54,22 +65,25 @@ struct Dirichlet
 end
 Dirichlet(alpha = 0.5; min_size = 1) = Dirichlet(alpha, min_size)
 
-construct(::Val{:partition}, ::Val{:dirichlet}; alpha, min_size) = Dirichlet(alpha, min_size)
+construct(::Val{:partition}, ::Val{:dirichlet}; alpha, min_size) =
+    Dirichlet(alpha, min_size)
 
-function (law::Dirichlet)(y, clients, rng)
+function (partitioner::Dirichlet)(y, clients, rng)
     parts = [Int[] for _ in 1:clients]
     for samples in by_label(single_labels("dirichlet", y))
-        cuts = proportional_cuts(shuffle!(rng, samples), dirichlet!(rng, law.alpha, clients))
-        foreach(append!, parts, cuts)
+        shuffle!(rng, samples)
+        proportions = dirichlet!(rng, partitioner.alpha, clients)
+        foreach(append!, parts, proportional_cuts(samples, proportions))
     end
-    return fill_small!(parts, law.min_size, rng, "dirichlet")
+    return fill_small!(parts, partitioner.min_size, rng, "dirichlet")
 end
 
 """
     Shards(k = 2)
 
-McMahan's pathological split (arXiv:1602.05629, section 3): the samples, sorted by label, are cut into `k`·clients shards, and
-each client is dealt `k` of them. Most clients then hold `k` labels, or one more where a shard spans two.
+McMahan's pathological split (arXiv:1602.05629, section 3): the samples, sorted by label,
+are cut into `k`·clients shards, and each client gets `k` of them at random. Most clients
+then hold `k` labels, or one more if a shard spans two labels.
 
 ```julia
 FedFlux.Shards(2)(rand(0:9, 1000), 10, Stream(0, :partition))
@@ -82,21 +96,25 @@ Shards() = Shards(2)
 
 construct(::Val{:partition}, ::Val{:shards}; k) = Shards(k)
 
-function (law::Shards)(y, clients, rng)
+function (partitioner::Shards)(y, clients, rng)
     labels = single_labels("shards", y)
-    n = law.k * clients
+    k = partitioner.k
+    n = k * clients
     n <= length(labels) ||
-        fail("partition shards: ", law.k, " shards for each of ", clients, " clients, and there are ", length(labels),
-             " samples; expected at least one sample a shard")
-    shards = shuffle!(rng, equal_cuts(sortperm(labels; alg = MergeSort), n))     # MergeSort is stable
-    return [reduce(vcat, shards[law.k*(c-1)+1:law.k*c]) for c in 1:clients]
+        fail("partition shards: ", k, " shards for each of ", clients,
+             " clients, and there are ", length(labels),
+             " samples; expected at least one sample per shard")
+    sorted = sortperm(labels; alg = MergeSort)     # MergeSort is stable
+    shards = shuffle!(rng, equal_cuts(sorted, n))
+    return [reduce(vcat, shards[k*(c-1)+1:k*c]) for c in 1:clients]
 end
 
 """
     LabelSkew(k = 2)
 
-`k` labels a client: client i (from 0) holds the labels i, i+1, …, i+k-1 modulo the number of labels, and each label's
-samples, shuffled, are split equally among its holders. NIID-Bench's "#C = k" (arXiv:2102.02079), with owners that don't
+`k` labels per client: client i (from 0) holds the labels i, i+1, …, i+k-1 modulo the number
+of labels, and each label's samples, shuffled, are split equally among its holders.
+NIID-Bench's "#C = k" (arXiv:2102.02079), but which client holds which labels does not
 depend on the seed. Labels that no client holds (fewer clients than labels) are left out.
 
 ```julia
@@ -110,29 +128,35 @@ LabelSkew() = LabelSkew(2)
 
 construct(::Val{:partition}, ::Val{:labels}; k) = LabelSkew(k)
 
-function (law::LabelSkew)(y, clients, rng)
+function (partitioner::LabelSkew)(y, clients, rng)
     held = by_label(single_labels("labels", y))
     classes = length(held)
-    law.k <= classes || fail("partition labels: k is ", law.k, ", and there are ", classes, " labels; expected at most as many")
+    k = partitioner.k
+    k <= classes ||
+        fail("partition labels: k is ", k, ", and there are ", classes,
+             " labels; expected at most as many")
     parts = [Int[] for _ in 1:clients]
     for label in 1:classes
-        holders = [c for c in 1:clients if mod(label - c, classes) < law.k]
+        holders = [c for c in 1:clients if mod(label - c, classes) < k]
         isempty(holders) && continue
-        foreach((c, samples) -> append!(parts[c], samples), holders, equal_cuts(shuffle!(rng, held[label]), length(holders)))
+        cuts = equal_cuts(shuffle!(rng, held[label]), length(holders))
+        foreach((c, samples) -> append!(parts[c], samples), holders, cuts)
     end
     empty = findfirst(isempty, parts)
     empty === nothing ||
-        fail("partition labels: nothing is left for client ", empty, ", since its labels have fewer samples than holders; ",
-             "use fewer clients than ", clients)
+        fail("partition labels: no samples are left for client ", empty,
+             ", since its labels have fewer samples than holders; use fewer clients than ",
+             clients)
     return parts
 end
 
 """
     QuantitySkew(alpha = 0.5, min_size = 1)
 
-Clients hold different numbers of samples, with the same mix of labels: sizes in proportions drawn from a symmetric
-Dirichlet(`alpha`) (NIID-Bench, arXiv:2102.02079, quantity skew). A client with fewer than `min_size` samples gets the rest
-from the clients that are largest then.
+Clients of different sizes with the same mix of labels. The sizes are in proportions drawn
+from a symmetric Dirichlet(`alpha`) (NIID-Bench, arXiv:2102.02079, quantity skew). A client
+with fewer than `min_size` samples gets the missing ones from the clients that are largest
+at that time.
 
 ```julia
 length.(FedFlux.QuantitySkew(0.5)(rand(0:9, 1000), 10, Stream(0, :partition)))
@@ -144,19 +168,22 @@ struct QuantitySkew
 end
 QuantitySkew(alpha = 0.5; min_size = 1) = QuantitySkew(alpha, min_size)
 
-construct(::Val{:partition}, ::Val{:quantity}; alpha, min_size) = QuantitySkew(alpha, min_size)
+construct(::Val{:partition}, ::Val{:quantity}; alpha, min_size) =
+    QuantitySkew(alpha, min_size)
 
-function (law::QuantitySkew)(y, clients, rng)
-    parts = proportional_cuts(shuffle!(rng, collect(1:numobs(y))), dirichlet!(rng, law.alpha, clients))
-    return fill_small!(parts, law.min_size, rng, "quantity")
+function (partitioner::QuantitySkew)(y, clients, rng)
+    samples = shuffle!(rng, collect(1:numobs(y)))
+    parts = proportional_cuts(samples, dirichlet!(rng, partitioner.alpha, clients))
+    return fill_small!(parts, partitioner.min_size, rng, "quantity")
 end
 
 """
     FeatureNoise(level = 0.1)
 
-Equal random shares, and Gaussian noise on the inputs whose variance grows with the client: `level`·k/N for client k of N
-(NIID-Bench, arXiv:2102.02079, noise-based feature skew). The noise is added once, to a copy of the data, from the stream
-(seed, partition, 0, k); test data stays clean.
+Equal random shares, with Gaussian noise on the inputs. Its variance grows with the client:
+`level`·k/N for client k of N (NIID-Bench, arXiv:2102.02079, noise-based feature skew). The
+noise is drawn from the stream (seed, partition, 0, k) and added once, to a copy of the
+data. Test data stays clean.
 
 ```julia
 FedFlux.partition(FedFlux.FeatureNoise(0.1), zeros(Float32, 4, 100), rand(0:9, 100), 5, 0)
@@ -171,13 +198,14 @@ construct(::Val{:partition}, ::Val{:noise}; level) = FeatureNoise(level)
 
 (::FeatureNoise)(y, clients, rng) = IID()(y, clients, rng)
 
-function skew_features(law::FeatureNoise, x, parts, seed)
+function skew_features(partitioner::FeatureNoise, x, parts, seed)
     eltype(x) <: AbstractFloat ||
-        fail("partition noise adds noise to inputs, and these are tokens (", eltype(x), "); use another partition")
+        fail("partition noise adds noise to inputs, and these are tokens (", eltype(x),
+             "); use another partition")
     noisy = reshape(copy(x), :, numobs(x))
     for (k, part) in enumerate(parts)
         rng = Stream(seed, :partition, 0, k)
-        σ = sqrt(law.level * k / length(parts))
+        σ = sqrt(partitioner.level * k / length(parts))
         for i in part, j in axes(noisy, 1)
             noisy[j, i] += σ * normal!(rng)
         end

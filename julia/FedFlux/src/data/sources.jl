@@ -1,16 +1,19 @@
-# Where data comes from: MNIST and FashionMNIST through MLDatasets (an extension), digits, .npz files, the user's arrays.
+# Sources of data: MNIST and FashionMNIST through MLDatasets (an extension), digits, .npz
+# files, plays, the user's arrays.
 
 """
     Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing)
 
 Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
 
-- `x`: samples along the last dimension: (W, H, N) or (W, H, C, N) images, (features, N), or (T, N) tokens from 0. 8-bit
-  values are scaled to 0..1; other integers stay, since they may be tokens, until the model is known; floats become Float32.
+- `x`: samples along the last dimension: (W, H, N) or (W, H, C, N) images, (features, N), or
+  (T, N) tokens from 0. 8-bit values are scaled to 0..1. Other integers may be tokens, so
+  they stay as they are until the model is known. Floats become Float32.
 - `y`: (N) or (T, N) labels from 0, or (N) or (k, N) numbers.
-- `owner`: whose each training sample is, (N) numbers or names, for the partition by owner.
+- `owner`: the owner of each training sample, (N) numbers or names, for the partition by
+  owner.
 
-Throws a [`FedFluxError`](@ref) for lengths that don't fit, NaN or Inf, or no samples.
+Throws a [`FedFluxError`](@ref) for lengths that do not match, NaN or Inf, or no samples.
 
 ```julia
 Dataset(rand(Float32, 8, 6), [0, 1, 0, 1, 0, 1], nothing, nothing)
@@ -26,31 +29,40 @@ struct Dataset
 end
 
 function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing)
-    (xtest === nothing) == (ytest === nothing) || fail("test data needs both samples and targets; only one of them was given")
-    x = samples("x_train", x)
+    (xtest === nothing) == (ytest === nothing) ||
+        fail("test data needs both samples and targets; only one of them was given")
+    x = check_samples("x_train", x)
     checkpair("train", x, y)
     if xtest !== nothing
-        xtest = samples("x_test", xtest)
+        xtest = check_samples("x_test", xtest)
         checkpair("test", xtest, ytest)
         size(xtest)[1:end-1] == size(x)[1:end-1] ||
-            fail("x_test holds samples of size ", size(xtest)[1:end-1], " and x_train of size ", size(x)[1:end-1], "; expected the same")
+            fail("x_test holds samples of size ", size(xtest)[1:end-1],
+                 " and x_train of size ", size(x)[1:end-1], "; expected the same size")
     end
     owner === nothing || check_owner(owner, numobs(y))
     return Dataset(x, y, xtest, ytest, name, owner === nothing ? nothing : collect(owner))
 end
 
-Base.show(io::IO, d::Dataset) = print(io, "Dataset(", d.name, ": ", size(d.x)[end], " training samples of size ", size(d.x)[1:end-1],
-                                      ", ", d.xtest === nothing ? 0 : size(d.xtest)[end], " for test)")
+Base.show(io::IO, d::Dataset) =
+    print(io, "Dataset(", d.name, ": ", size(d.x)[end], " training samples of size ",
+          size(d.x)[1:end-1], ", ", d.xtest === nothing ? 0 : size(d.xtest)[end],
+          " for test)")
 
-function samples(name, x)
-    x isa AbstractArray{<:Real} || fail(name, " is a ", typeof(x), "; expected an array of numbers")
-    ndims(x) in 2:4 || fail(name, " has ", ndims(x), " dimensions; expected (features, N), (W, H, N) or (W, H, C, N)")
-    x = eltype(x) == UInt8 ? Float32.(x) ./ 255.0f0 : eltype(x) <: Integer ? convert(Array{Int}, x) : convert(Array{Float32}, x)
+"Check the samples `x`, named `name` in errors, and convert them as [`Dataset`](@ref) does."
+function check_samples(name, x)
+    x isa AbstractArray{<:Real} ||
+        fail(name, " is a ", typeof(x), "; expected an array of numbers")
+    ndims(x) in 2:4 ||
+        fail(name, " has ", ndims(x),
+             " dimensions; expected (features, N), (W, H, N) or (W, H, C, N)")
+    x = eltype(x) == UInt8 ? Float32.(x) ./ 255.0f0 :
+        eltype(x) <: Integer ? convert(Array{Int}, x) : convert(Array{Float32}, x)
     all(isfinite, x) || fail(name, " contains NaN or Inf; remove or replace those values")
     return ndims(x) == 3 ? reshape(x, size(x, 1), size(x, 2), 1, size(x, 3)) : x
 end
 
-"The inputs as the model wants them: `tokens` from 1, as Flux's Embedding does, or Float32."
+"The data with inputs for the model: `tokens` from 1, for Flux's Embedding, or Float32."
 function inputs_for(d::Dataset, tokens::Bool)
     xtest = d.xtest === nothing ? nothing : as_inputs(d.xtest, tokens)
     return Dataset(as_inputs(d.x, tokens), d.y, xtest, d.ytest, d.name, d.owner)
@@ -59,85 +71,126 @@ end
 function as_inputs(x, tokens)
     tokens || return convert(Array{Float32}, x)
     eltype(x) <: Integer ||
-        fail("the model takes tokens, and the samples are ", eltype(x), "; expected whole numbers from 0, as an array of integers")
-    all(>=(0), x) || fail("the samples contain the token ", minimum(x), "; expected whole numbers from 0")
+        fail("the model takes tokens, and the samples are ", eltype(x),
+             "; expected whole numbers from 0, as an array of integers")
+    all(>=(0), x) ||
+        fail("the samples contain the token ", minimum(x),
+             "; expected whole numbers from 0")
     return x .+ 1
 end
 
 function checkpair(which, x, y)
-    y isa AbstractArray{<:Real} || fail("y_$which is a ", typeof(y), "; expected an array of numbers")
+    y isa AbstractArray{<:Real} ||
+        fail("y_$which is a ", typeof(y), "; expected an array of numbers")
     n = numobs(x)
     n > 0 || fail("x_$which holds no samples")
-    numobs(y) == n || fail("x_$which holds ", n, " samples and y_$which ", numobs(y), " targets; expected as many of each")
+    numobs(y) == n ||
+        fail("x_$which holds ", n, " samples and y_$which ", numobs(y),
+             " targets; expected the same number of each")
     all(isfinite, y) || fail("y_$which contains NaN or Inf; remove or replace those values")
 end
 
-"Integer labels from 0 that are whole numbers within the classes, for cross-entropy and binary cross-entropy."
+"""
+    checklabels(loss, y, which, nclasses = typemax(Int))
+
+Check that the labels `y` are whole numbers from 0 within the classes, for cross-entropy and
+binary cross-entropy. `which`, "train" or "test", names them in errors.
+"""
 function checklabels(loss, y, which, nclasses = typemax(Int))
     loss isa Union{CrossEntropy,BinaryCrossEntropy} || return
-    all(isinteger, y) || fail("y_$which contains ", first(Iterators.filter(!isinteger, y)), "; expected whole-number labels from 0")
+    all(isinteger, y) ||
+        fail("y_$which contains ", first(Iterators.filter(!isinteger, y)),
+             "; expected whole-number labels from 0")
     top = loss isa BinaryCrossEntropy ? 1 : nclasses - 1
     bad = findfirst(v -> !(0 <= v <= top), y)
-    bad === nothing || fail("y_$which contains the label ", y[bad], "; expected labels ", top == typemax(Int) - 1 ? "from 0" : "in 0..$top")
+    bad === nothing ||
+        fail("y_$which contains the label ", y[bad], "; expected labels ",
+             top == typemax(Int) - 1 ? "from 0" : "in 0..$top")
 end
 
 """
-    load_npz(path)
+    load_npz(path) -> Dataset
 
-The arrays `x_train, y_train, x_test, y_test` and, where it is there, `owner_train` of a NumPy .npz file as a
-[`Dataset`](@ref). Axes are NumPy's, (N, H, W), (N, C, H, W) or (N, features). Throws a [`FedFluxError`](@ref) for a missing or
-unreadable file or a missing array.
+Read the arrays `x_train, y_train, x_test, y_test` and, if present, `owner_train` of a NumPy
+.npz file. Axes are NumPy's: (N, H, W), (N, C, H, W) or (N, features). Throws a
+[`FedFluxError`](@ref) for a missing or unreadable file or a missing array.
 """
 function load_npz(path)
     isfile(path) ||
-        fail("dataset: there is no file ", path, "; expected an .npz file, or one of auto, mnist, fashionmnist, digits, shakespeare:PATH")
+        fail("dataset: there is no file ", path, "; expected an .npz file, or one of ",
+             "auto, mnist, fashionmnist, digits, shakespeare:PATH")
     arrays = try
         NPZ.npzread(path)
     catch err
         err isa InterruptException && rethrow()
-        fail("dataset: ", path, " can't be read as .npz: ", first(split(sprint(showerror, err), '\n')))
+        fail("dataset: ", path, " can't be read as .npz: ",
+             first(split(sprint(showerror, err), '\n')))
     end
-    arrays isa AbstractDict || fail("dataset: ", path, " is no .npz archive with x_train, y_train, x_test, y_test")
+    arrays isa AbstractDict ||
+        fail("dataset: ", path,
+             " is not an .npz archive with x_train, y_train, x_test, y_test")
     function take(key)
-        haskey(arrays, key) || fail("dataset: ", path, " lacks the array ", key, "; it has ", join(sort!(collect(keys(arrays))), ", "))
+        haskey(arrays, key) ||
+            fail("dataset: ", path, " lacks the array ", key, "; it has ",
+                 join(sort!(collect(keys(arrays))), ", "))
         a = arrays[key]
         return permutedims(a, ndims(a):-1:1)
     end
     owner = haskey(arrays, "owner_train") ? take("owner_train") : nothing
-    return Dataset(take("x_train"), take("y_train"), take("x_test"), take("y_test"); name = path, owner)
+    return Dataset(take("x_train"), take("y_train"), take("x_test"), take("y_test");
+                   name = path, owner)
 end
 
-"The UCI handwritten digits, 8×8: 1,437 training and 360 test images (CC BY 4.0; see data/README.md)."
-digits() = (d = load_npz(joinpath(pkgdir(FedFlux), "data", "digits.npz")); Dataset(d.x, d.y, d.xtest, d.ytest, "digits", nothing))
+"""
+The UCI handwritten digits, 8×8: 1,437 training and 360 test images (CC BY 4.0; see
+data/README.md).
+"""
+function digits()
+    d = load_npz(joinpath(pkgdir(FedFlux), "data", "digits.npz"))
+    return Dataset(d.x, d.y, d.xtest, d.ytest, "digits", nothing)
+end
 
-const MLDATASETS = Base.PkgId(Base.UUID("eb30cadb-4394-5ae3-aed4-317e484a6458"), "MLDatasets")
+const MLDATASETS =
+    Base.PkgId(Base.UUID("eb30cadb-4394-5ae3-aed4-317e484a6458"), "MLDatasets")
 
-"Implemented in the MLDatasets extension: `mldataset(Val(:mnist), dir)` gives a Dataset."
+"""
+    mldataset(Val(name), dir) -> Dataset
+
+Load `:mnist` or `:fashionmnist` from the folder `dir`. The MLDatasets extension adds the
+methods.
+"""
 function mldataset end
 
 function load_mldataset(name, dir)
-    haskey(Base.loaded_modules, MLDATASETS) || Base.locate_package(MLDATASETS) !== nothing ||
-        fail("dataset ", name, " needs the package MLDatasets, which this environment lacks: `using Pkg; Pkg.add(\"MLDatasets\")`")
+    haskey(Base.loaded_modules, MLDATASETS) ||
+        Base.locate_package(MLDATASETS) !== nothing ||
+        fail("dataset ", name, " needs the package MLDatasets, which this environment ",
+             "lacks: `using Pkg; Pkg.add(\"MLDatasets\")`")
     try
         haskey(Base.loaded_modules, MLDATASETS) || Base.require(MLDATASETS)
         return Base.invokelatest(mldataset, Val(Symbol(name)), dir)
     catch err
         err isa InterruptException && rethrow()
         reason = first(split(sprint(showerror, err), '\n'))
-        fail("dataset ", name, " is not in ", dir === nothing ? "MLDatasets' cache" : dir, " and could not be downloaded, or its files can't be read (",
-             first(reason, 300), "); expected its four files, such as train-images-idx3-ubyte.gz, or a connection")
+        fail("dataset ", name, " is not in ", dir === nothing ? "MLDatasets' cache" : dir,
+             " and could not be downloaded, or its files can't be read (",
+             first(reason, 300), "); expected its four files, such as ",
+             "train-images-idx3-ubyte.gz, or an internet connection")
     end
 end
 
 """
     load_dataset(name; dir = nothing, text = (;)) -> (dataset, warning)
 
-The data set that the option names: `mnist`, `fashionmnist`, `digits`, a path ending in .npz, `shakespeare:` and the path of a
-play (with the options `text` of [`shakespeare`](@ref)), or `auto`: MNIST where it
-is cached or can be downloaded, else digits, with a warning (otherwise `warning` is `nothing`).
+Load a data set by name: `mnist`, `fashionmnist`, `digits`, the path of an .npz file,
+`shakespeare:` followed by the path of a play (with the options `text` of
+[`shakespeare`](@ref)), or `auto`. `auto` is MNIST if it is cached or can be downloaded,
+else digits with a `warning`. Otherwise `warning` is `nothing`.
 """
 function load_dataset(name; dir = nothing, text = (;))
-    startswith(name, "shakespeare:") && return first(shakespeare(chopprefix(name, "shakespeare:"); text...)), nothing
+    if startswith(name, "shakespeare:")
+        return first(shakespeare(chopprefix(name, "shakespeare:"); text...)), nothing
+    end
     name == "digits" && return digits(), nothing
     name in ("mnist", "fashionmnist") && return load_mldataset(name, dir), nothing
     name == "auto" || return load_npz(name), nothing

@@ -1,46 +1,59 @@
-# Plays, split by speaking role: each role is a client, as in LEAF's Shakespeare (Caldas et al. 2018, arXiv:1812.01097).
+# Plays, split by speaking role: each role is a client, as in LEAF's Shakespeare (Caldas et
+# al. 2018, arXiv:1812.01097).
 
 """
-    shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000, min_characters = 1000) -> (dataset, vocabulary)
+    shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000,
+                min_characters = 1000) -> (dataset, vocabulary)
 
-A play, or several, as a [`Dataset`](@ref) for next-token models, its `owner` the speaking roles. The file is plain text: a
-speech begins, at the start or after an empty line, with its role and a colon alone on a line (`First Citizen:`).
+Read one or several plays as a [`Dataset`](@ref) for next-token models. Its `owner`s are the
+speaking roles. The file is plain text. A speech begins at the start of the file or after an
+empty line; its first line is the role and a colon (`First Citizen:`).
 
-- `tokens`: `"char"`, or `"word"` (lower-case words, marks and ends of lines).
-- `window`: tokens in a sample; a sample's targets are the tokens one further on. Samples don't overlap, except in that one.
-- `vocabulary`: different tokens at the most, the most frequent; all others become the last one, `"<unknown>"`.
-- `min_characters`: roles with fewer in all are left out, and those too short for one training sample.
+- `tokens`: `"char"`, or `"word"` (lower-case words, punctuation marks and line ends).
+- `window`: number of tokens in a sample. The targets are the same tokens, shifted by one.
+  Samples do not overlap, except for the last target.
+- `vocabulary`: maximum number of different tokens. The most frequent are kept, all others
+  become the last one, `"<unknown>"`.
+- `min_characters`: roles with fewer characters in total are left out, as are roles that are
+  too short for one training sample.
 
-The last fifth of what each role says is for test. Tokens are numbers from 0, positions in the `vocabulary` that is returned
-with the data; it is made from the whole text. Throws a [`FedFluxError`](@ref) for a missing file or one without roles.
+The last fifth of each role's text is test data. Tokens are numbers from 0, positions in the
+`vocabulary` that is returned with the data and made from the whole text. Throws a
+[`FedFluxError`](@ref) for a missing file or a file without roles.
 
 ```julia
 FedFlux.shakespeare("input.txt"; min_characters = 5000)   # input.txt: a file of your own
 ```
 """
-function shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000, min_characters = 1000)
-    isfile(path) || fail("dataset: there is no file ", path, "; expected the text of a play")
+function shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000,
+                     min_characters = 1000)
+    isfile(path) ||
+        fail("dataset: there is no file ", path, "; expected the text of a play")
     said = filter(role -> length(last(role)) >= min_characters, roles(read(path, String)))
     split_tokens = tokens == "word" ? words : s -> string.(collect(s))
     texts = Dict(role => split_tokens(text) for (role, text) in said)
     filter!(role -> length(training_part(last(role))) > window, texts)
     isempty(texts) &&
-        fail("dataset: ", path, " has no role with ", min_characters, " characters and a training sample of ", window,
-             " tokens; expected speeches that begin with `Name:` on a line of its own after an empty line")
+        fail("dataset: ", path, " has no role with ", min_characters,
+             " characters and a training sample of ", window, " tokens; expected speeches ",
+             "that begin with `Name:` on a line of its own after an empty line")
     known = common_tokens(values(texts), vocabulary)
     number = Dict(token => i - 1 for (i, token) in enumerate(known))
-    encode(tokens) = [get(number, token, length(known) - 1) for token in tokens]
+    numbers(tokens) = [get(number, token, length(known) - 1) for token in tokens]
     names = sort!(collect(keys(texts)))
-    train = [windows(encode(training_part(texts[role])), window) for role in names]
-    test = [windows(encode(test_part(texts[role])), window) for role in names]
+    train = [windows(numbers(training_part(texts[role])), window) for role in names]
+    test = [windows(numbers(test_part(texts[role])), window) for role in names]
     join_samples(parts, i) = reduce(hcat, getindex.(parts, i))
     xtest, ytest = join_samples(test, 1), join_samples(test, 2)
     isempty(xtest) && ((xtest, ytest) = (nothing, nothing))
-    owner = reduce(vcat, [fill(role, size(first(part), 2)) for (role, part) in zip(names, train)])
-    return Dataset(join_samples(train, 1), join_samples(train, 2), xtest, ytest; name = "shakespeare", owner), known
+    counts = [size(first(part), 2) for part in train]
+    owner = reduce(vcat, fill.(names, counts))
+    dataset = Dataset(join_samples(train, 1), join_samples(train, 2), xtest, ytest;
+                      name = "shakespeare", owner)
+    return dataset, known
 end
 
-"What each role says: its speeches, joined by ends of lines."
+"The text of each role: its speeches, joined by line ends."
 function roles(text)
     said = Dict{String,Vector{String}}()
     for speech in split(replace(text, "\r\n" => "\n"), r"\n\s*\n"; keepempty = false)
@@ -50,14 +63,19 @@ function roles(text)
     return Dict(role => join(speeches, '\n') for (role, speeches) in said)
 end
 
-"Lower-case words, marks and ends of lines."
-words(text) = [String(m.match) for m in eachmatch(r"[\p{L}\p{N}'’]+|[^\p{L}\p{N}'’\s]|\n", lowercase(text))]
+const WORD = r"[\p{L}\p{N}'’]+|[^\p{L}\p{N}'’\s]|\n"
+
+"Lower-case words, punctuation marks and line ends."
+words(text) = [String(m.match) for m in eachmatch(WORD, lowercase(text))]
 
 const TRAINING_FIFTHS = 4
 training_part(v) = v[1:TRAINING_FIFTHS*length(v)÷5]
 test_part(v) = v[TRAINING_FIFTHS*length(v)÷5+1:end]
 
-"The most frequent tokens, at most `n`, the last one then `\"<unknown>\"`; in order of frequency, then of the alphabet."
+"""
+The `n` most frequent tokens, by frequency, then alphabetically. If there are more, the last
+of the `n` is `"<unknown>"`.
+"""
 function common_tokens(texts, n)
     counts = Dict{String,Int}()
     for text in texts, token in text
@@ -67,9 +85,10 @@ function common_tokens(texts, n)
     return length(known) <= n ? known : [known[1:n-1]; "<unknown>"]
 end
 
-"Samples of `T` tokens (T, n), and their targets, each one token further on (T, n)."
+"Samples of `T` tokens, (T, n), and their targets, the same shifted by one token, (T, n)."
 function windows(tokens, T)
     starts = 1:T:length(tokens)-T
-    gather(shift) = reduce(hcat, [tokens[s+shift:s+shift+T-1] for s in starts]; init = zeros(Int, T, 0))
+    columns(shift) = [tokens[s+shift:s+shift+T-1] for s in starts]
+    gather(shift) = reduce(hcat, columns(shift); init = zeros(Int, T, 0))
     return gather(0), gather(1)
 end

@@ -1,15 +1,19 @@
-# Hostile clients, for experiments: what they do to their data, to what they send, or, knowing all the others, instead of it.
+# Hostile clients, for experiments: what they do to their data, to what they send, or,
+# knowing all other updates, instead of it.
 
 """
     Attack
 
 What hostile clients do, one or more of
 
-- `poison!(a, x, y, indices, nclasses, rng)`: change the samples `indices` that an attacker holds, before the first round;
-- `send(a, m::Message, ctx) -> (messages...,)`: what an attacker sends in place of its honest message `m`;
-- `forge(a, mean, deviation, n, f) -> update`: for an attack with `omniscient(a) = true`, what every one of the `f` attackers
-  among the `n` senders of a round sends, from the mean and the standard deviation of the honest updates. Its clients don't
-  train: the simulation does this on the server, before it aggregates.
+- `poison!(a, x, y, indices, nclasses, rng)`: change the samples `indices` that an attacker
+  holds, before the first round;
+- `send(a, m::Message, ctx) -> (messages...,)`: what an attacker sends in place of its
+  honest message `m`;
+- `forge(a, mean, deviation, n, f) -> update`: for an attack with `omniscient(a) = true`,
+  what each of the `f` attackers among the `n` senders of a round sends, from the mean and
+  the standard deviation of the honest updates. These clients don't train: the simulation
+  forges their updates on the server, before it aggregates.
 
 `ctx` is `(; seed, round, client)`.
 """
@@ -19,21 +23,14 @@ changes_data(::Attack) = false
 omniscient(::Attack) = false
 send(::Attack, m, ctx) = (m,)
 
-"A client's message to the server: its update, decoded, for which round, and the weight that it claims."
-struct Message{U}
-    client::Int
-    round::Int
-    weight::Float64
-    update::U
-end
-
 with_update(m::Message, update) = Message(m.client, m.round, m.weight, update)
 scaled(m::Message, s) = with_update(m, map(v -> Float32(s) .* v, m.update))
 
 """
     Attackers(attack; count = 0, clients = Int[])
 
-Which clients carry out an [`Attack`](@ref): those listed, or `count` of them, drawn from the seed for the whole run.
+The clients that carry out an [`Attack`](@ref): those listed, or `count` of them, drawn from
+the seed for the whole run.
 """
 struct Attackers{A<:Attack}
     attack::A
@@ -42,31 +39,43 @@ struct Attackers{A<:Attack}
 end
 
 function Attackers(attack::Attack; count = 0, clients = Int[])
-    (count > 0) ⊻ !isempty(clients) || fail("attack ", nameof(typeof(attack)), " needs attackers: how many clients, or a list of them; ",
-                                            count > 0 ? "both were given" : "neither was given")
+    (count > 0) ⊻ !isempty(clients) ||
+        fail("attack ", nameof(typeof(attack)), " needs attackers: how many clients, or a ",
+             "list of them; ", count > 0 ? "both were given" : "neither was given")
     all(>(0), clients) || fail("attackers are ", clients, "; expected clients from 1 on")
     return Attackers{typeof(attack)}(attack, count, sort!(unique(clients)))
 end
 
-"The hostile ones of `N` clients, in rising order."
+"The hostile ones among `N` clients, in rising order."
 hostile(::Nothing, seed, N) = Int[]
 function hostile(a::Attackers, seed, N)
-    isempty(a.clients) || last(a.clients) <= N || fail("attacker ", last(a.clients), " is none of the ", N, " clients")
+    isempty(a.clients) || last(a.clients) <= N ||
+        fail("attacker ", last(a.clients), " is none of the ", N, " clients")
     a.count <= N || fail("attackers is ", a.count, ", and there are ", N, " clients")
-    return isempty(a.clients) ? sort!(shuffle!(Stream(seed, :attack), collect(1:N))[1:a.count]) : a.clients
+    isempty(a.clients) || return a.clients
+    return sort!(shuffle!(Stream(seed, :attack), collect(1:N))[1:a.count])
 end
 
-"The clients' data as hostile clients leave it. Where their attack changes data, a copy; no honest client may hold their samples."
+"""
+The clients' data after the attack; a copy, where the attack changes data. No honest client
+may hold a sample of an attacker.
+"""
 poisoned(::Nothing, f, clients) = clients
 function poisoned(a::Attackers, f, clients)
     changes_data(a.attack) || return clients
-    x, y, bad = copy(clients.x), copy(clients.y), hostile(a, f.seed, length(clients))
+    x, y = copy(clients.x), copy(clients.y)
+    bad = hostile(a, f.seed, length(clients))
     held = BitSet(Iterators.flatten(indices(clients, k) for k in bad))
     for k in setdiff(1:length(clients), bad), i in indices(clients, k)
-        i in held && fail("attack ", nameof(typeof(a.attack)), ": the honest client ", k, " holds sample ", i, ", which an attacker holds too")
+        i in held && fail("attack ", nameof(typeof(a.attack)), ": the honest client ", k,
+                          " holds sample ", i, ", which an attacker holds too")
     end
-    foreach(k -> poison!(a.attack, x, y, indices(clients, k), classes(f.loss, clients.y), Stream(f.seed, :attack, 0, k)), bad)
-    return Clients(x, y, clients.order, clients.starts)
+    nclasses = classes(f.loss, clients.y)
+    for k in bad
+        rng = Stream(f.seed, :attack, 0, k)
+        poison!(a.attack, x, y, indices(clients, k), nclasses, rng)
+    end
+    return Clients(x, y, clients.order, clients.starts, clients.root)
 end
 
 """
@@ -84,7 +93,8 @@ send(a::SignFlip, m, ctx) = (scaled(m, -a.scale),)
 """
     Scaling(scale = 10.0)
 
-Sends `scale` times its update, to outweigh the others: model replacement, Bagdasaryan et al. 2020 (arXiv:1807.00459).
+Sends `scale` times its update, to outweigh the others: model replacement, Bagdasaryan et
+al. 2020 (arXiv:1807.00459).
 """
 struct Scaling <: Attack
     scale::Float64
@@ -105,7 +115,8 @@ NoiseAttack() = NoiseAttack(1.0)
 construct(::Val{:attack}, ::Val{:noise}; std) = NoiseAttack(std)
 function send(a::NoiseAttack, m, ctx)
     rng = Stream(ctx.seed, :attack, ctx.round, ctx.client)
-    return (with_update(m, map(v -> v .+ Float32(a.std) .* randn(rng, Float32, length(v)), m.update)),)
+    noisy(v) = v .+ Float32(a.std) .* randn(rng, Float32, length(v))
+    return (with_update(m, map(noisy, m.update)),)
 end
 
 """
@@ -125,11 +136,12 @@ function poison!(::LabelFlip, x, y, indices, nclasses, rng)
 end
 
 """
-    Backdoor(target = 0, fraction = 0.5, size = 3, scale = 1.0)
+    Backdoor(; target = 0, fraction = 0.5, size = 3, scale = 1.0)
 
-Stamps a `fraction` of its images with a white square of `size` pixels in the first corner ([`stamp!`](@ref)), labels them
-`target`, and sends `scale` times what it learns. Gu et al. 2017 (arXiv:1708.06733); Bagdasaryan et al. 2020
-(arXiv:1807.00459). How often it works: the share of stamped test images that the model calls `target`.
+Stamps a `fraction` of its images with a white square of `size` pixels in the first corner
+([`stamp!`](@ref)), labels them `target`, and sends `scale` times its update. Its success is
+the share of stamped test images that the model labels `target`. Gu et al. 2017
+(arXiv:1708.06733); Bagdasaryan et al. 2020 (arXiv:1807.00459).
 """
 struct Backdoor <: Attack
     target::Int
@@ -137,12 +149,15 @@ struct Backdoor <: Attack
     size::Int
     scale::Float64
 end
-Backdoor(; target = 0, fraction = 0.5, size = 3, scale = 1.0) = Backdoor(target, fraction, size, scale)
+Backdoor(; target = 0, fraction = 0.5, size = 3, scale = 1.0) =
+    Backdoor(target, fraction, size, scale)
 construct(::Val{:attack}, ::Val{:backdoor}; kw...) = Backdoor(; kw...)
 changes_data(::Backdoor) = true
 send(a::Backdoor, m, ctx) = (scaled(m, a.scale),)
 function poison!(a::Backdoor, x, y, indices, nclasses, rng)
-    ndims(x) == 4 && 0 <= a.target < nclasses || fail("attack backdoor needs images, and a target among the ", nclasses, " classes; target is ", a.target)
+    ndims(x) == 4 && 0 <= a.target < nclasses ||
+        fail("attack backdoor needs images, and a target among the ", nclasses,
+             " classes; target is ", a.target)
     for i in indices
         rand(rng, Float64) < a.fraction || continue
         stamp!(selectdim(x, 4, i), a.size)
@@ -150,14 +165,21 @@ function poison!(a::Backdoor, x, y, indices, nclasses, rng)
     end
 end
 
-"Put a backdoor's mark on images, (W, H, …), in place: `size`×`size` ones in the first corner."
-stamp!(image, size = 3) = (selectdim(selectdim(image, 1, 1:min(size, Base.size(image, 1))), 2, 1:min(size, Base.size(image, 2))) .= 1; image)
+"""
+Put a backdoor's mark on images (W, H, …), in place: `size`×`size` ones in the first corner.
+"""
+function stamp!(image, size = 3)
+    columns = selectdim(image, 1, 1:min(size, Base.size(image, 1)))
+    selectdim(columns, 2, 1:min(size, Base.size(image, 2))) .= 1
+    return image
+end
 
 """
     ALIE(z = nothing)
 
-"A little is enough": all attackers send mean + z·deviation of the honest updates, coordinate by coordinate. Where `z` isn't
-given it is Φ⁻¹((n − f − s)/(n − f)) with s = ⌊n/2⌋ + 1 − f, for f attackers among n. Baruch et al. 2019 (arXiv:1902.06156).
+"A little is enough": all attackers send mean + z·deviation of the honest updates,
+coordinate by coordinate. The default `z` is Φ⁻¹((n − f − s)/(n − f)) with s = ⌊n/2⌋ + 1 −
+f, for f attackers among n. Baruch et al. 2019 (arXiv:1902.06156).
 """
 struct ALIE <: Attack
     z::Union{Nothing,Float64}
@@ -170,14 +192,17 @@ function forge(a::ALIE, mean, deviation, n, f)
     return map((m, d) -> m .+ Float32(z) .* d, mean, deviation)
 end
 
-"The largest z that hides among `n` senders, `f` of them hostile; 0 where the honest ones are no majority."
+"""
+The largest z that hides among `n` senders, `f` of them hostile; 0 without an honest
+majority.
+"""
 function alie_z(n, f)
     s = n ÷ 2 + 1 - f
     p = (n - f - s) / (n - f)
     return 0 < p < 1 ? normal_quantile(p) : 0.0
 end
 
-"Φ⁻¹(p), by bisection on Φ; for a figure or two a run."
+"Φ⁻¹(p), by bisection on Φ; called a few times per run."
 function normal_quantile(p)
     low, high = -40.0, 40.0
     while high - low > 1e-12
@@ -187,7 +212,8 @@ function normal_quantile(p)
     return (low + high) / 2
 end
 
-# Φ(x) = ½ + φ(x)(x + x³/3 + x⁵/15 + …) (Marsaglia 2004), which converges everywhere; beyond 8 nothing is left in Float64.
+# Φ(x) = ½ + φ(x)(x + x³/3 + x⁵/15 + …) (Marsaglia 2004), which converges everywhere; beyond
+# 8 nothing is left in Float64.
 function normal_cdf(x)
     abs(x) > 8 && return x > 0 ? 1.0 : 0.0
     term = total = x
@@ -202,8 +228,8 @@ end
 """
     IPM(eps = 0.5)
 
-Inner product manipulation: all attackers send −eps times the mean of the honest updates. Xie et al. 2020
-(arXiv:1903.03936).
+Inner product manipulation: all attackers send −eps times the mean of the honest updates.
+Xie et al. 2020 (arXiv:1903.03936).
 """
 struct IPM <: Attack
     eps::Float64
@@ -216,13 +242,14 @@ forge(a::IPM, mean, deviation, n, f) = map(m -> Float32(-a.eps) .* m, mean)
 """
     Broken(what)
 
-Sends what no server should take; `what` is `nan`, `inf`, `shape`, `slots`, `stale` (of the round before), `twice` or
-`weight` (a claim of 10¹⁸).
+Sends what no server should accept; `what` is `nan`, `inf`, `shape`, `slots` (other
+vectors), `stale` (of the round before), `twice` or `weight` (a claim of 10¹⁸).
 """
 struct Broken <: Attack
     what::Symbol
     function Broken(what)
-        Symbol(what) in BROKEN || fail("Broken: what is ", what, "; expected one of ", join(BROKEN, ", "))
+        Symbol(what) in BROKEN ||
+            fail("Broken: what is ", what, "; expected one of ", join(BROKEN, ", "))
         return new(Symbol(what))
     end
 end
@@ -230,17 +257,24 @@ const BROKEN = (:nan, :inf, :shape, :slots, :stale, :twice, :weight)
 construct(::Val{:attack}, ::Val{:broken}; what) = Broken(what)
 
 function send(a::Broken, m, ctx)
-    u = m.update
-    spoilt(v) = (v = copy(v); v[end] = a.what === :nan ? NaN32 : Inf32; v)
-    a.what in (:nan, :inf) && return (with_update(m, (; u..., delta = spoilt(u.delta))),)
-    a.what === :shape && return (with_update(m, (; u..., delta = u.delta[1:end-1])),)
-    a.what === :slots && return (with_update(m, (; gradient = u.delta)),)
-    a.what === :stale && return (Message(m.client, m.round - 1, m.weight, u),)
+    (; client, round, weight, update) = m
+    a.what === :stale && return (Message(client, round - 1, weight, update),)
     a.what === :twice && return (m, m)
-    return (Message(m.client, m.round, 1e18, u),)
+    a.what === :weight && return (Message(client, round, 1e18, update),)
+    return (with_update(m, broken(Val(a.what), update)),)
 end
 
-"Coordinate by coordinate the mean and the standard deviation of updates that come one after the other (Welford 1962)."
+broken(::Val{:nan}, u) = Update(u; delta = with_last(u.delta, NaN32))
+broken(::Val{:inf}, u) = Update(u; delta = with_last(u.delta, Inf32))
+broken(::Val{:shape}, u) = Update(u; delta = u.delta[1:end-1])
+broken(::Val{:slots}, u) = Update((; gradient = u.delta), u.stats, u.metrics)
+
+with_last(v, x) = (v = copy(v); v[end] = x; v)
+
+"""
+Coordinate by coordinate the mean and the standard deviation of updates that arrive one
+after another (Welford 1962).
+"""
 mutable struct Moments
     n::Int
     mean::Any
@@ -248,10 +282,10 @@ mutable struct Moments
 end
 Moments() = Moments(0, nothing, nothing)
 
-function add!(m::Moments, u)
+function add!(m::Moments, u::Update)
     m.n == 0 && (m.mean = map(zero, u); m.squares = map(zero, u))
     m.n += 1
-    foreach(values(m.mean), values(m.squares), values(u)) do mean, squares, v
+    foreach(parts(m.mean), parts(m.squares), parts(u)) do mean, squares, v
         @inbounds @simd for i in eachindex(v)
             before = v[i] - mean[i]
             mean[i] += before / m.n

@@ -1,6 +1,9 @@
 # The global model on the test data.
 
-"Loss (mean over samples), and for each class how many samples there are and how many were right."
+"""
+The loss (mean over the samples), and for each class the number of samples and of right
+answers.
+"""
 struct Evaluation
     loss::Float64
     right::Vector{Int}
@@ -13,32 +16,41 @@ accuracy(e::Evaluation) = sum(e.total) == 0 ? nothing : sum(e.right) / sum(e.tot
 const EVAL_BATCH = 256
 
 """
-    evaluate(crew, f, θ, stats, x, y, nclasses) -> Evaluation
+    evaluate(pool, f, θ, stats, x, y, nclasses) -> Evaluation
 
-Loss and right answers of the parameters `θ` on the test data, batched over the crew's threads. Batches are added up in
-their order, so the result doesn't depend on the threads.
+Loss and right answers of the parameters `θ` on the test data, in batches over the pool's
+threads. Batches are summed in order, so the result doesn't depend on the threads.
 """
-function evaluate(crew::Crew, f::Federated, θ, stats, x, y, nclasses)
+function evaluate(pool::WorkerPool, f::Federated, θ, stats, x, y, nclasses)
     n = numobs(x)
     starts = 1:EVAL_BATCH:n
     losses = zeros(length(starts))
-    right, total = zeros(Int, nclasses, length(starts)), zeros(Int, nclasses, length(starts))
+    right = zeros(Int, nclasses, length(starts))
+    total = zeros(Int, nclasses, length(starts))
     next = Threads.Atomic{Int}(1)
-    in_parallel(min(length(crew.workers), length(starts)), crew.control, crew.tick) do i
-        e = crew.workers[i].engine
+    tasks = min(length(pool.workers), length(starts))
+    in_parallel(tasks, pool.control, pool.tick) do i
+        e = pool.workers[i].engine
         setstats!(e, stats)
-        while (b = Threads.atomic_add!(next, 1)) <= length(starts) && !stopping(crew.control)
+        while (b = Threads.atomic_add!(next, 1)) <= length(starts) &&
+                  !should_stop(pool.control)
             idx = starts[b]:min(starts[b] + EVAL_BATCH - 1, n)
-            losses[b] = evaluate_batch!(view(right, :, b), view(total, :, b), e, f.loss, θ, x, y, idx)
+            losses[b] = evaluate_batch!(view(right, :, b), view(total, :, b), e, f.loss, θ,
+                                        x, y, idx)
         end
     end
     return Evaluation(sum(losses) / n, vec(sum(right; dims = 2)), vec(sum(total; dims = 2)))
 end
 
 evaluate_batch!(right, total, e, loss, θ, x, y, idx) =
-    sumloss((ŷ, labels) -> count_right!(right, total, loss, ŷ, labels), e, loss, θ, x, y, idx)
+    sumloss(e, loss, θ, x, y, idx) do ŷ, labels
+        count_right!(right, total, loss, ŷ, labels)
+    end
 
-"The sum of the losses of the samples `idx` under the parameters `θ`; calls `f(ŷ, labels)` with each batch of outputs."
+"""
+The sum of the losses of the samples `idx` under the parameters `θ`; calls `f(ŷ, labels)`
+with the outputs of each batch.
+"""
 function sumloss(f, e, loss, θ, x, y, idx)
     total = 0.0
     for part in Iterators.partition(idx, min(EVAL_BATCH, maxbatch(e)))
@@ -54,21 +66,20 @@ end
 """
     client_accuracies(e::Evaluation, counts)
 
-For each client the accuracy on test data with the client's own mix of labels: the accuracy of each class, weighted by
-the client's share of it. `counts` is (nclasses, clients), from [`labelcounts`](@ref). A class that the test data lacks is
-left out; a client with no other class gets no figure.
+For each client the accuracy on test data with the client's own mix of labels: the accuracy
+of each class, weighted by the client's share of it. `counts` is (nclasses, clients), from
+[`labelcounts`](@ref). A class without test data is left out; a client with no other class
+gets no figure.
 """
 function client_accuracies(e::Evaluation, counts)
     seen = findall(>(0), e.total)
-    perclass = e.right[seen] ./ e.total[seen]
+    per_class = e.right[seen] ./ e.total[seen]
     weights = counts[seen, :]
     held = vec(sum(weights; dims = 1))
-    return [sum(weights[:, k] .* perclass) / held[k] for k in axes(counts, 2) if held[k] > 0]
+    return [sum(weights[:, k] .* per_class) / held[k]
+            for k in axes(counts, 2) if held[k] > 0]
 end
 
-"Minimum, quartiles and maximum, or `nothing` of nothing."
-function spread(values)
-    isempty(values) && return nothing
-    q = quantile(values, (0.0, 0.25, 0.5, 0.75, 1.0))
-    return (; min = q[1], q1 = q[2], median = q[3], q3 = q[4], max = q[5])
-end
+"The number of classes that accuracy is measured over; 0 without test data or classes."
+test_classes(f, test, clients) =
+    test === nothing ? 0 : max(classes(f.loss, test[2]), classes(f.loss, clients.y))

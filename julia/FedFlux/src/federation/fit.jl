@@ -1,116 +1,156 @@
 # Round after round, until a stop condition holds.
 
 """
-    Stopping(; rounds, target_accuracy = nothing, patience = nothing, time_budget = nothing)
+    Progress(history = Record[], seconds = 0.0)
 
-When a run ends: after `rounds`; when the test accuracy reaches `target_accuracy`; after `patience` evaluations in a row
-without a lower test loss; after the first round that ends later than `time_budget` seconds.
+The rounds of a run so far: their [`Record`](@ref)s, and the time they took.
 """
-Base.@kwdef struct Stopping
-    rounds::Int
-    target_accuracy::Union{Nothing,Float64} = nothing
-    patience::Union{Nothing,Int} = nothing
-    time_budget::Union{Nothing,Float64} = nothing
+struct Progress
+    history::Vector{Record}
+    seconds::Float64
 end
+Progress() = Progress(Record[], 0.0)
 
-"Why a run with this history ends now (`rounds`, `target_accuracy`, `patience`, `time_budget`), or `nothing`."
-function reason_to_stop(s::Stopping, history, seconds)
-    last_record = last(history)
-    accuracy = last_record.accuracy
-    s.target_accuracy !== nothing && accuracy !== nothing && accuracy >= s.target_accuracy && return "target_accuracy"
-    losses = [r.test_loss for r in history if r.test_loss !== nothing]
-    s.patience !== nothing && !isempty(losses) && length(losses) - argmin(losses) >= s.patience && return "patience"
-    s.time_budget !== nothing && seconds >= s.time_budget && return "time_budget"
-    return last_record.round >= s.rounds ? "rounds" : nothing
-end
+# Checkpoints: where none are wanted, nothing is written. checkpoints/ adds the methods.
+begin_checkpoints(::Nothing, f, st, engine, progress) = nothing
+checkpoint_due(::Nothing, st, stopped) = false
+function save_or_warn end
 
 """
-    fit!(f, st, clients; rounds, test = nothing, clients_per_round = length(clients), sampling = UniformSampling(),
-         availability = Always(), target_accuracy = nothing, patience = nothing, time_budget = nothing, eval_every = 1,
-         crew = Crew(f, clients), callback = Returns(false), checkpoints = nothing, history = Record[], seconds = 0.0,
-         root = nothing, warn = m -> @warn(m)) -> (st, history, stopped)
+    fit!(f, st, clients; rounds = 10, stopping = Stopping(; rounds),
+         clients_per_round = length(clients), sampling = CohortSampling(clients_per_round),
+         test = nothing, eval_every = 1, pool = WorkerPool(f, clients),
+         callback = Returns(false), warn = m -> @warn(m), checkpoints = nothing,
+         progress = Progress()) -> (st, history, stopped)
 
-Run rounds until a stop condition holds (see [`Stopping`](@ref)); changes `st`.
+Run rounds until a stop condition holds; changes `st`.
 
-- `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the last (unless `callback` ends the run).
-- `sampling`, `availability`: how a round's cohort is drawn, a [`Sampling`](@ref), from whom is there, an [`Availability`](@ref).
-- `callback(record) -> Bool`: called after every round in the calling task; `true` ends the run.
-- `root`: indices of the samples that the server itself trains on, for an aggregator that asks for it.
-- `checkpoints`: a [`Checkpoints`](@ref), or `nothing` for none.  `history`, `seconds`: of the rounds before, for a state
-  that [`restore`](@ref) gave.  `warn(message)`: told of what goes wrong without ending the run.
+- `stopping`: a [`Stopping`](@ref).  `sampling`: a [`CohortSampling`](@ref).
+- `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the
+  last (unless `callback` ends the run).
+- `callback(record) -> Bool`: called after every round in the calling task; `true` ends the
+  run.
+- `warn(message)`: called when something goes wrong that doesn't end the run.
+- `checkpoints`: a [`Checkpoints`](@ref), or `nothing`.  `progress`: the [`Progress`](@ref)
+  before, for a state that [`restore`](@ref) returned.
 
 `history` is a vector of [`Record`](@ref)s; `stopped` the reason, `callback` among them.
+Throws a [`FedFluxError`](@ref) for more clients per round than there are, or fewer than the
+aggregator needs.
 
 ```julia
 f = Federated(softmax_regression(4, 2))
 clients = Clients(rand(Float32, 4, 60), rand(0:1, 60), [1:30, 31:60])
-crew = FedFlux.Crew(f, clients)
-st, history, stopped = fit!(f, State(f, FedFlux.engine(crew)), clients; rounds = 3, crew)
+pool = FedFlux.WorkerPool(f, clients)
+st, history, stopped = fit!(f, State(f, pool), clients; rounds = 3, pool)
 ```
 """
-function fit!(f::Federated, st::State, clients::Clients; rounds, test = nothing, clients_per_round = length(clients),
-              sampling = UniformSampling(), availability = Always(), target_accuracy = nothing, patience = nothing,
-              time_budget = nothing, eval_every = 1, crew = Crew(f, clients), callback = Returns(false), checkpoints = nothing,
-              history = Record[], seconds = 0.0, root = nothing, warn = m -> @warn(m))
-    1 <= clients_per_round <= length(clients) ||
-        fail("clients_per_round is ", clients_per_round, "; expected a number from 1 to the ", length(clients), " clients there are")
-    stop = Stopping(; rounds, target_accuracy, patience, time_budget)
-    nclasses = test_classes(f, test, clients)
-    counts = nclasses == 0 ? nothing : labelcounts(clients, nclasses)
-    atleast(f.aggregate) <= clients_per_round ||
-        fail(nameof(typeof(f.aggregate)), " needs at least ", atleast(f.aggregate), " updates a round, and clients_per_round is ", clients_per_round)
-    data, told = poisoned(f.attack, f, clients), Set{Symbol}()
-    begun = time() - seconds
-    stopped = isempty(history) ? nothing : reason_to_stop(stop, history, seconds)
-    checkpoints === nothing || begin_checkpoints(checkpoints, f, st, engine(crew), history)
-    blas = BLAS.get_num_threads()
-    BLAS.set_num_threads(1)      # threads work on clients; and BLAS's own would change the sums
-    try
+function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
+              stopping = Stopping(; rounds), clients_per_round = length(clients),
+              sampling = CohortSampling(clients_per_round), test = nothing, eval_every = 1,
+              pool = WorkerPool(f, clients), callback = Returns(false),
+              warn = m -> @warn(m), checkpoints = nothing, progress = Progress())
+    check_cohort(f, sampling.clients_per_round, length(clients))
+    evaluation = TestData(f, test, clients)
+    data, warned = poisoned(f.attack, f, clients), Set{Symbol}()
+    (; history) = progress
+    begun = time() - progress.seconds
+    stopped = reason_to_stop(stopping, history, progress.seconds)
+    begin_checkpoints(checkpoints, f, st, engine(pool), progress)
+    with_blas_threads(1) do      # threads work on clients; BLAS's own would change the sums
         while stopped === nothing
-            cohort, metrics = next_round!(f, st, data, clients_per_round, sampling, availability, crew, root)
-            tell_trouble!(told, metrics, st.round, warn)
-            spent = time_budget !== nothing && time() - begun >= time_budget
-            due = test !== nothing && (st.round % eval_every == 0 || st.round == rounds || spent)
-            push!(history, record(crew, f, st, cohort, metrics, due ? test : nothing, nclasses, counts))
-            stopped = reason_to_stop(stop, history, time() - begun)
-            if checkpoints !== nothing && (st.round % checkpoints.every == 0 || stopped !== nothing)
-                save_or_warn(checkpoints, f, st, engine(crew), history, time() - begun, warn)
+            cohort, metrics = next_round!(f, st, data, sampling, pool)
+            warn_once!(warned, metrics, st.round, warn)
+            last_one = st.round == stopping.rounds || out_of_time(stopping, time() - begun)
+            due = st.round % eval_every == 0 || last_one
+            push!(history, record(pool, f, st, cohort, metrics, due ? evaluation : nothing))
+            stopped = reason_to_stop(stopping, history, time() - begun)
+            if checkpoint_due(checkpoints, st, stopped)
+                sofar = Progress(history, time() - begun)
+                save_or_warn(checkpoints, f, st, engine(pool), sofar, warn)
             end
             callback(last(history)) && stopped === nothing && (stopped = "callback")
         end
-    finally
-        BLAS.set_num_threads(blas)
     end
     return st, history, stopped
 end
 
-"The number of classes that accuracy is measured over; 0 where there is no test data, or the loss has no classes."
-test_classes(f, test, clients) = test === nothing ? 0 : max(classes(f.loss, test[2]), classes(f.loss, clients.y))
-
-"Warn, once of each kind, of what went wrong in a round; the history has it all."
-function tell_trouble!(told, metrics, round, warn)
-    once(kind, message) = kind in told || (push!(told, kind); warn("round $round: $message (later ones are in the history)"))
-    metrics.skipped === nothing || isempty(metrics.rejected) && isempty(metrics.lost) && metrics.clients == 0 || once(:skipped, "the model stays as it was, since $(metrics.skipped)")
-    isempty(metrics.rejected) || once(:rejected, refused(first(metrics.rejected)))
-    failed = filter(l -> startswith(l.reason, "failed"), metrics.lost)
-    isempty(failed) || once(:failed, "client $(first(failed).client) is left out; it $(first(failed).reason)")
+function check_cohort(f, n, N)
+    1 <= n <= N || fail("clients_per_round is ", n, "; expected a number from 1 to ", N,
+                        ", the number of clients")
+    needed = min_updates(f.aggregate)
+    needed <= n || fail(nameof(typeof(f.aggregate)), " needs at least ", needed,
+                        " updates per round, and clients_per_round is ", n)
 end
 
-refused(r::Lost) = "the update of client $(r.client) is rejected: it $(r.reason)" * (r.reason == NOT_FINITE ? "; try a smaller learning rate" : "")
+function with_blas_threads(work, n)
+    before = BLAS.get_num_threads()
+    BLAS.set_num_threads(n)
+    try
+        return work()
+    finally
+        BLAS.set_num_threads(before)
+    end
+end
 
-function next_round!(f, st, clients, n, sampling, availability, crew, root)
-    isasync(f.rules) && return async_round!(f, st, clients, n; crew, root)
-    cohort = draw_cohort(sampling, availability, clients, asked(f.faults, n, length(clients)), f.seed, st.round + 1)
-    _, metrics = round!(f, st, clients, cohort; crew, wanted = n, root)
+"Draw the cohort of the next round and run it."
+function next_round!(f, st, clients, sampling, pool)
+    n = sampling.clients_per_round
+    is_async(f.rules) && return async_round!(f, st, clients, n; pool)
+    size = cohort_size(f.faults, n, length(clients))
+    cohort = draw_cohort(sampling, clients, size, f.seed, st.round + 1)
+    _, metrics = round!(f, st, clients, cohort; pool, wanted = n)
     return cohort, metrics
 end
 
-function record(crew, f, st, cohort, metrics, test, nclasses, counts)
-    test === nothing && return Record(; st.round, metrics...)
+"Warn, once of each kind, of what went wrong in a round; the history has it all."
+function warn_once!(warned, metrics, round, warn)
+    (; skipped, rejected, dropped, clients) = metrics
+    function once(kind, message)
+        kind in warned && return
+        push!(warned, kind)
+        warn("round $round: $message (later ones are in the history)")
+    end
+    nobody = isempty(rejected) && isempty(dropped) && clients == 0
+    skipped === nothing || nobody ||
+        once(:skipped, "the model stays as it was, since $skipped")
+    isempty(rejected) || once(:rejected, rejection_text(first(rejected)))
+    i = findfirst(d -> startswith(d.reason, "failed"), dropped)
+    i === nothing ||
+        once(:failed, "client $(dropped[i].client) is left out; it $(dropped[i].reason)")
+end
+
+rejection_text(r::Dropped) =
+    "the update of client $(r.client) is rejected: it $(r.reason)" *
+    (r.reason == NOT_FINITE ? "; try a smaller learning rate" : "")
+
+"The test data, and how many samples of each class every client holds."
+struct TestData{X,Y,C}
+    x::X
+    y::Y
+    nclasses::Int
+    counts::C         # nothing where there are no classes
+end
+
+function TestData(f, test, clients)
+    test === nothing && return nothing
+    nclasses = test_classes(f, test, clients)
+    counts = nclasses == 0 ? nothing : labelcounts(clients, nclasses)
+    return TestData(test..., nclasses, counts)
+end
+
+record(pool, f, st, cohort, metrics, ::Nothing) = Record(; st.round, metrics...)
+
+function record(pool, f, st, cohort, metrics, test::TestData)
+    (; x, y, nclasses, counts) = test
     begun = time_ns()
-    result = evaluate(crew, f, st.θ, st.stats, test..., nclasses)
-    shares = nclasses == 0 ? nothing : spread(client_accuracies(result, counts))
-    personal = nclasses == 0 ? nothing : personal_accuracy(crew, f, st, cohort, test, counts)
-    return Record(; st.round, metrics..., test_loss = result.loss, accuracy = accuracy(result), client_accuracy = shares,
-                  personal_accuracy = personal, seconds_eval = (time_ns() - begun) / 1e9)
+    e = evaluate(pool, f, st.θ, st.stats, x, y, nclasses)
+    shares, personal = nothing, nothing
+    if nclasses > 0
+        shares = spread(client_accuracies(e, counts))
+        personal = personal_accuracy(pool, f, st, cohort, (x, y), counts)
+    end
+    return Record(; st.round, metrics..., test_loss = e.loss, accuracy = accuracy(e),
+                  client_accuracy = shares, personal_accuracy = personal,
+                  seconds_eval = (time_ns() - begun) / 1e9)
 end

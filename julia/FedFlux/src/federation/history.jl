@@ -1,21 +1,26 @@
-# What a run tells of each round.
+# The record of each round.
 
 """
     Record
 
-One round of the history. `nothing` where a round was not evaluated, or where there are no classes.
+One round of the history. A field is `nothing` where a round was not evaluated, or where
+there are no classes.
 
-- `round`; `clients`: how many took part.
-- `train_loss`: mean over the samples seen in local training, NaN where nobody took part.  `test_loss`, `accuracy`: of the new global model.
-- `client_accuracy`: `(; min, q1, median, q3, max)` over all clients of the accuracy at each one's own mix of labels.
-- `personal_accuracy`: the mean over the round's clients of the accuracy of each one's own model at its own mix of labels, where a
-  rule personalises.
-- `seconds_train`, `seconds_aggregate`, `seconds_eval`: wall time. Updates are added while others still train;
-  `seconds_aggregate` is the time spent in adding and in the server's step.
+- `round`; `clients`: the number of clients whose update counted.
+- `train_loss`: mean over the samples seen in local training, NaN where no update counted.
+- `test_loss`, `accuracy`: of the new global model.
+- `client_accuracy`: `(; min, q1, median, q3, max)` over all clients of the accuracy at each
+  client's own mix of labels.
+- `personal_accuracy`: the mean over the round's clients of the accuracy of each one's own
+  model at its own mix of labels, where a rule personalises.
+- `seconds_train`, `seconds_aggregate`, `seconds_eval`: wall time. Updates are added while
+  others still train; `seconds_aggregate` is the time spent on adding and on the server's
+  step.
 - `bytes_up`, `bytes_down`: what all clients of the round sent and received, encoded.
-- `rejected`, `lost`: `(; client, reason)` of each update that the server refused, and of each client that gave none.
-- `skipped`: why the round left the model as it was, or `nothing`.  `seconds_simulated`: where clients are delayed, how long
-  the round took them.
+- `rejected`, `dropped`: `(; client, reason)` of each update that the server rejected, and
+  of each client that sent none.
+- `skipped`: why the round left the model as it was, or `nothing`.
+- `seconds_simulated`: the simulated duration of the round, where there are delays.
 """
 Base.@kwdef struct Record
     round::Int
@@ -30,25 +35,29 @@ Base.@kwdef struct Record
     seconds_eval::Float64 = 0.0
     bytes_up::Int
     bytes_down::Int
-    rejected::Vector{Lost} = Lost[]
-    lost::Vector{Lost} = Lost[]
+    rejected::Vector{Dropped} = Dropped[]
+    dropped::Vector{Dropped} = Dropped[]
     skipped::Union{Nothing,String} = nothing
     seconds_simulated::Union{Nothing,Float64} = nothing
 end
 
-asdict(r::Record) = Dict{String,Any}(string(name) => plain(getfield(r, name)) for name in fieldnames(Record))
-plain(x) = x
-plain(x::AbstractFloat) = isfinite(x) ? x : nothing     # JSON has no NaN
-plain(x::NamedTuple) = Dict(string(k) => v for (k, v) in pairs(x))
-plain(x::Vector{Lost}) = map(plain, x)
+asdict(r::Record) = Dict{String,Any}(string(name) => as_json(getfield(r, name))
+                                     for name in fieldnames(Record))
+
+as_json(x) = x
+as_json(x::AbstractFloat) = isfinite(x) ? x : nothing     # JSON has no NaN
+as_json(x::NamedTuple) = Dict(string(k) => v for (k, v) in pairs(x))
+as_json(x::Vector{Dropped}) = map(as_json, x)
 
 function Base.show(io::IO, r::Record)
-    r.clients == 0 ? print(io, "round ", r.round, ": no clients") : @printf(io, "round %d: train loss %.4f", r.round, r.train_loss)
+    r.clients == 0 ? print(io, "round ", r.round, ": no clients") :
+    @printf(io, "round %d: train loss %.4f", r.round, r.train_loss)
     r.test_loss === nothing || @printf(io, ", test loss %.4f", r.test_loss)
     r.accuracy === nothing || @printf(io, ", accuracy %.4f", r.accuracy)
-    r.personal_accuracy === nothing || @printf(io, ", personal accuracy %.4f", r.personal_accuracy)
+    r.personal_accuracy === nothing ||
+        @printf(io, ", personal accuracy %.4f", r.personal_accuracy)
     isempty(r.rejected) || @printf(io, ", %d rejected", length(r.rejected))
-    isempty(r.lost) || @printf(io, ", %d lost", length(r.lost))
+    isempty(r.dropped) || @printf(io, ", %d dropped", length(r.dropped))
     r.skipped === nothing || print(io, ", model unchanged")
     @printf(io, " (%.2f s)", r.seconds_train + r.seconds_aggregate + r.seconds_eval)
 end

@@ -1,11 +1,33 @@
 # Work on several threads while the calling task stays free to report and to be interrupted.
 
 """
+Asks workers to stop at their next step. Workers also yield to the scheduler now and then,
+so that a run on one thread can be interrupted.
+"""
+mutable struct Control
+    @atomic stop::Bool
+    @atomic yielded::UInt64      # when a worker last yielded
+end
+Control() = Control(false, time_ns())
+
+const YIELD_NS = UInt64(50_000_000)
+
+function should_stop(c::Control)
+    now = time_ns()
+    if now - (@atomic c.yielded) > YIELD_NS
+        @atomic c.yielded = now
+        yield()
+    end
+    return @atomic c.stop
+end
+
+"""
     in_parallel(work, n, control, tick)
 
-Run `work(i)` for i in 1:n, each in a task of its own, until all have ended. Meanwhile `tick()`, where it isn't
-`nothing`, is called in the calling task several times a second. An exception of `tick` or of any `work` stops the others
-(through `control`) and is thrown here, unwrapped.
+Run `work(i)` for i in 1:n, each in a task of its own, until all have ended. Meanwhile
+`tick()`, where it isn't `nothing`, is called in the calling task several times per second.
+An exception of `tick` or of any `work` stops the others (through `control`) and is thrown
+here, unwrapped.
 """
 function in_parallel(work, n, control::Control, tick)
     events = Channel{Symbol}(Inf)
@@ -19,7 +41,8 @@ function in_parallel(work, n, control::Control, tick)
             put!(events, :done)
         end
     end
-    timer = tick === nothing ? nothing : Timer(_ -> put!(events, :tick), 0.1; interval = 0.1)
+    timer = tick === nothing ? nothing :
+            Timer(_ -> put!(events, :tick), 0.1; interval = 0.1)
     try
         done = 0
         while done < n

@@ -1,17 +1,19 @@
-# Who takes part in a round: who is there, and who of those is drawn.
+# The cohort of a round: which clients are available, and which of those are drawn.
 
 """
     Sampling
 
-How a round's cohort is drawn: `draw(sampling, there, clients, n, round, rng)` gives clients out of the sorted list `there`,
-in any order; `n` is the number of clients a round (`clients_per_round`).
+How the cohort of a round is drawn: `draw(sampling, available, clients, n, round, rng)`
+gives clients out of the sorted list `available`, in any order; `n` is the wanted number of
+clients (`clients_per_round`).
 """
 abstract type Sampling end
 
 """
     UniformSampling()
 
-`n` different clients, all equally likely; everyone who is there where they are no more than `n`.
+`n` different clients, all equally likely; all available clients where they are no more than
+`n`.
 
 ```julia
 FedFlux.draw(FedFlux.UniformSampling(), 1:5, nothing, 2, 1, Stream(0, :cohort, 1))
@@ -21,14 +23,15 @@ struct UniformSampling <: Sampling end
 
 construct(::Val{:sampling}, ::Val{:uniform}) = UniformSampling()
 
-draw(::UniformSampling, there, clients, n, round, rng) = n >= length(there) ? collect(there) : shuffle!(rng, collect(there))[1:n]
+draw(::UniformSampling, available, clients, n, round, rng) =
+    n >= length(available) ? collect(available) : shuffle!(rng, collect(available))[1:n]
 
 """
     PoissonSampling(rate = nothing)
 
-Each client takes part with probability `rate`, independently of the others, so that cohorts differ in size and may be empty;
-what the analysis of differential privacy asks for (McMahan et al. 2018, arXiv:1710.06963). Unset: `n` over the number of
-clients.
+Each client takes part with probability `rate`, independently of the others, so cohorts
+differ in size and may be empty; this is what the analysis of differential privacy assumes
+(McMahan et al. 2018, arXiv:1710.06963). By default `n` over the number of clients.
 
 ```julia
 clients = Clients(zeros(Float32, 1, 3), zeros(3), [[1], [2], [3]])
@@ -42,126 +45,162 @@ PoissonSampling() = PoissonSampling(nothing)
 
 construct(::Val{:sampling}, ::Val{:poisson}; rate) = PoissonSampling(rate)
 
-function draw(s::PoissonSampling, there, clients, n, round, rng)
+function draw(s::PoissonSampling, available, clients, n, round, rng)
     rate = something(s.rate, n / length(clients))
-    drawn = [rand(rng, Float64) < rate for _ in 1:length(clients)]     # for those too who aren't there: no draw depends on them
-    return [k for k in there if drawn[k]]
+    # A draw for unavailable clients too, so that none depends on who is available.
+    drawn = [rand(rng, Float64) < rate for _ in 1:length(clients)]
+    return [k for k in available if drawn[k]]
 end
 
 """
     WeightedSampling()
 
-`n` different clients, one after the other, each with a probability in proportion to its number of samples among those left;
-drawn at once by Efraimidis & Spirakis's keys (2006, Inf. Process. Lett. 97(5)). With `weights = "uniform"` this is close to
-scheme I of Li et al. 2020 (arXiv:1907.02189), which draws with replacement; with the default weights, large clients count twice.
+`n` different clients, one after another, each with a probability in proportion to its
+number of samples among those left; drawn at once by Efraimidis & Spirakis's keys (2006,
+Inf. Process. Lett. 97(5)). With `weights = "uniform"` this is close to scheme I of Li et
+al. 2020 (arXiv:1907.02189), which draws with replacement; with the default weights, large
+clients count twice.
 
 ```julia
 clients = Clients(zeros(Float32, 1, 4), zeros(4), [[1], [2, 3, 4]])
-FedFlux.draw(FedFlux.WeightedSampling(), 1:2, clients, 1, 1, Stream(0, :cohort, 1))   # [2], three times out of four
+sampling, rng = FedFlux.WeightedSampling(), Stream(0, :cohort, 1)
+FedFlux.draw(sampling, 1:2, clients, 1, 1, rng)   # [2], three times out of four
 ```
 """
 struct WeightedSampling <: Sampling end
 
 construct(::Val{:sampling}, ::Val{:weighted}) = WeightedSampling()
 
-function draw(::WeightedSampling, there, clients, n, round, rng)
+function draw(::WeightedSampling, available, clients, n, round, rng)
     keys = [log(1 - rand(rng, Float64)) / nsamples(clients, k) for k in 1:length(clients)]
-    return partialsort(there, 1:min(n, length(there)); by = k -> keys[k], rev = true)
+    wanted = 1:min(n, length(available))
+    return partialsort(available, wanted; by = k -> keys[k], rev = true)
 end
 
 """
     RoundRobin()
 
-Clients 1 to `n` in the first round, the next `n` in the second, and so on in a circle; who isn't there loses the turn.
+Clients 1 to `n` in the first round, the next `n` in the second, and so on in a circle; an
+unavailable client loses its turn.
 
 ```julia
-FedFlux.draw(FedFlux.RoundRobin(), 1:5, Clients(zeros(Float32, 1, 5), zeros(5), [[k] for k in 1:5]), 2, 3, nothing)   # [5, 1]
+clients = Clients(zeros(Float32, 1, 5), zeros(5), [[k] for k in 1:5])
+FedFlux.draw(FedFlux.RoundRobin(), 1:5, clients, 2, 3, nothing)   # [5, 1]
 ```
 """
 struct RoundRobin <: Sampling end
 
 construct(::Val{:sampling}, ::Val{:round_robin}) = RoundRobin()
 
-draw(::RoundRobin, there, clients, n, round, rng) =
-    filter!(k -> insorted(k, there), [mod1((round - 1) * n + i, length(clients)) for i in 1:n])
+function draw(::RoundRobin, available, clients, n, round, rng)
+    turn = [mod1((round - 1) * n + i, length(clients)) for i in 1:n]
+    return filter!(k -> insorted(k, available), turn)
+end
 
 """
     Availability
 
-Who is there in a round: `available(a, N, round, rng)` gives a sorted list of clients out of 1:N. Nobody may be there: such a
-round changes nothing.
+Which clients are available in a round: `available(a, N, round, rng)` gives a sorted list of
+clients out of 1:N. It may be empty: such a round changes nothing.
 """
 abstract type Availability end
 
-"    Always()\n\nEvery client is there in every round."
-struct Always <: Availability end
+"    AlwaysAvailable()\n\nEvery client is available in every round."
+struct AlwaysAvailable <: Availability end
 
-construct(::Val{:availability}, ::Val{:always}) = Always()
+construct(::Val{:availability}, ::Val{:always}) = AlwaysAvailable()
 
-available(::Always, N, round, rng) = 1:N
+available(::AlwaysAvailable, N, round, rng) = 1:N
 
 """
-    RandomlyThere(p)
+    RandomAvailability(p)
 
-Each client is there with probability `p` in each round, independently of the others and of other rounds.
+Each client is available with probability `p` in each round, independently of other clients
+and rounds.
 """
-struct RandomlyThere <: Availability
+struct RandomAvailability <: Availability
     p::Float64
 end
 
-construct(::Val{:availability}, ::Val{:random}; p) = RandomlyThere(p)
+construct(::Val{:availability}, ::Val{:random}; p) = RandomAvailability(p)
 
-available(a::RandomlyThere, N, round, rng) = [k for k in 1:N if rand(rng, Float64) < a.p]
+available(a::RandomAvailability, N, round, rng) =
+    [k for k in 1:N if rand(rng, Float64) < a.p]
 
 """
-    Trace(there)
-    Trace(path)
+    AvailabilityTrace(available)
+    AvailabilityTrace(path)
 
-Clients are there by a record: `there` is a (clients, rounds) matrix of Bool, begun anew after its last round. In a file a line
-is a round and holds a 0 or 1 for each client, with or without commas or blanks between them. Throws a [`FedFluxError`](@ref)
-for a file that is missing or doesn't read so.
+Clients are available by a record: `available` is a (clients, rounds) matrix of Bool, which
+starts again after its last round. In a file each line is a round, with a 0 or 1 for each
+client, with or without commas or blanks between them. Throws a [`FedFluxError`](@ref) for a
+file that is missing or has another form.
 
 ```julia
-FedFlux.available(FedFlux.Trace(Bool[1 0; 1 1]), 2, 2, nothing)   # [2]
+trace = FedFlux.AvailabilityTrace(Bool[1 0; 1 1])
+FedFlux.available(trace, 2, 2, nothing)   # [2]
 ```
 """
-struct Trace <: Availability
-    there::Matrix{Bool}
+struct AvailabilityTrace <: Availability
+    available::Matrix{Bool}
 end
 
-construct(::Val{:availability}, ::Val{:trace}; path) = Trace(path)
+construct(::Val{:availability}, ::Val{:trace}; path) = AvailabilityTrace(path)
 
-function Trace(path::AbstractString)
-    isfile(path) || fail("availability trace: there is no file ", path, "; expected lines of 0 and 1, a line for each round")
+function AvailabilityTrace(path::AbstractString)
+    isfile(path) || fail("availability trace: there is no file ", path,
+                         "; expected lines of 0 and 1, a line for each round")
     lines = filter(!isempty, [replace(line, r"[\s,;]" => "") for line in eachline(path)])
-    isempty(lines) && fail("availability trace: ", path, " is empty; expected a line of 0 and 1 for each round")
+    isempty(lines) && fail("availability trace: ", path,
+                           " is empty; expected a line of 0 and 1 for each round")
     for (i, line) in enumerate(lines)
         bad = findfirst(!in("01"), line)
-        bad === nothing || fail("availability trace: line ", i, " of ", path, " contains ", repr(line[bad]), "; expected 0 and 1")
+        bad === nothing || fail("availability trace: line ", i, " of ", path, " contains ",
+                                repr(line[bad]), "; expected 0 and 1")
         length(line) == length(lines[1]) ||
-            fail("availability trace: line ", i, " of ", path, " is for ", length(line), " clients and line 1 for ",
-                 length(lines[1]), "; expected the same")
+            fail("availability trace: line ", i, " of ", path, " is for ", length(line),
+                 " clients and line 1 for ", length(lines[1]), "; expected the same")
     end
-    return Trace([line[k] == '1' for k in 1:length(lines[1]), line in lines])
+    return AvailabilityTrace([line[k] == '1' for k in 1:length(lines[1]), line in lines])
 end
 
-function available(a::Trace, N, round, rng)
-    size(a.there, 1) == N || fail("the availability trace is for ", size(a.there, 1), " clients, and there are ", N)
-    return findall(view(a.there, :, mod1(round, size(a.there, 2))))
+function available(a::AvailabilityTrace, N, round, rng)
+    n, rounds = size(a.available)
+    n == N || fail("the availability trace is for ", n, " clients, and there are ", N)
+    return findall(view(a.available, :, mod1(round, rounds)))
 end
 
 """
-    draw_cohort(sampling, availability, clients, n, seed, round)
+    CohortSampling(clients_per_round; sampling = UniformSampling(),
+                   availability = AlwaysAvailable())
 
-The clients that take part in a round, in rising order. Depends on `(seed, round)` alone.
+How many clients take part in a round, and how they are drawn: a [`Sampling`](@ref) out of
+those that an [`Availability`](@ref) gives.
+"""
+struct CohortSampling{S<:Sampling,A<:Availability}
+    clients_per_round::Int
+    sampling::S
+    availability::A
+end
+
+CohortSampling(clients_per_round; sampling = UniformSampling(),
+               availability = AlwaysAvailable()) =
+    CohortSampling(clients_per_round, sampling, availability)
+
+"""
+    draw_cohort(c::CohortSampling, clients, n, seed, round)
+
+The clients that are selected for a round, in rising order; `n` of them are wanted. Depends
+on `(seed, round)` alone.
 
 ```julia
 clients = Clients(zeros(Float32, 1, 100), zeros(100), [[k] for k in 1:100])
-FedFlux.draw_cohort(FedFlux.UniformSampling(), FedFlux.Always(), clients, 10, 0, 1)
+FedFlux.draw_cohort(FedFlux.CohortSampling(10), clients, 10, 0, 1)
 ```
 """
-function draw_cohort(sampling::Sampling, availability::Availability, clients, n, seed, round)
-    there = available(availability, length(clients), round, Stream(seed, :availability, round))
+function draw_cohort(c::CohortSampling, clients, n, seed, round)
+    there = available(c.availability, length(clients), round,
+                      Stream(seed, :availability, round))
     isempty(there) && return Int[]
-    return sort!(draw(sampling, there, clients, n, round, Stream(seed, :cohort, round)))
+    return sort!(draw(c.sampling, there, clients, n, round, Stream(seed, :cohort, round)))
 end

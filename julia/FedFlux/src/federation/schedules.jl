@@ -1,9 +1,11 @@
-# Learning rates over the rounds. A schedule is a factor that depends on the round alone, so a resume goes on with the same.
+# Learning rates over the rounds. A schedule is a factor that depends on the round alone, so
+# a resumed run goes on with the same.
 
 """
     Schedule
 
-A factor for the learning rate: called with the round (from 1), gives a number. Several multiply.
+A factor of the learning rate: called with the round (from 1), returns a number. Several
+multiply.
 """
 abstract type Schedule end
 
@@ -31,14 +33,17 @@ end
 """
     CosineDecay(; rounds, final = 0)
 
-From 1 in the first round down half a cosine to `final` in round `rounds`, and `final` from there on; Loshchilov & Hutter,
-arXiv:1608.03983, equation 5, without restarts.
+Half a cosine from 1 in the first round down to `final` in round `rounds`, and `final` after
+that; Loshchilov & Hutter, arXiv:1608.03983, equation 5, without restarts.
 """
 Base.@kwdef struct CosineDecay <: Schedule
     rounds::Int
     final::Float64 = 0.0
 end
-(s::CosineDecay)(round) = s.final + (1 - s.final) * (1 + cospi(min((round - 1) / max(s.rounds - 1, 1), 1.0))) / 2
+function (s::CosineDecay)(round)
+    done = min((round - 1) / max(s.rounds - 1, 1), 1.0)
+    return s.final + (1 - s.final) * (1 + cospi(done)) / 2
+end
 
 """
     Warmup(; rounds)
@@ -51,18 +56,26 @@ end
 (s::Warmup)(round) = min(round / s.rounds, 1.0)
 
 construct(::Val{:schedule}, ::Val{:step}; parameters...) = StepDecay(; parameters...)
-construct(::Val{:schedule}, ::Val{:exponential}; parameters...) = ExponentialDecay(; parameters...)
+construct(::Val{:schedule}, ::Val{:exponential}; parameters...) =
+    ExponentialDecay(; parameters...)
 construct(::Val{:schedule}, ::Val{:cosine}; parameters...) = CosineDecay(; parameters...)
 construct(::Val{:schedule}, ::Val{:warmup}; parameters...) = Warmup(; parameters...)
+
+"The learning rate of an Optimisers rule; 1 for one that has none."
+learning_rate(rule) = hasproperty(rule, :eta) ? Float32(rule.eta) : 1.0f0
+learning_rate(rule::FedOpt) = rule.lr
 
 """
     scheduled(optimizer, schedule, round)
 
-The Optimisers rule with its learning rate multiplied by each factor of `schedule`, a tuple of functions of the round.
+The Optimisers rule with its learning rate multiplied by each factor of `schedule`, a tuple
+of functions of the round.
 
 ```julia
 FedFlux.scheduled(Descent(0.1), (FedFlux.Warmup(rounds = 4),), 2)   # Descent(0.05)
 ```
 """
 scheduled(optimizer, schedule::Tuple{}, round) = optimizer
-scheduled(optimizer, schedule::Tuple, round) = Optimisers.adjust(optimizer, Float32(learning_rate(optimizer) * prod(s -> s(round), schedule)))
+scheduled(optimizer, schedule::Tuple, round) =
+    Optimisers.adjust(optimizer,
+                      Float32(learning_rate(optimizer) * prod(s -> s(round), schedule)))

@@ -1,77 +1,104 @@
-# The federation's settings, and everything that changes while it runs.
+# The settings of a federation, and everything that changes while it runs.
 
 """
-    Federated(model; loss = CrossEntropy(), optimizer = Descent(0.05), epochs = 1, maxsteps = typemax(Int),
-              batchsize = 32, samples_per_epoch = typemax(Int), augment = (), rules = (), aggregate = Mean(), server = nothing,
-              schedule = (), server_schedule = (), weights = :samples, trainer = :auto, seed = 0, faults = Faults(), attack = nothing)
+    ServerStep(optimizer = nothing; schedule = ())
 
-What a federation does: settings only, nothing in it changes. The default is FedAvg (McMahan et al. 2017,
-arXiv:1602.05629, Algorithm 1).
+How the server steps: by an Optimisers rule that takes `-ū.delta` as its gradient, with the
+factors `schedule` for its learning rate; or, with `nothing`, by adding `ū.delta`.
+"""
+struct ServerStep{O<:Union{Nothing,Optimisers.AbstractRule},S<:Tuple}
+    optimizer::O
+    schedule::S
+end
+
+function ServerStep(optimizer = nothing; schedule = ())
+    optimizer isa Union{Nothing,Optimisers.AbstractRule} ||
+        fail("server is a ", typeof(optimizer),
+             "; expected a name such as fedadam(lr=0.01), or an Optimisers rule")
+    isempty(schedule) || optimizer !== nothing ||
+        fail("server_schedule is given, and there is no server optimizer whose learning ",
+             "rate it could change; use one, such as sgd")
+    return ServerStep(optimizer, Tuple(schedule))
+end
+
+"""
+    Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules = (),
+              aggregate = Mean(), server = nothing, weights = :samples, trainer = :auto,
+              seed = 0, faults = Faults(), attack = nothing, training...)
+
+The settings of a federation; nothing in it changes. The default is FedAvg (McMahan et al.
+2017, arXiv:1602.05629, Algorithm 1).
 
 - `model`: any Flux model with Float32 parameters; it is copied, never changed.
-- `loss`: `CrossEntropy()`, `BinaryCrossEntropy()`, `MSE()`, or any `loss(ŷ, y)` that Zygote can differentiate.
-- `optimizer`, `epochs`, `maxsteps`, `batchsize`: a client's local training; an Optimisers rule, started anew each round.
-- `samples_per_epoch`: samples at the most that a client sees in an epoch, drawn anew from its own each time.
-- `augment`: a tuple of [`Augmentation`](@ref)s, done in their order.
+- `loss`: `CrossEntropy()`, `BinaryCrossEntropy()`, `MSE()`, or any `loss(ŷ, y)` that Zygote
+  can differentiate.
+- `train`: a [`LocalTraining`](@ref). Its settings can also be given here, such as
+  `optimizer = Descent(0.1), epochs = 2`.
 - `rules`: a tuple of [`Rule`](@ref)s.  `aggregate`: an [`Aggregator`](@ref).
-- `server`: an Optimisers rule that takes -ū.delta as its gradient; `nothing` adds ū.delta.
-- `schedule`, `server_schedule`: factors for the clients' and the server's learning rate, tuples of functions of the round.
-- `weights`: what a client weighs in the average, `:samples` or `:uniform`.
-- `trainer`: `:fast`, `:zygote`, or `:auto`, the fast one wherever it takes the model.
-- `seed`: everything random derives from it.
-- `faults`: how clients fail, and how that is met, a [`Faults`](@ref).  `attack`: hostile clients, an [`Attackers`](@ref).
+- `server`: an Optimisers rule, `nothing`, or a [`ServerStep`](@ref).
+- `weights`: the weight of a client in the average: its number of samples (`:samples`) or
+  equal for all (`:uniform`).
+- `trainer`: `:fast`, `:zygote`, or `:auto`, the fast one for every model that it supports.
+- `seed`: all random numbers derive from it.
+- `faults`: simulated failures, a [`Faults`](@ref).  `attack`: hostile clients, an
+  [`Attackers`](@ref).
+
+Throws a [`FedFluxError`](@ref) for settings that don't fit each other or the model.
 
 ```julia
 f = Federated(softmax_regression(64); optimizer = Descent(0.1), seed = 1)
 ```
 """
-struct Federated{M,L,O,G<:Tuple,R<:Tuple,A<:Aggregator,S,F<:Faults,H<:Union{Nothing,Attackers}}
+struct Federated{M,L,T<:LocalTraining,R<:Tuple,A<:Aggregator,S<:ServerStep,F<:Faults,
+                 H<:Union{Nothing,Attackers}}
     model::M
     loss::L
-    train::LocalTraining{O}
-    augment::G
+    train::T
     rules::R
     aggregate::A
     server::S
-    schedule::Tuple
-    server_schedule::Tuple
     weights::Symbol
     trainer::Symbol
     seed::UInt64
-    layout::Layout
     faults::F
     attack::H
+    layout::Layout
 end
 
-function Federated(model; loss = CrossEntropy(), optimizer = Optimisers.Descent(0.05f0), epochs = 1, maxsteps = typemax(Int),
-                   batchsize = 32, samples_per_epoch = typemax(Int), augment = (), rules = (), aggregate = Mean(), server = nothing,
-                   schedule = (), server_schedule = (), weights = :samples, trainer = :auto, seed = 0, faults = Faults(), attack = nothing)
-    weights in (:samples, :uniform) || fail("weights is ", repr(weights), "; expected :samples or :uniform")
-    trainer in (:auto, :fast, :zygote) || fail("trainer is ", repr(trainer), "; expected :auto, :fast or :zygote")
-    all(>(0), (epochs, maxsteps, batchsize, samples_per_epoch)) ||
-        fail("epochs, maxsteps, batchsize and samples_per_epoch are ", (epochs, maxsteps, batchsize, samples_per_epoch),
-             "; expected positive numbers")
+function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules = (),
+                   aggregate = Mean(), server = nothing, weights = :samples,
+                   trainer = :auto, seed = 0, faults = Faults(), attack = nothing,
+                   training...)
+    weights in (:samples, :uniform) ||
+        fail("weights is ", repr(weights), "; expected :samples or :uniform")
+    trainer in (:auto, :fast, :zygote) ||
+        fail("trainer is ", repr(trainer), "; expected :auto, :fast or :zygote")
+    train = LocalTraining(train; training...)
     rules = Tuple(rules)
-    checkchain(rules)
-    isempty(server_schedule) || server !== nothing ||
-        fail("server_schedule is given, and there is no server optimiser whose learning rate it could change; use one, such as sgd")
-    layout, training = Layout(model), LocalTraining(optimizer; epochs, maxsteps, batchsize, samples = samples_per_epoch)
-    rules = map(r -> prepare(r, layout, training), rules)
-    return Federated(deepcopy(model), loss, training, Tuple(augment), rules, aggregate, server, Tuple(schedule),
-                     Tuple(server_schedule), weights, trainer, UInt64(seed), layout, faults, attack)
+    check_chain(rules)
+    layout = Layout(model)
+    rules = map(r -> prepare(r, layout, train), rules)
+    server = server isa ServerStep ? server : ServerStep(server)
+    return Federated(deepcopy(model), loss, train, rules, aggregate, server, weights,
+                     trainer, UInt64(seed), faults, attack, layout)
 end
 
-Base.show(io::IO, f::Federated) =
-    print(io, "Federated(", f.layout.n, " parameters; ", nameof(typeof(f.aggregate)), isempty(f.rules) ? "" : " with ",
-          join((nameof(typeof(r)) for r in f.rules), ", "), ", ", f.train.epochs, " epochs of batch ", f.train.batchsize, ", ",
-          nameof(typeof(f.train.optimizer)), "(", learning_rate(f.train.optimizer), "))")
+function Base.show(io::IO, f::Federated)
+    (; optimizer, epochs, batchsize) = f.train
+    print(io, "Federated(", f.layout.n, " parameters; ", nameof(typeof(f.aggregate)))
+    isempty(f.rules) || print(io, " with ", join(nameof.(typeof.(f.rules)), ", "))
+    print(io, ", ", epochs, " epochs of batch ", batchsize, ", ", nameof(typeof(optimizer)),
+          "(", learning_rate(optimizer), "))")
+end
 
 """
+    State(f::Federated, pool)
     State(f::Federated, engine)
 
-Everything that changes from round to round, and all that a resume needs: the number of rounds done, the global
-parameters `θ` (in the engine's order) and statistics, the rules' shared state, each seen client's private state, the
-server optimiser's state, and what the aggregator keeps.
+Everything that changes from round to round, and all that a resume needs: the number of
+finished rounds, the global parameters `θ` (in the engine's order) and statistics, the
+rules' shared state, the private state of each client that took part, the state of the
+server's optimizer, and what the aggregator keeps.
 """
 mutable struct State
     round::Int
@@ -85,12 +112,19 @@ end
 
 function State(f::Federated, engine::Engine)
     θ = to_engine!(Vector{Float32}(undef, f.layout.n), engine, flatten(f.model))
-    stats = gather!(Vector{Float32}(undef, nstats(engine)), nstats(engine) == 0 ? () : statistics(f.model))
-    server = f.server === nothing ? nothing : Optimisers.init(f.server, θ)
+    n = nstats(engine)
+    stats = gather!(Vector{Float32}(undef, n), n == 0 ? () : statistics(f.model))
+    (; optimizer) = f.server
+    server = optimizer === nothing ? nothing : Optimisers.init(optimizer, θ)
     return State(0, θ, stats, shared_init(f.rules, θ), Dict{Int,Any}(), server, nothing)
 end
 
-Base.show(io::IO, st::State) = print(io, "State(after round ", st.round, ", ", length(st.θ), " parameters)")
+"The state as a client sees it that started from an older model."
+State(st::State; round, θ, stats, shared) =
+    State(round, θ, stats, shared, st.private, st.server, st.aggregator)
+
+Base.show(io::IO, st::State) =
+    print(io, "State(after round ", st.round, ", ", length(st.θ), " parameters)")
 
 """
     global_model(f, st, engine)

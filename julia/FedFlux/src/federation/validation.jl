@@ -1,48 +1,51 @@
-# What the server checks before an update counts.
+# Validation: what the server checks before an update counts.
 
 """
-    Door(f, st, cohort, maxweight)
+    Validator(st, cohort, max_weight)
 
-Decides whether a message counts: from a client that was asked, for this round, once, with a believable weight, and with
-the slots, shapes and finite values that the others have. `maxweight`: more is no believable weight.
+Decides whether a message counts: it must come from a selected client, for this round, once,
+with a plausible weight (at most `max_weight`), and with the shape and finite values that
+the others have.
 """
-mutable struct Door
+mutable struct Validator
     round::Int
     n::Int
-    asked::Set{Int}
+    selected::Set{Int}
     seen::Set{Int}
-    maxweight::Float64
-    like::Any          # names and lengths of the first update that passed
+    max_weight::Float64
+    like::Any          # the shape of the first update that passed
 end
-Door(st::State, cohort, maxweight) = Door(st.round + 1, length(st.θ), Set(cohort), Set{Int}(), maxweight, nothing)
+Validator(st::State, cohort, max_weight) =
+    Validator(st.round + 1, length(st.θ), Set(cohort), Set{Int}(), max_weight, nothing)
 
 """
-    refusal(door, m::Message; finite = nothing) -> reason or nothing
+    rejection(v::Validator, m::Message) -> reason or nothing
 
-Why a message doesn't count. One that counts is remembered. `finite` says whether all its values are, where that was found
-out before.
+Why a message does not count; `nothing` for one that counts, which is then remembered.
 """
-function refusal(door::Door, m::Message; finite = nothing)
-    m.client in door.asked || return "was not asked in this round"
-    m.round == door.round || return "is of round $(m.round), not $(door.round)"
-    m.client in door.seen && return "was sent twice"
-    isfinite(m.weight) && 0 <= m.weight <= door.maxweight || return "claims the weight $(m.weight), and at most $(door.maxweight) is possible"
-    reason = wrong_shape(door, m.update)
+function rejection(v::Validator, m::Message)
+    m.client in v.selected || return "was not asked in this round"
+    m.round == v.round || return "is of round $(m.round), not $(v.round)"
+    m.client in v.seen && return "was sent twice"
+    isfinite(m.weight) && 0 <= m.weight <= v.max_weight ||
+        return "claims the weight $(m.weight), and at most $(v.max_weight) is possible"
+    reason = wrong_shape(v, m.update)
     reason === nothing || return reason
-    something(finite, isfinite_update(m.update)) || return NOT_FINITE
-    door.like === nothing && (door.like = map(length, m.update))
-    push!(door.seen, m.client)
+    allfinite(m.update) || return NOT_FINITE
+    v.like === nothing && (v.like = shape(m.update))
+    push!(v.seen, m.client)
     return nothing
 end
 
-function wrong_shape(door, u)
-    u isa NamedTuple && haskey(u, :delta) || return "has no slot delta"
-    all(v -> v isa AbstractVector{Float32}, values(u)) || return "holds a slot that is no Float32 vector"
-    length(u.delta) == door.n || return "has $(length(u.delta)) values in delta, and the model $(door.n)"
-    door.like === nothing || map(length, u) == door.like || return "has slots $(map(length, u)), and the others $(door.like)"
+function wrong_shape(v::Validator, u)
+    u isa Update && haskey(u.vectors, :delta) || return "has no vector delta"
+    all(p -> p isa AbstractVector{Float32}, parts(u)) ||
+        return "holds a part that is no Float32 vector"
+    length(u.delta) == v.n ||
+        return "has $(length(u.delta)) values in delta, and the model $(v.n)"
+    v.like === nothing || shape(u) == v.like ||
+        return "has the shape $(shape(u)), and the others $(v.like)"
     return nothing
 end
 
 const NOT_FINITE = "holds NaN or Inf"
-
-isfinite_update(u) = u isa NamedTuple && all(v -> v isa AbstractVector{Float32} && allfinite(v), values(u))

@@ -1,91 +1,101 @@
-# The one entry of the Python front: text in, text and arrays out, so that every call hits the same compiled code.
+# The one entry of the Python front: text in, text and arrays out, so that every call hits
+# the same compiled code.
 
-"Whether Python's callback asked to stop; the PythonCall extension adds the method for Python's own truth values."
-truth(x::Bool) = x
+"""
+Whether Python's callback asked to stop; the PythonCall extension adds the method for
+Python's truth values.
+"""
+as_bool(x::Bool) = x
 
-# Python's callback behind a type that is always the same, so that a run meets the code that was compiled at installation.
-struct Listener
-    callback::Any
+# Python's callback behind a type that is always the same, so that a run meets the code that
+# was compiled at installation.
+struct PythonCallback
+    f::Any
 end
-(l::Listener)(kind, payload) = truth(l.callback(kind, payload))::Bool
+(c::PythonCallback)(kind, payload) = as_bool(c.f(kind, payload))::Bool
 
 """
     _pyrun(config, data, model, init, callback) -> (json, arrays)
 
-Run from Python. `config` is a JSON object of options; `data` is `nothing` or the arrays `(x_train, y_train, x_test,
-y_test)` with reversed axes, and where there are owners a fifth, `owner`; `model` is `nothing` or a Flux model; `init` is `nothing` or a list of arrays.
-`callback(kind, payload)` gets "start", "warning", "round" and "tick" and asks to stop with true. A user's mistake comes back as
-`{"error": message}`; an exception of the callback passes through.
+Run from Python. `config` is a JSON object of options; `data` is `nothing` or the arrays
+`(x_train, y_train, x_test, y_test)` with reversed axes, and where there are owners a fifth,
+`owner`; `model` is `nothing` or a Flux model; `init` is `nothing` or a list of arrays.
+`callback(kind, payload)` gets "start", "warning", "round" and "tick"; it returns true to
+stop. A user's mistake is returned as `{"error": message}`; an exception of the callback
+passes through.
 """
-function _pyrun(config::AbstractString, data, model, init, callback)
+_pyrun(config::AbstractString, data, model, init, callback) =
+    or_error(() -> run_for_python(config, data, model, init, PythonCallback(callback)))
+
+"The JSON and the arrays that `f` returns, or the message of its [`FedFluxError`](@ref)."
+function or_error(f)
     try
-        result = run_for_python(config, data, model, init, Listener(callback))
-        return JSON.json(report(result)), result.parameters
+        facts, arrays = f()
+        return JSON.json(facts), arrays
     catch err
         err isa FedFluxError || rethrow()
-        return JSON.json(Dict("error" => err.message)), Array{Float32}[]
+        return JSON.json(Dict{String,Any}("error" => err.message)), Array{Float32}[]
     end
 end
 
 function run_for_python(config, data, model, init, callback)
-    options, objects = from_python(config, data)
-    model === nothing || (objects[:model] = model)
+    o = python_options(config, model)
     init = init === nothing ? nothing : [Array{Float32}(a) for a in init]
-    warnings = String[]
-    return execute(options, objects, init, warnings; callback = record -> callback("round", JSON.json(asdict(record))),
-                   started = facts -> (callback("start", JSON.json(facts)); nothing),
-                   warned = message -> (callback("warning", JSON.json(message)); nothing), tick = () -> (callback("tick", ""); nothing))
+    send(kind, payload) = (callback(kind, JSON.json(payload)); nothing)
+    hooks = RunHooks(; callback = record -> callback("round", JSON.json(asdict(record))),
+                     started = facts -> send("start", facts),
+                     warned = message -> send("warning", message),
+                     tick = () -> (callback("tick", ""); nothing))
+    result = execute(o, init, hooks; data = python_dataset(data, o.dataset))
+    return report(result), result.parameters
 end
 
 """
     _recorded(folder) -> json
 
-For Python: the options of the run whose checkpoints lie in `folder` (none where it has none yet), as `{"options": …}`.
+For Python: the options of the run whose checkpoints lie in `folder` (none where it has none
+yet), as `{"options": …}`.
 """
-function _recorded(folder::AbstractString)
-    try
-        return JSON.json(Dict("options" => something(recorded_options(folder), Dict{String,Any}())))
-    catch err
-        err isa FedFluxError || rethrow()
-        return JSON.json(Dict("error" => err.message))
-    end
-end
-
-"The checked options, and the objects among them."
-function from_python(config, data)
-    given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
-    objects = Dict{Symbol,Any}()
-    data === nothing || (objects[:dataset] = python_dataset(data...; name = basename(get(given, :dataset, "arrays"))))
-    return check_options(given), objects
-end
+_recorded(folder::AbstractString) = first(or_error() do
+    Dict{String,Any}("options" => something(recorded_options(folder), Dict{String,Any}())),
+    nothing
+end)
 
 """
     _pypartition(config, data) -> json
 
-Who holds what under these options (see [`holdings`](@ref)), and as a text `table`. `config` and `data` as in `_pyrun`.
+The distribution of the data under these options (see [`holdings`](@ref)), and as a text
+`table`. `config` and `data` as in `_pyrun`.
 """
-function _pypartition(config::AbstractString, data)
-    try
-        options, objects = from_python(config, data)
-        dataset, _ = prepare_data(options, objects)
-        clients, _, _ = prepare_clients(options, objects, dataset, LOSSES[options[:loss]])
-        return JSON.json(merge(holdings(clients), Dict("dataset" => dataset.name, "table" => sprint(describe, clients))))
-    catch err
-        err isa FedFluxError || rethrow()
-        return JSON.json(Dict("error" => err.message))
-    end
+_pypartition(config::AbstractString, data) = first(or_error() do
+    o = python_options(config, nothing)
+    dataset = prepare_data(o; data = python_dataset(data, o.dataset))
+    clients, _, _ = prepare_clients(o, dataset)
+    facts = Dict("dataset" => dataset.name, "table" => sprint(describe, clients))
+    merge(holdings(clients), facts), nothing
+end)
+
+function python_options(config, model)
+    given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
+    model === nothing || (given[:model] = model)
+    return Options(given)
 end
 
-# One copy at the door: Julia's fast paths want its own arrays.
-own(a) = a === nothing ? nothing : Array(a)
-python_dataset(x, y, xtest, ytest, owner = nothing; name) = Dataset(own(x), own(y), own(xtest), own(ytest); name, owner = own(owner))
+python_dataset(::Nothing, name) = nothing
+function python_dataset(data, name)
+    # Copied here, once: Julia's fast paths need its own arrays.
+    own(a) = a === nothing ? nothing : Array(a)
+    x, y, xtest, ytest, owner = map(own, (data..., nothing))
+    return Dataset(x, y, xtest, ytest; name = basename(name), owner)
+end
 
-report(r::RunResult) = Dict("dataset" => r.dataset, "trainer" => r.trainer, "trainer_reason" => r.trainer_reason, "threads" => r.threads,
-                            "stopped" => r.stopped, "seconds" => r.seconds, "params_sha256" => r.params_sha256, "names" => r.names,
-                            "resumed" => r.resumed, "warnings" => r.warnings, "clients" => r.holdings, "versions" => versions(),
-                            "finetuned_accuracy" => r.finetuned_accuracy, "baselines" => Dict(name => plain(b) for (name, b) in r.baselines),
-                            "history" => map(asdict, r.history))
-
-"Versions of Julia, FedFlux and the packages that decide the numbers."
-versions() = Dict("julia" => string(VERSION), "FedFlux" => string(pkgversion(FedFlux)), "Flux" => string(pkgversion(Flux)),
-                  "Zygote" => string(pkgversion(Zygote)), "Optimisers" => string(pkgversion(Optimisers)))
+function report(r::RunResult)
+    same = (:dataset, :trainer, :trainer_reason, :threads, :stopped, :seconds,
+            :params_sha256, :names, :resumed, :warnings, :finetuned_accuracy)
+    facts = Dict{String,Any}(string(name) => getfield(r, name) for name in same)
+    facts["clients"] = r.holdings
+    facts["versions"] = versions()
+    facts["baselines"] = Dict(name => as_json(b) for (name, b) in r.baselines)
+    facts["history"] = map(asdict, r.history)
+    return facts
+end

@@ -1,14 +1,17 @@
-# The verbs of the case study, at the model's level. The rounds use the same code underneath.
+# The verbs of the case study, on models. The rounds use the same code.
 
 """
-    train_model!(model, data; epochs = 1, batchsize = 32, optimizer = Descent(0.05), loss = CrossEntropy(),
-                 rng = Random.default_rng(), trainer = :auto) -> model
+    train_model!(model, data; epochs = 1, batchsize = 32, optimizer = Descent(0.05),
+                 loss = CrossEntropy(), rng = Random.default_rng(),
+                 trainer = :auto) -> model
 
 Train `model` on one client's `data` and return it.
 
 - `model`: a Flux model with Float32 parameters; changed in place.
-- `data`: `(x, y)`, samples and targets along the last dimension; labels are integers from 0.
-- `epochs`, `batchsize`: passes over the data, each shuffled by `rng`; samples a step (the last batch may be short).
+- `data`: `(x, y)`, samples and targets along the last dimension; labels are integers from
+  0.
+- `epochs`: passes over the data, each shuffled by `rng`.
+- `batchsize`: samples per step; the last batch of an epoch may be smaller.
 - `optimizer`: an Optimisers rule.  `loss`: a [`Loss`](@ref) or any function `loss(ŷ, y)`.
 
 Throws a [`FedFluxError`](@ref) when the data doesn't fit the model.
@@ -18,8 +21,9 @@ model = softmax_regression(4, 2)
 train_model!(model, (rand(Float32, 4, 60), rand(0:1, 60)); epochs = 3)
 ```
 """
-function train_model!(model, data::Tuple; epochs = 1, batchsize = 32, optimizer = Optimisers.Descent(0.05f0),
-                      loss = CrossEntropy(), rng = Random.default_rng(), trainer = :auto)
+function train_model!(model, data::Tuple; epochs = 1, batchsize = 32,
+                      optimizer = Optimisers.Descent(0.05f0), loss = CrossEntropy(),
+                      rng = Random.default_rng(), trainer = :auto)
     x, y = data
     checkpair("train", x, y)
     checklabels(loss, y, "train")
@@ -30,24 +34,27 @@ function train_model!(model, data::Tuple; epochs = 1, batchsize = 32, optimizer 
     e, _, _ = make_engine(f.trainer, model, loss, x, min(batchsize, n))
     worker = Worker(e)
     to_engine!(worker.w, e, flatten(model))
-    append!(worker.order, 1:n)
-    ctx = (; θ = worker.w, steps = nsteps(f.train, n))
-    localfit!(worker, (), (; shared = (), private = ()), x, y, f.train, rng, ctx, Control())
+    set_samples!(worker, 1:n)
+    localfit!(worker, x, y, f.train, rng, (; steps = nsteps(f.train, n)), Control())
     scatter!(Optimisers.trainables(model), to_model!(similar(worker.w), e, worker.w))
-    nstats(e) == 0 || scatter!(statistics(model), stats!(Vector{Float32}(undef, nstats(e)), e))
+    stats = stats!(Vector{Float32}(undef, nstats(e)), e)
+    isempty(stats) || scatter!(statistics(model), stats)
     return model
 end
 
 """
     aggregate_models(models; weights = nothing) -> Vector{Array{Float32}}
 
-The weighted average of the models' parameters, as a list of arrays in model order; FedAvg's step (McMahan et al. 2017,
-arXiv:1602.05629, Algorithm 1). (The case study's own `aggregate_models` only lists the parameters.)
+The weighted average of the models' parameters, as a list of arrays in model order: FedAvg's
+step (McMahan et al. 2017, arXiv:1602.05629, Algorithm 1). (The case study's own
+`aggregate_models` only lists the parameters.)
 
 - `models`: Flux models of one architecture.
-- `weights`: a non-negative number for each, such as its number of samples; by default all the same.
+- `weights`: a non-negative number for each, such as its number of samples; equal by
+  default.
 
-Throws a [`FedFluxError`](@ref) for no models, different shapes, or weights that are negative, not finite or all zero.
+Throws a [`FedFluxError`](@ref) for no models, different shapes, or weights that are
+negative, not finite or all zero.
 
 ```julia
 a, b = softmax_regression(4, 2), softmax_regression(4, 2)
@@ -57,16 +64,21 @@ aggregate_models([a, b]; weights = [30, 10])
 function aggregate_models(models; weights = nothing)
     isempty(models) && fail("aggregate_models: there are no models; expected at least one")
     weights = weights === nothing ? ones(length(models)) : weights
-    length(weights) == length(models) || fail("aggregate_models: ", length(models), " models and ", length(weights), " weights; expected as many of each")
+    length(weights) == length(models) ||
+        fail("aggregate_models: ", length(models), " models and ", length(weights),
+             " weights; expected as many of each")
     all(w -> isfinite(w) && w >= 0, weights) && sum(weights) > 0 ||
-        fail("aggregate_models: the weights are ", weights, "; expected non-negative numbers, not all zero")
+        fail("aggregate_models: the weights are ", weights,
+             "; expected non-negative numbers, not all zero")
     layout = Layout(first(models))
-    acc = start(Mean(), nothing, length(models))
+    expected = [s.dims for s in layout.slots]
+    acc = start(Mean(), length(models))
     for (i, (model, weight)) in enumerate(zip(models, weights))
         sizes = size.(Optimisers.trainables(model))
-        sizes == [s.dims for s in layout.slots] ||
-            fail("aggregate_models: model ", i, " has arrays of sizes ", sizes, " and model 1 ", [s.dims for s in layout.slots])
-        add!(Mean(), acc, i, (; delta = flatten(model)), weight)
+        sizes == expected ||
+            fail("aggregate_models: model ", i, " has arrays of sizes ", sizes,
+                 " and model 1 ", expected)
+        add!(Mean(), acc, Update(; delta = flatten(model)), weight)
     end
     return arrays(finish(Mean(), acc).delta, layout)
 end
@@ -74,8 +86,9 @@ end
 """
     update_model!(model, params) -> model
 
-Copy `params`, a list of arrays in model order such as [`aggregate_models`](@ref) gives, into `model`.
-Throws a [`FedFluxError`](@ref) that names the first array that doesn't fit; the model is then unchanged.
+Copy `params`, a list of arrays in model order such as [`aggregate_models`](@ref) returns,
+into `model`. Throws a [`FedFluxError`](@ref) that names the first array that doesn't fit;
+the model is then unchanged.
 
 ```julia
 update_model!(model, aggregate_models([a, b]))
@@ -83,10 +96,15 @@ update_model!(model, aggregate_models([a, b]))
 """
 function update_model!(model, params)
     slots = Layout(model).slots
-    length(params) == length(slots) || fail("update_model!: ", length(params), " arrays were given, and the model has ", length(slots))
+    length(params) == length(slots) ||
+        fail("update_model!: ", length(params), " arrays were given, and the model has ",
+             length(slots))
     for (slot, p) in zip(slots, params)
-        size(p) == slot.dims || fail("update_model!: ", slot.name, " has size ", slot.dims, " in the model and ", size(p), " in what was given")
-        all(isfinite, p) || fail("update_model!: ", slot.name, " contains NaN or Inf in what was given")
+        size(p) == slot.dims ||
+            fail("update_model!: ", slot.name, " has size ", slot.dims,
+                 " in the model and ", size(p), " in what was given")
+        all(isfinite, p) ||
+            fail("update_model!: ", slot.name, " contains NaN or Inf in what was given")
     end
     foreach(copyto!, Optimisers.trainables(model), params)
     return model

@@ -1,6 +1,7 @@
-# A model's trainable arrays as one flat vector, in the order of Optimisers.trainables, and back.
+# A model's trainable arrays as one flat vector, in the order of Optimisers.trainables, and
+# back.
 
-"One trainable array: its dotted name, its size, and where it lies in the flat vector."
+"One trainable array: its dotted name, its size, and its range in the flat vector."
 struct Slot
     name::String
     dims::Dims
@@ -10,8 +11,9 @@ end
 """
     Layout(model)
 
-Where each trainable array of a Flux `model` lies in the flat vector of its parameters: `slots` and the length `n`.
-Throws a [`FedFluxError`](@ref) for a model with parameters that aren't Float32 arrays, or with none.
+The position of each trainable array of a Flux `model` in the flat vector of its parameters:
+`slots`, and the length `n` of the vector. Throws a [`FedFluxError`](@ref) for a model
+without parameters, or with parameters that are not Float32 arrays.
 
 ```julia
 Layout(Chain(Dense(2 => 3))).slots[1]   # layers.1.weight, (3, 2), 1:6
@@ -28,20 +30,28 @@ function Layout(model)
     for (path, a) in Optimisers.trainables(model; path = true)
         name = join(path.keys, '.')
         a isa AbstractArray{Float32} ||
-            fail("parameter ", name, " is a ", typeof(a), "; FedFlux trains Float32 arrays: convert the model with `f32(model)`")
+            fail("parameter ", name, " is a ", typeof(a),
+                 "; FedFlux trains Float32 arrays: convert the model with `f32(model)`")
         push!(slots, Slot(name, size(a), n+1:n+length(a)))
         n += length(a)
     end
-    n > 0 || fail("the model has no trainable parameters: expected a Flux model such as Chain(Dense(2 => 1)), got ", typeof(model))
+    n > 0 ||
+        fail("the model has no trainable parameters: expected a Flux model such as ",
+             "Chain(Dense(2 => 1)), got ", typeof(model))
     return Layout(slots, n)
 end
 
-Base.show(io::IO, l::Layout) = print(io, "Layout(", length(l.slots), " arrays, ", l.n, " parameters)")
+Base.show(io::IO, l::Layout) =
+    print(io, "Layout(", length(l.slots), " arrays, ", l.n, " parameters)")
 
-"The Float32 arrays of a model that aren't trained but must travel with it, such as BatchNorm's statistics."
+"""
+The Float32 arrays of a model that are not trained but are sent with it, such as BatchNorm's
+running statistics.
+"""
 function statistics(model)
     trained = Base.IdSet{Any}(Optimisers.trainables(model))
-    return AbstractArray{Float32}[a for a in Functors.fleaves(model) if a isa AbstractArray{Float32} && a ∉ trained]
+    return AbstractArray{Float32}[a for a in Functors.fleaves(model)
+                                  if a isa AbstractArray{Float32} && a ∉ trained]
 end
 
 "Copy `arrays`, one after the other, into the vector `flat`."
@@ -64,11 +74,45 @@ function scatter!(arrays, flat::AbstractVector)
     return arrays
 end
 
-"A model's parameters as one new flat vector, in model order."
-flatten(model) = (ps = Optimisers.trainables(model); gather!(Vector{Float32}(undef, sum(length, ps; init = 0)), ps))
+"The parameters of a model as one new flat vector, in model order."
+function flatten(model)
+    ps = Optimisers.trainables(model)
+    return gather!(Vector{Float32}(undef, sum(length, ps; init = 0)), ps)
+end
 
 "The flat vector `θ` (in model order) as a list of new arrays."
-arrays(θ::AbstractVector, layout::Layout) = Array{Float32}[reshape(θ[s.range], s.dims) for s in layout.slots]
+arrays(θ::AbstractVector, layout::Layout) =
+    Array{Float32}[reshape(θ[s.range], s.dims) for s in layout.slots]
+
+"""
+    to_model!(θ, e, w) -> θ
+
+Copy the flat vector `w`, in the engine's order of each array, into `θ` in the model's
+order. Engines add methods.
+"""
+function to_model! end
+
+"""
+    to_engine!(w, e, θ) -> w
+
+Copy the flat vector `θ`, in the model's order of each array, into `w` in the engine's
+order. Engines add methods.
+"""
+function to_engine! end
+
+"""
+    allfinite(v) -> Bool
+
+Whether a vector holds neither NaN nor Inf.
+"""
+function allfinite(v::AbstractVector{<:AbstractFloat})
+    s = zero(eltype(v))
+    @inbounds @simd for i in eachindex(v)
+        s += v[i] * zero(eltype(v))      # 0 if v[i] is finite, else NaN: no branch
+    end
+    return iszero(s)
+end
+allfinite(v) = all(isfinite, v)
 
 "The hexadecimal SHA-256 of the bytes of `θ` (in model order, little-endian Float32)."
 fingerprint(θ::Vector{Float32}) = bytes2hex(sha256(reinterpret(UInt8, htol.(θ))))

@@ -1,27 +1,30 @@
-# Losses on a model's raw outputs, and what counts as a right answer under each.
+# Losses on a model's raw outputs, and what counts as a correct answer under each loss.
 
-"A loss that FedFlux knows: `CrossEntropy()`, `BinaryCrossEntropy()` or `MSE()`. Called as `loss(ŷ, y)`, the mean over the batch."
+"""
+A loss that FedFlux provides: `CrossEntropy()`, `BinaryCrossEntropy()` or `MSE()`. Call it
+as `loss(ŷ, y)`; it returns the mean over the batch.
+"""
 abstract type Loss end
 
 """
     CrossEntropy()
 
-Softmax cross-entropy on logits: `ŷ` is (classes, N) or (classes, T, N), `y` holds integer labels from 0, (N) or (T, N); or
-`y` holds soft labels, floats as large as `ŷ`.
+Softmax cross-entropy on logits. `ŷ` is (classes, N) or (classes, T, N). `y` holds integer
+labels from 0, (N) or (T, N), or soft labels: floats, of the same size as `ŷ`.
 """
 struct CrossEntropy <: Loss end
 
 """
     BinaryCrossEntropy()
 
-Logistic cross-entropy on logits: `ŷ` is (k, N), `y` holds 0 and 1, (N) or (k, N).
+Logistic cross-entropy on logits. `ŷ` is (k, N). `y` holds 0 and 1, (N) or (k, N).
 """
 struct BinaryCrossEntropy <: Loss end
 
 """
     MSE()
 
-Mean squared error: `ŷ` is (k, N), `y` holds numbers, (N) or (k, N).
+Mean squared error. `ŷ` is (k, N). `y` holds numbers, (N) or (k, N).
 """
 struct MSE <: Loss end
 
@@ -29,24 +32,31 @@ function (::CrossEntropy)(ŷ, y)
     hot = Zygote.ignore_derivatives(() -> Flux.onehotbatch(y, 0:size(ŷ, 1)-1))
     return Flux.logitcrossentropy(ŷ, hot)
 end
-(::CrossEntropy)(ŷ::AbstractArray{<:Any,N}, soft::AbstractArray{<:AbstractFloat,N}) where {N} = Flux.logitcrossentropy(ŷ, soft)
+function (::CrossEntropy)(ŷ::AbstractArray{<:Any,N},
+                          soft::AbstractArray{<:AbstractFloat,N}) where {N}
+    return Flux.logitcrossentropy(ŷ, soft)
+end
 (::BinaryCrossEntropy)(ŷ, y) = Flux.logitbinarycrossentropy(ŷ, reshape(y, size(ŷ)))
 (::MSE)(ŷ, y) = Flux.mse(ŷ, reshape(y, size(ŷ)))
 
-const LOSSES = Dict("cross_entropy" => CrossEntropy(), "binary_cross_entropy" => BinaryCrossEntropy(), "mse" => MSE())
+const LOSSES = Dict("cross_entropy" => CrossEntropy(),
+                    "binary_cross_entropy" => BinaryCrossEntropy(), "mse" => MSE())
 
-"Targets as the loss wants them: integer labels for cross-entropy, Float32 otherwise."
+"Targets in the type that the loss needs: Int32 labels for cross-entropy, else Float32."
 targets(::CrossEntropy, y) = convert(Array{Int32}, y)
 targets(loss, y) = convert(Array{Float32}, y)
 
-"Number of classes behind the targets `y`, or 0 where there are none."
+"The number of classes of the targets `y`, or 0 for a loss without classes."
 classes(::CrossEntropy, y) = Int(maximum(y; init = -1)) + 1
 classes(::BinaryCrossEntropy, y::AbstractVector) = 2
 classes(loss, y) = 0
 
 """
-Count the answers of `ŷ` by class: `total[c+1]` of label c and, of those, `right[c+1]` that are right. Does nothing for a
-loss without classes.
+    count_right!(right, total, loss, ŷ, y)
+
+Count the answers `ŷ` by class: add the number of samples with label c to `total[c+1]`, and
+the number of correct answers among them to `right[c+1]`. Does nothing for a loss without
+classes.
 """
 function count_right!(right, total, ::CrossEntropy, ŷ, y)
     outputs = reshape(ŷ, size(ŷ, 1), :)

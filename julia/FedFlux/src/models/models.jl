@@ -1,10 +1,15 @@
-# The models that a run can name, as ordinary Flux models. Any other Flux model can be passed instead.
+# The models that a run can name, as ordinary Flux models. Any other Flux model can be
+# passed instead.
 
-"Size of one side after a window of `k` with `stride` and `pad`; an error that names the layer where nothing is left."
+"""
+The size of one side after a window of `k` with `stride` and `pad`. Throws an error that
+names the layer if the input is too small.
+"""
 function side_after(side, k, stride, pad, layer, imgsize)
     side + 2pad >= k ||
-        fail(layer, " needs an input of at least ", k - 2pad, " pixels a side and gets ", side,
-             " from images of ", join(imgsize, "×"), ": use larger images or another model")
+        fail(layer, " needs an input of at least ", k - 2pad, " pixels per side and gets ",
+             side, " from images of ", join(imgsize, "×"),
+             ": use larger images or another model")
     return (side + 2pad - k) ÷ stride + 1
 end
 
@@ -16,23 +21,28 @@ function checksizes(imgsize, channels, classes)
 end
 
 """
-    case_study_cnn(; imgsize = (28, 28), channels = 1, classes = 10, rng = Random.default_rng())
+    case_study_cnn(; imgsize = (28, 28), channels = 1, classes = 10,
+                   rng = Random.default_rng())
 
-The CNN of the case study: three 3×3 convolutions to 16, 32 and 64 channels, each with relu, stride 2 and pad 1, then
-flatten and a Dense layer; 33,546 parameters for MNIST. The case study also lists a 2×2 max-pool after each convolution,
-which with stride 2 shrinks a 28-pixel image to nothing; its Dense layer (64·4·4 inputs) is sized for the strided
+The CNN of the case study: three 3×3 convolutions to 16, 32 and 64 channels, each with relu,
+stride 2 and pad 1, then flatten and a Dense layer; 33,546 parameters for MNIST. The case
+study also lists a 2×2 max-pool after each convolution, which with stride 2 shrinks a
+28-pixel image to nothing. Its Dense layer (64·4·4 inputs) is sized for the strided
 convolutions alone, so this model leaves the pools out.
 
-- `imgsize`: (width, height) in pixels.  `channels`: of the images.  `classes`: number of outputs.
+- `imgsize`: width and height of the images in pixels.
+- `channels`: number of channels of the images.
+- `classes`: number of outputs.
 - `rng`: draws the Glorot-uniform weights; biases are zero.
 
-Takes (W, H, channels, N), gives logits (classes, N).
+Maps (W, H, channels, N) to logits (classes, N).
 
 ```julia
 case_study_cnn()(rand(Float32, 28, 28, 1, 5))   # 10×5
 ```
 """
-function case_study_cnn(; imgsize = (28, 28), channels = 1, classes = 10, rng = Random.default_rng())
+function case_study_cnn(; imgsize = (28, 28), channels = 1, classes = 10,
+                        rng = Random.default_rng())
     checksizes(imgsize, channels, classes)
     init = Flux.glorot_uniform(rng)
     conv(in, out) = Conv((3, 3), in => out, relu; stride = 2, pad = 1, init)
@@ -41,130 +51,162 @@ function case_study_cnn(; imgsize = (28, 28), channels = 1, classes = 10, rng = 
                  Dense(64 * prod(side, imgsize) => classes; init))
 end
 
-# Two 5×5 convolutions, each followed by a 2×2 max-pool, then dense layers: LeNet-5 and McMahan's CNN.
+# Two 5×5 convolutions, each followed by a 2×2 max-pool, then dense layers: LeNet-5 and
+# McMahan's CNN.
 function conv_pool_net(name, imgsize, channels, classes, rng; filters, pads, dense)
     checksizes(imgsize, channels, classes)
     init = Flux.glorot_uniform(rng)
     sides = map(imgsize) do side
         for i in 1:2
-            side = side_after(side, 5, 1, pads[i], "$name, layer $(2i - 1), Conv 5×5,", imgsize)
-            side = side_after(side, 2, 2, 0, "$name, layer $(2i), MaxPool 2×2,", imgsize)
+            conv, pool = "layer $(2i - 1), Conv 5×5,", "layer $(2i), MaxPool 2×2,"
+            side = side_after(side, 5, 1, pads[i], "$name, $conv", imgsize)
+            side = side_after(side, 2, 2, 0, "$name, $pool", imgsize)
         end
         side
     end
     widths = (filters[2] * prod(sides), dense...)
-    return Chain(Conv((5, 5), channels => filters[1], relu; pad = pads[1], init), MaxPool((2, 2)),
-                 Conv((5, 5), filters[1] => filters[2], relu; pad = pads[2], init), MaxPool((2, 2)), Flux.flatten,
-                 [Dense(widths[i] => widths[i+1], relu; init) for i in 1:length(dense)]...,     # a lazy generator would draw last
+    return Chain(Conv((5, 5), channels => filters[1], relu; pad = pads[1], init),
+                 MaxPool((2, 2)),
+                 Conv((5, 5), filters[1] => filters[2], relu; pad = pads[2], init),
+                 MaxPool((2, 2)), Flux.flatten,
+                 # a lazy generator would draw after the last layer
+                 [Dense(widths[i] => widths[i+1], relu; init) for i in 1:length(dense)]...,
                  Dense(widths[end] => classes; init))
 end
 
 """
     lenet(; imgsize = (28, 28), channels = 1, classes = 10, rng = Random.default_rng())
 
-LeNet-5 with relu and max-pools (LeCun et al. 1998): 5×5 convolutions to 6 (pad 2) and 16 channels, each with a 2×2
-pool, then Dense layers of 120 and 84. Takes (W, H, channels, N), gives logits (classes, N). Throws a
-[`FedFluxError`](@ref) for images too small for its layers.
+LeNet-5 with relu and max-pools (LeCun et al. 1998): 5×5 convolutions to 6 (pad 2) and 16
+channels, each with a 2×2 pool, then Dense layers of 120 and 84. Maps (W, H, channels, N) to
+logits (classes, N). Throws a [`FedFluxError`](@ref) if the images are too small for the
+layers.
 
 ```julia
 lenet()(rand(Float32, 28, 28, 1, 5))   # 10×5
 ```
 """
 lenet(; imgsize = (28, 28), channels = 1, classes = 10, rng = Random.default_rng()) =
-    conv_pool_net("lenet", imgsize, channels, classes, rng; filters = (6, 16), pads = (2, 0), dense = (120, 84))
+    conv_pool_net("lenet", imgsize, channels, classes, rng;
+                  filters = (6, 16), pads = (2, 0), dense = (120, 84))
 
 """
-    mcmahan_cnn(; imgsize = (28, 28), channels = 1, classes = 10, rng = Random.default_rng())
+    mcmahan_cnn(; imgsize = (28, 28), channels = 1, classes = 10,
+                rng = Random.default_rng())
 
-The CNN of McMahan et al. 2017 (arXiv:1602.05629): 5×5 convolutions to 32 and 64 channels (pad 2), each with a 2×2
-max-pool, a Dense layer of 512, logits; 1,663,370 parameters for MNIST. Takes (W, H, channels, N), gives (classes, N).
-Throws a [`FedFluxError`](@ref) for images too small for its layers.
+The CNN of McMahan et al. 2017 (arXiv:1602.05629): 5×5 convolutions to 32 and 64 channels
+(pad 2), each with a 2×2 max-pool, a Dense layer of 512, logits; 1,663,370 parameters for
+MNIST. Maps (W, H, channels, N) to (classes, N). Throws a [`FedFluxError`](@ref) if the
+images are too small for the layers.
 
 ```julia
 mcmahan_cnn()(rand(Float32, 28, 28, 1, 5))   # 10×5
 ```
 """
 mcmahan_cnn(; imgsize = (28, 28), channels = 1, classes = 10, rng = Random.default_rng()) =
-    conv_pool_net("mcmahan_cnn", imgsize, channels, classes, rng; filters = (32, 64), pads = (2, 2), dense = (512,))
+    conv_pool_net("mcmahan_cnn", imgsize, channels, classes, rng;
+                  filters = (32, 64), pads = (2, 2), dense = (512,))
 
 """
     mlp(inputs, classes = 10; hidden = (200, 200), rng = Random.default_rng())
 
-A multilayer perceptron: flatten, a relu Dense layer for each size in `hidden`, logits. The default is McMahan's "2NN"
-(arXiv:1602.05629). `inputs` is the number of values in one sample. Takes (…, N), gives (classes, N).
+A multilayer perceptron: flatten, a relu Dense layer for each size in `hidden`, logits. The
+default is McMahan's "2NN" (arXiv:1602.05629). `inputs` is the number of values in one
+sample. Maps (…, N) to (classes, N).
 
 ```julia
 mlp(28 * 28)(rand(Float32, 28, 28, 1, 5))   # 10×5
 ```
 """
-function mlp(inputs::Integer, classes::Integer = 10; hidden = (200, 200), rng = Random.default_rng())
+function mlp(inputs::Integer, classes::Integer = 10; hidden = (200, 200),
+             rng = Random.default_rng())
     widths = (inputs, hidden..., classes)
-    all(>(0), widths) || fail("mlp: the layer sizes are ", join(widths, ", "), "; expected positive numbers")
+    all(>(0), widths) ||
+        fail("mlp: the layer sizes are ", join(widths, ", "), "; expected positive numbers")
     init = Flux.glorot_uniform(rng)
-    layers = [Dense(widths[i] => widths[i+1], i < length(widths) - 1 ? relu : identity; init) for i in 1:length(widths)-1]
+    activation(i) = i < length(widths) - 1 ? relu : identity
+    layers = [Dense(widths[i] => widths[i+1], activation(i); init)
+              for i in 1:length(widths)-1]
     return Chain(Flux.flatten, layers...)
 end
 
 """
     softmax_regression(inputs, classes = 10; rng = Random.default_rng())
 
-One Dense layer on the flattened input. Takes (…, N), gives logits (classes, N).
+One Dense layer on the flattened input. Maps (…, N) to logits (classes, N).
 
 ```julia
 softmax_regression(28 * 28)(rand(Float32, 28, 28, 1, 5))   # 10×5
 ```
 """
-softmax_regression(inputs::Integer, classes::Integer = 10; rng = Random.default_rng()) = mlp(inputs, classes; hidden = (), rng)
+softmax_regression(inputs::Integer, classes::Integer = 10; rng = Random.default_rng()) =
+    mlp(inputs, classes; hidden = (), rng)
 
 """
-    next_token(vocabulary; cell = "lstm", embedding = 8, hidden = (200, 200), rng = Random.default_rng())
+    next_token(vocabulary; cell = "lstm", embedding = 8, hidden = (200, 200),
+               rng = Random.default_rng())
 
-A next-token model: an Embedding, a recurrent layer for each size in `hidden`, and a Dense layer, at every position. With
-characters, `embedding = 8` and `hidden = (256, 256)` it is McMahan et al.'s stacked LSTM (arXiv:1602.05629, section 3).
+A next-token model: an Embedding, a recurrent layer for each size in `hidden`, and a Dense
+layer at every position. With characters, `embedding = 8` and `hidden = (256, 256)` it is
+McMahan et al.'s stacked LSTM (arXiv:1602.05629, section 3).
 
-- `vocabulary`: number of tokens.  `cell`: `"rnn"` (tanh), `"gru"` or `"lstm"`.  `embedding`: size of a token's vector.
+- `vocabulary`: number of tokens.
+- `cell`: `"rnn"` (tanh), `"gru"` or `"lstm"`.
+- `embedding`: size of a token's vector.
 - `rng`: draws the Glorot-uniform weights; biases are zero.
 
-Takes tokens from 1, (T, N); gives the logits of each next token, (vocabulary, T, N). Every sample begins with the state zero.
+Maps tokens from 1, (T, N), to the logits of each next token, (vocabulary, T, N). Every
+sample starts from the zero state.
 
 ```julia
 next_token(65; hidden = (32,))(rand(1:65, 80, 5))   # 65×80×5
 ```
 """
-function next_token(vocabulary::Integer; cell = "lstm", embedding = 8, hidden = (200, 200), rng = Random.default_rng())
-    haskey(CELLS, cell) || fail("next_token: cell is ", repr(cell), "; expected rnn, gru or lstm")
+function next_token(vocabulary::Integer; cell = "lstm", embedding = 8, hidden = (200, 200),
+                    rng = Random.default_rng())
+    haskey(CELLS, cell) ||
+        fail("next_token: cell is ", repr(cell), "; expected rnn, gru or lstm")
     widths = (embedding, hidden...)
     all(>(0), (vocabulary, widths...)) && !isempty(hidden) ||
         fail("next_token: the sizes are ", join((vocabulary, widths...), ", "),
              "; expected positive numbers, and at least one recurrent layer")
     init = Flux.glorot_uniform(rng)
-    recurrent(in, out) = CELLS[cell](in => out; init_kernel = init, init_recurrent_kernel = init)
-    return Chain(Flux.Embedding(vocabulary => embedding; init), (recurrent(widths[i], widths[i+1]) for i in 1:length(hidden))...,
+    recurrent(in, out) =
+        CELLS[cell](in => out; init_kernel = init, init_recurrent_kernel = init)
+    return Chain(Flux.Embedding(vocabulary => embedding; init),
+                 (recurrent(widths[i], widths[i+1]) for i in 1:length(hidden))...,
                  Dense(last(widths) => vocabulary; init))
 end
 
 const CELLS = Dict("rnn" => Flux.RNN, "gru" => Flux.GRU, "lstm" => Flux.LSTM)
 
-"Whether a model, or the one of that name, takes tokens."
+"Whether a model, or the model with this name, takes tokens."
 takes_tokens(name::Union{AbstractString,Symbol}) = haskey(CELLS, string(name))
 takes_tokens(model) = model isa Chain && first(model.layers) isa Flux.Embedding
 
-const IMAGE_MODELS = Dict("case_study_cnn" => case_study_cnn, "lenet" => lenet, "mcmahan_cnn" => mcmahan_cnn)
+const IMAGE_MODELS = Dict("case_study_cnn" => case_study_cnn, "lenet" => lenet,
+                          "mcmahan_cnn" => mcmahan_cnn)
 
-"The model that an option names, for samples of size `dims` (without the batch dimension)."
+"Build the model of this name for samples of size `dims` (without the batch dimension)."
 function build_model(name, dims::Dims, outputs; hidden = (200, 200), embedding = 8, rng)
     haskey(CELLS, name) && return next_token(outputs; cell = name, embedding, hidden, rng)
     if haskey(IMAGE_MODELS, name)
-        length(dims) == 3 || fail("model ", name, " takes images of size (W, H, C), and the samples have size ", dims,
-                                  ": use mlp or softmax_regression, or pass a model of your own")
-        return IMAGE_MODELS[name](; imgsize = dims[1:2], channels = dims[3], classes = outputs, rng)
+        length(dims) == 3 ||
+            fail("model ", name, " takes images of size (W, H, C), and the samples have ",
+                 "size ", dims, ": use mlp or softmax_regression, or pass your own model")
+        return IMAGE_MODELS[name](; imgsize = dims[1:2], channels = dims[3],
+                                  classes = outputs, rng)
     end
-    return name == "mlp" ? mlp(prod(dims), outputs; hidden, rng) : softmax_regression(prod(dims), outputs; rng)
+    name == "mlp" && return mlp(prod(dims), outputs; hidden, rng)
+    return softmax_regression(prod(dims), outputs; rng)
 end
 
 """
-Run one sample through `model`, layer by layer, and throw a [`FedFluxError`](@ref) that names the first layer that does
-not take what reaches it, or a last layer that doesn't fit the `outputs` wanted (0: any).
+    checkmodel(model, sample, outputs) -> model
+
+Run one sample through `model`, layer by layer. Throws a [`FedFluxError`](@ref) that names
+the first layer that does not accept its input, or the last layer if the number of its
+outputs is not `outputs` (0: any number).
 """
 function checkmodel(model, sample, outputs)
     layers = model isa Chain && model.layers isa Tuple ? model.layers : (model,)
@@ -175,13 +217,17 @@ function checkmodel(model, sample, outputs)
             layer(x)
         catch err
             err isa InterruptException && rethrow()
-            fail("layer ", i, ", ", summary_of(layer), ", does not take what reaches it, an array of size ", before,
+            fail("layer ", i, ", ", summary_of(layer),
+                 ", does not accept its input, an array of size ", before,
                  " (one sample): ", first(split(sprint(showerror, err), '\n')))
         end
-        x isa AbstractArray || fail("layer ", i, ", ", summary_of(layer), ", gives a ", typeof(x), "; expected an array")
+        x isa AbstractArray ||
+            fail("layer ", i, ", ", summary_of(layer), ", gives a ", typeof(x),
+                 "; expected an array")
     end
     outputs == 0 || size(x, 1) == outputs ||
-        fail("the last layer, ", summary_of(last(layers)), ", gives ", size(x, 1), " outputs; the data and the loss ask for ", outputs)
+        fail("the last layer, ", summary_of(last(layers)), ", gives ", size(x, 1),
+             " outputs; the data and the loss need ", outputs)
     return model
 end
 

@@ -2,71 +2,93 @@
 
 const OPTIONS_FILE = joinpath(@__DIR__, "options.toml")
 include_dependency(OPTIONS_FILE)
-const OPTIONS = TOML.parsefile(OPTIONS_FILE)
+const DECLARED_OPTIONS = TOML.parsefile(OPTIONS_FILE)
 
-"""
-    check_options(given) -> Dict{Symbol,Any}
+const FIELD_TYPES = Dict("int" => Int, "float" => Float64, "str" => String, "bool" => Bool,
+                         "ints" => Vector{Int}, "floats" => Vector{Float64},
+                         "strs" => Vector{String})
 
-The options of a run: `given` (names to values) checked against options.toml, the rest filled with the defaults; an unset
-optional is `nothing`. Throws a [`FedFluxError`](@ref) that names the option, what was expected and what came.
-"""
-function check_options(given)
+"Whether an option names an object, whose place the object itself may take."
+takes_object(name) = name in ("dataset", "model", "loss") ||
+                     startswith(DECLARED_OPTIONS[name]["type"], "spec")
+
+function field_type(name)
+    type = DECLARED_OPTIONS[name]["type"]
+    takes_object(name) && return Any
+    T = FIELD_TYPES[rstrip(type, '?')]
+    return endswith(type, '?') ? Union{Nothing,T} : T
+end
+
+const OPTION_NAMES = Tuple(Symbol.(sort!(collect(keys(DECLARED_OPTIONS)))))
+
+@eval begin
+    """
+        Options(; options...)
+        Options(given::AbstractDict)
+
+    The checked options of a run: a field for each option in options.toml, the rest filled
+    with the defaults; an unset optional is `nothing`. Where an option names an object (a
+    rule, a model, a data set), the field may hold the object itself.
+
+    Throws a [`FedFluxError`](@ref) that names the option, what was expected and what came.
+
+    ```julia
+    FedFlux.Options(rounds = 3).rounds      # 3
+    ```
+    """
+    struct Options
+        $([:($name::$(field_type(string(name)))) for name in OPTION_NAMES]...)
+    end
+end
+
+Options(; options...) = Options(Dict{Symbol,Any}(options))
+
+function Options(given::AbstractDict)
+    given = Dict{String,Any}(string(name) => value for (name, value) in given)
     for name in keys(given)
-        haskey(OPTIONS, string(name)) || fail("unknown option ", name, "; did you mean ", nearest(string(name), keys(OPTIONS)), "?")
+        haskey(DECLARED_OPTIONS, name) ||
+            fail("unknown option ", name, "; did you mean ",
+                 nearest(name, keys(DECLARED_OPTIONS)), "?")
     end
-    return Dict{Symbol,Any}(Symbol(name) => check_option(name, spec, get(given, Symbol(name), get(spec, "default", nothing)))
-                            for (name, spec) in OPTIONS)
+    value(name) = get(given, name, get(DECLARED_OPTIONS[name], "default", nothing))
+    return Options((checked(name, value(name)) for name in string.(OPTION_NAMES))...)
 end
 
-function check_option(name, spec, value)
-    type = rstrip(spec["type"], '?')
-    value === nothing && endswith(spec["type"], '?') && return nothing
-    checked = as_type(Val(Symbol(type)), value)
-    checked === nothing && fail("option ", name, " is ", repr(value), "; expected ", TYPE_NAMES[type])
-    startswith(type, "spec") && foreach(text -> parse_spec(get(spec, "kind", name), text), checked isa Vector ? checked : (checked,))
-    foreach(v -> check_bounds(name, spec, v), checked isa Vector ? checked : (checked,))
-    return checked
+checked(name, value) = takes_object(name) && !is_text(value) ? value :
+                       check_option(name, DECLARED_OPTIONS[name], value)
+
+"Whether a value is the text of an option rather than a Julia object."
+is_text(v) = v isa Union{AbstractString,Symbol,Nothing,Real} ||
+             v isa Union{Tuple,AbstractVector} && all(is_text, v)
+
+"The options given as text or numbers, by name: what can be stored and compared."
+plain_options(o::Options) =
+    Dict{String,Any}(string(name) => getfield(o, name) for name in OPTION_NAMES
+                     if is_text(getfield(o, name)))
+
+"The options given as Julia objects, by name."
+object_options(o::Options) = Dict{String,Any}(string(name) => getfield(o, name)
+                                              for name in OPTION_NAMES
+                                              if !is_text(getfield(o, name)))
+
+function Base.show(io::IO, o::Options)
+    changed = [(name, value) for (name, value) in sort!(collect(plain_options(o)))
+               if value != get(DECLARED_OPTIONS[name], "default", nothing)]
+    given = [["$name = $(repr(value))" for (name, value) in changed];
+             sort!(collect(keys(object_options(o)))) .* " = …"]
+    print(io, "Options(", join(given, ", "), ")")
 end
 
-const TYPE_NAMES = Dict("int" => "a whole number", "float" => "a number", "str" => "a string", "bool" => "true or false",
-                        "ints" => "a list of whole numbers", "floats" => "a list of numbers", "strs" => "a list of strings",
-                        "spec" => "name or name(parameter=value, …)", "specs" => "a list of name or name(parameter=value, …)")
+"""
+    built(o::Options, name)
 
-as_type(::Val{:int}, v) = v isa Integer && !(v isa Bool) && typemin(Int) <= v <= typemax(Int) ? Int(v) : nothing
-as_type(::Val{:float}, v) = v isa Real && !(v isa Bool) && isfinite(v) ? Float64(v) : nothing
-as_type(::Val{:str}, v) = v isa Union{AbstractString,Symbol} ? String(v) : nothing
-as_type(::Val{:bool}, v) = v isa Bool ? v : nothing
-as_type(::Val{:ints}, v) = as_list(Int, Val(:int), v)
-as_type(::Val{:floats}, v) = as_list(Float64, Val(:float), v)
-as_type(::Val{:strs}, v) = as_list(String, Val(:str), v)
-as_type(::Val{:spec}, v) = as_type(Val(:str), v)
-as_type(::Val{:specs}, v) = as_list(String, Val(:str), v isa Union{AbstractString,Symbol} ? [v] : v)   # one will do
-
-function as_list(::Type{T}, element, v) where {T}
-    v isa Union{AbstractVector,Tuple} || return nothing
-    checked = [as_type(element, e) for e in v]
-    return any(isnothing, checked) ? nothing : Vector{T}(checked)
+The object, or the tuple of objects of a list, that the option names or holds.
+"""
+function built(o::Options, name::Symbol)
+    kind = get(DECLARED_OPTIONS[string(name)], "kind", string(name))
+    return as_object(kind, getfield(o, name))
 end
 
-function check_bounds(name, spec, value)
-    haskey(spec, "choices") && !(value in spec["choices"]) &&
-        fail("option ", name, " is ", repr(value), "; expected one of ", join(spec["choices"], ", "))
-    haskey(spec, "min") && value < spec["min"] && fail("option ", name, " is ", value, "; expected at least ", spec["min"])
-    haskey(spec, "max") && value > spec["max"] && fail("option ", name, " is ", value, "; expected at most ", spec["max"])
-    haskey(spec, "above") && !(value > spec["above"]) && fail("option ", name, " is ", value, "; expected more than ", spec["above"])
-end
-
-"The name in `names` that takes the fewest edits to reach from `word`."
-nearest(word, names) = argmin(name -> (edits(word, name), name), collect(names))
-
-"Levenshtein's distance."
-function edits(a, b)
-    row = collect(0:length(b))
-    for (i, ca) in enumerate(a)
-        diagonal, row[1] = row[1], i
-        for (j, cb) in enumerate(b)
-            diagonal, row[j+1] = row[j+1], min(row[j+1] + 1, row[j] + 1, diagonal + (ca != cb))
-        end
-    end
-    return last(row)
-end
+as_object(kind, v) = v
+as_object(kind, v::Union{AbstractString,Symbol}) = build(kind, string(v))
+as_object(kind, v::Union{Tuple,AbstractVector}) = Tuple(as_object(kind, e) for e in v)

@@ -1,4 +1,5 @@
-# Options that name an object: "fedprox(mu=0.01)". specs.toml declares what may be named, with which parameters.
+# Options that name an object: "fedprox(mu=0.01)". specs.toml declares the names and their
+# parameters.
 
 const SPECS_FILE = joinpath(@__DIR__, "specs.toml")
 include_dependency(SPECS_FILE)
@@ -7,36 +8,57 @@ const SPECS = TOML.parsefile(SPECS_FILE)
 """
     parse_spec(kind, text) -> (name, parameters)
 
-The name and the checked parameters (a Dict of Symbol to value, defaults filled) of `name` or `name(p=value, …)`. Values
-are numbers, true, false, words, "quoted strings" or [lists]. Throws a [`FedFluxError`](@ref) that names what is wrong.
+The name and the checked parameters (a Dict of Symbol to value, defaults filled in) of
+`name` or `name(p=value, …)`. Values are numbers, true, false, words, "quoted strings" or
+[lists]. Throws a [`FedFluxError`](@ref) that names what is wrong.
 
 ```julia
 FedFlux.parse_spec("partition", "iid")   # ("iid", Dict())
 ```
 """
 function parse_spec(kind, text::AbstractString)
-    length(text) <= 1000 || fail(kind, ": the text is ", length(text), " characters long; expected name or name(parameter=value, …)")
+    length(text) <= 1000 || fail(kind, ": the text is ", length(text), " characters long; ",
+                                 "expected name or name(parameter=value, …)")
     m = match(r"^\s*(\w+)\s*(?:\((.*)\))?\s*$"s, text)
-    m === nothing && fail(kind, " is ", repr(text), "; expected name or name(parameter=value, …)")
+    m === nothing &&
+        fail(kind, " is ", repr(text), "; expected name or name(parameter=value, …)")
     name = lowercase(m[1])
     known = SPECS[kind]
-    haskey(known, name) || fail("unknown ", kind, " ", m[1], "; expected one of ", join(sort!(collect(keys(known))), ", "),
-                                "; did you mean ", nearest(name, keys(known)), "?")
+    haskey(known, name) || fail("unknown ", kind, " ", m[1], "; expected one of ",
+                                join(sort!(collect(keys(known))), ", "), "; did you mean ",
+                                nearest(name, keys(known)), "?")
     declared = get(known[name], "params", Dict{String,Any}())
     given = parse_parameters(kind, text, something(m[2], ""))
     for p in keys(given)
         haskey(declared, p) && continue
-        fail(kind, " ", name, " has no parameter ", p, isempty(declared) ? "; it takes none" : "; did you mean $(nearest(p, keys(declared)))?")
+        fail(kind, " ", name, " has no parameter ", p, isempty(declared) ?
+             "; it takes none" : "; did you mean $(nearest(p, keys(declared)))?")
     end
-    return name, Dict{Symbol,Any}(Symbol(p) => check_option("$p of $kind $name", d, get(given, p, get(d, "default", nothing))) for (p, d) in declared)
+    value(p, d) = get(given, p, get(d, "default", nothing))
+    checked(p, d) = check_value("$p of $kind $name", d, value(p, d))
+    return name, Dict{Symbol,Any}(Symbol(p) => checked(p, d) for (p, d) in declared)
 end
+
+"Check the value of an option; the text of a spec names an object, with valid parameters."
+function check_option(name, declared, value)
+    checked = check_value(name, declared, value)
+    startswith(declared["type"], "spec") && checked !== nothing || return checked
+    foreach(text -> parse_spec(get(declared, "kind", name), text), as_values(checked))
+    return checked
+end
+
+# parameter=value and a comma or the end; or whatever else there is
+const PARAMETER =
+    r"\s*(?:(\w+)\s*=\s*(\"[^\"]*\"|\[[^\]]*\]|[^,\s\[\]\"]+)\s*(?:,|$)|(\S.*))"s
 
 # "a=1, b=[2, 3]" by its commas outside brackets and quotes.
 function parse_parameters(kind, text, inside)
     given = Dict{String,Any}()
-    for m in eachmatch(r"\s*(?:(\w+)\s*=\s*(\"[^\"]*\"|\[[^\]]*\]|[^,\s\[\]\"]+)\s*(?:,|$)|(\S.*))"s, inside)
-        m[3] === nothing || fail(kind, " is ", repr(text), ", which can't be read at ", repr(m[3]), "; expected parameter=value, …")
-        haskey(given, m[1]) && fail(kind, " is ", repr(text), ", which gives ", m[1], " twice")
+    for m in eachmatch(PARAMETER, inside)
+        m[3] === nothing || fail(kind, " is ", repr(text), ", which can't be read at ",
+                                 repr(m[3]), "; expected parameter=value, …")
+        haskey(given, m[1]) &&
+            fail(kind, " is ", repr(text), ", which gives ", m[1], " twice")
         given[m[1]] = parse_value(m[2])
     end
     return given
@@ -44,7 +66,9 @@ end
 
 function parse_value(text::AbstractString)
     startswith(text, '"') && return String(text[2:end-1])
-    startswith(text, '[') && return [parse_value(strip(part)) for part in split(text[2:end-1], ','; keepempty = false)]
+    startswith(text, '[') &&
+        return [parse_value(strip(part))
+                for part in split(text[2:end-1], ','; keepempty = false)]
     text in ("true", "false") && return text == "true"
     integer = tryparse(Int, text)
     integer === nothing || return integer
@@ -54,8 +78,8 @@ end
 """
     build(kind, text)
 
-The object that an option's text names: `construct(Val(kind), Val(name); parameters...)`, which each file that declares a
-rule, a partition, … adds a method to.
+The object that an option's text names: `construct(Val(kind), Val(name); parameters...)`.
+Each file that defines a rule, a partition, … adds a method.
 """
 function build(kind, text)
     name, parameters = parse_spec(kind, text)

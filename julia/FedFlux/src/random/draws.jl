@@ -1,6 +1,10 @@
-# Draws that skewed data needs, written out so that they depend on the stream alone and not on Julia's version.
+# Random draws for skewed data. They are implemented here so that they depend on the stream
+# alone and not on Julia's version.
 
-"A standard normal number: Marsaglia's polar method (Marsaglia & Bray 1964), without keeping the second one."
+"""
+A draw from the standard normal distribution: Marsaglia's polar method (Marsaglia & Bray
+1964), which discards the second draw.
+"""
 function normal!(rng::AbstractRNG)
     while true
         u, v = 2rand(rng, Float64) - 1, 2rand(rng, Float64) - 1
@@ -12,8 +16,9 @@ end
 """
     loggamma!(rng, α)
 
-The logarithm of a draw from Gamma(α, 1), by Marsaglia & Tsang (2000, ACM TOMS 26(3)); below α = 1 by their note,
-Gamma(α + 1)·U^(1/α). The logarithm, since draws for a small α are smaller than any Float64.
+The logarithm of a draw from Gamma(α, 1), by Marsaglia & Tsang (2000, ACM TOMS 26(3)); for
+α < 1 by their note, Gamma(α + 1)·U^(1/α). The result is a logarithm because draws for a
+small α are smaller than any positive Float64.
 """
 function loggamma!(rng::AbstractRNG, α::Real)
     α < 1 && return loggamma!(rng, α + 1) + log(1 - rand(rng, Float64)) / α
@@ -27,7 +32,7 @@ function loggamma!(rng::AbstractRNG, α::Real)
     end
 end
 
-"`n` proportions from the symmetric Dirichlet(α): positive or zero, their sum is 1."
+"A draw of `n` proportions from the symmetric Dirichlet(α): non-negative, with sum 1."
 function dirichlet!(rng::AbstractRNG, α::Real, n::Integer)
     logs = [loggamma!(rng, α) for _ in 1:n]
     p = exp.(logs .- maximum(logs))

@@ -1,8 +1,10 @@
-# Randomness from (seed, purpose, round, client): SplitMix64 (Steele, Lea, Flood 2014), since the same few lines give the
-# same numbers in Julia and NumPy, whatever their versions. docs/design.md specifies the draws.
+# Random numbers from (seed, purpose, round, client), by SplitMix64 (Steele, Lea, Flood
+# 2014): the same few lines give the same numbers in Julia and NumPy, in any version.
+# docs/design.md specifies the draws.
 
-const PURPOSES = (partition = 1, init = 2, cohort = 3, batches = 4, dropout = 5, rules = 6, availability = 7, augment = 8, personal = 9,
-                  attack = 10, faults = 11, root = 12)
+const PURPOSES = (partition = 1, init = 2, cohort = 3, batches = 4, dropout = 5, rules = 6,
+                  availability = 7, augment = 8, personal = 9, attack = 10, faults = 11,
+                  root = 12)
 const GAMMA = 0x9e3779b97f4a7c15
 
 function mix64(z::UInt64)
@@ -14,7 +16,8 @@ end
 """
     Stream(seed, purpose, round = 0, client = 0)
 
-A random number generator that depends on these four alone, so that results don't depend on threads or on a resume.
+A random number generator that depends on these four arguments alone, so that results do not
+depend on the number of threads or on a resume.
 
 - `seed`: a non-negative integer.
 - `purpose`: one of `keys(FedFlux.PURPOSES)`, such as `:batches`.
@@ -41,11 +44,13 @@ next!(r::Stream) = mix64(r.state += GAMMA)
 
 const Int8to64 = Union{Bool,Int8,UInt8,Int16,UInt16,Int32,UInt32,Int64,UInt64}
 Random.rand(r::Stream, ::Random.SamplerType{T}) where {T<:Int8to64} = next!(r) % T
-Random.rand(r::Stream, ::Random.SamplerTrivial{Random.CloseOpen01{Float32}}) = Float32(next!(r) >> 40) * 2.0f0^-24
-Random.rand(r::Stream, ::Random.SamplerTrivial{Random.CloseOpen01{Float64}}) = Float64(next!(r) >> 11) * 2.0^-53
+Random.rand(r::Stream, ::Random.SamplerTrivial{Random.CloseOpen01{Float32}}) =
+    Float32(next!(r) >> 40) * 2.0f0^-24
+Random.rand(r::Stream, ::Random.SamplerTrivial{Random.CloseOpen01{Float64}}) =
+    Float64(next!(r) >> 11) * 2.0^-53
 Random.rng_native_52(::Stream) = UInt64
 
-"An integer in 0:n-1, for 0 < n < 2^32."
+"A random integer in 0:n-1, for 0 < n < 2^32."
 below!(r::Stream, n::Integer) = (((next!(r) >> 32) * UInt64(n)) >> 32) % Int
 
 function Random.shuffle!(r::Stream, v::AbstractVector)

@@ -1,12 +1,13 @@
-# What a slot of an update costs on the wire. A plain vector costs four bytes a value.
+# What a vector of an update costs on the wire. A plain vector costs four bytes per value.
 
 """
-    Coded(values, bytes)
+    Encoded(values, bytes)
 
-A slot as it is sent: the encoded `bytes`, and the `values` that the receiver decodes from them. It reads as the vector of
-its values; a rule that computes a new vector from it makes a plain one, which costs four bytes a value again.
+A vector as it is sent: the encoded `bytes`, and the `values` that the receiver decodes.
+It reads as the vector of its values. A rule that computes a new vector from it makes a
+plain one, which costs four bytes per value again.
 """
-struct Coded <: AbstractVector{Float32}
+struct Encoded <: AbstractVector{Float32}
     values::Vector{Float32}
     bytes::Vector{UInt8}
 end
@@ -14,24 +15,25 @@ end
 """
     Masked(values, kept)
 
-A slot of which only the `kept` indices are sent, since both sides know the values at the others.
+A vector of which only the indices `kept` are sent, since both sides know the other values.
 """
 struct Masked <: AbstractVector{Float32}
     values::Vector{Float32}
     kept::Vector{Int}
 end
 
-Base.size(v::Union{Coded,Masked}) = size(v.values)
-Base.IndexStyle(::Type{<:Union{Coded,Masked}}) = IndexLinear()
-Base.@propagate_inbounds Base.getindex(v::Union{Coded,Masked}, i::Int) = v.values[i]
-Base.setindex!(v::Union{Coded,Masked}, x, i::Int) =
-    fail("a rule changes an update in place after it was encoded; place it before compression and pruning in rules")
+Base.size(v::Union{Encoded,Masked}) = size(v.values)
+Base.IndexStyle(::Type{<:Union{Encoded,Masked}}) = IndexLinear()
+Base.@propagate_inbounds Base.getindex(v::Union{Encoded,Masked}, i::Int) = v.values[i]
+Base.setindex!(v::Union{Encoded,Masked}, x, i::Int) =
+    fail("a rule changes an update in place after it was encoded; ",
+         "place it before compression and pruning in rules")
 
-"The number of bytes that a slot costs on the wire."
-wiresize(v::AbstractVector) = sizeof(v)
-wiresize(v::Coded) = length(v.bytes)
-wiresize(v::Masked) = 4 * length(v.kept)
+"The number of bytes that a vector costs on the wire."
+wire_bytes(v::AbstractVector) = sizeof(v)
+wire_bytes(v::Encoded) = length(v.bytes)
+wire_bytes(v::Masked) = 4 * length(v.kept)
 
-"The values of a slot, as a plain vector."
+"The values of a vector, as a plain vector."
 decoded(v::AbstractVector) = v
-decoded(v::Union{Coded,Masked}) = v.values
+decoded(v::Union{Encoded,Masked}) = v.values

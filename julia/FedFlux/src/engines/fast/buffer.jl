@@ -1,14 +1,15 @@
-# Where a layer's values lie: channels first, with room for the zeros that a convolution pads with.
+# Memory layout of a batch: channels first, with a border for the zero padding.
 
 """
     Buffer
 
-A batch of values in the arena or the staging area: (C, W, H) for each sample, channels first, with a border around W and
-H, so that windows which reach over the edge find zeros and need no checks. Features are (C, 1, 1), sequences (C, T, 1).
-Offsets count floats; a whole buffer is `image(b)` floats a sample.
+The layout of a batch of values in the arena or the staging area. A sample is (C, W, H),
+channels first, with a border around W and H: windows that reach over the edge read zeros
+and need no bounds checks. Features are (C, 1, 1), sequences (C, T, 1). Offsets and strides
+count floats.
 """
 struct Buffer
-    at::Int
+    at::Int           # offset of the first sample
     C::Int
     W::Int
     H::Int
@@ -16,51 +17,57 @@ struct Buffer
     right::Int
     top::Int
     bottom::Int
-    staged::Bool      # in the staging area, which holds the batch itself
+    staged::Bool      # in the staging area, which holds the input batch
 end
 
 const Border = NTuple{4,Int}     # left, right, top, bottom
 
-row(b::Buffer) = b.C * (b.W + b.left + b.right)
-image(b::Buffer) = row(b) * (b.H + b.top + b.bottom)
+row_stride(b::Buffer) = b.C * (b.W + b.left + b.right)
+sample_stride(b::Buffer) = row_stride(b) * (b.H + b.top + b.bottom)
 pixels(b::Buffer) = b.W * b.H
 features(b::Buffer) = b.C * b.W * b.H
 border(b::Buffer)::Border = (b.left, b.right, b.top, b.bottom)
 isdense(b::Buffer) = border(b) == (0, 0, 0, 0)
-"Offset of pixel (i, j), from 0, within a sample."
-offset(b::Buffer, i, j) = (j + b.top) * row(b) + (i + b.left) * b.C
+"The offset of pixel (i, j), from 0, within a sample."
+offset(b::Buffer, i, j) = (j + b.top) * row_stride(b) + (i + b.left) * b.C
 
-"What one call works with: the arena, the staged batch, parameters, gradient, statistics, samples in the batch, train or test mode."
+"The memory and the settings of one call."
 struct Pass
     arena::Ptr32
     staged::Ptr32
-    w::Ptr32
-    g::Ptr32
-    stats::Ptr32
-    n::Int
-    train::Bool
+    w::Ptr32        # parameters
+    g::Ptr32        # their gradient
+    stats::Ptr32    # running statistics
+    n::Int          # samples in the batch
+    train::Bool     # train mode or test mode
 end
 
 """
-What an engine runs: `forward!(o, p, lo, hi)` computes the outputs of the samples lo:hi (from 0) from their inputs, and `backward!`,
-after it, the gradients of its parameters and of its inputs, unless those aren't wanted (`dx` is nothing).
+    Operation
+
+A layer with its buffers laid out. `forward!(o, p, lo, hi)` computes the outputs of the
+samples lo:hi (from 0) from their inputs. `backward!(o, p, lo, hi)` follows it and computes
+the gradients of the parameters, and of the inputs unless `dx` is nothing.
 """
 abstract type Operation end
 
 "The address of sample `n` (from 0)."
-@inline address(p::Pass, b::Buffer, n = 0) = at(b.staged ? p.staged : p.arena, b.at + n * image(b))
+@inline function address(p::Pass, b::Buffer, n = 0)
+    return at(b.staged ? p.staged : p.arena, b.at + n * sample_stride(b))
+end
 
 "Zero the border of the samples lo:hi (from 0)."
 function zeroborder!(p::Pass, b::Buffer, lo, hi)
     isdense(b) && return
     for n in lo:hi
         x = address(p, b, n)
-        zeros!(x, b.top * row(b) + b.left * b.C)
-        for j in 0:b.H-2      # the right border of a row and the left one of the next are neighbours
+        zeros!(x, b.top * row_stride(b) + b.left * b.C)
+        # A row's right border and the next row's left border are adjacent.
+        for j in 0:b.H-2
             zeros!(at(x, offset(b, b.W, j)), (b.left + b.right) * b.C)
         end
         last = offset(b, b.W, b.H - 1)
-        zeros!(at(x, last), image(b) - last)
+        zeros!(at(x, last), sample_stride(b) - last)
     end
 end
 

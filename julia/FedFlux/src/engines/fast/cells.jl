@@ -1,4 +1,5 @@
-# One time step of each recurrent cell, forward and back, for one sample: value by value over the H states.
+# One time step of each recurrent cell, forward and backward, for one sample: elementwise
+# over the H hidden values.
 
 struct RNNStep{S} <: Cell
     σ::S
@@ -6,22 +7,28 @@ end
 struct LSTMStep <: Cell end
 struct GRUStep <: Cell end
 
-Cell(c::Flux.RNNCell) =
-    c.σ isa FROM_OUTPUT ? RNNStep(c.σ) : unsupported("the fast engine doesn't have the activation $(c.σ) in an RNN")
+function Cell(c::Flux.RNNCell)
+    c.σ isa FROM_OUTPUT || unsupported("unsupported activation $(c.σ) in an RNN")
+    return RNNStep(c.σ)
+end
 Cell(::Flux.LSTMCell) = LSTMStep()
 Cell(::Flux.GRUCell) = GRUStep()
-Cell(c) = unsupported("the fast engine doesn't have the cell $(typeof(c))")
+Cell(c) = unsupported("unsupported cell $(typeof(c))")
 
-"Gates of H values; values of `memory` a state; whether the states' part of the gates is kept apart from the inputs'."
+"The number of gates."
 ngates(::RNNStep) = 1
 ngates(::LSTMStep) = 4
 ngates(::GRUStep) = 3
+
+"The values of `memory` per hidden value."
 nmemory(::Cell) = 0
 nmemory(::LSTMStep) = 1
-separate(::Cell) = false
-separate(::GRUStep) = true
 
-function step!(c::RNNStep, o, p, t, n)
+"Whether the hidden state's projections are kept apart from the input's."
+separate_states(::Cell) = false
+separate_states(::GRUStep) = true
+
+function cell_forward!(c::RNNStep, o, p, t, n)
     H = o.y.C
     gates, h = step_at(o, p, o.gates, H, t, n), at(address(p, o.y, n), H * t)
     each_vector(Val(16), H) do i, width, mask
@@ -29,25 +36,27 @@ function step!(c::RNNStep, o, p, t, n)
     end
 end
 
-function step_back!(c::RNNStep, o, p, t, n)
+function cell_backward!(c::RNNStep, o, p, t, n)
     H = o.y.C
-    gates, h, dh = step_at(o, p, o.gates, H, t, n), at(address(p, o.y, n), H * t), at(address(p, o.dy, n), H * t)
+    gates = step_at(o, p, o.gates, H, t, n)
+    h, dh = at(address(p, o.y, n), H * t), at(address(p, o.dy, n), H * t)
     carry = at(p.arena, o.carry + 2H * n)
     each_vector(Val(16), H) do i, width, mask
         d = load(width, at(dh, i), mask) + load(width, at(carry, i), mask)
-        store(pull(c.σ, load(width, at(h, i), mask), d), at(gates, i), mask)
+        store(backprop(c.σ, load(width, at(h, i), mask), d), at(gates, i), mask)
         store(zero(d), at(carry, i), mask)
     end
 end
 
-# Gates: input, forget, cell, output. The memory is c.
-function step!(::LSTMStep, o, p, t, n)
+# Gates: input, forget, cell, output. The memory is the cell state c.
+function cell_forward!(::LSTMStep, o, p, t, n)
     H = o.y.C
     gates, h = step_at(o, p, o.gates, 4H, t, n), at(address(p, o.y, n), H * t)
     c = step_at(o, p, o.memory, H, t, n)
     each_vector(Val(16), H) do i, width, mask
         gate(k) = load(width, at(gates, k * H + i), mask)
-        in, forget, new, out = fastsigmoid(gate(0)), fastsigmoid(gate(1)), fasttanh(gate(2)), fastsigmoid(gate(3))
+        in, forget = fastsigmoid(gate(0)), fastsigmoid(gate(1))
+        new, out = fasttanh(gate(2)), fastsigmoid(gate(3))
         state = in * new
         if t > 0
             state += forget * load(width, at(c, i - H), mask)
@@ -60,7 +69,7 @@ function step!(::LSTMStep, o, p, t, n)
     end
 end
 
-function step_back!(::LSTMStep, o, p, t, n)
+function cell_backward!(::LSTMStep, o, p, t, n)
     H = o.y.C
     gates, dh = step_at(o, p, o.gates, 4H, t, n), at(address(p, o.dy, n), H * t)
     c, carry = step_at(o, p, o.memory, H, t, n), at(p.arena, o.carry + 2H * n)
@@ -80,8 +89,9 @@ function step_back!(::LSTMStep, o, p, t, n)
     end
 end
 
-# Gates: reset, update, candidate. The candidate's state part is multiplied by reset, so it is kept apart.
-function step!(::GRUStep, o, p, t, n)
+# Gates: reset, update, candidate. Reset multiplies the candidate's hidden projection, which
+# is therefore kept apart from the input projection.
+function cell_forward!(::GRUStep, o, p, t, n)
     H = o.y.C
     gates, h = step_at(o, p, o.gates, 3H, t, n), at(address(p, o.y, n), H * t)
     states, before = step_at(o, p, o.states, 3H, t, n), step_at(o, p, o.hidden, H, t, n)
@@ -90,14 +100,15 @@ function step!(::GRUStep, o, p, t, n)
         state(k) = load(width, at(states, k * H + i), mask)
         reset, update = fastsigmoid(input(0) + state(0)), fastsigmoid(input(1) + state(1))
         new = fasttanh(muladd(reset, state(2), input(2)))
-        store(muladd(update, load(width, at(before, i), mask) - new, new), at(h, i), mask)
+        h_new = muladd(update, load(width, at(before, i), mask) - new, new)
+        store(h_new, at(h, i), mask)
         for (k, g) in enumerate((reset, update, new))
             store(g, at(gates, (k - 1) * H + i), mask)
         end
     end
 end
 
-function step_back!(::GRUStep, o, p, t, n)
+function cell_backward!(::GRUStep, o, p, t, n)
     H = o.y.C
     gates, dh = step_at(o, p, o.gates, 3H, t, n), at(address(p, o.dy, n), H * t)
     states, before = step_at(o, p, o.states, 3H, t, n), step_at(o, p, o.hidden, H, t, n)
@@ -107,9 +118,12 @@ function step_back!(::GRUStep, o, p, t, n)
         reset, update, new = gate(0), gate(1), gate(2)
         d = load(width, at(dh, i), mask) + load(width, at(carry, i), mask)
         dnew = d * (1.0f0 - update) * (1.0f0 - new * new)
-        dupdate = d * (load(width, at(before, i), mask) - new) * update * (1.0f0 - update)
-        dreset = dnew * load(width, at(states, 2H + i), mask) * reset * (1.0f0 - reset)
-        for (k, g, s) in ((0, dreset, dreset), (1, dupdate, dupdate), (2, dnew, dnew * reset))
+        h_before = load(width, at(before, i), mask)
+        dupdate = d * (h_before - new) * update * (1.0f0 - update)
+        new_state = load(width, at(states, 2H + i), mask)
+        dreset = dnew * new_state * reset * (1.0f0 - reset)
+        gradients = ((0, dreset, dreset), (1, dupdate, dupdate), (2, dnew, dnew * reset))
+        for (k, g, s) in gradients
             store(g, at(gates, k * H + i), mask)
             store(s, at(states, k * H + i), mask)
         end

@@ -1,10 +1,12 @@
-# Convolution without im2col: each output pixel is summed up in registers, straight from the padded input.
+# Direct convolution, without im2col: the microkernel sums each output pixel in registers,
+# straight from the padded input.
 
 """
     ConvOp
 
-`y = σ(w ∗ x + b)`. Weights are held as (Cout/groups, Cin/groups, kx, ky, groups), not flipped; the gradient of the input
-is the same sweep over the output's gradient with channels transposed, one sweep for each phase of the stride.
+`y = σ(w ∗ x + b)`. Weights are held as (Cout/groups, Cin/groups, kx, ky, groups), not
+flipped. The gradient of the input is the same kernel over the output's gradient, with the
+weights' channels transposed: one convolution for each phase of the stride.
 """
 struct ConvOp{S,F<:Tiling,B<:Tiling,G<:Tiling,DX} <: Operation
     σ::S
@@ -13,92 +15,118 @@ struct ConvOp{S,F<:Tiling,B<:Tiling,G<:Tiling,DX} <: Operation
     y::Buffer
     dy::Buffer
     w::Int
-    b::Int                  # -1: no bias
+    b::Int                        # -1: no bias
     groups::Int
     win::Window
-    forward::Sweep
-    backward::Vector{Sweep}
-    taps::Vector{Vector{Tap}}
-    dyout::Vector{Int32}    # the forward sweep's pixels in dy
-    turned::Int             # transposed weights, in the arena
+    forward::OffsetTable
+    backward::Vector{OffsetTable} # one per phase
+    taps::Vector{Vector{Tap}}     # of each phase
+    dyoffsets::Vector{Int32}      # of the forward table's pixels in dy
+    packed::Int                   # transposed weights, in the arena
     tiling::F
-    backtiling::B
-    gradtiling::G
+    backward_tiling::B
+    gradient_tiling::G
 end
 
-function shape_after(l::Conv, s::Shape)
-    s.kind === :image && length(l.stride) == 2 || unsupported("it takes convolutions over images (W, H, C)")
-    size(l.weight, 3) * l.groups == s.C || unsupported("it takes $(size(l.weight, 3) * l.groups) channels, and $(s.C) reach it")
+function output_shape(l::Conv, s::Shape)
+    s.kind === :image && length(l.stride) == 2 ||
+        unsupported("only convolutions over images (W, H, C) are supported")
+    channels = size(l.weight, 3) * l.groups
+    channels == s.C || unsupported("it takes $channels channels, but its input has $(s.C)")
     return Shape(:image, size(l.weight, 4), outsize(Window(l), s.W, s.H)...)
 end
 input_border(l::Conv, s::Shape) = both_sides(l.pad)
-output_border(l::Conv, s::Shape) = gradient_border(Window(l), s.W, s.H)
+gradient_border(l::Conv, s::Shape) = gradient_border(Window(l), s.W, s.H)
 
 Window(l::Conv) = Window(size(l.weight)[1:2], l.stride, both_sides(l.pad), l.dilation)
 
 function build(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
     win, groups = Window(l), l.groups
     cin, cout = x.C ÷ groups, y.C ÷ groups
-    w = parameter!(b, l.weight, Order((win.k..., cin, cout, groups), (1, 2), (4, 3, 1, 2, 5)))
+    order = Order((win.k..., cin, cout, groups), (1, 2), (4, 3, 1, 2, 5))
+    w = parameter!(b, l.weight, order)
     bias = l.bias === false ? -1 : parameter!(b, l.bias)
-    forward = forward_sweep(win, x, y, cin)
-    ps = dx === nothing ? empty(phases(win)) : filter(p -> p[1] < x.W && p[2] < x.H, phases(win))
-    backward = Sweep[backward_sweep(win, dy, dx, cout, p...) for p in ps]
-    dyout = Int32[offset(dy, i, j) for j in 0:y.H-1 for i in 0:y.W-1]
-    turned = dx === nothing ? 0 : workspace!(b, length(l.weight))
-    tiled(sweeps) = maximum(columns, sweeps; init = 1)
-    return ConvOp(l.σ, x, dx, y, dy, w, bias, groups, win, forward, backward, [phase_taps(win, p...) for p in ps], dyout, turned,
-                  Tiling(cout, V -> tile_pixels(V, tiled([forward]), b.cpu), b.cpu),
-                  Tiling(cin, V -> tile_pixels(V, tiled(backward), b.cpu), b.cpu),
-                  Tiling(cout, V -> tile_weights(V, maximum(u -> Int(u.len), forward.runs), b.cpu), b.cpu))
+    forward = forward_offsets(win, x, y, cin)
+    inside(p) = p[1] < x.W && p[2] < x.H
+    ps = dx === nothing ? empty(phases(win)) : filter(inside, phases(win))
+    backward = OffsetTable[backward_offsets(win, dy, dx, cout, p...) for p in ps]
+    taps = [phase_taps(win, p...) for p in ps]
+    dyoffsets = Int32[offset(dy, i, j) for j in 0:y.H-1 for i in 0:y.W-1]
+    packed = dx === nothing ? 0 : workspace!(b, length(l.weight))
+    most_columns(tables) = maximum(columns, tables; init = 1)
+    longest_run = maximum(u -> Int(u.len), forward.runs)
+    return ConvOp(
+        l.σ, x, dx, y, dy, w, bias, groups, win, forward, backward, taps, dyoffsets, packed,
+        Tiling(cout, V -> tile_pixels(V, most_columns([forward]), b.cpu), b.cpu),
+        Tiling(cin, V -> tile_pixels(V, most_columns(backward), b.cpu), b.cpu),
+        Tiling(cout, V -> tile_weights(V, longest_run, b.cpu), b.cpu),
+    )
 end
 
+"The input and output channels of one group."
+group_channels(o::ConvOp) = (o.x.C ÷ o.groups, o.y.C ÷ o.groups)
+
 function forward!(o::ConvOp, p::Pass, lo, hi)
-    cin, cout = o.x.C ÷ o.groups, o.y.C ÷ o.groups
+    cin, cout = group_channels(o)
     size = cin * cout * prod(o.win.k)
     zeroborder!(p, o.y, lo, hi)
     for g in 0:o.groups-1
+        y = at(address(p, o.y, lo), g * cout)
+        x = at(address(p, o.x, lo), g * cin)
+        w = at(p.w, o.w + g * size)
         bias = o.b < 0 ? Ptr32(C_NULL) : at(p.w, o.b + g * cout)
-        sweep!(o.σ, o.tiling, o.forward, cout, at(address(p, o.y, lo), g * cout), image(o.y), at(address(p, o.x, lo), g * cin),
-               image(o.x), hi - lo + 1, at(p.w, o.w + g * size), bias, false)
+        macrokernel!(
+            o.σ, o.tiling, o.forward, cout, y, sample_stride(o.y),
+            x, sample_stride(o.x), hi - lo + 1, w, bias, false,
+        )
     end
 end
 
 function backward!(o::ConvOp, p::Pass, lo, hi)
     db = o.b < 0 ? Ptr32(C_NULL) : at(p.g, o.b)
-    pull_bias!(o.σ, p, o.y, o.dy, db, lo, hi)
-    weight_gradient!(o, p, lo, hi)
-    o.dx === nothing || input_gradient!(o, p, lo, hi)
+    epilogue_backward!(o.σ, p, o.y, o.dy, db, lo, hi)
+    conv_weight_gradient!(o, p, lo, hi)
+    o.dx === nothing || conv_input_gradient!(o, p, lo, hi)
 end
 
-function weight_gradient!(o::ConvOp, p::Pass, lo, hi)
-    cin, cout = o.x.C ÷ o.groups, o.y.C ÷ o.groups
+function conv_weight_gradient!(o::ConvOp, p::Pass, lo, hi)
+    cin, cout = group_channels(o)
+    size = cin * cout * prod(o.win.k)
     for g in 0:o.groups-1
-        outer_sweep!(o.gradtiling, o.forward.runs, at(p.g, o.w + g * cin * cout * prod(o.win.k)), cout,
-                     at(address(p, o.dy, lo), g * cout), image(o.dy), at(address(p, o.x, lo), g * cin), image(o.x),
-                     pointer(o.forward.pin), pointer(o.dyout), length(o.dyout), hi - lo + 1, lo > 0)
+        dw = at(p.g, o.w + g * size)
+        dy = at(address(p, o.dy, lo), g * cout)
+        x = at(address(p, o.x, lo), g * cin)
+        outer_macrokernel!(
+            o.gradient_tiling, o.forward.runs, dw, cout, dy, sample_stride(o.dy),
+            x, sample_stride(o.x), pointer(o.forward.xoffsets), pointer(o.dyoffsets),
+            length(o.dyoffsets), hi - lo + 1, lo > 0,
+        )
     end
 end
 
-function input_gradient!(o::ConvOp, p::Pass, lo, hi)
-    cin, cout = o.x.C ÷ o.groups, o.y.C ÷ o.groups
+function conv_input_gradient!(o::ConvOp, p::Pass, lo, hi)
+    cin, cout = group_channels(o)
     size = cin * cout * prod(o.win.k)
-    lo == 0 && turn_weights!(o, p)
+    lo == 0 && pack_weights!(o, p)
     zeroborder!(p, o.dx, lo, hi)
     for g in 0:o.groups-1
-        w = at(p.arena, o.turned + g * size)
+        dx = at(address(p, o.dx, lo), g * cin)
+        dy = at(address(p, o.dy, lo), g * cout)
+        w = at(p.arena, o.packed + g * size)
         for s in eachindex(o.backward)
-            sweep!(identity, o.backtiling, o.backward[s], cin, at(address(p, o.dx, lo), g * cin), image(o.dx),
-                   at(address(p, o.dy, lo), g * cout), image(o.dy), hi - lo + 1, w, Ptr32(C_NULL), false)
+            macrokernel!(
+                identity, o.backward_tiling, o.backward[s], cin, dx, sample_stride(o.dx),
+                dy, sample_stride(o.dy), hi - lo + 1, w, Ptr32(C_NULL), false,
+            )
             w = at(w, length(o.taps[s]) * cin * cout)
         end
     end
 end
 
-"The weights as the backward sweeps read them: channels transposed, taps in each phase's order."
-function turn_weights!(o::ConvOp, p::Pass)
-    cin, cout = o.x.C ÷ o.groups, o.y.C ÷ o.groups
-    to = at(p.arena, o.turned)
+"Pack the weights for the backward pass: channels transposed, taps in each phase's order."
+function pack_weights!(o::ConvOp, p::Pass)
+    cin, cout = group_channels(o)
+    to = at(p.arena, o.packed)
     for g in 0:o.groups-1, taps in o.taps, t in taps
         from = at(p.w, o.w + cin * cout * (t.a + o.win.k[1] * (t.b + o.win.k[2] * g)))
         transpose!(to, cin, from, cout, cin, cout)
@@ -106,11 +134,16 @@ function turn_weights!(o::ConvOp, p::Pass)
     end
 end
 
-"Pull `dy` back through σ, in place, and sum it over the pixels into the bias's gradient `db` (or C_NULL)."
-function pull_bias!(σ::S, p::Pass, y::Buffer, dy::Buffer, db, lo, hi) where {S}
+"""
+    epilogue_backward!(σ, p, y, dy, db, lo, hi)
+
+The backward pass of the epilogue `σ(· + b)`: backpropagates `dy` through σ in place, and
+sums it over the pixels into the bias's gradient `db` unless that is `C_NULL`.
+"""
+function epilogue_backward!(σ::S, p::Pass, y::Buffer, dy::Buffer, db, lo, hi) where {S}
     σ === identity && db == C_NULL && return
     each_vector(Val(16), y.C) do c, width, mask
-        sum = pull_sum!(σ, p, y, dy, c, width, mask, lo, hi)
+        sum = backprop_sum!(σ, p, y, dy, c, width, mask, lo, hi)
         if db != C_NULL
             d = at(db, c)
             store(lo > 0 ? load(width, d, mask) + sum : sum, d, mask)
@@ -118,7 +151,10 @@ function pull_bias!(σ::S, p::Pass, y::Buffer, dy::Buffer, db, lo, hi) where {S}
     end
 end
 
-function pull_sum!(σ::S, p::Pass, y::Buffer, dy::Buffer, c, width::Val{L}, mask, lo, hi) where {S,L}
+"Backpropagate a vector of channels of `dy` through σ in place; returns its sum."
+function backprop_sum!(
+    σ::S, p::Pass, y::Buffer, dy::Buffer, c, width::Val{L}, mask, lo, hi
+) where {S,L}
     sum = zero(Vec{L,Float32})
     for n in lo:hi, j in 0:y.H-1
         yp = at(address(p, y, n), offset(y, 0, j) + c)
@@ -126,7 +162,7 @@ function pull_sum!(σ::S, p::Pass, y::Buffer, dy::Buffer, c, width::Val{L}, mask
         for _ in 1:y.W
             d = load(width, dp, mask)
             if σ !== identity
-                d = pull(σ, load(width, yp, mask), d)
+                d = backprop(σ, load(width, yp, mask), d)
                 store(d, dp, mask)
             end
             sum += d

@@ -1,7 +1,12 @@
-# Dense layers, over all columns: samples, or samples × time.
+# Dense layers, over all columns: samples, or samples × time steps.
 
-"`y = σ(w·x + b)` on each column; a leading flatten of an image reorders the columns of `w`, which `Order` takes care of."
-struct DenseOp{S,DX,P<:Product} <: Operation
+"""
+    DenseOp
+
+`y = σ(w·x + b)` on each column. After a flatten of an image the columns of `w` are in the
+engine's order of the features; see [`Order`](@ref).
+"""
+struct DenseOp{S,DX,P<:Gemm} <: Operation
     σ::S
     x::Buffer
     dx::DX
@@ -9,32 +14,41 @@ struct DenseOp{S,DX,P<:Product} <: Operation
     dy::Buffer
     w::Int
     b::Int          # -1: no bias
-    product::P
-    block::Int      # workspace: a block of the weights, transposed
+    gemm::P
+    packed::Int     # workspace: a block of the weights, transposed
 end
 
-function shape_after(l::Dense, s::Shape)
-    s.kind === :image && unsupported("Dense works on the first dimension of an image: flatten it first")
-    size(l.weight, 2) == s.C || unsupported("it takes $(size(l.weight, 2)) features, and $(s.C) reach it")
+function output_shape(l::Dense, s::Shape)
+    s.kind === :image &&
+        unsupported("Dense works on the first dimension of an image: flatten it first")
+    size(l.weight, 2) == s.C ||
+        unsupported("it takes $(size(l.weight, 2)) features, but its input has $(s.C)")
     return Shape(s.kind, size(l.weight, 1), s.W, s.H)
 end
 
 function build(l::Dense, b::Builder, s::Shape, x, dx, y, dy)
     w = parameter!(b, l.weight, column_order(s, size(l.weight, 1)))
-    product = Product(b.cpu, y.C, x.C, x.C, y.C, columns(x, b.maxbatch))
-    return DenseOp(l.σ, x, dx, y, dy, w, l.bias === false ? -1 : parameter!(b, l.bias), product, workspace!(b, scratch(product)))
+    gemm = Gemm(b.cpu, y.C, x.C, x.C, y.C, columns(x, b.maxbatch))
+    bias = l.bias === false ? -1 : parameter!(b, l.bias)
+    packed = workspace!(b, packing_length(gemm))
+    return DenseOp(l.σ, x, dx, y, dy, w, bias, gemm, packed)
 end
 
 columns(b::Buffer, n) = b.W * b.H * n
 
-forward!(o::DenseOp, p::Pass, lo, hi) =
-    multiply!(o.σ, o.product, address(p, o.y, lo), at(p.w, o.w), address(p, o.x, lo), columns(o.x, hi - lo + 1);
-              bias = o.b < 0 ? Ptr32(C_NULL) : at(p.w, o.b))
+function forward!(o::DenseOp, p::Pass, lo, hi)
+    bias = o.b < 0 ? Ptr32(C_NULL) : at(p.w, o.b)
+    n = columns(o.x, hi - lo + 1)
+    gemm!(o.σ, o.gemm, address(p, o.y, lo), at(p.w, o.w), address(p, o.x, lo), n; bias)
+end
 
 function backward!(o::DenseOp, p::Pass, lo, hi)
     n = columns(o.x, hi - lo + 1)
     dy = address(p, o.dy, lo)
-    pull_bias!(o.σ, p, o.y, o.dy, o.b < 0 ? Ptr32(C_NULL) : at(p.g, o.b), lo, hi)
-    outer!(o.product, at(p.g, o.w), dy, address(p, o.x, lo), n)
-    o.dx === nothing || multiply_back!(o.product, address(p, o.dx, lo), at(p.w, o.w), dy, n, at(p.arena, o.block))
+    db = o.b < 0 ? Ptr32(C_NULL) : at(p.g, o.b)
+    epilogue_backward!(o.σ, p, o.y, o.dy, db, lo, hi)
+    gemm_weight_gradient!(o.gemm, at(p.g, o.w), dy, address(p, o.x, lo), n)
+    o.dx === nothing && return
+    packed = at(p.arena, o.packed)
+    gemm_input_gradient!(o.gemm, address(p, o.dx, lo), at(p.w, o.w), dy, n, packed)
 end

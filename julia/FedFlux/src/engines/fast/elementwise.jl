@@ -1,5 +1,7 @@
-# Layers that work value by value: bare activations, dropout; and flatten, which only reads its input as features.
+# Elementwise layers: activations on their own, and flatten, which reads its input as
+# features.
 
+"A layer that applies `σ` to each value."
 struct Activation{S}
     σ::S
 end
@@ -12,11 +14,19 @@ struct ActivationOp{S,DX,DY} <: Operation
     dy::DY
 end
 
-shape_after(l::Activation, s::Shape) =
-    l.σ isa Union{FROM_OUTPUT,FROM_INPUT} ? s : unsupported("the fast engine doesn't have the activation $(l.σ)")
-build(l::Activation, b::Builder, s::Shape, x, dx, y, dy) = ActivationOp(l.σ, x, dx, y, dy)
+function output_shape(l::Activation, s::Shape)
+    l.σ isa Union{FROM_OUTPUT,FROM_INPUT} || unsupported("unsupported activation $(l.σ)")
+    return s
+end
 
-"Call `f(k, width, mask)` over the rows of the samples lo:hi; `k` maps a buffer to the address of the vector in it."
+function build(l::Activation, b::Builder, s::Shape, x, dx, y, dy)
+    return ActivationOp(l.σ, x, dx, y, dy)
+end
+
+"""
+Call `f(k, width, mask)` for each vector of the rows of the samples lo:hi. `k(buffer)` is
+the vector's address in a buffer.
+"""
 @inline function each_row_vector(f::F, p::Pass, b::Buffer, lo, hi) where {F}
     for n in lo:hi, j in 0:b.H-1
         each_vector(Val(16), b.W * b.C) do i, width, mask
@@ -37,12 +47,17 @@ function backward!(o::ActivationOp, p::Pass, lo, hi)
     zeroborder!(p, o.dx, lo, hi)
     each_row_vector(p, o.y, lo, hi) do k, width, mask
         dy = load(width, k(o.dy), mask)
-        store(pull_through(o.σ, width, k(o.x), k(o.y), mask, dy), k(o.dx), mask)
+        store(backprop_at(o.σ, width, k(o.x), k(o.y), mask, dy), k(o.dx), mask)
     end
 end
 
-@inline pull_through(σ::FROM_OUTPUT, width, x, y, mask, dy) = pull(σ, load(width, y, mask), dy)
-@inline pull_through(σ::FROM_INPUT, width, x, y, mask, dy) = slope_at(σ, load(width, x, mask)) * dy
+"Backpropagate `dy` through σ, from its input or output at the addresses `x` and `y`."
+@inline function backprop_at(σ::FROM_OUTPUT, width, x, y, mask, dy)
+    return backprop(σ, load(width, y, mask), dy)
+end
+@inline function backprop_at(σ::FROM_INPUT, width, x, y, mask, dy)
+    return deriv_from_input(σ, load(width, x, mask)) * dy
+end
 
 struct Flatten end
 
@@ -51,14 +66,14 @@ struct FlattenOp{DX,DY} <: Operation
     dy::DY
 end
 
-function shape_after(::Flatten, s::Shape)
-    s.kind in (:token, :tokens) && unsupported("flatten takes no tokens")
+function output_shape(::Flatten, s::Shape)
+    s.kind in (:token, :tokens) && unsupported("flatten doesn't take tokens")
     s.kind === :features && return s
     flat = s.kind === :image && s.C > 1 && s.W * s.H > 1 ? (s.W, s.H, s.C) : nothing
     return Shape(:features, s.C * s.W * s.H, 1, 1, flat)
 end
 
-function outputs(::Flatten, b, s, after, x, dx, wanted, needs)
+function outputs(::Flatten, b, s, after, x, dx, border, needs_gradient)
     as_features(f) = Buffer(f.at, after.C, 1, 1, 0, 0, 0, 0, f.staged)
     dx === nothing && return as_features(x), nothing
     return as_features(x), isdense(dx) ? as_features(dx) : buffer!(b, after, (0, 0, 0, 0))

@@ -1,4 +1,4 @@
-# Embedding: a column of the weights for each token, from 1.
+# Embedding: the column of the weights for each token, counted from 1.
 
 struct EmbeddingOp <: Operation
     x::Buffer
@@ -8,19 +8,27 @@ struct EmbeddingOp <: Operation
     vocabulary::Int
 end
 
-function shape_after(l::Embedding, s::Shape)
-    s.kind in (:token, :tokens) || unsupported("Embedding takes tokens, and must be the first layer")
-    hasproperty(l, :padding_idx) && l.padding_idx !== nothing && unsupported("Embedding has a padding_idx")
+function output_shape(l::Embedding, s::Shape)
+    s.kind in (:token, :tokens) ||
+        unsupported("Embedding takes tokens, and must be the first layer")
+    hasproperty(l, :padding_idx) &&
+        l.padding_idx !== nothing &&
+        unsupported("Embedding has a padding_idx")
     return Shape(s.kind === :token ? :features : :sequence, size(l.weight, 1), s.W, 1)
 end
 
-build(l::Embedding, b::Builder, s::Shape, x, dx, y, dy) = EmbeddingOp(x, y, dy, parameter!(b, l.weight), size(l.weight, 2))
+function build(l::Embedding, b::Builder, s::Shape, x, dx, y, dy)
+    return EmbeddingOp(x, y, dy, parameter!(b, l.weight), size(l.weight, 2))
+end
 
-"The number of tokens, where the first layer takes tokens."
+"The vocabulary size of a first layer that takes tokens, else 0."
 vocabulary(::Operation) = 0
 vocabulary(o::EmbeddingOp) = o.vocabulary
 
-"Call `f(column, i)` for each token: the offset of its weights, and its position in the batch."
+"""
+Call `f(column, i)` for each token: the offset of its column in the weights, and its
+position in the batch.
+"""
 @inline function each_token(f::F, o::EmbeddingOp, p::Pass, lo, hi) where {F}
     tokens = Ptr{Int32}(address(p, o.x))
     for i in lo*o.x.W:(hi+1)*o.x.W-1
@@ -28,10 +36,11 @@ vocabulary(o::EmbeddingOp) = o.vocabulary
     end
 end
 
-forward!(o::EmbeddingOp, p::Pass, lo, hi) =
+function forward!(o::EmbeddingOp, p::Pass, lo, hi)
     each_token(o, p, lo, hi) do column, i
         unsafe_copyto!(at(address(p, o.y), o.y.C * i), at(p.w, o.w + column), o.y.C)
     end
+end
 
 function backward!(o::EmbeddingOp, p::Pass, lo, hi)
     zeros!(at(p.g, o.w), o.y.C * o.vocabulary)

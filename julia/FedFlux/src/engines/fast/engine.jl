@@ -1,8 +1,9 @@
-# The fast engine: common layers over memory that is laid out once.
+# The fast engine: common layers, over memory that is laid out once.
 
-using Flux: BatchNorm, Dropout, Embedding, GlobalMaxPool, GlobalMeanPool, GRU, LayerNorm, LSTM, MeanPool, RNN
-using Flux.NNlib: elu, gelu, hardsigmoid, hardtanh, leakyrelu, logsigmoid, relu6, sigmoid, sigmoid_fast, softplus, softsign,
-                  swish, tanh_fast
+using Flux: BatchNorm, Dropout, Embedding, GRU, GlobalMaxPool, GlobalMeanPool, LayerNorm
+using Flux: LSTM, MeanPool, RNN
+using Flux.NNlib: elu, gelu, hardsigmoid, hardtanh, leakyrelu, logsigmoid, relu6, sigmoid
+using Flux.NNlib: sigmoid_fast, softplus, softsign, swish, tanh_fast
 using MLUtils: MLUtils
 using SIMD: Vec, shufflevector, vifelse, vload, vstore
 
@@ -12,31 +13,35 @@ include("activations.jl")
 include("shape.jl")
 include("order.jl")
 include("plan.jl")
-include("tiles.jl")
+include("microkernel.jl")
 include("transpose.jl")
-include("sweep.jl")
-include("taps.jl")
+include("macrokernel.jl")
+include("offsets.jl")
 include("conv.jl")
-include("product.jl")
+include("gemm.jl")
 include("dense.jl")
-include("pool.jl")
+include("pooling.jl")
 include("elementwise.jl")
 include("dropout.jl")
-include("norm.jl")
+include("batchnorm.jl")
 include("layernorm.jl")
 include("embedding.jl")
 include("recurrent.jl")
-include("inputs.jl")
+include("projections.jl")
 include("cells.jl")
-include("head.jl")
-include("stage.jl")
+include("loss.jl")
+include("staging.jl")
 
 """
     LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
 
-The engine for a Flux model of common layers, with a [`Loss`](@ref FedFlux.Loss), for samples of size `dims` and batches up to
-`maxbatch`. It lays out all memory at once and allocates nothing in a step. Throws [`Unsupported`](@ref), naming the layer, for
-what it doesn't take. The model is only read: parameters come with each call. `cpu` shapes the register tiles.
+The fast engine, for a Flux model of common layers and a [`Loss`](@ref FedFlux.Loss). It
+takes samples of size `dims` in batches up to `maxbatch`, lays out all memory at once and
+allocates nothing in a step. It only reads the model: parameters come with each call. `cpu`
+sets the size of the register tiles.
+
+Throws [`Unsupported`](@ref), naming the layer, for a model or a loss that it doesn't
+support.
 
 ```julia
 e = LayerEngine(Chain(Dense(4 => 2)), CrossEntropy(), (4,), 8)
@@ -47,15 +52,15 @@ valgrad!(e, g, w, rand(Float32, 4, 8), rand(0:1, 8))
 struct LayerEngine{O<:Tuple,L<:Loss,N} <: Engine
     operations::O
     loss::L
-    kind::Symbol                  # of the samples
+    kind::Symbol                  # of the samples; see `Shape`
     input::Buffer
     output::Buffer
     gradient::Buffer              # of the output
     nparams::Int
     maxbatch::Int
-    arena::Vector{Float32}        # workspace: every call may find anything in it
-    staged::Vector{Float32}       # the batch: input, zeros around it, targets
-    targets::Int                  # where the targets begin
+    arena::Vector{Float32}        # workspace; nothing in it outlives a call
+    staged::Vector{Float32}       # staging area: the padded input batch, then the targets
+    targets::Int                  # offset of the targets in the staging area
     predicted::Array{Float32,N}
     stats::Vector{Float32}        # running statistics, in the order of `statistics`
     orders::Vector{Pair{UnitRange{Int},Order}}
@@ -65,16 +70,28 @@ end
 const SLACK = 64
 
 function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
-    loss isa Loss || unsupported("the loss is $loss; it takes CrossEntropy(), BinaryCrossEntropy() and MSE()")
-    maxbatch >= 1 || throw(ArgumentError("maxbatch is $maxbatch; expected a positive number"))
-    (; operations, builder, input, output, gradient, shape, kind) = plan(model, Dims(dims), maxbatch, cpu)
-    shape.kind === :image && unsupported("the model ends in images: end it with flatten")
-    shape.flat === nothing || unsupported("the model ends with a flatten: end it with a Dense layer")
-    staged = cld(image(input) * maxbatch + SLACK, 16) * 16
-    return LayerEngine(operations, loss, kind, input, output, gradient, sum(length, Optimisers.trainables(model)), Int(maxbatch),
-                       zeros(Float32, builder.workspace + SLACK), zeros(Float32, staged + ntargets(loss, output) * maxbatch), staged,
-                       zeros(Float32, (shape.kind === :sequence ? (shape.C, shape.W) : (shape.C,))..., maxbatch),
-                       gather!(zeros(Float32, sum(length, statistics(model); init = 0)), statistics(model)), builder.orders)
+    losses = "CrossEntropy(), BinaryCrossEntropy() or MSE()"
+    loss isa Loss || unsupported("the loss is $loss; expected $losses")
+    maxbatch >= 1 ||
+        throw(ArgumentError("maxbatch is $maxbatch; expected a positive number"))
+    (; operations, builder, input, output, gradient, shape, kind) =
+        plan(model, Dims(dims), maxbatch, cpu)
+    shape.kind === :image &&
+        unsupported("the model's output is an image: end the model with a flatten")
+    shape.flat === nothing ||
+        unsupported("the model ends with a flatten: end it with a Dense layer")
+    parameters = sum(length, Optimisers.trainables(model))
+    targets = cld(sample_stride(input) * maxbatch + SLACK, 16) * 16
+    output_size = shape.kind === :sequence ? (shape.C, shape.W) : (shape.C,)
+    nstats = sum(length, statistics(model); init = 0)
+    arena = zeros(Float32, builder.workspace + SLACK)
+    staged = zeros(Float32, targets + ntargets(loss, output) * maxbatch)
+    predicted = zeros(Float32, output_size..., maxbatch)
+    stats = gather!(zeros(Float32, nstats), statistics(model))
+    return LayerEngine(
+        operations, loss, kind, input, output, gradient, parameters, Int(maxbatch), arena,
+        staged, targets, predicted, stats, builder.orders,
+    )
 end
 
 nparams(e::LayerEngine) = e.nparams
@@ -96,22 +113,32 @@ function reorder!(change!, to, e::LayerEngine, from)
 end
 
 """
-Stage the samples `idx` of `x` and `y`. What is returned stands for them in the engine's calls, until the next batch is staged.
+    batch(e::LayerEngine, x, y, idx)
+
+Stage the samples `idx` of `x` and `y`. Returns two placeholders, which stand for them in
+the engine's calls until it stages the next batch.
 """
 function batch(e::LayerEngine, x, y, idx)
     stage!(e, x, y, idx)
     return Staged(length(idx)), Staged(length(idx))
 end
 
+"Stage the samples `idx`, or all of a batch that isn't staged yet; returns their number."
 function stage!(e::LayerEngine, x, y, idx)
     n, size = length(idx), ntargets(e.loss, e.output)
-    1 <= n <= e.maxbatch || throw(ArgumentError("a batch of $n samples; this engine takes 1 to $(e.maxbatch)"))
+    1 <= n <= e.maxbatch ||
+        throw(ArgumentError("a batch of $n samples; this engine takes 1 to $(e.maxbatch)"))
     check_data(e.input, x, y, size, idx)
     GC.@preserve e begin
         to = pointer(e.staged)
         stage_input!(to, e.input, e.kind, x, idx)
-        e.kind in (:token, :tokens) && check_tokens(Ptr{Int32}(to), n * features(e.input), vocabulary(first(e.operations)))
-        y === nothing || stage_targets!(at(to, e.targets), e.loss, y, idx, size, e.output.C)
+        if e.kind in (:token, :tokens)
+            ntokens = n * features(e.input)
+            check_tokens(Ptr{Int32}(to), ntokens, vocabulary(first(e.operations)))
+        end
+        if y !== nothing
+            stage_targets!(at(to, e.targets), e.loss, y, idx, size, e.output.C)
+        end
     end
     return n
 end
@@ -122,9 +149,11 @@ stage!(e::LayerEngine, x::Staged, y) = x.n
 function valgrad!(e::LayerEngine, g, w, x, y)
     n = stage!(e, x, y)
     GC.@preserve e w g begin
-        p = Pass(pointer(e.arena), pointer(e.staged), flat(e, w), flat(e, g), pointer(e.stats), n, true)
+        arena, staged, stats = pointer(e.arena), pointer(e.staged), pointer(e.stats)
+        wp, gp = checked_pointer(e, w), checked_pointer(e, g)
+        p = Pass(arena, staged, wp, gp, stats, n, true)
         forward_all!(e.operations, p)
-        loss = head!(e.loss, p, e.output, e.gradient, at(p.staged, e.targets))
+        loss = loss_gradient!(e.loss, p, e.output, e.gradient, at(p.staged, e.targets))
         backward_all!(e.operations, p)
     end
     return loss
@@ -133,7 +162,8 @@ end
 function predict(e::LayerEngine, w, x)
     n = stage!(e, x, nothing)
     GC.@preserve e w begin
-        p = Pass(pointer(e.arena), pointer(e.staged), flat(e, w), C_NULL, pointer(e.stats), n, false)
+        arena, staged, stats = pointer(e.arena), pointer(e.staged), pointer(e.stats)
+        p = Pass(arena, staged, checked_pointer(e, w), C_NULL, stats, n, false)
         forward_all!(e.operations, p)
         unsafe_copyto!(pointer(e.predicted), address(p, e.output), features(e.output) * n)
     end
@@ -143,17 +173,24 @@ end
 first_samples(a::Matrix, n) = view(a, :, 1:n)
 first_samples(a::Array{Float32,3}, n) = view(a, :, :, 1:n)
 
-"The address of a flat vector of all parameters."
-function flat(e::LayerEngine, v::StridedVector{Float32})
+"The address of a flat vector of all parameters, after a check of its length."
+function checked_pointer(e::LayerEngine, v::StridedVector{Float32})
     length(v) == e.nparams && stride(v, 1) == 1 ||
-        throw(DimensionMismatch("a vector of $(length(v)) parameters; the model has $(e.nparams)"))
+        throw(DimensionMismatch("$(length(v)) parameters; the model has $(e.nparams)"))
     return pointer(v)
 end
 
 @inline forward_all!(::Tuple{}, p) = nothing
-@inline forward_all!(o::Tuple, p) = (forward!(first(o), p, 0, p.n - 1); forward_all!(Base.tail(o), p))
-@inline backward_all!(::Tuple{}, p) = nothing
-@inline backward_all!(o::Tuple, p) = (backward_all!(Base.tail(o), p); backward!(first(o), p, 0, p.n - 1))
+@inline function forward_all!(o::Tuple, p)
+    forward!(first(o), p, 0, p.n - 1)
+    forward_all!(Base.tail(o), p)
+end
 
-"Fill the workspace with `byte`: results must not depend on what is in it."
+@inline backward_all!(::Tuple{}, p) = nothing
+@inline function backward_all!(o::Tuple, p)
+    backward_all!(Base.tail(o), p)
+    backward!(first(o), p, 0, p.n - 1)
+end
+
+"Fill the workspace with `byte`, to test that results don't depend on its contents."
 poison!(e::LayerEngine, byte::UInt8) = (fill!(reinterpret(UInt8, e.arena), byte); e)

@@ -1,6 +1,11 @@
-# LayerNorm over the features of each column: of a sample, or of a time step.
+# LayerNorm, over the features of each column: a sample, or a time step of a sample.
 
-"`y = λ(γ·x̂ + β)`, x̂ normalised over its column; offsets as in [`BatchNormOp`](@ref). `saved` holds each column's mean and 1/σ."
+"""
+    LayerNormOp
+
+`y = λ(γ·x̂ + β)` with x̂ normalised over its column. Offsets are as in
+[`BatchNormOp`](@ref). `saved` holds the mean and 1/σ of each column.
+"""
 struct LayerNormOp{S,DX,DY} <: Operation
     λ::S
     x::Buffer
@@ -13,14 +18,20 @@ struct LayerNormOp{S,DX,DY} <: Operation
     ϵ::Float32
 end
 
-function shape_after(l::LayerNorm, s::Shape)
-    s.kind in (:features, :sequence) || unsupported("LayerNorm takes features (F) and sequences (F, T)")
-    l.size == (s.C,) || unsupported("it normalises $(l.size), and $(s.C) features reach it")
+function output_shape(l::LayerNorm, s::Shape)
+    s.kind in (:features, :sequence) ||
+        unsupported("LayerNorm takes features (F) and sequences (F, T)")
+    l.size == (s.C,) ||
+        unsupported("it normalises over $(l.size), but its input has $(s.C) features")
     return s
 end
 
-parts(l::LayerNorm) = l.λ isa FROM_OUTPUT ? (l,) :
-    (LayerNorm(identity, without_activation(l.diag), l.ϵ, l.size, l.affine), Activation(l.λ))
+function decompose(l::LayerNorm)
+    l.λ isa FROM_OUTPUT && return (l,)
+    linear = LayerNorm(identity, without_activation(l.diag), l.ϵ, l.size, l.affine)
+    return (linear, Activation(l.λ))
+end
+
 without_activation(d::Flux.Scale) = Flux.Scale(d.scale, d.bias, identity)
 without_activation(d) = identity
 
@@ -28,13 +39,15 @@ function build(l::LayerNorm, b::Builder, s::Shape, x, dx, y, dy)
     order = s.flat === nothing ? nothing : Order(s.flat, (), (3, 1, 2))
     offset(a) = a isa AbstractArray ? parameter!(b, a, order) : -1
     γ, β = l.affine ? (offset(l.diag.scale), offset(l.diag.bias)) : (-1, -1)
-    return LayerNormOp(l.λ, x, dx, y, dy, β, γ, workspace!(b, 2 * pixels(x) * b.maxbatch), variance_offset(l.ϵ))
+    saved = workspace!(b, 2 * pixels(x) * b.maxbatch)
+    return LayerNormOp(l.λ, x, dx, y, dy, β, γ, saved, variance_offset(l.ϵ))
 end
 
-"What Flux adds to the variance: found by asking it, since its versions differ in ϵ and ϵ²."
+"The value that Flux adds to the variance, ϵ². Throws for a Flux that normalises otherwise."
 function variance_offset(ϵ)
     scale = 1 / maximum(Flux.normalise(Float64[-1, 1]; dims = 1, eps = 1.0))
-    return Float32(scale ≈ sqrt(2) ? ϵ^2 : unsupported("this version of Flux normalises in a way unknown here"))
+    scale ≈ sqrt(2) || unsupported("this version of Flux normalises in an unknown way")
+    return Float32(ϵ^2)
 end
 
 function forward!(o::LayerNormOp, p::Pass, lo, hi)
@@ -47,14 +60,17 @@ function forward!(o::LayerNormOp, p::Pass, lo, hi)
         unsafe_store!(p.arena, scale, o.saved + 2k + 2)
         each_vector(Val(16), C) do i, width, mask
             γ, β = affine(o, p, i, width, mask)
-            store(activate(o.λ, muladd(γ, (load(width, at(x, i), mask) - m) * scale, β)), at(y, i), mask)
+            x̂ = (load(width, at(x, i), mask) - m) * scale
+            store(activate(o.λ, muladd(γ, x̂, β)), at(y, i), mask)
         end
     end
 end
 
+"The vectors of γ and β from feature `i` on."
 @inline function affine(o::LayerNormOp, p, i, width::Val{L}, mask) where {L}
-    return (o.γ < 0 ? Vec{L,Float32}(1.0f0) : load(width, at(p.w, o.γ + i), mask),
-            o.β < 0 ? zero(Vec{L,Float32}) : load(width, at(p.w, o.β + i), mask))
+    γ = o.γ < 0 ? Vec{L,Float32}(1.0f0) : load(width, at(p.w, o.γ + i), mask)
+    β = o.β < 0 ? zero(Vec{L,Float32}) : load(width, at(p.w, o.β + i), mask)
+    return γ, β
 end
 
 "The sum of `f(x, m)` over `n` values."
@@ -72,20 +88,24 @@ function backward!(o::LayerNormOp, p::Pass, lo, hi)
     o.γ < 0 || zeros!(at(p.g, o.γ), C)
     o.β < 0 || zeros!(at(p.g, o.β), C)
     for k in 0:columns(o.x, hi - lo + 1)-1
-        x, y, dy = at(address(p, o.x, lo), k * C), at(address(p, o.y, lo), k * C), at(address(p, o.dy, lo), k * C)
-        m, scale = unsafe_load(p.arena, o.saved + 2k + 1), unsafe_load(p.arena, o.saved + 2k + 2)
-        affine_back!(o, p, x, y, dy, m, scale)
-        o.dx === nothing || column_back!(at(address(p, o.dx, lo), k * C), x, dy, C, m, scale)
+        x, y = at(address(p, o.x, lo), k * C), at(address(p, o.y, lo), k * C)
+        dy = at(address(p, o.dy, lo), k * C)
+        m = unsafe_load(p.arena, o.saved + 2k + 1)
+        scale = unsafe_load(p.arena, o.saved + 2k + 2)
+        affine_backward!(o, p, x, y, dy, m, scale)
+        o.dx === nothing ||
+            column_gradient!(at(address(p, o.dx, lo), k * C), x, dy, C, m, scale)
     end
 end
 
-"Add to the gradients of γ and β; `dy` becomes the gradient of x̂."
-function affine_back!(o::LayerNormOp, p, x, y, dy, m, scale)
+"Add to the gradients of γ and β, and replace `dy` with the gradient of x̂."
+function affine_backward!(o::LayerNormOp, p, x, y, dy, m, scale)
     each_vector(Val(16), o.x.C) do i, width, mask
-        d = pull(o.λ, load(width, at(y, i), mask), load(width, at(dy, i), mask))
+        d = backprop(o.λ, load(width, at(y, i), mask), load(width, at(dy, i), mask))
         if o.γ >= 0
             to = at(p.g, o.γ + i)
-            store(muladd(d, (load(width, at(x, i), mask) - m) * scale, load(width, to, mask)), to, mask)
+            x̂ = (load(width, at(x, i), mask) - m) * scale
+            store(muladd(d, x̂, load(width, to, mask)), to, mask)
         end
         if o.β >= 0
             to = at(p.g, o.β + i)
@@ -95,7 +115,8 @@ function affine_back!(o::LayerNormOp, p, x, y, dy, m, scale)
     end
 end
 
-function column_back!(dx, x, dx̂, C, m, scale)
+"The gradient of a column from that of x̂."
+function column_gradient!(dx, x, dx̂, C, m, scale)
     mean = total((v, _) -> v, dx̂, C, 0.0f0) / C
     along = 0.0f0
     @simd for i in 1:C
@@ -103,6 +124,7 @@ function column_back!(dx, x, dx̂, C, m, scale)
     end
     along *= scale * scale / C
     @simd for i in 1:C
-        unsafe_store!(dx, scale * (unsafe_load(dx̂, i) - mean - along * (unsafe_load(x, i) - m)), i)
+        d = unsafe_load(dx̂, i) - mean - along * (unsafe_load(x, i) - m)
+        unsafe_store!(dx, scale * d, i)
     end
 end

@@ -1,6 +1,11 @@
-# The order of one parameter array in the engine, and in the model.
+# The order of a parameter array's elements, in the engine and in the model.
 
-"The engine's array is `permutedims(reverse(reshape(a, dims); dims = flips), perm)` of the model's."
+"""
+    Order(dims, flips, perm)
+
+The engine holds a parameter array `a` as
+`permutedims(reverse(reshape(a, dims); dims = flips), perm)`.
+"""
 struct Order
     dims::Dims
     flips::Dims
@@ -18,5 +23,7 @@ end
 
 flipped(a, flips) = isempty(flips) ? a : reverse(a; dims = flips)
 
-"How the engine holds an array whose last dimension goes over the features of `s`, and whose first has `rows`."
-column_order(s::Shape, rows) = s.flat === nothing ? nothing : Order((rows, s.flat...), (), (1, 4, 2, 3))
+"The order of an array of size (`rows`, features of `s`): not `nothing` after a flatten."
+function column_order(s::Shape, rows)
+    return s.flat === nothing ? nothing : Order((rows, s.flat...), (), (1, 4, 2, 3))
+end

@@ -1,6 +1,12 @@
-# From a Flux model to a tuple of operations with their buffers laid out.
+# The plan: from a Flux model to a tuple of operations with their buffers laid out.
 
-"What is gathered while the operations are built: where parameters and statistics lie, and how much workspace there is."
+"""
+    Builder(model, maxbatch, cpu)
+
+The state of a plan in progress: the slots of the parameters and statistics that are still
+unused, the orders of the parameters that the engine holds differently, and the size of the
+workspace.
+"""
 mutable struct Builder
     slots::IdDict{Any,UnitRange{Int}}
     statistics::IdDict{Any,UnitRange{Int}}
@@ -13,15 +19,22 @@ end
 function Builder(model, maxbatch, cpu)
     function ranges(arrays)
         stops = cumsum(length.(arrays))
-        return IdDict{Any,UnitRange{Int}}(a => s-length(a)+1:s for (a, s) in zip(arrays, stops))
+        slots = (a => s-length(a)+1:s for (a, s) in zip(arrays, stops))
+        return IdDict{Any,UnitRange{Int}}(slots)
     end
-    return Builder(ranges(Optimisers.trainables(model)), ranges(statistics(model)), [], 0, maxbatch, cpu)
+    parameters = ranges(Optimisers.trainables(model))
+    return Builder(parameters, ranges(statistics(model)), [], 0, maxbatch, cpu)
 end
 
-"The offset of a parameter array, which must not be asked for twice; `order` is how the engine holds it."
+"""
+The offset of a parameter array. Takes its slot, so each array can be used once. `order` is
+the order in which the engine holds it, or `nothing` for the model's.
+"""
 function parameter!(b::Builder, a, order = nothing)
-    a isa Array{Float32} || unsupported("a parameter is a $(typeof(a)); it takes Array{Float32}")
-    haskey(b.slots, a) || unsupported("a parameter array of size $(size(a)) isn't trained, or is used twice")
+    a isa Array{Float32} ||
+        unsupported("a parameter is a $(typeof(a)); expected Array{Float32}")
+    haskey(b.slots, a) ||
+        unsupported("a parameter array of size $(size(a)) isn't trained, or is used twice")
     range = pop!(b.slots, a)
     order === nothing || push!(b.orders, range => order)
     return first(range) - 1
@@ -34,105 +47,124 @@ function workspace!(b::Builder, n)
     return from
 end
 
+"A new buffer for values of shape `s`."
 function buffer!(b::Builder, s::Shape, border::Border)
-    place(at) = Buffer(at, s.C, s.W, s.H, border..., false)
-    return place(workspace!(b, image(place(0)) * b.maxbatch))
+    buffer_at(at) = Buffer(at, s.C, s.W, s.H, border..., false)
+    return buffer_at(workspace!(b, sample_stride(buffer_at(0)) * b.maxbatch))
 end
 
 "A layer, and its name in messages."
-struct Step
+struct NamedLayer
     layer
     name::String
 end
 
-"The layers of a model in their order, nested chains opened, activations taken out of layers that don't compute them."
-function steps(model, path = "")
+"The layers of a model in order: nested chains flattened, and each layer decomposed."
+function named_layers(model, path = "")
     layers = model isa Chain ? values(model.layers) : (model,)
-    named(i) = isempty(path) ? string(i) : string(path, '.', i)
-    return reduce(vcat, [simplify(l, named(i)) for (i, l) in enumerate(layers)]; init = Step[])
+    subpath(i) = isempty(path) ? string(i) : string(path, '.', i)
+    lists = [decompose_named(l, subpath(i)) for (i, l) in enumerate(layers)]
+    return reduce(vcat, lists; init = NamedLayer[])
 end
 
-function simplify(l, path)
-    l isa Chain && return steps(l, path)
+function decompose_named(l, path)
+    l isa Chain && return named_layers(l, path)
     name = "layer $path, $(summary_of(l))"
-    return [Step(part, name) for part in parts(l)]
+    return [NamedLayer(part, name) for part in decompose(l)]
 end
 
 linear(l::Conv) = Conv(identity, l.weight, l.bias, l.stride, l.pad, l.dilation, l.groups)
-
-"The simpler layers that `l` is made of, `()` for one that does nothing."
-parts(l) = (l,)
-parts(::typeof(identity)) = ()
-parts(l::Conv) = l.σ isa FROM_OUTPUT ? (l,) : (linear(l), Activation(l.σ))
-parts(l::Dense) = l.σ isa FROM_OUTPUT ? (l,) : (Dense(l.weight, l.bias), Activation(l.σ))
-parts(f::Function) = (hasmethod(f, Tuple{Array{Float32,3}}) ? Activation(f) : f,)
-parts(::Union{typeof(Flux.flatten),typeof(MLUtils.flatten)}) = (Flatten(),)
-parts(f::Base.Broadcast.BroadcastFunction) = (Activation(f.f),)
+linear(l::Dense) = Dense(l.weight, l.bias)
 
 """
-A relu before a max-pool commutes with it, and there is less to do after it. (What a window of negative inputs passes back is
-zero either way.)
+The simpler layers that `l` consists of: an activation that `l` can't fuse becomes a layer
+of its own, and a layer that does nothing becomes `()`.
 """
-function relu_after_pools(list)
+decompose(l) = (l,)
+decompose(::typeof(identity)) = ()
+decompose(l::Union{Conv,Dense}) = l.σ isa FROM_OUTPUT ? (l,) : (linear(l), Activation(l.σ))
+decompose(f::Function) = (hasmethod(f, Tuple{Array{Float32,3}}) ? Activation(f) : f,)
+decompose(::Union{typeof(Flux.flatten),typeof(MLUtils.flatten)}) = (Flatten(),)
+decompose(f::Base.Broadcast.BroadcastFunction) = (Activation(f.f),)
+
+"""
+Move a convolution's relu into the max-pool after it. The two commute, and after the pool
+there is less to do. (The gradient of a window of negative inputs is zero either way.)
+"""
+function fuse_relu_maxpool(list)
     list = copy(list)
     for i in 2:length(list)
         l = list[i-1].layer
         if list[i].layer isa MaxPool && l isa Conv && l.σ === relu
-            list[i-1] = Step(linear(l), list[i-1].name)
-            list[i] = Step(ReluMaxPool(list[i].layer), list[i].name)
+            list[i-1] = NamedLayer(linear(l), list[i-1].name)
+            list[i] = NamedLayer(ReluMaxPool(list[i].layer), list[i].name)
         end
     end
     return list
 end
 
-# What a layer asks of the plan. Layers without a method of `shape_after` aren't supported.
-"The border that a layer wants around its input, and around the gradient of its output."
-input_border(l, s::Shape) = (0, 0, 0, 0)
-output_border(l, s::Shape) = (0, 0, 0, 0)
-shape_after(l, s::Shape) = unsupported("the fast engine doesn't have this layer")
+"The shape of the layer's output. Supported layers have a method."
+output_shape(l, s::Shape) = unsupported("the fast engine doesn't support this layer")
 
-"Add the step's name to the reason for which it isn't supported."
-function named(f, step::Step)
+"The border that a layer needs around its input."
+input_border(l, s::Shape) = (0, 0, 0, 0)
+
+"The border that a layer needs around the gradient of its output."
+gradient_border(l, s::Shape) = (0, 0, 0, 0)
+
+"Call `f`, and add the layer's name to the reason of an `Unsupported` error."
+function with_layer_name(f, l::NamedLayer)
     try
         f()
     catch err
-        err isa Unsupported ? throw(Unsupported(step.name * ": " * err.reason)) : rethrow()
+        err isa Unsupported || rethrow()
+        throw(Unsupported(l.name * ": " * err.reason))
     end
 end
 
 """
     plan(model, dims, maxbatch, cpu)
 
-The model's operations over buffers for batches up to `maxbatch`. The input is staged; no gradient is computed for values
-that don't depend on a parameter.
+The model's operations, over buffers for batches up to `maxbatch`. The input is in the
+staging area. Values that don't depend on a parameter have no gradient.
 """
 function plan(model, dims, maxbatch, cpu)
-    list = relu_after_pools(steps(model))
+    list = fuse_relu_maxpool(named_layers(model))
     isempty(list) && unsupported("the model has no layers")
     b = Builder(model, maxbatch, cpu)
-    s = named(() -> Shape(dims, list[1].layer), list[1])
+    s = with_layer_name(() -> Shape(dims, list[1].layer), list[1])
     kind = s.kind
-    list = tokens_to_gates(list, s.W * maxbatch)
-    input = x = Buffer(0, s.C, s.W, s.H, named(() -> input_border(list[1].layer, s), list[1])..., true)
+    list = fuse_embedding(list, s.W * maxbatch)
+    border = with_layer_name(() -> input_border(list[1].layer, s), list[1])
+    input = x = Buffer(0, s.C, s.W, s.H, border..., true)
     dx = nothing
     operations = []
-    for (i, step) in enumerate(list)
-        op, s, x, dx = named(step) do
-            after = shape_after(step.layer, s)
-            min(after.C, after.W, after.H) >= 1 || unsupported("nothing is left of an input of size $((s.W, s.H, s.C))")
-            wanted = i < length(list) ? input_border(list[i+1].layer, after) : (0, 0, 0, 0)
-            needs = dx !== nothing || !isempty(Optimisers.trainables(step.layer))
-            y, dy = outputs(step.layer, b, s, after, x, dx, wanted, needs)
-            build(step.layer, b, s, x, dx, y, dy), after, y, dy
+    for (i, named) in enumerate(list)
+        layer = named.layer
+        op, s, x, dx = with_layer_name(named) do
+            after = output_shape(layer, s)
+            min(after.C, after.W, after.H) >= 1 ||
+                unsupported("nothing is left of an input of size $((s.W, s.H, s.C))")
+            last = i == length(list)
+            next_border = last ? (0, 0, 0, 0) : input_border(list[i+1].layer, after)
+            needs_gradient = dx !== nothing || !isempty(Optimisers.trainables(layer))
+            y, dy = outputs(layer, b, s, after, x, dx, next_border, needs_gradient)
+            build(layer, b, s, x, dx, y, dy), after, y, dy
         end
         push!(operations, op)
     end
     isempty(b.slots) || unsupported("the model has parameters outside its layers")
     isempty(b.statistics) || unsupported("the model has statistics outside its layers")
     dx === nothing && unsupported("the model has no parameters")
-    return (; operations = Tuple(operations), builder = b, input, output = x, gradient = dx, shape = s, kind)
+    return (;
+        operations = Tuple(operations), builder = b, input, output = x, gradient = dx,
+        shape = s, kind,
+    )
 end
 
-"The buffers of a layer's output and of its gradient."
-outputs(l, b, s, after, x, dx, wanted, needs) =
-    buffer!(b, after, wanted), needs ? buffer!(b, after, output_border(l, s)) : nothing
+"The buffers of a layer's output, with a `border`, and of the output's gradient."
+function outputs(l, b, s, after, x, dx, border, needs_gradient)
+    y = buffer!(b, after, border)
+    dy = needs_gradient ? buffer!(b, after, gradient_border(l, s)) : nothing
+    return y, dy
+end

@@ -1,11 +1,15 @@
-# Ditto: Li et al., Fair and Robust Federated Learning Through Personalization, arXiv:2012.04221, Algorithm 1.
+# Ditto: Li et al., Fair and Robust Federated Learning Through Personalization,
+# arXiv:2012.04221, Algorithm 1.
 
 """
     Ditto(; lam = 0.1)
 
-A personal model v beside the global one, which is FedAvg's as it is without Ditto: each round a client also trains its own v, as
-long as it trains the global model, on `Fₖ(v) + λ/2 ‖v − θ‖²`. `lam = 0` trains each client alone. Doubles the work of a round;
-each client keeps a model. Li et al., arXiv:2012.04221, Algorithm 1.
+A personal model v beside the global one. The global model is trained as without Ditto. Each
+round a client also trains its own v, for as long as it trains the global model, on
+`Fₖ(v) + λ/2 ‖v − θ‖²`. `lam = 0` trains each client alone. Doubles the work of a round;
+each client keeps a model.
+
+Li et al., arXiv:2012.04221, Algorithm 1.
 
 ```julia
 Federated(softmax_regression(4, 2); rules = (Ditto(lam = 0.1),))
@@ -20,7 +24,7 @@ construct(::Val{:rule}, ::Val{:ditto}; parameters...) = Ditto(; parameters...)
 personalises(::Ditto) = true
 
 function receive!(r::Ditto, s, m, ctx, own)
-    v = deepcopy(something(s.private, m))       # in a client's first round: what it received
+    v = deepcopy(something(s.private, m))       # in the first round: the global model
     return train!((g, w) -> (@. g += r.lam * (w - ctx.θ)), own, v)
 end
 

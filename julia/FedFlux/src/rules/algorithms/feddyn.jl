@@ -1,14 +1,17 @@
-# FedDyn: Acar et al., Federated Learning Based on Dynamic Regularization, arXiv:2111.04263, Algorithm 1.
+# FedDyn: Acar et al., Federated Learning Based on Dynamic Regularization, arXiv:2111.04263,
+# Algorithm 1.
 
 """
     FedDyn(; alpha = 0.1)
 
-Each client minimises `Fₖ(w) − ⟨∇ₖ, w⟩ + α/2 ‖w − θ‖²`, where ∇ₖ is the gradient at which its last round ended; so the clients'
-optima agree with the global one:
+Each client minimises `Fₖ(w) − ⟨∇ₖ, w⟩ + α/2 ‖w − θ‖²`, where ∇ₖ is the gradient at which
+its last round ended, so that the optima of the clients agree with the global one:
 
     ∇ₖ ← ∇ₖ − α (w − θ),      h ← h − α n/N · mean(w − θ),      θ ← mean(w) − h/α.
 
-Each client keeps a vector as long as the model. Acar et al., arXiv:2111.04263, Algorithm 1.
+Each client keeps a vector as long as the model.
+
+Acar et al., arXiv:2111.04263, Algorithm 1.
 
 ```julia
 Federated(softmax_regression(4, 2); rules = (FedDyn(alpha = 0.1),))
@@ -28,5 +31,5 @@ client!(r::FedDyn, s, u, ctx) = (s.private .- r.alpha .* u.delta, u)
 
 function server!(r::FedDyn, s, ū, ctx)
     h = s.shared .- (r.alpha * Float32(ctx.n / ctx.N)) .* ū.delta
-    return h, (; ū..., delta = ū.delta .- h ./ r.alpha)
+    return h, Update(ū; delta = ū.delta .- h ./ r.alpha)
 end

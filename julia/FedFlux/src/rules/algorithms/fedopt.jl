@@ -1,43 +1,50 @@
-# The server's optimisers: Reddi et al., Adaptive Federated Optimization, arXiv:2003.00295, Algorithm 2; and FedAvgM, Hsu et al.,
-# arXiv:1909.06335. They take -ū.delta as the gradient. Unlike Optimisers' Adam they have no bias correction.
+# The server's optimizers: Reddi et al., Adaptive Federated Optimization, arXiv:2003.00295,
+# Algorithm 2; and FedAvgM, Hsu et al., arXiv:1909.06335. They take -ū.delta as the
+# gradient. Unlike Optimisers' Adam they have no bias correction.
 
-"One of Algorithm 2's optimisers: m ← β₁m + (1−β₁)g, v by each one's own rule, step η m/(√v + τ). v begins at τ²."
+"""
+One of Algorithm 2's optimizers: m ← β₁m + (1−β₁)g, v by the optimizer's own rule, and the
+step η m/(√v + τ). v starts at τ².
+"""
 abstract type FedOpt <: Optimisers.AbstractRule end
 
 """
-    FedAdagrad(; eta = 0.01, beta1 = 0, tau = 1e-3)
+    FedAdagrad(; lr = 0.01, beta1 = 0, tau = 1e-3)
 
-Adagrad on the server, `v ← v + g²`. Reddi et al., arXiv:2003.00295, Algorithm 2 (their experiments have β₁ = 0).
+Adagrad on the server, `v ← v + g²`. Reddi et al., arXiv:2003.00295, Algorithm 2 (their
+experiments have β₁ = 0).
 """
 Base.@kwdef struct FedAdagrad <: FedOpt
-    eta::Float32 = 0.01
+    lr::Float32 = 0.01
     beta1::Float32 = 0.0
     tau::Float32 = 1e-3
 end
 
 """
-    FedAdam(; eta = 0.01, beta1 = 0.9, beta2 = 0.99, tau = 1e-3)
+    FedAdam(; lr = 0.01, beta1 = 0.9, beta2 = 0.99, tau = 1e-3)
 
-Adam on the server, `v ← β₂v + (1−β₂)g²`, without bias correction. Reddi et al., arXiv:2003.00295, Algorithm 2.
+Adam on the server, `v ← β₂v + (1−β₂)g²`, without bias correction. Reddi et al.,
+arXiv:2003.00295, Algorithm 2.
 
 ```julia
-Federated(softmax_regression(4, 2); server = FedAdam(eta = 0.03))
+Federated(softmax_regression(4, 2); server = FedAdam(lr = 0.03))
 ```
 """
 Base.@kwdef struct FedAdam <: FedOpt
-    eta::Float32 = 0.01
+    lr::Float32 = 0.01
     beta1::Float32 = 0.9
     beta2::Float32 = 0.99
     tau::Float32 = 1e-3
 end
 
 """
-    FedYogi(; eta = 0.01, beta1 = 0.9, beta2 = 0.99, tau = 1e-3)
+    FedYogi(; lr = 0.01, beta1 = 0.9, beta2 = 0.99, tau = 1e-3)
 
-Yogi on the server, `v ← v − (1−β₂) g² sign(v − g²)`. Reddi et al., arXiv:2003.00295, Algorithm 2.
+Yogi on the server, `v ← v − (1−β₂) g² sign(v − g²)`. Reddi et al., arXiv:2003.00295,
+Algorithm 2.
 """
 Base.@kwdef struct FedYogi <: FedOpt
-    eta::Float32 = 0.01
+    lr::Float32 = 0.01
     beta1::Float32 = 0.9
     beta2::Float32 = 0.99
     tau::Float32 = 1e-3
@@ -53,11 +60,14 @@ function Optimisers.apply!(o::FedOpt, state, x::AbstractArray, g)
     m, v = state
     @. m = o.beta1 * m + (1 - o.beta1) * g
     second_moment!(o, v, g)
-    return (m, v), @. o.eta * m / (sqrt(v) + o.tau)
+    return (m, v), @. o.lr * m / (sqrt(v) + o.tau)
 end
 
+Optimisers.adjust(o::FedOpt, lr::Real) = Optimisers.adjust(o; lr)
+
 construct(::Val{:server}, ::Val{:sgd}; lr) = Optimisers.Descent(Float32(lr))
-construct(::Val{:server}, ::Val{:fedavgm}; lr, momentum) = Optimisers.Momentum(Float32(lr), Float32(momentum))
-construct(::Val{:server}, ::Val{:fedadagrad}; lr, parameters...) = FedAdagrad(; eta = lr, parameters...)
-construct(::Val{:server}, ::Val{:fedadam}; lr, parameters...) = FedAdam(; eta = lr, parameters...)
-construct(::Val{:server}, ::Val{:fedyogi}; lr, parameters...) = FedYogi(; eta = lr, parameters...)
+construct(::Val{:server}, ::Val{:fedavgm}; lr, momentum) =
+    Optimisers.Momentum(Float32(lr), Float32(momentum))
+construct(::Val{:server}, ::Val{:fedadagrad}; parameters...) = FedAdagrad(; parameters...)
+construct(::Val{:server}, ::Val{:fedadam}; parameters...) = FedAdam(; parameters...)
+construct(::Val{:server}, ::Val{:fedyogi}; parameters...) = FedYogi(; parameters...)

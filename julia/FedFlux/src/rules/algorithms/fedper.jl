@@ -1,11 +1,15 @@
-# FedPer: Arivazhagan et al., Federated Learning with Personalization Layers, arXiv:1912.00818.
+# FedPer: Arivazhagan et al., Federated Learning with Personalization Layers,
+# arXiv:1912.00818.
 
 """
     FedPer(; head = 1, arrays = String[])
 
-The last `head` layers with parameters are private, the others shared; a client trains both at once. `arrays` names the private
-arrays instead, by the beginnings of their names. The clients' own models are what counts: the history has `personal_accuracy`.
-Throws a [`FedFluxError`](@ref) where no array or every array would be private. Arivazhagan et al., arXiv:1912.00818.
+The last `head` layers with parameters are private, the others shared; a client trains both
+at once. `arrays` selects the private arrays by the beginnings of their names instead. The
+clients' own models are what counts: the history has `personal_accuracy`. Throws a
+[`FedFluxError`](@ref) where no array or every array would be private.
+
+Arivazhagan et al., arXiv:1912.00818.
 
 ```julia
 Federated(mlp(4, 2; hidden = (8,)); rules = (FedPer(),))
@@ -14,11 +18,16 @@ Federated(mlp(4, 2; hidden = (8,)); rules = (FedPer(),))
 struct FedPer <: PrivateArrays
     head::Int
     arrays::Vector{String}
-    held::Held
+    private::LocalArrays
 end
 
-FedPer(; head = 1, arrays = String[]) = FedPer(head, arrays, Held([], [], false))
+FedPer(; head = 1, arrays = String[]) = FedPer(head, arrays, LocalArrays())
 
 construct(::Val{:rule}, ::Val{:fedper}; parameters...) = FedPer(; parameters...)
 
-prepare(r::FedPer, layout, training) = FedPer(r.head, r.arrays, Held(in_head(layout, r.head, r.arrays), "FedPer", layout))
+function prepare(r::FedPer, layout, training)
+    private = LocalArrays(in_head(layout, r.head, r.arrays), "FedPer", layout)
+    return FedPer(r.head, r.arrays, private)
+end
+
+local_arrays(r::FedPer) = r.private

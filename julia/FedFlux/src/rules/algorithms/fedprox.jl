@@ -1,10 +1,13 @@
-# FedProx: Li et al., Federated Optimization in Heterogeneous Networks, arXiv:1812.06127, Algorithm 2.
+# FedProx: Li et al., Federated Optimization in Heterogeneous Networks, arXiv:1812.06127,
+# Algorithm 2.
 
 """
     FedProx(; mu = 0.01)
 
-Each client minimises `Fₖ(w) + μ/2 ‖w − θ‖²`: the gradient gets the term `μ (w − θ)`, which keeps clients with different data
-near the global model θ. `mu = 0` is FedAvg, bit for bit. Li et al., arXiv:1812.06127, Algorithm 2.
+Each client minimises `Fₖ(w) + μ/2 ‖w − θ‖²`: the term `μ (w − θ)` in the gradient keeps
+clients with different data near the global model θ. `mu = 0` is FedAvg, bit for bit.
+
+Li et al., arXiv:1812.06127, Algorithm 2.
 
 ```julia
 Federated(softmax_regression(4, 2); rules = (FedProx(mu = 0.1),))

@@ -1,10 +1,14 @@
-# FedRep: Collins et al., Exploiting Shared Representations for Personalized Federated Learning, arXiv:2102.07078, Algorithm 1.
+# FedRep: Collins et al., Exploiting Shared Representations for Personalized Federated
+# Learning, arXiv:2102.07078, Algorithm 1.
 
 """
     FedRep(; head = 1, arrays = String[], head_epochs = 1)
 
-A private head, as in [`FedPer`](@ref), but each round a client first trains the head alone for `head_epochs` (the paper: 10), and
-then, with the head as it is, the shared body for its local epochs. Collins et al., arXiv:2102.07078, Algorithm 1.
+A private head, as in [`FedPer`](@ref), but each round a client first trains the head alone
+for `head_epochs` (the paper: 10), and then, with the head fixed, the shared body for its
+local epochs.
+
+Collins et al., arXiv:2102.07078, Algorithm 1.
 
 ```julia
 Federated(mlp(4, 2; hidden = (8,)); rules = (FedRep(head_epochs = 5),))
@@ -14,20 +18,27 @@ struct FedRep <: PrivateArrays
     head::Int
     arrays::Vector{String}
     head_epochs::Int
-    held::Held
+    private::LocalArrays
 end
 
-FedRep(; head = 1, arrays = String[], head_epochs = 1) = FedRep(head, arrays, head_epochs, Held([], [], false))
+FedRep(; head = 1, arrays = String[], head_epochs = 1) =
+    FedRep(head, arrays, head_epochs, LocalArrays())
 
 construct(::Val{:rule}, ::Val{:fedrep}; parameters...) = FedRep(; parameters...)
 
-prepare(r::FedRep, layout, training) =
-    FedRep(r.head, r.arrays, r.head_epochs, Held(in_head(layout, r.head, r.arrays), "FedRep", layout))
+function prepare(r::FedRep, layout, training)
+    private = LocalArrays(in_head(layout, r.head, r.arrays), "FedRep", layout)
+    return FedRep(r.head, r.arrays, r.head_epochs, private)
+end
+
+local_arrays(r::FedRep) = r.private
 
 function receive!(r::FedRep, s, m, ctx, own)
     personal!(r, s.private, m)
-    train!((g, w) -> fill!(view(g, r.held.others), 0), own, m; epochs = r.head_epochs)
+    freeze_body(g, w) = fill!(view(g, r.private.shared), 0)
+    train!(freeze_body, own, m; epochs = r.head_epochs)
     return s.private
 end
 
-correct!(r::FedRep, s, g, w, ctx) = foreach(range -> fill!(view(g, range), 0), r.held.ranges)
+correct!(r::FedRep, s, g, w, ctx) =
+    foreach(range -> fill!(view(g, range), 0), r.private.ranges)

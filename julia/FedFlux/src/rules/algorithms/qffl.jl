@@ -1,14 +1,18 @@
-# q-FFL: Li et al., Fair Resource Allocation in Federated Learning, arXiv:1905.10497, Algorithm 2 (q-FedAvg).
+# q-FFL: Li et al., Fair Resource Allocation in Federated Learning, arXiv:1905.10497,
+# Algorithm 2 (q-FedAvg).
 
 """
     QFFL(; q = 1)
 
-Fairness: minimises `Σ pₖ Fₖ(w)^(q+1)/(q+1)`, so clients with a higher loss count more. With Fₖ the client's loss at θ and L = 1/lr,
+Fairness: minimises `Σ pₖ Fₖ(w)^(q+1)/(q+1)`, so clients with a higher loss count more. With
+Fₖ the client's loss at θ and L = 1/lr,
 
     θ ← θ + Σ pₖ Fₖ^q L Δₖ / Σ pₖ hₖ,      hₖ = q Fₖ^(q−1) ‖L Δₖ‖² + L Fₖ^q.
 
-`q = 0` is FedAvg; the larger, the more uniform the losses. Costs one more pass over the data a round. Li et al.,
-arXiv:1905.10497, Algorithm 2.
+`q = 0` is FedAvg; a larger q makes the losses more uniform. Costs one more pass over the
+data per round.
+
+Li et al., arXiv:1905.10497, Algorithm 2.
 
 ```julia
 Federated(softmax_regression(4, 2); rules = (QFFL(q = 1),))
@@ -26,7 +30,7 @@ receive!(::QFFL, s, m, ctx, own) = max(Float32(meanloss(own, m)), 1.0f-10)
 function client!(r::QFFL, s, u, ctx)
     F, L = s.private, 1 / ctx.lr
     h = r.q * F^(r.q - 1) * L^2 * sum(abs2, u.delta) + L * F^r.q
-    return nothing, (; u..., delta = (L * F^r.q) .* u.delta, h = [h])
+    return nothing, Update(u; delta = (L * F^r.q) .* u.delta, metrics = (; h = [h]))
 end
 
-server!(::QFFL, s, ū, ctx) = (nothing, (; ū..., delta = ū.delta ./ ū.h))
+server!(::QFFL, s, ū, ctx) = (nothing, Update(ū; delta = ū.delta ./ ū.metrics.h))

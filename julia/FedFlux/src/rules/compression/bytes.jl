@@ -1,6 +1,7 @@
-# Bytes out and in: little-endian floats, varints, and packed bits. What is read comes from outside and is trusted in nothing.
+# Reading and writing bytes: little-endian floats, varints, and packed bits. Bytes that are
+# read come from outside, so every read is checked.
 
-"Encoded bytes under construction: whole bytes first, then bits, from the lowest of each byte on."
+"Encoded bytes under construction. Bits fill each byte from its lowest bit on."
 mutable struct Writer
     bytes::Vector{UInt8}
     pending::UInt64       # bits that don't fill a byte yet
@@ -25,7 +26,7 @@ end
     end
 end
 
-"LEB128: seven bits a byte, the lowest first; the top bit says that more follow."
+"LEB128: seven bits per byte, the lowest first; the top bit says that more bytes follow."
 function writevarint!(w::Writer, x::Integer)
     x = UInt64(x)
     while x > 0x7f
@@ -37,7 +38,7 @@ end
 
 varintsize(x::Integer) = max(1, cld(8 * sizeof(x) - leading_zeros(x), 7))
 
-"The lowest `n` ≤ 56 bits of `x`, which has no others."
+"Write the lowest `n` ≤ 56 bits of `x`; all higher bits of `x` must be zero."
 @inline function writebits!(w::Writer, x::UInt64, n)
     w.pending |= x << w.npending
     w.npending += n
@@ -48,16 +49,16 @@ varintsize(x::Integer) = max(1, cld(8 * sizeof(x) - leading_zeros(x), 7))
     end
 end
 
-"The bytes written; the last one's free bits are zero."
-function finish(w::Writer)
+"The bytes written so far. Unused bits of the last byte are zero."
+function take_bytes!(w::Writer)
     w.npending > 0 && writebyte!(w, w.pending)
     return w.bytes
 end
 
-"Encoded bytes being read. Every read checks that there is as much left."
+"Encoded bytes being read. Every read checks that enough bytes are left."
 mutable struct Reader
     bytes::Vector{UInt8}
-    at::Int               # bytes taken
+    at::Int               # number of bytes read
     pending::UInt64
     npending::Int
 end
@@ -66,16 +67,21 @@ Reader(bytes::Vector{UInt8}) = Reader(bytes, 0, 0, 0)
 malformed(parts...) = fail("malformed encoded update: ", parts...)
 
 left(r::Reader) = length(r.bytes) - r.at
-need(r::Reader, n, what) = left(r) >= n || malformed(what, " should take ", n, " bytes, and ", left(r), " are left of ", length(r.bytes))
+
+function require_bytes(r::Reader, n, what)
+    left(r) >= n ||
+        malformed(what, " should take ", n, " bytes, but only ", left(r), " of ",
+                  length(r.bytes), " are left")
+end
 
 function readbyte!(r::Reader, what)
-    need(r, 1, what)
+    require_bytes(r, 1, what)
     r.at += 1
     return @inbounds r.bytes[r.at]
 end
 
 function readfloats!(r::Reader, n, what)
-    need(r, 4n, what)
+    require_bytes(r, 4n, what)
     values = Vector{Float32}(undef, n)
     for i in 1:n
         values[i] = reinterpret(Float32, readword(UInt32, r.bytes, r.at))
@@ -92,7 +98,7 @@ end
     return word
 end
 
-"A varint that is at most `limit`."
+"Read a varint that is at most `limit`."
 function readvarint!(r::Reader, limit, what)
     x, shift = zero(UInt64), 0
     while true
@@ -104,7 +110,7 @@ function readvarint!(r::Reader, limit, what)
     end
 end
 
-"The next `n` ≤ 56 bits."
+"Read the next `n` ≤ 56 bits."
 @inline function readbits!(r::Reader, n, what)
     while r.npending < n
         r.pending |= UInt64(readbyte!(r, what)) << r.npending
@@ -116,8 +122,8 @@ end
     return x
 end
 
-"Check that everything was read: true, or an error."
-function finish(r::Reader)
+"Check that all bytes were read: `true`, or an error."
+function check_all_read(r::Reader)
     left(r) == 0 || malformed(left(r), " bytes too many")
     r.pending == 0 || malformed("its last bits should be zero")
 end

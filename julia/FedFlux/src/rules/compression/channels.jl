@@ -1,15 +1,17 @@
-# Pruning whole channels, so that what is left is a smaller dense model.
+# Pruning of whole channels, so that the model that remains is a smaller dense model.
 
 """
     PruneChannels(fraction; start = 1, stop = 10)
 
-Prunes whole output channels of convolutions and outputs of Dense layers: in each layer those whose weights have the smallest
-L1 norm (Li et al. 2017, arXiv:1608.08710), `fraction` of them in the end, rounded down, on the cubic schedule of
-[`Prune`](@ref). With a channel go its bias, its BatchNorm's scale and shift, and the weights of the next layer that read it.
-The last layer keeps its outputs. [`shrink`](@ref) then makes the small model.
+Prune whole output channels of convolutions and outputs of Dense layers: in each layer those
+whose weights have the smallest L1 norm (Li et al. 2017, arXiv:1608.08710). By round `stop`,
+`fraction` of the channels, rounded down, are pruned, on the cubic schedule of
+[`Prune`](@ref). With a channel go its bias, its BatchNorm's scale and shift, and the
+weights of the next layer that read it. The last layer keeps its outputs. [`shrink`](@ref)
+then makes the small model.
 
-It knows chains of Conv, Dense, BatchNorm, Dropout, pools, flatten and activations that map 0 to 0; where another layer follows,
-the one before it is left whole.
+Supported are chains of Conv, Dense, BatchNorm, Dropout, pools, flatten and activations that
+map 0 to 0. A layer that is followed by any other layer is not pruned.
 
 ```julia
 Federated(mcmahan_cnn(); rules = (PruneChannels(0.5; stop = 5),))
@@ -19,23 +21,31 @@ struct PruneChannels <: Pruning
     final::Float64
     start::Int
     stop::Int
-    PruneChannels(fraction; start = 1, stop = 10) = (check_schedule("prune_channels", fraction, "fraction", start, stop); new(fraction, start, stop))
+    function PruneChannels(fraction; start = 1, stop = 10)
+        check_schedule("prune_channels", fraction, "fraction", start, stop)
+        return new(fraction, start, stop)
+    end
 end
 
-construct(::Val{:rule}, ::Val{:prune_channels}; fraction, start, stop) = PruneChannels(fraction; start, stop)
+construct(::Val{:rule}, ::Val{:prune_channels}; fraction, start, stop) =
+    PruneChannels(fraction; start, stop)
 
 function choose(::PruneChannels, kept, θ, fraction, ctx)
     n = ctx.layout.n
     iskept = zeros(Float32, n)
     iskept[kept] .= 1
-    θm, iskeptm = to_model!(similar(θ), ctx.engine, θ), to_model!(similar(θ), ctx.engine, iskept)
+    θm = to_model!(similar(θ), ctx.engine, θ)
+    iskeptm = to_model!(similar(θ), ctx.engine, iskept)
     prunem, at = zeros(Float32, n), positions(ctx.model)
     found = links(ctx.model)
-    isempty(found) && fail("prune_channels finds no two layers in this model of which one reads the other's channels; use prune")
+    isempty(found) &&
+        fail("prune_channels finds no two layers in this model of which one reads the ",
+             "other's channels; use prune")
     for link in found
         weights = [own_weights(at, link, c) for c in 1:channels(link.from)]
         left = [c for c in eachindex(weights) if any(i -> iskeptm[i] > 0, weights[c])]
-        more = floor(Int, fraction * length(weights) + 1e-9) - (length(weights) - length(left))
+        target = floor(Int, fraction * length(weights) + 1e-9)
+        more = target - (length(weights) - length(left))
         scores = [sum(i -> abs(θm[i]), weights[c]) for c in left]
         for c in left[sortperm(scores)[1:max(more, 0)]]
             prunem[channel_indices(at, link, c)] .= 1
@@ -45,16 +55,17 @@ function choose(::PruneChannels, kept, θ, fraction, ctx)
     return filter(i -> prune[i] > 0, kept)
 end
 
-"The indices, in the flat vector in model order, of each array's values."
+"The indices of each array's values in the flat vector in model order."
 function positions(model)
     ps = Optimisers.trainables(model)
     stops = cumsum(length.(ps))
-    return IdDict{Any,Any}(p => reshape(stop-length(p)+1:stop, size(p)) for (p, stop) in zip(ps, stops))
+    return IdDict{Any,Any}(p => reshape(stop-length(p)+1:stop, size(p))
+                           for (p, stop) in zip(ps, stops))
 end
 
 own_weights(at, link, c) = vec(selectdim(at[link.from.weight], output_dim(link.from), c))
 
-"Where everything lies that goes with channel `c` of a link."
+"The indices of everything that is pruned with channel `c` of a link."
 function channel_indices(at, link, c)
     beside = Int[at[a][c] for l in link.norms for a in (l.γ, l.β)]
     link.from.bias === false || push!(beside, at[link.from.bias][c])

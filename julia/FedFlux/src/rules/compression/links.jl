@@ -1,10 +1,14 @@
-# Which layer reads which other's channels, in a chain.
+# Which layer of a chain reads the channels of which other layer.
 
-using Flux: AdaptiveMaxPool, AdaptiveMeanPool, BatchNorm, Dropout, GlobalMaxPool, GlobalMeanPool, MeanPool
+using Flux: AdaptiveMaxPool, AdaptiveMeanPool, BatchNorm, Dropout
+using Flux: GlobalMaxPool, GlobalMeanPool, MeanPool
 using Flux.NNlib: elu, gelu, hardtanh, leakyrelu, relu6, softsign, swish, tanh_fast
 using MLUtils: MLUtils
 
-"A Conv or Dense layer, the BatchNorms that its channels pass, and the Conv or Dense layer that reads them."
+"""
+A Conv or Dense layer, the BatchNorms that its channels pass, and the Conv or Dense layer
+that reads them.
+"""
 struct Link
     from::Any
     norms::Vector{BatchNorm}
@@ -12,17 +16,22 @@ struct Link
 end
 
 """
-The links of a chain, in their order. A channel of a link that is zero stays zero up to the layer that reads it; a layer that
-isn't known to keep it so ends the link.
+    links(model) -> Vector{Link}
+
+The links of a chain, in order. A channel of a link that is zero stays zero up to the layer
+that reads it. A layer that is not known to keep zeros ends the link.
 """
 function links(model)
-    layers = opened(model)
+    layers = all_layers(model)
     found, from, norms, flattened = Link[], nothing, BatchNorm[], false
     for l in layers
         if l isa Union{Conv,Dense}
-            from === nothing || reads(l, from, flattened) && push!(found, Link(from, norms, l))
+            if from !== nothing && reads(l, from, flattened)
+                push!(found, Link(from, norms, l))
+            end
             alone = count(m -> m === l, layers) == 1
-            from, norms, flattened = alone && keeps_zero(l.σ) && groups(l) == 1 ? l : nothing, BatchNorm[], false
+            from = alone && keeps_zero(l.σ) && groups(l) == 1 ? l : nothing
+            norms, flattened = BatchNorm[], false
         elseif l isa BatchNorm && l.affine && keeps_zero(l.λ)
             norms = [norms; l]
         elseif isflatten(l)
@@ -34,11 +43,11 @@ function links(model)
     return found
 end
 
-"The layers of a model, nested chains opened."
-opened(model) = Any[model]
-opened(model::Chain) = reduce(vcat, (opened(l) for l in model.layers); init = Any[])
+"All layers of a model, including those of nested chains."
+all_layers(model) = Any[model]
+all_layers(model::Chain) = reduce(vcat, (all_layers(l) for l in model.layers); init = Any[])
 
-# The dimension of the weights that goes over the outputs, and the one over the inputs.
+# The dimension of the weights over the outputs, and the dimension over the inputs.
 output_dim(l::Conv) = ndims(l.weight)
 output_dim(::Dense) = 1
 input_dim(l::Conv) = ndims(l.weight) - 1
@@ -48,11 +57,12 @@ inputs(l) = size(l.weight, input_dim(l))
 groups(l::Conv) = l.groups
 groups(::Dense) = 1
 
-reads(l::Conv, from, flattened) = from isa Conv && !flattened && groups(l) == 1 && inputs(l) == channels(from)
+reads(l::Conv, from, flattened) =
+    from isa Conv && !flattened && groups(l) == 1 && inputs(l) == channels(from)
 reads(l::Dense, from::Dense, flattened) = inputs(l) == channels(from)
 reads(l::Dense, from::Conv, flattened) = flattened && inputs(l) % channels(from) == 0
 
-"The inputs of a link's reader that come from channel `c`: several, where an image was flattened."
+"The inputs of a link's reader that come from channel `c`: several after a flatten."
 function inputs_from(link, c)
     each = inputs(link.to) ÷ channels(link.from)
     return (c-1)*each+1:c*each
@@ -60,5 +70,8 @@ end
 
 isflatten(l) = l === Flux.flatten || l === MLUtils.flatten
 keeps_zero(f) = iszero(f(0.0f0))
-passes_channels(::Union{MaxPool,MeanPool,GlobalMaxPool,GlobalMeanPool,AdaptiveMaxPool,AdaptiveMeanPool,Dropout}) = true
-passes_channels(f) = f in (identity, relu, relu6, leakyrelu, elu, gelu, swish, tanh, tanh_fast, hardtanh, softsign)
+
+passes_channels(::Union{MaxPool,MeanPool,GlobalMaxPool,GlobalMeanPool,AdaptiveMaxPool,
+                        AdaptiveMeanPool,Dropout}) = true
+passes_channels(f) = f in (identity, relu, relu6, leakyrelu, elu, gelu, swish, tanh,
+                           tanh_fast, hardtanh, softsign)

@@ -1,15 +1,17 @@
-# Low rank: each matrix of an update as the product of two thin ones.
+# Low rank: each matrix of an update as the product of two thin matrices.
 
 """
     PowerSGD(rank = 2; iterations = 2, feedback = true)
 
-Sends each array of the update, seen as a matrix M, as P and Q with M ≈ P·Qᵀ of `rank` columns, found by `iterations` of
-subspace iteration (Vogels et al. 2019, arXiv:1905.13727, Algorithm 1; they start from the last round's Q, this starts
-anew, so that it needs no memory of its own). Vectors, and matrices that would not shrink, are sent as they are.
+Send each array of the update, seen as a matrix M, as P and Q with M ≈ P·Qᵀ. P and Q have
+`rank` columns and are found by `iterations` steps of subspace iteration (Vogels et al.
+2019, arXiv:1905.13727, Algorithm 1; they start from the last round's Q, `PowerSGD` starts
+anew, so that it keeps no state). Vectors, and matrices that would not shrink, are sent as
+they are.
 
-Dense weights are (out, in), convolution kernels (out, rest). An engine may hold an array in an order of its own; the
-matrix is made of the memory as it is, which in the fast engine's order is the one meant here, and in any other order still
-a matrix of the same values, whose approximation is as valid but may be worse.
+Dense weights are (out, in), convolution kernels (out, rest). The matrix is made of the
+memory as the engine orders it. The fast engine's order gives the matrices above. Another
+order gives a matrix of the same values, whose approximation is as valid but may be worse.
 
 ```julia
 Federated(case_study_cnn(); rules = (PowerSGD(2),))
@@ -21,16 +23,23 @@ struct PowerSGD <: Compressor
     feedback::Bool
     function PowerSGD(rank = 2; iterations = 2, feedback = true)
         rank >= 1 || fail("rank of powersgd is ", rank, "; expected at least 1")
-        iterations >= 1 || fail("iterations of powersgd is ", iterations, "; expected at least 1")
+        iterations >= 1 ||
+            fail("iterations of powersgd is ", iterations, "; expected at least 1")
         return new(rank, iterations, feedback)
     end
 end
 
-construct(::Val{:rule}, ::Val{:powersgd}; rank, iterations, feedback) = PowerSGD(rank; iterations, feedback)
+construct(::Val{:rule}, ::Val{:powersgd}; rank, iterations, feedback) =
+    PowerSGD(rank; iterations, feedback)
 feedback(c::PowerSGD) = c.feedback
 positional(::PowerSGD) = true
 
-"Rows and columns of the matrix that an array of size `dims` is seen as, and the rank that is sent; rank 0: as it is."
+"""
+    matrix_shape(c, dims) -> (rows, cols, rank)
+
+The size of the matrix that an array of size `dims` is seen as, and the rank that is sent.
+Rank 0 means that the array is sent as it is.
+"""
 function matrix_shape(c::PowerSGD, dims)
     rows = length(dims) == 4 ? dims[4] : length(dims) < 2 ? 1 : dims[1]
     cols = rows == 0 ? 0 : prod(dims) ÷ rows
@@ -49,11 +58,11 @@ function encode(c::PowerSGD, v, rng, layout)
             writefloats!(w, Q)
         end
     end
-    return finish(w)
+    return take_bytes!(w)
 end
 
 function decode(c::PowerSGD, bytes, n, layout)
-    layout.n == n || fail("the layout is one of ", layout.n, " values, and the update has ", n)
+    layout.n == n || fail("the layout has ", layout.n, " values, and the update has ", n)
     r = Reader(bytes)
     v = Vector{Float32}(undef, n)
     for slot in layout.slots
@@ -66,7 +75,7 @@ function decode(c::PowerSGD, bytes, n, layout)
             v[slot.range] = vec(P * Q')
         end
     end
-    finish(r)
+    check_all_read(r)
     return v
 end
 
@@ -82,7 +91,7 @@ function low_rank(M, rank, iterations, rng)
     return P, Q
 end
 
-"Gram and Schmidt's way, column by column; a column that depends on those before it becomes zero."
+"Gram-Schmidt, column by column. A column that depends on earlier ones becomes zero."
 function orthonormalise!(P)
     for j in axes(P, 2)
         p = view(P, :, j)

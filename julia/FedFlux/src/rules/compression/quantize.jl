@@ -1,19 +1,21 @@
-# Quantization: every value is sent, in few bits, with a scale for each bucket of neighbours.
+# Quantization: every value is sent in few bits, with one scale for each bucket of
+# neighbours.
 
 const BUCKET = 512
 
 buckets(n, size) = Iterators.partition(1:n, size)
 
 function checkbucket(bucket, name)
-    1 <= bucket <= 1 << 20 || fail("bucket of ", name, " is ", bucket, "; expected from 1 to ", 1 << 20, " values")
+    1 <= bucket <= 1 << 20 ||
+        fail("bucket of ", name, " is ", bucket, "; expected from 1 to ", 1 << 20)
 end
 
 """
     Quantize(bits = 4; bucket = $BUCKET, feedback = true)
 
-Sends each value in `bits` (8, 4 or 2): one of 2^bits evenly spaced levels from −s to s, where s is the largest magnitude in
-the value's `bucket`. Rounding is stochastic, so that the value is right in expectation. `feedback`: the rounding error is
-added to the next update.
+Send each value in `bits` bits (8, 4 or 2): one of 2^bits evenly spaced levels from −s to s,
+where s is the largest magnitude in the value's `bucket`. Rounding is stochastic, so that
+the value is right in expectation. `feedback`: add the rounding error to the next update.
 
 ```julia
 Federated(case_study_cnn(); rules = (Quantize(4),))
@@ -30,7 +32,8 @@ struct Quantize <: Compressor
     end
 end
 
-construct(::Val{:rule}, ::Val{:quantize}; bits, bucket, feedback) = Quantize(bits; bucket, feedback)
+construct(::Val{:rule}, ::Val{:quantize}; bits, bucket, feedback) =
+    Quantize(bits; bucket, feedback)
 feedback(c::Quantize) = c.feedback
 
 function encode(c::Quantize, v, rng, layout)
@@ -44,29 +47,30 @@ function encode(c::Quantize, v, rng, layout)
         level = floor(position + rand(rng, Float32))
         writebits!(w, unsafe_trunc(UInt64, clamp(level, 0.0f0, top)), c.bits)
     end
-    return finish(w)
+    return take_bytes!(w)
 end
 
 function decode(c::Quantize, bytes, n, layout)
     top = Float32(1 << c.bits - 1)
     r = Reader(bytes)
-    need(r, 4 * cld(n, c.bucket) + cld(n * c.bits, 8), "an update by quantize")
+    require_bytes(r, 4 * cld(n, c.bucket) + cld(n * c.bits, 8), "an update by quantize")
     scales = readfloats!(r, cld(n, c.bucket), "the scales")
     v = Vector{Float32}(undef, n)
     for (s, b) in zip(scales, buckets(n, c.bucket)), i in b
         v[i] = (2 * Float32(readbits!(r, c.bits, "the levels")) / top - 1) * s
     end
-    finish(r)
+    check_all_read(r)
     return v
 end
 
 """
     QSGD(levels = 4; bucket = $BUCKET)
 
-Quantization of Alistarh et al. 2017 (arXiv:1610.02132): of each bucket the Euclidean norm, and for each value its sign and
-a number from 0 to `levels`, rounded at random so that |v| = norm·number/levels in expectation (Equation 4). Small numbers
-take few bits: Elias gamma codes, a zero takes one bit. It has no error feedback, since its error may exceed the update
-itself, and a residual would grow.
+Quantization of Alistarh et al. 2017 (arXiv:1610.02132): send the Euclidean norm of each
+bucket, and for each value its sign and a number from 0 to `levels`, rounded at random so
+that |v| = norm·number/levels in expectation (Equation 4). Small numbers take few bits: they
+are Elias gamma codes, and a zero takes one bit. There is no error feedback: the error may
+exceed the update itself, so a residual would grow.
 
 ```julia
 Federated(case_study_cnn(); rules = (QSGD(8),))
@@ -76,7 +80,8 @@ struct QSGD <: Compressor
     levels::Int
     bucket::Int
     function QSGD(levels = 4; bucket = BUCKET)
-        1 <= levels <= 1 << 16 || fail("levels of qsgd is ", levels, "; expected from 1 to ", 1 << 16)
+        1 <= levels <= 1 << 16 ||
+            fail("levels of qsgd is ", levels, "; expected from 1 to ", 1 << 16)
         checkbucket(bucket, "qsgd")
         return new(levels, bucket)
     end
@@ -96,12 +101,12 @@ function encode(c::QSGD, v, rng, layout)
         writegamma!(w, number + 1)
         number > 0 && writebits!(w, UInt64(signbit(v[i])), 1)
     end
-    return finish(w)
+    return take_bytes!(w)
 end
 
 function decode(c::QSGD, bytes, n, layout)
     r = Reader(bytes)
-    need(r, 4 * cld(n, c.bucket) + cld(n, 8), "an update by qsgd")
+    require_bytes(r, 4 * cld(n, c.bucket) + cld(n, 8), "an update by qsgd")
     norms = readfloats!(r, cld(n, c.bucket), "the norms")
     v = Vector{Float32}(undef, n)
     for (norm, b) in zip(norms, buckets(n, c.bucket)), i in b
@@ -109,18 +114,18 @@ function decode(c::QSGD, bytes, n, layout)
         negative = number > 0 && readbits!(r, 1, "a sign") == 1
         v[i] = (negative ? -norm : norm) * (Float32(number) / c.levels)
     end
-    finish(r)
+    check_all_read(r)
     return v
 end
 
-"Elias gamma: as many zeros as the number has bits after its first, a one, then those bits."
+"Write `x` ≥ 1 as an Elias gamma code: a zero per bit after the first, a one, those bits."
 function writegamma!(w::Writer, x::UInt64)
     nbits = 63 - leading_zeros(x)
     writebits!(w, one(UInt64) << nbits, nbits + 1)
     writebits!(w, x - one(UInt64) << nbits, nbits)
 end
 
-"An Elias gamma code of at most `limit`."
+"Read an Elias gamma code of at most `limit`."
 function readgamma!(r::Reader, limit::UInt64, what)
     nbits = 0
     while readbits!(r, 1, what) == 0

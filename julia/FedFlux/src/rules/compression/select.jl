@@ -1,5 +1,6 @@
-# The k largest magnitudes, in linear time: a float's bits without the sign order as its magnitude does, so the k-th largest is
-# found digit by digit, by counting. No sort, no copy of the values, and no input is slow.
+# The k largest magnitudes, in linear time. A float's bits without the sign are ordered as
+# its magnitude is, so counting finds the k-th largest digit by digit: no sort, no copy of
+# the values, and the same time for any input.
 
 const DIGITS = ((20, 11), (10, 10), (0, 10))      # (shift, bits), from the top of the 31
 
@@ -8,15 +9,17 @@ magnitude(x::Float32) = reinterpret(UInt32, x) & 0x7fffffff
 """
     largest(v, k) -> Vector{Int}
 
-The ascending indices of the `k` values of largest magnitude in the Float32 vector `v`; of equal ones, the first. Takes time
-linear in the length, and memory for `k` indices and 2048 counts.
+The ascending indices of the `k` values of largest magnitude in the Float32 vector `v`; of
+equal values, the first. Takes time linear in the length, and memory for `k` indices and
+2048 counts.
 
 ```julia
 FedFlux.largest(Float32[3, -5, 1, 5], 2)    # [2, 4]
 ```
 """
 function largest(v::AbstractVector{Float32}, k::Integer)
-    0 <= k <= length(v) || fail("the ", k, " largest of ", length(v), " values were asked for")
+    0 <= k <= length(v) ||
+        fail("k is ", k, "; expected from 0 to the number of values, ", length(v))
     indices = Vector{Int}(undef, k)
     k == 0 && return indices
     threshold, equals = kth_magnitude(v, k)
@@ -30,10 +33,13 @@ function largest(v::AbstractVector{Float32}, k::Integer)
     return indices
 end
 
-"The k-th largest magnitude's bits, and how many of those equal to it are among the k."
+"""
+The bits of the k-th largest magnitude, and how many values of that magnitude are among the
+k largest.
+"""
 function kth_magnitude(v, k)
     counts = Vector{Int}(undef, 1 << 11)
-    prefix, mask = zero(UInt32), zero(UInt32)      # the digits found, and where they are
+    prefix, mask = zero(UInt32), zero(UInt32)    # the digits found, and their bits
     for (shift, bits) in DIGITS
         fill!(counts, 0)
         digit = UInt32(1 << bits - 1)

@@ -1,12 +1,13 @@
-# The small model that pruning by channel leaves.
+# The small model that remains after channel pruning.
 
 """
     shrink(model) -> model
 
-A smaller model without the channels that [`PruneChannels`](@ref) pruned: those of a Conv or Dense layer whose weights and
-bias (and whose BatchNorms' scale and shift) are all zero, together with the weights that read them. It computes what
-`model` does, in fewer operations. At least one channel of each layer stays; a model with nothing to leave out comes back
-as a copy.
+Return a smaller model without the channels that [`PruneChannels`](@ref) pruned: the
+channels of a Conv or Dense layer whose weights and bias (and whose BatchNorms' scale and
+shift) are all zero, together with the weights that read them. It computes the same outputs
+as `model`, in fewer operations. At least one channel of each layer stays. If there is
+nothing to remove, the result is a copy.
 
 ```julia
 model = mcmahan_cnn()
@@ -22,7 +23,8 @@ function shrink(model)
         stay = live_channels(link)
         small[link.from] = with_outputs(latest(link.from), stay)
         foreach(l -> small[l] = with_channels(l, stay), link.norms)
-        small[link.to] = with_inputs(latest(link.to), reduce(vcat, (inputs_from(link, c) for c in stay)))
+        stay_inputs = reduce(vcat, (inputs_from(link, c) for c in stay))
+        small[link.to] = with_inputs(latest(link.to), stay_inputs)
     end
     return rebuilt(model, latest)
 end
@@ -33,19 +35,24 @@ rebuilt(model::Chain, latest) = Chain(map(l -> rebuilt(l, latest), model.layers)
 function live_channels(link)
     beside = [a for l in link.norms for a in (l.γ, l.β)]
     link.from.bias === false || push!(beside, link.from.bias)
-    live(c) = any(!iszero, selectdim(link.from.weight, output_dim(link.from), c)) || any(a -> a[c] != 0, beside)
+    weights(c) = selectdim(link.from.weight, output_dim(link.from), c)
+    live(c) = any(!iszero, weights(c)) || any(a -> a[c] != 0, beside)
     stay = filter(live, 1:channels(link.from))
     return isempty(stay) ? [1] : stay
 end
 
-with_outputs(l, stay) =
-    with_arrays(l, copy(selectdim(l.weight, output_dim(l), stay)), l.bias === false ? false : l.bias[stay])
+function with_outputs(l, stay)
+    weight = copy(selectdim(l.weight, output_dim(l), stay))
+    return with_arrays(l, weight, l.bias === false ? false : l.bias[stay])
+end
 with_inputs(l, stay) = with_arrays(l, copy(selectdim(l.weight, input_dim(l), stay)), l.bias)
 
 with_arrays(l::Dense, weight, bias) = Dense(weight, bias, l.σ)
-with_arrays(l::Conv, weight, bias) = Conv(l.σ, weight, bias, l.stride, l.pad, l.dilation, l.groups)
+with_arrays(l::Conv, weight, bias) =
+    Conv(l.σ, weight, bias, l.stride, l.pad, l.dilation, l.groups)
 
 with_channels(l::BatchNorm, stay) =
-    BatchNorm(l.λ, l.β[stay], l.γ[stay], kept_statistics(l.μ, stay), kept_statistics(l.σ², stay), l.ϵ, l.momentum, l.affine, l.track_stats,
+    BatchNorm(l.λ, l.β[stay], l.γ[stay], kept_statistics(l.μ, stay),
+              kept_statistics(l.σ², stay), l.ϵ, l.momentum, l.affine, l.track_stats,
               l.active, length(stay))
 kept_statistics(a, stay) = a === nothing ? nothing : a[stay]

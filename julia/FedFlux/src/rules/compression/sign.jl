@@ -1,10 +1,11 @@
-# One bit a value, or a ternary digit.
+# One bit per value, or one ternary digit per value.
 
 """
     SignSGD(; bucket = $BUCKET, feedback = true)
 
-Sends the sign of each value, and for each `bucket` the mean magnitude: (‖v‖₁/n)·sign(v), the scaled sign of Karimireddy et
-al. 2019 (arXiv:1901.09847, Algorithm 1), which with error feedback converges as SGD does. A little over one bit a value.
+Send the sign of each value, and for each `bucket` the mean magnitude: (‖v‖₁/n)·sign(v), the
+scaled sign of Karimireddy et al. 2019 (arXiv:1901.09847, Algorithm 1), which with error
+feedback converges as SGD does. Takes a little over one bit per value.
 
 ```julia
 Federated(case_study_cnn(); rules = (SignSGD(),))
@@ -13,7 +14,10 @@ Federated(case_study_cnn(); rules = (SignSGD(),))
 struct SignSGD <: Compressor
     bucket::Int
     feedback::Bool
-    SignSGD(; bucket = BUCKET, feedback = true) = (checkbucket(bucket, "sign"); new(bucket, feedback))
+    function SignSGD(; bucket = BUCKET, feedback = true)
+        checkbucket(bucket, "sign")
+        return new(bucket, feedback)
+    end
 end
 
 construct(::Val{:rule}, ::Val{:sign}; bucket, feedback) = SignSGD(; bucket, feedback)
@@ -24,27 +28,28 @@ function encode(c::SignSGD, v, rng, layout)
     w = Writer(4 * cld(n, c.bucket) + cld(n, 8))
     writefloats!(w, (sum(abs, view(v, b)) / length(b) for b in buckets(n, c.bucket)))
     foreach(x -> writebits!(w, UInt64(signbit(x)), 1), v)
-    return finish(w)
+    return take_bytes!(w)
 end
 
 function decode(c::SignSGD, bytes, n, layout)
     r = Reader(bytes)
-    need(r, 4 * cld(n, c.bucket) + cld(n, 8), "an update by sign")
+    require_bytes(r, 4 * cld(n, c.bucket) + cld(n, 8), "an update by sign")
     scales = readfloats!(r, cld(n, c.bucket), "the scales")
     v = Vector{Float32}(undef, n)
     for (s, b) in zip(scales, buckets(n, c.bucket)), i in b
         v[i] = readbits!(r, 1, "the signs") == 1 ? -s : s
     end
-    finish(r)
+    check_all_read(r)
     return v
 end
 
 """
     Ternary(; bucket = $BUCKET)
 
-Sends each value as −s, 0 or s, where s is the largest magnitude in its `bucket`, drawn so that the value is right in
-expectation: TernGrad (Wen et al. 2017, arXiv:1705.07878, Equation 3). Five values to a byte. It has no error feedback,
-since its error may exceed the update itself, and a residual would grow.
+Send each value as −s, 0 or s, where s is the largest magnitude in its `bucket`, drawn so
+that the value is right in expectation: TernGrad (Wen et al. 2017, arXiv:1705.07878,
+Equation 3). A byte holds five values. There is no error feedback: the error may exceed the
+update itself, so a residual would grow.
 
 ```julia
 Federated(case_study_cnn(); rules = (Ternary(),))
@@ -65,17 +70,18 @@ function encode(c::Ternary, v, rng, layout)
     w = Writer(4 * cld(n, c.bucket) + cld(n, TRITS))
     scales = [maximum(abs, view(v, b)) for b in buckets(n, c.bucket)]
     writefloats!(w, scales)
-    trit(i) = rand(rng, Float32) * scales[cld(i, c.bucket)] < abs(v[i]) ? (v[i] < 0 ? 2 : 1) : 0
+    trit(i) =
+        rand(rng, Float32) * scales[cld(i, c.bucket)] < abs(v[i]) ? (v[i] < 0 ? 2 : 1) : 0
     for from in 1:TRITS:n
         digits = ntuple(k -> from + k - 1 <= n ? trit(from + k - 1) : 0, TRITS)
         writebyte!(w, evalpoly(3, digits))
     end
-    return finish(w)
+    return take_bytes!(w)
 end
 
 function decode(c::Ternary, bytes, n, layout)
     r = Reader(bytes)
-    need(r, 4 * cld(n, c.bucket) + cld(n, TRITS), "an update by ternary")
+    require_bytes(r, 4 * cld(n, c.bucket) + cld(n, TRITS), "an update by ternary")
     scales = readfloats!(r, cld(n, c.bucket), "the scales")
     v = Vector{Float32}(undef, n)
     for from in 1:TRITS:n
@@ -86,6 +92,6 @@ function decode(c::Ternary, bytes, n, layout)
         end
         digits == 0 || malformed("a byte of digits is too large")
     end
-    finish(r)
+    check_all_read(r)
     return v
 end

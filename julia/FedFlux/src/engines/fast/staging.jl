@@ -1,28 +1,33 @@
-# The batch itself, gathered into the staging area in the engine's layout.
+# Staging: gathers a batch into the engine's memory and layout.
 
-"Marks the batch of `n` samples that an engine's last `batch` staged."
+"Stands for the `n` samples that the last `batch` of an engine staged."
 struct Staged
     n::Int
 end
 MLUtils.numobs(s::Staged) = s.n
 
-"Throw unless `y` has `size` values for each sample of `x`, and all of `idx` are samples."
+"Throw unless `y` has `size` values for each sample of `x`, and `x` has the samples `idx`."
 function check_data(b::Buffer, x, y, size, idx)
     n = numobs(x)
-    length(x) == features(b) * n ||
-        throw(DimensionMismatch("data of size $(Base.size(x)); this engine was made for $(features(b)) values a sample"))
-    y === nothing || length(y) == size * n ||
-        throw(DimensionMismatch("$n samples, and targets of size $(Base.size(y)); expected $size for each sample"))
+    if length(x) != features(b) * n
+        expected = "expected $(features(b)) values per sample"
+        throw(DimensionMismatch("data of size $(Base.size(x)); $expected"))
+    end
+    if y !== nothing && length(y) != size * n
+        came = "$n samples and targets of size $(Base.size(y))"
+        throw(DimensionMismatch("$came; expected $size per sample"))
+    end
     for k in idx
         1 <= k <= n || throw(BoundsError(x, k))
     end
 end
 
-"Tokens count from 1."
+"Throw unless all tokens are in 1:vocabulary."
 function check_tokens(tokens::Ptr{Int32}, n, vocabulary)
     for i in 1:n
         token = unsafe_load(tokens, i)
-        1 <= token <= vocabulary || throw(ArgumentError("token $token; the embedding has 1 to $vocabulary"))
+        1 <= token <= vocabulary ||
+            throw(ArgumentError("token $token; the embedding takes 1 to $vocabulary"))
     end
 end
 
@@ -31,11 +36,11 @@ function stage_input!(to::Ptr32, b::Buffer, kind::Symbol, x, idx)
     kind in (:token, :tokens) && return stage_flat!(Ptr{Int32}(to), x, idx, features(b))
     kind === :image || return stage_flat!(to, x, idx, features(b))
     for (n, k) in enumerate(idx)
-        stage_image!(at(to, (n - 1) * image(b)), b, x, (k - 1) * features(b))
+        stage_image!(at(to, (n - 1) * sample_stride(b)), b, x, (k - 1) * features(b))
     end
 end
 
-"Sample by sample, in the data's own order."
+"Gather samples in the data's own order."
 function stage_flat!(to::Ptr{T}, x, idx, size) where {T}
     for (n, k) in enumerate(idx)
         from = (k - 1) * size
@@ -45,7 +50,7 @@ function stage_flat!(to::Ptr{T}, x, idx, size) where {T}
     end
 end
 
-"One image (W, H, C), which begins after `from` values of `x`, to (C, W, H) inside its border."
+"Copy the image (W, H, C) after the first `from` values of `x` to (C, W, H) in its border."
 function stage_image!(to::Ptr32, b::Buffer, x, from)
     for c in 1:b.C, j in 0:b.H-1
         line = at(to, offset(b, 0, j) + c - 1)
@@ -56,14 +61,21 @@ function stage_image!(to::Ptr32, b::Buffer, x, from)
     end
 end
 
-"Labels as Int32, checked against the number of classes; other targets as floats."
+"""
+Gather labels as Int32, checked against the number of classes, and other targets as floats.
+"""
 function stage_targets!(to::Ptr32, ::CrossEntropy, y, idx, size, classes)
     labels = Ptr{Int32}(to)
     for (n, k) in enumerate(idx), i in 1:size
         label = Int32(@inbounds y[(k - 1) * size + i])
-        0 <= label < classes ||
-            throw(ArgumentError("label $label, and the model has $classes outputs: expected 0 to $(classes - 1)"))
+        if !(0 <= label < classes)
+            expected = "the model has $classes outputs: expected 0 to $(classes - 1)"
+            throw(ArgumentError("label $label, but $expected"))
+        end
         unsafe_store!(labels, label, (n - 1) * size + i)
     end
 end
-stage_targets!(to::Ptr32, loss, y, idx, size, classes) = stage_flat!(to, y, idx, size)
+
+function stage_targets!(to::Ptr32, loss, y, idx, size, classes)
+    stage_flat!(to, y, idx, size)
+end

@@ -1,0 +1,67 @@
+# Aggregators: many updates into one.
+
+"""
+    Aggregator
+
+Turns the updates of a round into one. An aggregator implements
+
+- `start(a, n, reference) -> acc`: for a cohort of `n`; `reference` is what
+  [`needs_root`](@ref) or [`carry_over`](@ref) provide, else `nothing`;
+- `add!(a, acc, u, weight) -> acc`: for each [`Update`](@ref), in the order of the cohort;
+  the caller may reuse `u` afterwards;
+- `finish(a, acc, threads) -> ū`, or `nothing` where no update has a weight.
+
+It looks at `u.vectors` for norms and distances, treats `u.stats` in the same manner apart
+from them, and takes the weighted mean of `u.metrics`.
+"""
+abstract type Aggregator end
+
+start(a::Aggregator, n) = start(a, n, nothing)
+function add! end
+finish(a::Aggregator, acc) = finish(a, acc, 1)
+
+"The smallest number of updates that an aggregator takes."
+min_updates(::Aggregator) = 1
+
+"Throw a [`FedFluxError`](@ref) where `n` updates are too few for the aggregator."
+check_count(a, n) = n >= min_updates(a) ||
+    fail(nameof(typeof(a)), " needs ", min_updates(a), " updates and got ", n)
+
+"Whether the server trains on root data of its own and passes its update as `reference`."
+needs_root(::Aggregator) = false
+
+"What an aggregator keeps of the aggregate `ū` as the `reference` of the next round."
+carry_over(::Aggregator, ū) = nothing
+
+"""
+    combine_updates(a::Aggregator, updates; weights = ones, threads = 1,
+                    reference = nothing)
+
+The aggregate of `updates`, as an [`Update`](@ref); `nothing` where no update has a weight.
+
+- `weights`: a number ≥ 0 for each.  `threads`: how many to use; the result is the same.
+- `reference`: for [`FLTrust`](@ref) the server's own update, for [`CenteredClipping`](@ref)
+  the last result, each as one vector.
+
+Throws a [`FedFluxError`](@ref) for updates of different shapes, and for fewer than the
+aggregator needs.
+
+```julia
+updates = [Update(; delta = Float32[k, 1]) for k in (1, 2, 100)]
+combine_updates(Median(), updates).delta     # Float32[2, 1]
+```
+"""
+function combine_updates(a::Aggregator, updates; weights = ones(length(updates)),
+                         threads = 1, reference = nothing)
+    isempty(updates) && return nothing
+    length(weights) == length(updates) || fail("combine_updates: ", length(updates),
+                                               " updates and ", length(weights), " weights")
+    like = shape(first(updates))
+    acc = start(a, length(updates), reference)
+    for (i, (u, weight)) in enumerate(zip(updates, weights))
+        shape(u) == like || fail("combine_updates: update ", i, " has the shape ", shape(u),
+                                 ", and the first ", like)
+        acc = add!(a, acc, u, weight)
+    end
+    return finish(a, acc, threads)
+end

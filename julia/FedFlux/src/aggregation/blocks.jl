@@ -1,0 +1,65 @@
+# Work over blocks of coordinates, spread over threads.
+
+"""
+    in_blocks(work, n, block, threads, scratch = Returns(nothing))
+
+Call `work(range, scratch)` for the ranges of length `block` that make up 1:n, spread over
+`threads` tasks; `scratch()` makes the workspace of a task. The ranges don't depend on the
+number of threads.
+"""
+function in_blocks(work, n, block, threads, scratch = Returns(nothing))
+    next = Threads.Atomic{Int}(0)
+    function some()
+        own = scratch()
+        while (b = Threads.atomic_add!(next, 1)) * block < n
+            work(b*block+1:min((b + 1) * block, n), own)
+        end
+    end
+    threads == 1 && return some()
+    foreach(wait, [Threads.@spawn some() for _ in 1:min(threads, cld(n, block))])
+end
+
+"Σ wᵢ·X[:, i] over the columns `which`; the same bits for any number of threads."
+function weighted_sum(X, which, weights, threads)
+    out = zeros(Float32, size(X, 1))
+    in_blocks(size(X, 1), 4096, threads) do rows, _
+        for (i, w) in zip(which, weights)
+            w = Float32(w)
+            @inbounds @simd for r in rows
+                out[r] = muladd(w, X[r, i], out[r])
+            end
+        end
+    end
+    return out
+end
+
+mean_of(X, which, threads) =
+    weighted_sum(X, which, fill(1 / length(which), length(which)), threads)
+
+"‖X[:, i] − z‖² for each column i."
+function squared_distances(X, z, threads)
+    partial = zeros(Float64, cld(size(X, 1), DISTANCE_BLOCK), size(X, 2))
+    in_blocks(size(X, 1), DISTANCE_BLOCK, threads) do rows, _
+        for i in axes(X, 2)
+            s = 0.0f0
+            @inbounds @simd for r in rows
+                d = X[r, i] - z[r]
+                s = muladd(d, d, s)
+            end
+            partial[cld(last(rows), DISTANCE_BLOCK), i] = s
+        end
+    end
+    return vec(sum(partial; dims = 1))
+end
+
+# Coordinates that are summed in Float32; the blocks are summed in Float64.
+const DISTANCE_BLOCK = 1024
+
+"Σ v², summed in Float64."
+function squared_norm(v)
+    s = 0.0
+    @inbounds @simd for i in eachindex(v)
+        s += Float64(v[i])^2
+    end
+    return s
+end

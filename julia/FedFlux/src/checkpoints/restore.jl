@@ -1,0 +1,75 @@
+# Reading checkpoints back.
+
+"The content of a checkpoint, verified and still packed."
+struct Saved
+    path::String
+    content::Any
+    arrays::Dict{String,Array}
+end
+
+"""
+    load_checkpoint(folder; warn = m -> @warn(m)) -> Saved or nothing
+
+The newest intact checkpoint in `folder`; `nothing` where there is none at all. A damaged
+one is skipped with a warning. Throws a [`FedFluxError`](@ref) where all are damaged.
+"""
+function load_checkpoint(folder; warn = m -> @warn(m))
+    rounds = checkpoint_rounds(folder)
+    for round in reverse(rounds)
+        try
+            return read_checkpoint(folder, round)
+        catch err
+            err isa InterruptException && rethrow()
+            reason = err isa FedFluxError ? err.message :
+                     first(split(sprint(showerror, err), '\n'))
+            warn("the checkpoint after round $round is skipped: $reason")
+        end
+    end
+    isempty(rounds) && return nothing
+    fail("resume: every checkpoint in ", folder,
+         " is damaged; choose an empty folder to start anew")
+end
+
+function read_checkpoint(folder, round)
+    path, arrays = json_path(folder, round), arrays_path(folder, round)
+    content = unsealed(path)
+    format = get(content, "format", nothing)
+    format == CHECKPOINT_FORMAT ||
+        fail(path, " has format ", format, "; this FedFlux reads ", CHECKPOINT_FORMAT)
+    content["round"] == round || fail(path, " is of round ", content["round"])
+    bytes = isfile(arrays) ? read(arrays) : UInt8[]
+    bytes2hex(sha256(bytes)) == content["arrays"] ||
+        fail(arrays, " is damaged: its SHA-256 differs")
+    return Saved(path, content, read_tensors(bytes))
+end
+
+"""
+    restore(saved, f, engine) -> (st, progress)
+
+The state and the [`Progress`](@ref) that a checkpoint holds, for the federation `f`. Throws
+a [`FedFluxError`](@ref) where its arrays or states don't fit `f`.
+"""
+restore(saved::Saved, f::Federated, engine::Engine) =
+    readable(() -> restored(saved, f, engine), saved.path)
+
+function restored(saved, f, engine)
+    (; content, arrays) = saved
+    θ = Vector{Float32}(undef, f.layout.n)
+    for slot in f.layout.slots
+        a = get(arrays, "parameters/$(slot.name)", nothing)
+        a isa Array{Float32} && size(a) == slot.dims ||
+            fail("resume: ", saved.path, " holds another model: ", slot.name, " is ",
+                 a === nothing ? "missing" : summary(a), ", and the model's ", slot.dims)
+        copyto!(θ, first(slot.range), a, 1, length(a))
+    end
+    state = content["state"]
+    fresh = State(f, engine)
+    read_back(name) = unpack(state[name], arrays)
+    st = State(content["round"], to_engine!(similar(θ), engine, θ),
+               take_array(arrays, "stats"), read_back("shared"),
+               Dict{Int,Any}(read_back("private")), read_back("server"),
+               read_back("aggregator"))
+    length(st.stats) == length(fresh.stats) && length(st.shared) == length(fresh.shared) ||
+        fail("resume: ", saved.path, " was written with other rules or another model")
+    return st, Progress(unpack_history(content["history"]), Float64(content["seconds"]))
+end

@@ -1,0 +1,74 @@
+# The engine for any Flux model, on Zygote.
+
+"""
+    ZygoteEngine(model, loss)
+
+The engine for any Flux `model` and any `loss(ŷ, y)`, by Zygote's reverse mode. Works on a
+copy of the model.
+
+```julia
+e = ZygoteEngine(Chain(Dense(4 => 2)), CrossEntropy())
+w = FedFlux.flatten(e.model); g = similar(w)
+valgrad!(e, g, w, rand(Float32, 4, 8), rand(0:1, 8))
+```
+"""
+struct ZygoteEngine{M,L} <: Engine
+    model::M
+    loss::L
+    params::Vector{AbstractArray}
+    ranges::IdDict{Any,UnitRange{Int}}   # of each parameter array in the flat vector
+    nstats::Int
+end
+
+function ZygoteEngine(model, loss)
+    model = deepcopy(model)
+    params = Optimisers.trainables(model)
+    stops = cumsum(length.(params))
+    ranges = IdDict{Any,UnitRange{Int}}(
+        p => stop-length(p)+1:stop for (p, stop) in zip(params, stops))
+    nstats = sum(length, statistics(model); init = 0)
+    return ZygoteEngine(model, loss, params, ranges, nstats)
+end
+
+nparams(e::ZygoteEngine) = sum(length, e.params; init = 0)
+nstats(e::ZygoteEngine) = e.nstats
+# Flux replaces BatchNorm's arrays when it updates them, so they are looked up anew.
+stats!(s, e::ZygoteEngine) = e.nstats == 0 ? s : gather!(s, statistics(e.model))
+setstats!(e::ZygoteEngine, s) = e.nstats == 0 || scatter!(statistics(e.model), s)
+# Flux's random layers draw from the task's generator; workers run in tasks of their own.
+reseed!(::ZygoteEngine, rng) = Random.seed!(rand(rng, UInt64))
+
+function valgrad!(e::ZygoteEngine, g, w, x, y)
+    scatter!(e.params, w)
+    loss, grads = Zygote.withgradient(m -> e.loss(m(x), y), e.model)
+    fill!(g, 0)
+    add_gradient!(g, e.ranges, e.model, grads[1])
+    return Float32(loss)
+end
+
+function predict(e::ZygoteEngine, w, x)
+    scatter!(e.params, w)
+    return e.model(x)
+end
+
+"""
+Add the structural gradient `∇` of `node` into the flat `g`; an array that stands in the
+model twice gets both parts.
+"""
+function add_gradient!(g, ranges, node, ∇)
+    ∇ === nothing && return g
+    if haskey(ranges, node)
+        view(g, ranges[node]) .+= vec(∇)
+    elseif !Functors.isleaf(node)
+        children = Functors.children(node)
+        for key in keys(children)
+            add_gradient!(g, ranges, children[key], child(∇, key))
+        end
+    end
+    return g
+end
+
+child(∇::Base.RefValue, key) = child(∇[], key)
+child(∇::Union{NamedTuple,AbstractDict}, key) = get(∇, key, nothing)
+child(∇::Union{Tuple,AbstractVector}, key) = ∇[key]
+child(∇, key) = nothing

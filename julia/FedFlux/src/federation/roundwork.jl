@@ -1,0 +1,139 @@
+# Inside a round: workers take clients one after another; updates are added in cohort order.
+
+"A round in progress: the next client to train, and trained ones that wait for their turn."
+mutable struct RoundWork{F,C,V,B}
+    f::F
+    st::State
+    clients::C
+    cohort::Vector{Int}
+    start_states::V                # client => the state that it starts from; nothing: st
+    next::Threads.Atomic{Int}      # position in the cohort of the next client to train
+    buffers::Channel{B}            # two per thread: who holds one may train a client
+    lock::ReentrantLock            # guards everything below
+    waiting::Dict{Int,Any}         # position => (trained, buffer)
+    added::Int
+    acc::Any                       # the aggregator's
+    private::Dict{Int,Any}
+    loss::Float64
+    seen::Int
+    bytes_up::Int
+    bytes_down::Int
+    adding_ns::UInt64
+    validator::Validator
+    accepted::Int
+    rejected::Vector{Dropped}
+    errors::Vector{Tuple{Int,Any}}     # position => exception
+    hostile::Set{Int}
+    moments::Moments                   # of the honest updates, where attackers know them
+    omniscient::Bool
+end
+
+function RoundWork(f, st, clients, cohort, start_states, threads, reference)
+    new_buffer() = Update(; delta = similar(st.θ), stats = similar(st.stats))
+    first_buffer = new_buffer()
+    buffers = Channel{typeof(first_buffer)}(Inf)
+    put!(buffers, first_buffer)
+    foreach(_ -> put!(buffers, new_buffer()), 2:2threads)
+    bad = Set(hostile(f.attack, f.seed, length(clients)))
+    knows = f.attack !== nothing && omniscient(f.attack.attack)
+    training = knows ? filter(!in(bad), cohort) : collect(Int, cohort)
+    max_weight = f.weights === :samples ? length(clients.order) : 1
+    return RoundWork(f, st, clients, training, start_states, Threads.Atomic{Int}(1),
+                     buffers, ReentrantLock(), Dict{Int,Any}(), 0,
+                     start(f.aggregate, length(cohort), reference), Dict{Int,Any}(), 0.0, 0,
+                     0, 0, UInt64(0), Validator(st, cohort, max_weight), 0, Dropped[],
+                     Tuple{Int,Any}[], intersect(bad, cohort), Moments(),
+                     knows && !isdisjoint(bad, cohort))
+end
+
+# A worker takes a buffer before it takes a client, so the first client that isn't added yet
+# always has one: no deadlock. A worker that stops or fails puts its buffer back, which
+# wakes the next to see that it should stop.
+function train_clients!(work::RoundWork, worker, control)
+    while true
+        buffer = take!(work.buffers)
+        i = Threads.atomic_add!(work.next, 1)
+        try
+            done = i > length(work.cohort) || @atomic control.stop
+            done && return put!(work.buffers, buffer)
+            trained = try_client!(work, worker, buffer, work.cohort[i], control)
+            (@atomic control.stop) && return put!(work.buffers, buffer)
+            @lock work.lock begin
+                work.waiting[i] = (trained, buffer)
+                add_waiting!(work)
+            end
+        catch
+            put!(work.buffers, buffer)
+            rethrow()
+        end
+    end
+end
+
+"A client's training, or the exception that it threw; interrupts and lack of memory pass."
+function try_client!(work, worker, buffer, k, control)
+    (; f, st) = work
+    from = work.start_states === nothing ? st : work.start_states[k]
+    private = get(() -> private_init(f.rules, st.θ), st.private, k)
+    n = length(work.cohort)
+    try
+        return train_client!(worker, buffer, f, from, work.clients, k, private, n, control)
+    catch err
+        err isa Union{InterruptException,OutOfMemoryError} && rethrow()
+        return err
+    end
+end
+
+"Add every trained client whose turn has come, in cohort order."
+function add_waiting!(work::RoundWork)
+    begun = time_ns()
+    while haskey(work.waiting, work.added + 1)
+        trained, buffer = pop!(work.waiting, work.added + 1)
+        work.added += 1
+        trained isa Trained ? add_trained!(work, trained) :
+        push!(work.errors, (work.added, trained))
+        put!(work.buffers, buffer)
+    end
+    work.adding_ns += time_ns() - begun
+end
+
+function add_trained!(work::RoundWork, trained::Trained)
+    (; f, st) = work
+    (; client) = trained
+    work.bytes_up += wire_bytes(trained.update)
+    work.bytes_down += trained.downloaded
+    m = message(work, client, map(decoded, trained.update))
+    messages = client in work.hostile ?
+               send(f.attack.attack, m, (; f.seed, m.round, m.client)) : (m,)
+    for sent in messages
+        accept!(work, sent) || continue
+        isempty(f.rules) || (work.private[client] = trained.private)
+        work.loss += trained.loss
+        work.seen += trained.seen
+        work.omniscient && add!(work.moments, sent.update)
+    end
+end
+
+message(work::RoundWork, k, update) =
+    Message(k, work.st.round + 1, Float64(weight(work.f, work.clients, k)), update)
+
+"Add a message's update, or note why it is rejected; whether it counts."
+function accept!(work::RoundWork, m::Message)
+    reason = rejection(work.validator, m)
+    if reason !== nothing
+        push!(work.rejected, (; m.client, reason))
+        return false
+    end
+    work.accepted += 1
+    work.acc = add!(work.f.aggregate, work.acc, m.update, m.weight)
+    return true
+end
+
+"The updates of attackers that know all honest ones, after those."
+function add_forged!(work::RoundWork)
+    (; f, moments) = work
+    moments.n == 0 && return
+    bad = sort!(collect(work.hostile))
+    n = moments.n + length(bad)
+    update = forge(f.attack.attack, moments.mean, deviation(moments), n, length(bad))
+    foreach(k -> accept!(work, message(work, k, update)), bad)
+end

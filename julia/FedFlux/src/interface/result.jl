@@ -1,0 +1,48 @@
+# What a run returns.
+
+"""
+    RunResult
+
+The result of a run:
+
+- `model`: the trained Flux model; `small`, where channels were pruned, the smaller model
+  without them (see [`shrink`](@ref)), else `nothing`;
+- `parameters`: the arrays in model order, their `names`, and `params_sha256` over their
+  bytes;
+- `history`: a vector of [`Record`](@ref)s; `stopped`: why the run ended;
+- `finetuned_accuracy` and `baselines`, where they were asked for;
+- `dataset`; `trainer` and why that one (`trainer_reason`); `threads`; `seconds`;
+  `warnings`;
+- `holdings`: the number of samples and labels of each client;
+- `options`: the checked [`Options`](@ref); `resumed`: the round that the run was resumed
+  after (0 for a run from the beginning).
+"""
+Base.@kwdef struct RunResult
+    model::Any
+    small::Any
+    parameters::Vector{Array{Float32}}
+    names::Vector{String}
+    params_sha256::String
+    history::Vector{Record}
+    stopped::String
+    dataset::String
+    trainer::String
+    trainer_reason::String
+    finetuned_accuracy::Union{Nothing,Float64} = nothing
+    baselines::Dict{String,NamedTuple} = Dict{String,NamedTuple}()
+    threads::Int
+    seconds::Float64
+    warnings::Vector{String}
+    holdings::Dict{String,Any}
+    options::Options
+    resumed::Int = 0
+end
+
+accuracy(r::RunResult) = last(r.history).accuracy
+
+function Base.show(io::IO, r::RunResult)
+    print(io, "RunResult(", length(r.history), " rounds on ", r.dataset)
+    accuracy(r) === nothing || @printf(io, ", accuracy %.4f", accuracy(r))
+    @printf(io, ", %.1f s, trainer %s, params %s…)", r.seconds, r.trainer,
+            first(r.params_sha256, 12))
+end

@@ -1,0 +1,74 @@
+# Checks of single values against their declaration: type, choices, bounds.
+
+"""
+    check_value(name, declared, value)
+
+The value as the declared type. Throws a [`FedFluxError`](@ref) for a wrong type, a value
+that is not one of the choices, or one out of bounds.
+"""
+function check_value(name, declared, value)
+    type = rstrip(declared["type"], '?')
+    value === nothing && endswith(declared["type"], '?') && return nothing
+    converted = as_type(Val(Symbol(type)), value)
+    converted === nothing &&
+        fail("option ", name, " is ", repr(value), "; expected ", TYPE_NAMES[type])
+    foreach(v -> check_bounds(name, declared, v), as_values(converted))
+    return converted
+end
+
+as_values(v) = v isa Vector ? v : (v,)
+
+const TYPE_NAMES = Dict(
+    "int" => "a whole number", "float" => "a number", "str" => "a string",
+    "bool" => "true or false", "ints" => "a list of whole numbers",
+    "floats" => "a list of numbers", "strs" => "a list of strings",
+    "spec" => "name or name(parameter=value, …)",
+    "specs" => "a list of name or name(parameter=value, …)")
+
+as_type(::Val{:int}, v) =
+    v isa Integer && !(v isa Bool) && typemin(Int) <= v <= typemax(Int) ? Int(v) : nothing
+as_type(::Val{:float}, v) =
+    v isa Real && !(v isa Bool) && isfinite(v) ? Float64(v) : nothing
+as_type(::Val{:str}, v) = v isa Union{AbstractString,Symbol} ? String(v) : nothing
+as_type(::Val{:bool}, v) = v isa Bool ? v : nothing
+as_type(::Val{:ints}, v) = as_list(Int, Val(:int), v)
+as_type(::Val{:floats}, v) = as_list(Float64, Val(:float), v)
+as_type(::Val{:strs}, v) = as_list(String, Val(:str), v)
+as_type(::Val{:spec}, v) = as_type(Val(:str), v)
+as_type(::Val{:specs}, v) =      # one name will do
+    as_list(String, Val(:str), v isa Union{AbstractString,Symbol} ? [v] : v)
+
+function as_list(::Type{T}, element, v) where {T}
+    v isa Union{AbstractVector,Tuple} || return nothing
+    converted = [as_type(element, e) for e in v]
+    return any(isnothing, converted) ? nothing : Vector{T}(converted)
+end
+
+function check_bounds(name, declared, value)
+    out(expected...) = fail("option ", name, " is ", value, "; expected ", expected...)
+    haskey(declared, "choices") && !(value in declared["choices"]) &&
+        fail("option ", name, " is ", repr(value), "; expected one of ",
+             join(declared["choices"], ", "))
+    haskey(declared, "min") && value < declared["min"] &&
+        out("at least ", declared["min"])
+    haskey(declared, "max") && value > declared["max"] &&
+        out("at most ", declared["max"])
+    haskey(declared, "above") && !(value > declared["above"]) &&
+        out("more than ", declared["above"])
+end
+
+"The name in `names` that takes the fewest edits to reach from `word`."
+nearest(word, names) = argmin(name -> (edits(word, name), name), collect(names))
+
+"Levenshtein's distance."
+function edits(a, b)
+    row = collect(0:length(b))
+    for (i, ca) in enumerate(a)
+        diagonal, row[1] = row[1], i
+        for (j, cb) in enumerate(b)
+            diagonal, row[j+1] =
+                row[j+1], min(row[j+1] + 1, row[j] + 1, diagonal + (ca != cb))
+        end
+    end
+    return last(row)
+end

@@ -1,0 +1,110 @@
+"""Calls into the Julia core: options and facts as JSON, arrays transposed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._julia import boot, first_line
+from .errors import FedFluxError
+
+Arrays = Sequence[NDArray[Any] | None]
+
+
+def run(
+    config: dict[str, Any],
+    data: Arrays | None,
+    model: Any,
+    init: Sequence[NDArray[np.float32]] | None,
+    on_event: Callable[[str, Any], bool],
+) -> tuple[dict[str, Any], list[NDArray[np.float32]]]:
+    """Run the core.
+
+    Args:
+        config: the options that are set.
+        data: x_train, y_train, x_test, y_test and owner with NumPy's axes; None if the core
+            loads the data.
+        model: a Flux model; None for the model that the options name.
+        init: initial parameters in model order with NumPy's axes, or None.
+        on_event: called with "start", "warning" or "round" and its payload; returns whether
+            the run should stop.
+
+    Returns:
+        The facts of the run, and the parameters in model order.
+
+    Raises:
+        FedFluxError: the core reports an error.
+    """
+    julia = boot()
+
+    def callback(kind: str, payload: str) -> bool:
+        return kind != "tick" and bool(on_event(str(kind), json.loads(str(payload))))
+
+    start = None
+    if init is not None:
+        start = [np.ascontiguousarray(a, dtype=np.float32).T for a in init]
+    try:
+        text, arrays = julia.core._pyrun(
+            json.dumps(config), _transposed(data), model, start, callback
+        )
+    except julia.error as error:
+        if "InterruptException" in first_line(error):
+            raise KeyboardInterrupt from None
+        raise
+    facts = _facts(text)
+    # np.array copies: the result must not point into Julia's memory
+    return facts, [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in arrays]
+
+
+def recorded_options(folder: str) -> dict[str, Any]:
+    """Read the options of the run whose checkpoints are in a folder.
+
+    Args:
+        folder: the `checkpoint` or `resume` folder of a run.
+
+    Returns:
+        The options that were set; empty if the folder has no checkpoint yet.
+
+    Raises:
+        FedFluxError: every checkpoint in the folder is damaged.
+        JuliaUnavailable: Julia is not available.
+
+    Example:
+        >>> recorded_options("no/such/folder")  # doctest: +SKIP
+        {}
+    """
+    options = _facts(boot().core._recorded(folder))["options"]
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def partition(config: dict[str, Any], data: Arrays | None) -> dict[str, Any]:
+    """Split the training data among the clients, without training.
+
+    Args:
+        config, data: as in `run`.
+
+    Returns:
+        The data of each client, see `fedflux.partition`.
+
+    Raises:
+        FedFluxError: the core reports an error.
+    """
+    return _facts(boot().core._pypartition(json.dumps(config), _transposed(data)))
+
+
+def _transposed(data: Arrays | None) -> tuple[NDArray[Any] | None, ...] | None:
+    """Transpose C-ordered arrays: Julia then sees contiguous ones with the sample last."""
+    if data is None:
+        return None
+    return tuple(None if a is None else np.ascontiguousarray(a).T for a in data)
+
+
+def _facts(text: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(str(text))
+    if "error" in facts:
+        raise FedFluxError(facts["error"])
+    return facts

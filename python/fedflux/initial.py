@@ -1,0 +1,99 @@
+"""Initial parameters from the user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import Data
+from .errors import DataError
+from .reference_models import Model
+from .reference_options import SUPPORTED
+from .reference_run import outputs_and_classes
+from .result import Result
+
+Init = Mapping[str, NDArray[Any]] | Result | str | os.PathLike[str]
+Parameters = dict[str, NDArray[Any]]
+
+
+def read(init: Init) -> Parameters:
+    """Read initial parameters.
+
+    Args:
+        init: arrays by name, a result, or the path of a saved result.
+
+    Returns:
+        float32 arrays by name.
+
+    Raises:
+        DataError: `init` has another type, an array holds no numbers, NaN or infinity, or
+            the file can't be read.
+
+    Example:
+        >>> read({"layers.1.bias": np.zeros(3)})["layers.1.bias"].dtype
+        dtype('float32')
+    """
+    if isinstance(init, str | os.PathLike):
+        init = Result.load(init)
+    if isinstance(init, Result):
+        return dict(init.parameters)
+    if not isinstance(init, Mapping):
+        raise DataError(
+            "init: expected arrays by name, a Result or the path of a saved one, got "
+            f"{type(init).__name__}"
+        )
+    return {name: _numbers(name, value) for name, value in init.items()}
+
+
+def _numbers(name: str, value: Any) -> NDArray[np.float32]:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"init: expected numbers for {name}, got {array.dtype.name}")
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise DataError(f"init: expected finite numbers for {name}, got NaN or infinity")
+    return array
+
+
+def fit(
+    init: Parameters | None, options: Mapping[str, Any], data: Data, model: Any = None
+) -> Parameters | None:
+    """Check that the model fits the data, and order the initial parameters as it does.
+
+    Models that the reference engine does not know are left to the core.
+
+    Args:
+        init: initial parameters by name, or None.
+        options: every option, checked.
+        data: the data of the run.
+        model: a Flux model, or None for the model that the options name.
+
+    Returns:
+        The initial parameters in the order of the model.
+
+    Raises:
+        OptionError: the model does not take the data.
+        DataError: a name or a shape differs from the model's.
+    """
+    if model is not None or options["model"] not in (SUPPORTED["model"] or ()):
+        return init
+    outputs, _ = outputs_and_classes(options["loss"], data)
+    sample = data.x_train.shape[1:]
+    shapes = Model(options["model"], sample, outputs, options["hidden"]).shapes
+    if init is None:
+        return None
+    if set(init) != set(shapes):
+        raise DataError(
+            f"init: expected {', '.join(shapes)} for model {options['model']}, got "
+            f"{', '.join(init)}"
+        )
+    for name, shape in shapes.items():
+        if init[name].shape != shape:
+            raise DataError(
+                f"init: expected shape {shape} for {name}, got {init[name].shape}"
+            )
+    return {name: init[name] for name in shapes}

@@ -1,0 +1,129 @@
+"""The inputs of a run: its options, a Flux model, arrays or a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import _bridge, datasets
+from .data import Data, from_arrays
+from .errors import OptionError
+from .npz import from_npz
+
+ARRAYS = "arrays"  # the name of data given as arrays
+
+Options = dict[str, Any]
+
+
+def with_recorded_options(options: Options, arrays_given: bool) -> Options:
+    """Add the options of the run to resume, except those that are given.
+
+    Args:
+        options: the user's options, not checked.
+        arrays_given: whether the user gave arrays.
+
+    Returns:
+        The options; the same if the run does not resume another.
+
+    Raises:
+        OptionError: the run was trained on arrays, and none are given.
+        FedFluxError: the checkpoints can't be read.
+
+    Example:
+        >>> with_recorded_options({"rounds": 3}, arrays_given=False)
+        {'rounds': 3}
+    """
+    folder = options.get("resume")
+    if not isinstance(folder, str) or options.get("engine") == "reference":
+        return options  # the check of the options reports an error
+    recorded = _bridge.recorded_options(folder)
+    if recorded.get("dataset") == ARRAYS:
+        if not arrays_given:
+            raise OptionError(
+                f"resume: the run in {folder} was trained on arrays: give x_train, "
+                "y_train, ... again"
+            )
+        del recorded["dataset"]
+    return recorded | options
+
+
+def split_model(options: Options) -> tuple[Any, Options]:
+    """Separate a Flux model from the other options.
+
+    Returns:
+        The Flux model, or None if the model is named or not given, and the other options.
+
+    Raises:
+        OptionError: the model is neither a name nor a Flux model.
+
+    Example:
+        >>> split_model({"model": "mlp"})
+        (None, {'model': 'mlp'})
+    """
+    model = options.get("model")
+    if model is None or isinstance(model, str):
+        return None, options
+    if not type(model).__module__.startswith("juliacall"):
+        raise OptionError(
+            "model: expected a name or a Flux model made through juliacall, got "
+            f"{type(model).__name__}"
+        )
+    return model, {name: value for name, value in options.items() if name != "model"}
+
+
+def user_data(
+    arrays: tuple[Any, ...], options: Mapping[str, Any], dataset_given: bool, tokens: bool
+) -> Data | None:
+    """Check the arrays or the .npz file that the user gave.
+
+    Args:
+        arrays: x_train, y_train, x_test, y_test and owner, each an array or None.
+        options: every option, checked.
+        dataset_given: whether the user named a data set.
+        tokens: whether the model takes tokens.
+
+    Returns:
+        The data, or None for a named data set.
+
+    Raises:
+        OptionError: both arrays and a data set are given, the data set is unknown, or an
+            option needs test data.
+        DataError: the data does not fit.
+    """
+    loss, clients, dataset = options["loss"], options["clients"], options["dataset"]
+    if any(a is not None for a in arrays):
+        if dataset_given:
+            raise OptionError(
+                f"dataset={dataset!r} and arrays were both given: expected one of them"
+            )
+        data = from_arrays(*arrays, loss=loss, clients=clients, tokens=tokens)
+    elif dataset in datasets.NAMED or dataset.startswith("shakespeare:"):
+        return None
+    elif dataset.endswith(".npz"):
+        data = from_npz(dataset, loss, clients, tokens)
+    else:
+        names = ", ".join((*datasets.NAMED, "shakespeare:PATH"))
+        raise OptionError(
+            f"dataset: expected {names} or the path of an .npz file, got {dataset!r}"
+        )
+    if data.x_test is None:
+        _check_no_test_data_needed(options)
+    return data
+
+
+def _check_no_test_data_needed(options: Mapping[str, Any]) -> None:
+    for name in ("target_accuracy", "patience"):
+        if options[name] is not None:
+            raise OptionError(
+                f"{name}: expected test data to measure it on; give x_test and y_test"
+            )
+
+
+def user_data_name(dataset: str) -> str:
+    """Return the name of the user's data: the `dataset` option, or "arrays" for arrays.
+
+    Example:
+        >>> user_data_name("folder/faces.npz"), user_data_name("auto")
+        ('folder/faces.npz', 'arrays')
+    """
+    return ARRAYS if dataset in datasets.NAMED else dataset

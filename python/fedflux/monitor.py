@@ -1,0 +1,83 @@
+"""Events of a run: warnings, the progress bar and the user's callback."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .errors import warn
+
+Record = dict[str, Any]
+Callback = Callable[[Record], bool | None]
+
+
+class Monitor:
+    """Handles the events of a run.
+
+    Args:
+        callback: the user's function, called with the record of each round; it returns True
+            to stop the run.
+
+    Attributes:
+        warnings: the warnings so far; each is issued once.
+    """
+
+    def __init__(self, callback: Callback | None = None) -> None:
+        self.callback = callback
+        self.warnings: list[str] = []
+        self._bar: Any = None
+
+    @contextlib.contextmanager
+    def progress(self, shown: bool, rounds: int) -> Iterator[None]:
+        """Show a progress bar on stderr inside a `with` block."""
+        if not shown:
+            yield
+            return
+        from .progress import Progress  # rich takes a while to import
+
+        with Progress(rounds) as self._bar:
+            yield
+
+    def warn(self, message: str) -> None:
+        """Issue a warning, unless the same one was issued before."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+            warn(message)
+
+    def __call__(self, kind: str, payload: Any) -> bool:
+        """Handle an event of the engine.
+
+        Args:
+            kind: "start", "warning" or "round".
+            payload: the facts of the run, the message, or the record of the round.
+
+        Returns:
+            Whether the run should stop.
+        """
+        match kind:
+            case "warning":
+                self.warn(payload)
+            case "start":
+                self._start(payload)
+            case "round":
+                return self._round(payload)
+        return False
+
+    def _start(self, facts: Record) -> None:
+        for message in facts.get("warnings", ()):
+            self.warn(message)
+        if self._bar is not None:
+            self._bar.start(facts)
+
+    def _round(self, record: Record) -> bool:
+        if self._bar is not None:
+            self._bar.round(record)
+        loss = record["train_loss"]
+        if record["clients"] and (loss is None or not math.isfinite(loss)):
+            self.warn(
+                f"the training loss is not finite in round {record['round']}: try a "
+                "smaller lr"
+            )
+        return self.callback is not None and bool(self.callback(record))

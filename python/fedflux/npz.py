@@ -1,0 +1,79 @@
+"""Data from .npz files."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .data import Array, Data, from_arrays
+from .errors import DataError
+
+NAMES = ("x_train", "y_train", "x_test", "y_test", "owner_train")
+MAX_BYTES = 16 * 2**30  # of an unpacked file; a small one can unpack to more
+
+
+def from_npz(path: str, loss: str, clients: int, tokens: bool = False) -> Data:
+    """Load and check an .npz file.
+
+    Args:
+        path: of a file with x_train, y_train and optionally x_test, y_test, owner_train.
+        loss, clients, tokens: as in `from_arrays`.
+
+    Returns:
+        The data.
+
+    Raises:
+        DataError: no such file or array, a file that is too large, arrays of Python
+            objects, or an error of `from_arrays`.
+
+    Example:
+        >>> from ._core import core_path
+        >>> path = core_path() / "data" / "digits.npz"
+        >>> from_npz(str(path), "cross_entropy", 10).x_train.shape
+        (1437, 8, 8)
+    """
+    if not Path(path).is_file():
+        raise DataError(f"dataset: no file {path!r} (current folder: {os.getcwd()})")
+    try:
+        arrays = _read_npz(path)
+    except DataError:
+        raise
+    except Exception as error:  # NumPy, zipfile and zlib raise many kinds
+        raise DataError(f"{path}: not a readable .npz file ({error})") from None
+    try:
+        return from_arrays(*arrays, loss=loss, clients=clients, tokens=tokens)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _read_npz(path: str) -> list[Array | None]:
+    with zipfile.ZipFile(path) as archive:
+        size = sum(info.file_size for info in archive.infolist())
+    if size > MAX_BYTES:
+        raise DataError(
+            f"{path}: unpacks to {size} bytes, more than the {MAX_BYTES} allowed; pass "
+            "arrays instead"
+        )
+    with np.load(path, allow_pickle=False) as file:
+        for name in NAMES[:2]:
+            if name not in file.files:
+                found = ", ".join(file.files) or "nothing"
+                raise DataError(f"{path}: no array {name!r}, only {found}")
+        return [_read_array(file, path, n) if n in file.files else None for n in NAMES]
+
+
+def _read_array(file: Any, path: str, name: str) -> Array:
+    try:
+        content = file[name]
+    except ValueError as error:
+        reason = str(error)
+        if "allow_pickle" in reason:
+            reason = "it holds Python objects, which could run code when loaded"
+        raise DataError(f"{path}: can't read {name}: {reason}") from None
+    if not isinstance(content, np.ndarray):  # NumPy returns other content as bytes
+        raise DataError(f"{path}: can't read {name}: it is not an array")
+    return content

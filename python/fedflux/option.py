@@ -1,0 +1,217 @@
+"""A declared option: its type, bounds and choices, and the checks of a value."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from .errors import FedFluxError, OptionError
+
+
+@dataclass(frozen=True)
+class Option:
+    """One declared option, or one parameter of an object in specs.toml.
+
+    Attributes:
+        name: the name in error messages.
+        kind: a key of `KINDS`.
+        optional: whether the option may be unset (None).
+        default: None if it is unset by default.
+        choices: the values allowed; empty if all are.
+        min, max: inclusive bounds, or None.
+        above: an exclusive lower bound, or None.
+        group: the heading in the help.
+        help: one line.
+        flag: the name on the command line.
+    """
+
+    name: str
+    kind: str
+    optional: bool
+    default: Any
+    choices: tuple[Any, ...]
+    min: float | None
+    max: float | None
+    above: float | None
+    group: str
+    help: str
+    flag: str = ""
+
+    KINDS: ClassVar[Mapping[str, str]] = {
+        "int": "an integer",
+        "float": "a number",
+        "str": "a string",
+        "bool": "true or false",
+        "ints": "a list of integers",
+        "floats": "a list of numbers",
+        "strs": "a list of strings",
+    }
+
+    @classmethod
+    def declare(cls, name: str, entry: Mapping[str, Any]) -> Self:
+        """Make an option from its entry in options.toml or specs.toml.
+
+        Raises:
+            FedFluxError: the entry has an unknown type.
+
+        Example:
+            >>> Option.declare("n", {"type": "int?", "min": 1}).optional
+            True
+        """
+        kind = entry["type"].removesuffix("?")
+        if kind not in cls.KINDS:
+            raise FedFluxError(
+                f"{name}: expected a type of {', '.join(cls.KINDS)} in the core's tables, "
+                f"got {entry['type']!r}; reinstall fedflux"
+            )
+        return cls(
+            name=name,
+            kind=kind,
+            optional=entry["type"].endswith("?"),
+            default=entry.get("default"),
+            choices=tuple(entry.get("choices", ())),
+            min=entry.get("min"),
+            max=entry.get("max"),
+            above=entry.get("above"),
+            group=entry.get("group", "Other"),
+            help=entry.get("help", ""),
+            flag=entry.get("flag", name.replace("_", "-")),
+        )
+
+    @property
+    def required(self) -> bool:
+        """Whether the option has no default and can't be unset."""
+        return self.default is None and not self.optional
+
+    def check(self, value: Any) -> Any:
+        """Check a value.
+
+        Args:
+            value: the value from the user.
+
+        Returns:
+            The value as a plain Python object; an integer becomes a float for a float
+            option.
+
+        Raises:
+            OptionError: the value has a wrong type, is out of bounds or not a choice.
+
+        Example:
+            >>> Option.declare("lr", {"type": "float"}).check(1)
+            1.0
+        """
+        if value is None:
+            if self.optional:
+                return None
+            raise self._type_error(value)
+        if self.kind.endswith("s"):
+            return self._check_list(value)
+        value = self._convert(self.kind, value)
+        self._check_value(value)
+        return value
+
+    def parse(self, text: str) -> Any:
+        """Read and check a value from the command line; commas separate list items.
+
+        Example:
+            >>> Option.declare("hidden", {"type": "ints"}).parse("64,32")
+            [64, 32]
+        """
+        try:
+            if not self.kind.endswith("s"):
+                return self.check(_read(self.kind, text))
+            parts = _split(text.strip().removeprefix("[").removesuffix("]"))
+            items = [part.strip() for part in parts]
+            return self.check([_read(self.kind[:-1], item) for item in items if item])
+        except OptionError:
+            raise
+        except ValueError:
+            raise self._type_error(text) from None
+
+    def _check_list(self, value: Any) -> list[Any]:
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+            raise self._type_error(value)
+        items = [self._convert(self.kind[:-1], item) for item in value]
+        for item in items:
+            self._check_value(item)
+        return items
+
+    def _convert(self, kind: str, value: Any) -> Any:
+        # NumPy's bool is compared by name, since this module does not import NumPy
+        is_bool = isinstance(value, bool) or type(value).__name__ == "bool"
+        if kind == "bool" and is_bool:
+            return bool(value)
+        if kind == "int" and isinstance(value, numbers.Integral) and not is_bool:
+            return int(value)
+        if kind == "float" and isinstance(value, numbers.Real) and not is_bool:
+            if not math.isfinite(value):
+                raise OptionError(f"{self.name}: expected a finite number, got {value!r}")
+            return float(value)
+        if kind == "str" and isinstance(value, str | os.PathLike):
+            return str(os.fspath(value))
+        raise self._type_error(value)
+
+    def _check_value(self, value: Any) -> None:
+        if self.choices and value not in self.choices:
+            choices = [str(choice) for choice in self.choices]
+            raise OptionError(
+                f"{self.name}: expected one of {', '.join(choices)}, got {value!r}"
+                f"{suggestion(str(value), choices)}"
+            )
+        if self.min is not None and value < self.min:
+            raise OptionError(f"{self.name}: expected at least {self.min}, got {value!r}")
+        if self.above is not None and value <= self.above:
+            raise OptionError(
+                f"{self.name}: expected more than {self.above}, got {value!r}"
+            )
+        if self.max is not None and value > self.max:
+            raise OptionError(f"{self.name}: expected at most {self.max}, got {value!r}")
+
+    def _type_error(self, value: Any) -> OptionError:
+        expected = self.KINDS[self.kind] + (" (or None)" if self.optional else "")
+        return OptionError(
+            f"{self.name}: expected {expected}, got {value!r} ({type(value).__name__})"
+        )
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Suggest the nearest of the known names; empty if none is near.
+
+    Example:
+        >>> suggestion("lenett", ["lenet", "mlp"])
+        "; did you mean 'lenet'?"
+    """
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas outside brackets."""
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char in "([") - (char in ")]")
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts
+
+
+_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _read(kind: str, text: str) -> Any:
+    match kind:
+        case "bool":
+            return _BOOLS.get(text.lower(), text)
+        case "int":
+            return int(text)
+        case "float":
+            return float(text)
+        case _:
+            return text
