@@ -9,7 +9,7 @@
     go_on(kind, payload) = false
     @compile_workload begin
         _pyrun(config(), data, nothing, nothing, go_on)
-        digits = config(; dataset = "digits", local_steps = 1)
-        _pyrun(digits, nothing, nothing, nothing, go_on)
+        short = config(; dataset = "digits", local_steps = 1)
+        _pyrun(short, nothing, nothing, nothing, go_on)
     end
 end

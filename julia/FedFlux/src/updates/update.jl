@@ -47,6 +47,9 @@ Base.map(f, u::Update, others::Update...) =
            f(u.stats, map(o -> o.stats, others)...),
            map(f, u.metrics, map(o -> o.metrics, others)...))
 
+Base.:(==)(a::Update, b::Update) =
+    a.vectors == b.vectors && a.stats == b.stats && a.metrics == b.metrics
+
 "Names and lengths of all vectors: equal for updates that can be averaged."
 shape(u::Update) = (; vectors = map(length, u.vectors), stats = length(u.stats),
                     metrics = map(length, u.metrics))
