@@ -1,5 +1,5 @@
-# The rooms of src/ and the arrows between them, as docs/design.md draws them; every file uses
-# only what stands before it; widths of lines, lengths of files.
+# The rooms of src/ and the arrows between them, as docs/design.md draws them; every file
+# uses only what stands before it; widths of lines, lengths of files.
 
 const SRC = joinpath(pkgdir(FedFlux), "src")
 
@@ -14,11 +14,13 @@ const ARROWS = Dict(
     "updates" => ["models"],
     "rules" => ["options", "random", "models", "updates"],
     "aggregation" => ["options", "models", "updates"],
-    "federation" => ["options", "random", "models", "engines", "data", "updates", "rules",
-                     "aggregation"],
+    "federation" =>
+        ["options", "random", "models", "engines", "data", "updates", "rules",
+            "aggregation"],
     "checkpoints" => ["options", "models", "engines", "data", "rules", "federation"],
-    "interface" => ["options", "random", "models", "engines", "data", "updates", "rules",
-                    "aggregation", "federation", "checkpoints"])
+    "interface" =>
+        ["options", "random", "models", "engines", "data", "updates", "rules",
+            "aggregation", "federation", "checkpoints"])
 
 "The files that `path` includes, in order, each after those that it includes itself."
 function included(path)
@@ -61,7 +63,7 @@ function definitions(file)
             add(x.args[2])
         elseif x.head in (:function, :abstract, :macro, :(=))
             x.head === :(=) && x.args[1] isa Expr && x.args[1].head === :tuple ?
-                foreach(add, x.args[1].args) : add(x.args[1])
+            foreach(add, x.args[1].args) : add(x.args[1])
         end
     end
     top(parsed(file))
@@ -88,7 +90,8 @@ function uses(file)
     return setdiff(used, bound)
 end
 
-is_call(x) = x isa Expr && (x.head === :call || x.head in (:where, :(::)) && is_call(x.args[1]))
+is_call(x) =
+    x isa Expr && (x.head === :call || x.head in (:where, :(::)) && is_call(x.args[1]))
 is_signature(x) = x.head in (:function, :(=)) && is_call(first(x.args))
 
 function bind_arguments(bind, x)
@@ -127,15 +130,18 @@ end
         from, to = room(file), room(ORDER[j])
         later = j > i ? "$(relpath(file, SRC)) uses $name of $(relpath(ORDER[j], SRC))" : ""
         @test later == ""
-        arrow = from == to || to == "errors" || to in ARROWS[from] ? "" :
-                "$(relpath(file, SRC)) uses $name of $to"
+        arrow =
+            from == to || to == "errors" || to in ARROWS[from] ? "" :
+            "$(relpath(file, SRC)) uses $name of $to"
         @test arrow == ""
     end
 end
 
 @testset "lines have at most 92 characters, and files at most 300 lines" begin
     package = pkgdir(FedFlux)
-    for folder in ("src", "ext", "test"), (dir, _, files) in walkdir(joinpath(package, folder))
+    for folder in ("src", "ext", "test"),
+        (dir, _, files) in walkdir(joinpath(package, folder))
+
         for file in filter(endswith(".jl"), files)
             lines = readlines(joinpath(dir, file))
             long = findall(line -> length(line) > 92, lines)

@@ -10,10 +10,15 @@ const PAGE = read(joinpath(@__DIR__, "..", "..", "..", "docs", "algorithms.md"),
 lines = [m[1] for m in eachmatch(r"`(FedFlux\.run\(; quick.*?\))`", PAGE)]
 
 @testset "docs/algorithms.md names every rule, server step and schedule" begin
-    @test occursin("`quick = (; dataset = \"digits\", model = \"mlp\", hidden = [20], rounds = 2, clients = 4)`", PAGE)
+    settings = """model = "mlp", hidden = [20], rounds = 2, clients = 4"""
+    @test occursin("`quick = (; dataset = \"digits\", $settings)`", PAGE)
     files = readdir(joinpath(pkgdir(FedFlux), "src", "rules", "algorithms"))
     rules = setdiff(first.(splitext.(files)), ["privatearrays", "fedopt"])
-    for name in [rules; collect(keys(FedFlux.SPECS["server"])); collect(keys(FedFlux.SPECS["schedule"]))]
+    for name in [
+        rules;
+        collect(keys(FedFlux.SPECS["server"]));
+        collect(keys(FedFlux.SPECS["schedule"]))
+    ]
         @test any(line -> occursin(Regex("\"$name\\b"), line), lines)
     end
 end

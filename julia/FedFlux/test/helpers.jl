@@ -11,19 +11,23 @@ function message(f)
     return "no error was thrown"
 end
 
-# A client whose loss is ½ Σ a (w − b)², as a Flux model: its optimum, and that of any sum of such clients, is known.
+# A client whose loss is ½ Σ a (w − b)², as a Flux model: its optimum, and that of any sum
+# of such clients, is known.
 struct Point{V}
     w::V
 end
 Flux.@layer Point
-(p::Point)(x) = sum(x[1:end÷2, :] .* abs2.(p.w .- x[end÷2+1:end, :]); dims = 1) ./ 2
+(p::Point)(x) = sum(x[1:(end÷2), :] .* abs2.(p.w .- x[(end÷2+1):end, :]); dims = 1) ./ 2
 mean_of_outputs(ŷ, y) = mean(ŷ)
 
-"Quadratic clients of dimension `d` with different curvatures and optima, and the optimum of their sum."
+"""
+Quadratic clients of dimension `d` with different curvatures and optima, and the optimum of
+their sum.
+"""
 function quadratic_clients(d, n; rng = Xoshiro(1))
     a = 0.5f0 .+ 2 .* rand(rng, Float32, d, n)
     b = 3 .* randn(rng, Float32, d, n)
-    clients = Clients(vcat(a, b), zeros(Float32, n), [k:k for k in 1:n])
+    clients = Clients(vcat(a, b), zeros(Float32, n), [k:k for k = 1:n])
     return clients, vec(sum(a .* b; dims = 2) ./ sum(a; dims = 2))
 end
 
@@ -36,9 +40,12 @@ function fit_quadratic(clients, d; rounds = 200, clients_per_round = length(clie
     return st.θ, st
 end
 
-"A small labelled data set that a linear model can learn: (x, y) with `features` features and `classes` classes."
+"""
+A small labelled data set that a linear model can learn: (x, y) with `features` features and
+`classes` classes.
+"""
 function blobs(n; features = 6, classes = 3, rng = Xoshiro(7))
     centers = 2 .* randn(rng, Float32, features, classes)
-    y = rand(rng, 0:classes-1, n)
-    return centers[:, y.+1] .+ randn(rng, Float32, features, n), y
+    y = rand(rng, 0:(classes-1), n)
+    return centers[:, y .+ 1] .+ randn(rng, Float32, features, n), y
 end

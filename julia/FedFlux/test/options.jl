@@ -4,24 +4,34 @@ check(; kw...) = Options(; kw...)
 
 @testset "defaults are filled, values checked" begin
     o = check(rounds = 3, lr = 1, model = :mlp)
-    @test o.rounds == 3 && o.lr === 1.0 && o.model == "mlp" && o.clients == 10 && o.patience === nothing
+    @test o.rounds == 3 && o.lr === 1.0 && o.model == "mlp" && o.clients == 10 &&
+          o.patience === nothing
     @test check(hidden = (3, 4)).hidden == [3, 4]
 end
 
 @testset "errors name the option, what was expected and what came" begin
-    @test occursin("unknown option batchsize; did you mean batch_size?", message(() -> check(batchsize = 3)))
+    @test occursin(
+        "unknown option batchsize; did you mean batch_size?",
+        message(() -> check(batchsize = 3))
+    )
     @test message(() -> check(rounds = 0)) == "option rounds is 0; expected at least 1"
     @test message(() -> check(lr = 0.0)) == "option lr is 0.0; expected more than 0.0"
-    @test message(() -> check(rounds = 2.5)) == "option rounds is 2.5; expected a whole number"
-    @test message(() -> check(rounds = true)) == "option rounds is true; expected a whole number"
-    @test occursin("expected one of sgd, momentum, adam", message(() -> check(optimizer = "sdg")))
+    @test message(() -> check(rounds = 2.5)) ==
+          "option rounds is 2.5; expected a whole number"
+    @test message(() -> check(rounds = true)) ==
+          "option rounds is true; expected a whole number"
+    @test occursin(
+        "expected one of sgd, momentum, adam",
+        message(() -> check(optimizer = "sdg"))
+    )
     @test occursin("expected at most 1.0", message(() -> check(target_accuracy = 1.5)))
     @test occursin("expected a list of whole numbers", message(() -> check(hidden = "3")))
     @test occursin("expected a number", message(() -> check(lr = NaN)))
 end
 
 @testset "edit distance" begin
-    @test edits("kitten", "sitting") == 3 && edits("", "abc") == 3 && edits("same", "same") == 0
+    @test edits("kitten", "sitting") == 3 && edits("", "abc") == 3 &&
+          edits("same", "same") == 0
 end
 
 @testset "every declared option is whole" begin
@@ -35,16 +45,37 @@ end
 @testset "specs" begin
     using FedFlux: parse_spec, parse_parameters, build
     @test build("aggregate", " mean ") === Mean()
-    @test parse_parameters("rule", "", "a=1, b = [2, 3.5],c=word, d=\"two words\", e=true") ==
+    @test parse_parameters(
+        "rule",
+        "",
+        "a=1, b = [2, 3.5],c=word, d=\"two words\", e=true"
+    ) ==
           Dict("a" => 1, "b" => [2, 3.5], "c" => "word", "d" => "two words", "e" => true)
     @test occursin("did you mean mean?", message(() -> check(aggregate = "maen")))
     @test occursin("it takes none", message(() -> build("partition", "iid(alpha=1)")))
-    @test occursin("gives a twice", message(() -> parse_parameters("rule", "x(a=1,a=2)", "a=1,a=2")))
-    for text in ("iid(", "iid)", "i id", "iid(alpha)", "iid(=1)", "", "iid(a=1 2)", "iid()x", "iid(a=[1)", "x"^2000)
+    @test occursin(
+        "gives a twice",
+        message(() -> parse_parameters("rule", "x(a=1,a=2)", "a=1,a=2"))
+    )
+    for text in (
+        "iid(",
+        "iid)",
+        "i id",
+        "iid(alpha)",
+        "iid(=1)",
+        "",
+        "iid(a=1 2)",
+        "iid()x",
+        "iid(a=[1)",
+        "x"^2000
+    )
         @test length(message(() -> build("partition", text))) > 20
     end
     for (kind, specs) in FedFlux.SPECS, (name, spec) in specs
-        required = any(p -> !haskey(p, "default") && !endswith(p["type"], '?'), values(get(spec, "params", Dict())))
+        required = any(
+            p -> !haskey(p, "default") && !endswith(p["type"], '?'),
+            values(get(spec, "params", Dict()))
+        )
         required || @test build(kind, name) !== nothing
         @test !isempty(spec["help"]) && !isempty(spec["class"])
     end

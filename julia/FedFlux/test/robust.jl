@@ -3,13 +3,18 @@ norm64(v) = sqrt(sum(abs2, Float64.(v)))
 
 vectors(rows...) = [Update(; delta = Float32.(collect(r))) for r in rows]
 of(a, updates; kw...) = combine_updates(a, updates; kw...).delta
-robust(f) = [Median(), TrimmedMean(0.2), Krum(f), MultiKrum(f), Bulyan(f), GeometricMedian()]
+robust(f) =
+    [Median(), TrimmedMean(0.2), Krum(f), MultiKrum(f), Bulyan(f), GeometricMedian()]
 
 # Definitions written down plainly, to compare with.
 plain_median(X) = [median(X[r, :]) for r in axes(X, 1)]
-plain_trimmed(X, b) = [mean(sort(X[r, :])[1+b:end-b]) for r in axes(X, 1)]
-plain_distances(X) = [sum(abs2, Float64.(X[:, i]) .- Float64.(X[:, j])) for i in axes(X, 2), j in axes(X, 2)]
-plain_krum(X, f) = argmin([sum(sort(plain_distances(X)[i, setdiff(axes(X, 2), i)])[1:size(X, 2)-f-2]) for i in axes(X, 2)])
+plain_trimmed(X, b) = [mean(sort(X[r, :])[(1+b):(end-b)]) for r in axes(X, 1)]
+plain_distances(X) =
+    [sum(abs2, Float64.(X[:, i]) .- Float64.(X[:, j])) for i in axes(X, 2), j in axes(X, 2)]
+plain_krum(X, f) = argmin([
+    sum(sort(plain_distances(X)[i, setdiff(axes(X, 2), i)])[1:(size(X, 2)-f-2)]) for
+    i in axes(X, 2)
+])
 
 @testset "published vectors" begin
     u = vectors((1, 2, 3), (-1, 4, -1), (2, 2, 3), (3, 1, 3))
@@ -20,26 +25,47 @@ plain_krum(X, f) = argmin([sum(sort(plain_distances(X)[i, setdiff(axes(X, 2), i)
 end
 
 @testset "mistakes that others made" begin
-    @test of(TrimmedMean(0.2), vectors(1, 1.1, 0.9, 1, 1e10)) ≈ [3.1 / 3] rtol = 1e-6        # not by subtracting the extremes
-    nan = vectors((1, 1), (1.1, 1), (NaN, 1), (0.9, 1), (1, 1.2), (1, Inf), (1, 1.1), (1, 0.9), (1, 1))
+    # Not by subtracting the extremes.
+    @test of(TrimmedMean(0.2), vectors(1, 1.1, 0.9, 1, 1e10)) ≈ [3.1 / 3] rtol = 1e-6
+    nan = vectors(
+        (1, 1),
+        (1.1, 1),
+        (NaN, 1),
+        (0.9, 1),
+        (1, 1.2),
+        (1, Inf),
+        (1, 1.1),
+        (1, 0.9),
+        (1, 1)
+    )
     for a in robust(1)
         @test all(isfinite, of(a, nan)) && abs(of(a, nan)[1] - 1) <= 0.1001
     end
     for a in [Mean(), NormClipping(1.0), GeometricMedian()]
-        @test combine_updates(a, vectors((1, 2), (3, 4)); weights = [0, 0]) === nothing         # not a NaN model
+        # Not a NaN model.
+        @test combine_updates(a, vectors((1, 2), (3, 4)); weights = [0, 0]) === nothing
     end
-    near = [Update(; delta = 1000 .+ 1.0f-3 .* randn(Xoshiro(i), Float32, 100)) for i in 1:6]          # the Gram trick gives noise here
+    # The Gram trick gives noise here.
+    near = [Update(; delta = 1000 .+ 1.0f-3 .* randn(Xoshiro(i), Float32, 100)) for i = 1:6]
     X = reduce(hcat, (u.delta for u in near))
     D = pairwise_distances(X, 1)
     @test D ≈ plain_distances(X) rtol = 1e-5
-    @test all(iszero, D[i, i] for i in 1:6) && D == D'
-    for a in [Median(), TrimmedMean(0.1), Krum(0), GeometricMedian(), NormClipping(1.0), CenteredClipping(1.0)]
-        @test of(a, vectors((0, 0), (0, 0), (0, 0))) == [0, 0]                                     # no division by zero
+    @test all(iszero, D[i, i] for i = 1:6) && D == D'
+    for a in [
+        Median(),
+        TrimmedMean(0.1),
+        Krum(0),
+        GeometricMedian(),
+        NormClipping(1.0),
+        CenteredClipping(1.0)
+    ]
+        # No division by zero.
+        @test of(a, vectors((0, 0), (0, 0), (0, 0))) == [0, 0]
     end
 end
 
 @testset "a sorting network sorts (0-1 principle: it sorts all zeros and ones)" begin
-    for n in 1:10, bits in 0:2^n-1
+    for n = 1:10, bits = 0:(2^n-1)
         v = digits(bits; base = 2, pad = n)
         for (i, j) in sorting_network(n)
             v[i] > v[j] && ((v[i], v[j]) = (v[j], v[i]))
@@ -52,14 +78,19 @@ end
     rng = Xoshiro(5)
     for (d, n, f) in ((1, 7, 1), (33, 7, 1), (100, 8, 1), (4099, 23, 5), (700, 16, 3))
         X = randn(rng, Float32, d, n) .* exp.(randn(rng, Float32, 1, n))
-        u = [Update(; delta = X[1:d÷2, i], dc = X[d÷2+1:end, i]) for i in 1:n]
-        joined(a) = (r = combine_updates(a, u; threads = 1); @test combine_updates(a, u; threads = 2) == r; vcat(r.delta, r.dc))
+        u = [Update(; delta = X[1:(d÷2), i], dc = X[(d÷2+1):end, i]) for i = 1:n]
+        joined(a) = (
+            r = combine_updates(a, u; threads = 1);
+            @test combine_updates(a, u; threads = 2) == r;
+            vcat(r.delta, r.dc)
+        )
         @test joined(Median()) ≈ plain_median(X)
         @test joined(TrimmedMean(0.2)) ≈ plain_trimmed(X, floor(Int, 0.2n)) rtol = 1e-5
         @test joined(Krum(f)) == X[:, plain_krum(X, f)]
-        scores = [sum(sort(plain_distances(X)[i, setdiff(1:n, i)])[1:n-f-2]) for i in 1:n]
-        @test joined(MultiKrum(f)) ≈ vec(mean(X[:, sortperm(scores)[1:n-f]]; dims = 2)) rtol = 1e-4
-        @test joined(MultiKrum(f, 2)) ≈ vec(mean(X[:, sortperm(scores)[1:2]]; dims = 2)) rtol = 1e-4
+        scores = [sum(sort(plain_distances(X)[i, setdiff(1:n, i)])[1:(n-f-2)]) for i = 1:n]
+        best(m) = vec(mean(X[:, sortperm(scores)[1:m]]; dims = 2))
+        @test joined(MultiKrum(f)) ≈ best(n - f) rtol = 1e-4
+        @test joined(MultiKrum(f, 2)) ≈ best(2) rtol = 1e-4
         @test pairwise_distances(X, 2) ≈ plain_distances(X) rtol = 1e-5
     end
 end
@@ -69,26 +100,31 @@ end
     left, chosen = collect(1:11), Int[]
     D = plain_distances(X)
     while length(chosen) < 7
-        scores = [sum(sort([D[i, j] for j in left if j != i])[1:max(length(left) - 4, 1)]) for i in left]
+        scores = [
+            sum(sort([D[i, j] for j in left if j != i])[1:max(length(left)-4, 1)]) for
+            i in left
+        ]
         push!(chosen, popat!(left, argmin(scores)))
     end
     expected = map(1:50) do r
         v = X[r, chosen]
         mean(v[sortperm(abs.(v .- median(v)))[1:3]])
     end
-    @test of(Bulyan(2), [Update(; delta = X[:, i]) for i in 1:11]) ≈ expected rtol = 1e-4
+    @test of(Bulyan(2), [Update(; delta = X[:, i]) for i = 1:11]) ≈ expected rtol = 1e-4
 end
 
 @testset "the geometric median has no downhill direction, and leaves out a far point" begin
     rng = Xoshiro(9)
     X = randn(rng, Float32, 20, 9)
     weights = rand(rng, 9)
-    z = of(GeometricMedian(), [Update(; delta = X[:, i]) for i in 1:9]; weights)
-    pull = sum(weights[i] .* (X[:, i] .- z) ./ norm64(X[:, i] .- z) for i in 1:9)
+    z = of(GeometricMedian(), [Update(; delta = X[:, i]) for i = 1:9]; weights)
+    pull = sum(weights[i] .* (X[:, i] .- z) ./ norm64(X[:, i] .- z) for i = 1:9)
     @test maximum(abs, pull) < 1e-3 * sum(weights)
-    @test of(GeometricMedian(), vectors(0, 0, 1, 1e6)) ≈ [0.0] atol = 1.01       # between the middle ones
+    # Between the middle ones.
+    @test of(GeometricMedian(), vectors(0, 0, 1, 1e6)) ≈ [0.0] atol = 1.01
     line = of(GeometricMedian(), vectors((0, 0), (1, 0), (5, 0)))
-    @test line ≈ [1, 0] atol = 1e-3                                                # in one dimension it is the median
+    # In one dimension it is the median.
+    @test line ≈ [1, 0] atol = 1e-3
 end
 
 @testset "clipping" begin
@@ -97,32 +133,43 @@ end
     @test of(NormClipping(10.0), u) ≈ of(Mean(), u)
     @test of(CenteredClipping(1.0), u) ≈ ([0.6, 0.8] + [0.3, 0.4]) / 2
     @test of(CenteredClipping(1e9, 3), u) ≈ of(Mean(), u) rtol = 1e-6
-    @test of(CenteredClipping(1.0), u; reference = Float32[3, 4]) ≈ [3, 4] + [-0.6, -0.8] / 2
+    @test of(CenteredClipping(1.0), u; reference = Float32[3, 4]) ≈
+          [3, 4] + [-0.6, -0.8] / 2
     far = [u; vectors((1e6, 0))]
-    @test sqrt(sum(abs2, of(CenteredClipping(1.0), far))) <= 1 && sqrt(sum(abs2, of(NormClipping(1.0), far))) <= 1
+    @test sqrt(sum(abs2, of(CenteredClipping(1.0), far))) <= 1 &&
+          sqrt(sum(abs2, of(NormClipping(1.0), far))) <= 1
 end
 
 @testset "FLTrust" begin
     root = Float32[1, 0]
     updates = vectors((2, 0), (0, 3), (-5, 0), (1, 1))      # cosines 1, 0, −1, √½
     t = sqrt(0.5)
-    @test of(FLTrust(), updates; reference = root) ≈ ([1, 0] + t * [1, 1] / sqrt(2)) / (1 + t)
+    @test of(FLTrust(), updates; reference = root) ≈
+          ([1, 0] + t * [1, 1] / sqrt(2)) / (1 + t)
     @test combine_updates(FLTrust(), vectors((-1, 0), (0, 0)); reference = root) === nothing
     @test occursin("root data", message(() -> of(FLTrust(), updates)))
 end
 
 @testset "invariants: within the honest range, and a far update is never chosen" begin
     rng = Xoshiro(4)
-    for trial in 1:40
+    for trial = 1:40
         n = rand(rng, 7:15)
-        f = rand(rng, 1:(n-3)÷4)
+        f = rand(rng, 1:((n-3)÷4))
         honest = randn(rng, Float32, 6, n - f)
-        hostile = rand(rng, (-1, 1)) .* 10.0f0^rand(rng, 2:30) .* (1 .+ rand(rng, Float32, 6, f))
+        hostile =
+            rand(rng, (-1, 1)) .* 10.0f0^rand(rng, 2:30) .* (1 .+ rand(rng, Float32, 6, f))
         X = hcat(honest, hostile)[:, randperm(rng, n)]
-        u = [Update(; delta = X[:, i]) for i in 1:n]
+        u = [Update(; delta = X[:, i]) for i = 1:n]
         low, high = vec(minimum(honest; dims = 2)), vec(maximum(honest; dims = 2))
-        for a in [Median(), TrimmedMean(min(f / n + 1e-6, 0.49)), Krum(f), MultiKrum(f, 1), Bulyan(f)]
-            @test all(low .<= of(a, u) .<= high) skip = a isa TrimmedMean && floor(Int, a.fraction * n) < f
+        for a in [
+            Median(),
+            TrimmedMean(min(f / n + 1e-6, 0.49)),
+            Krum(f),
+            MultiKrum(f, 1),
+            Bulyan(f)
+        ]
+            @test all(low .<= of(a, u) .<= high) skip =
+                a isa TrimmedMean && floor(Int, a.fraction * n) < f
         end
         @test Krum(f) isa Krum && of(Krum(f), u) in eachcol(honest)
     end
@@ -131,11 +178,27 @@ end
 @testset "preconditions" begin
     few = vectors(1, 2, 3, 4)
     @test occursin("Krum needs 5 updates and got 4", message(() -> of(Krum(1), few)))
-    @test occursin("MultiKrum needs 5 updates and got 4", message(() -> of(MultiKrum(1), few)))
+    @test occursin(
+        "MultiKrum needs 5 updates and got 4",
+        message(() -> of(MultiKrum(1), few))
+    )
     @test occursin("Bulyan needs 7 updates and got 4", message(() -> of(Bulyan(1), few)))
-    for bad in (() -> Krum(-1), () -> MultiKrum(1, 0), () -> Bulyan(-1), () -> TrimmedMean(0.5), () -> NormClipping(0), () -> CenteredClipping(-1), () -> FLTrust(0))
+    for bad in (
+        () -> Krum(-1),
+        () -> MultiKrum(1, 0),
+        () -> Bulyan(-1),
+        () -> TrimmedMean(0.5),
+        () -> NormClipping(0),
+        () -> CenteredClipping(-1),
+        () -> FLTrust(0)
+    )
         @test occursin("expected", message(bad))
     end
-    @test occursin("update 2 has the shape", message(() -> of(Median(), [Update(; delta = [1.0f0]), Update(; delta = [1.0f0, 2])])))
+    @test occursin(
+        "update 2 has the shape",
+        message(
+            () -> of(Median(), [Update(; delta = [1.0f0]), Update(; delta = [1.0f0, 2])])
+        )
+    )
     @test combine_updates(Median(), []) === nothing
 end

@@ -1,26 +1,39 @@
-using FedFlux: WorkerPool, Worker, engine, flatten, global_model, evaluate, client_accuracies, spread, reason_to_stop, Stopping, in_parallel, Control
+using FedFlux: WorkerPool, Worker, engine, flatten, global_model, evaluate,
+    client_accuracies, spread, reason_to_stop, Stopping, in_parallel, Control
 
 x, y = blobs(240)
 xt, yt = blobs(90; rng = Xoshiro(7))
 clients = Clients(x, y, [1:100, 101:130, 131:240])
-fresh(; kw...) = Federated(softmax_regression(6, 3; rng = Stream(1, :init)); optimizer = Descent(0.1f0), batchsize = 16, seed = 4, kw...)
+fresh(; kw...) = Federated(
+    softmax_regression(6, 3; rng = Stream(1, :init));
+    optimizer = Descent(0.1f0),
+    batchsize = 16,
+    seed = 4,
+    kw...
+)
 
 function fitted(f; threads = 1, kw...)
     pool = WorkerPool(f, clients.x; threads)
-    st, history, stopped = fit!(f, State(f, engine(pool)), clients; rounds = 4, test = (xt, yt), pool, kw...)
+    st, history, stopped =
+        fit!(f, State(f, engine(pool)), clients; rounds = 4, test = (xt, yt), pool, kw...)
     return flatten(global_model(f, st, engine(pool))), history, stopped
 end
 
-@testset "a round is FedAvg's: local SGD from θ, then the average weighted by samples (Algorithm 1)" begin
+@testset "a round is FedAvg's Algorithm 1: local SGD, then the weighted average" begin
     f = fresh(; epochs = 2, trainer = :zygote)
     θ0 = flatten(f.model)
     _, rebuild = Optimisers.destructure(f.model)
     locals = map(1:3) do k
-        order, rng, w = collect(FedFlux.indices(clients, k)), Stream(4, :batches, 1, k), copy(θ0)
-        for _ in 1:2
+        order, rng, w =
+            collect(FedFlux.indices(clients, k)), Stream(4, :batches, 1, k), copy(θ0)
+        for _ = 1:2
             shuffle!(rng, order)
             for idx in Iterators.partition(order, 16)
-                w -= 0.1f0 * Flux.gradient(w -> CrossEntropy()(rebuild(w)(x[:, idx]), y[idx]), w)[1]
+                w -=
+                    0.1f0 * Flux.gradient(
+                        w -> CrossEntropy()(rebuild(w)(x[:, idx]), y[idx]),
+                        w
+                    )[1]
             end
         end
         w
@@ -38,12 +51,13 @@ end
     for (clients_per_round, weights) in ((3, :samples), (2, :uniform))
         f = fresh(; weights)
         one, = fitted(f; clients_per_round)
-        for threads in 2:Threads.nthreads()
+        for threads = 2:Threads.nthreads()
             @test fitted(f; threads, clients_per_round)[1] == one
         end
         @test fitted(f; clients_per_round)[1] == one
     end
-    Threads.nthreads() == 1 && @warn "Julia has one thread: equality between thread counts was not tested here"
+    Threads.nthreads() == 1 &&
+        @warn "Julia has one thread: equality between thread counts was not tested here"
 end
 
 @testset "it learns, and the history tells it" begin
@@ -58,14 +72,35 @@ end
 end
 
 @testset "stop conditions" begin
-    @test fitted(fresh(); stopping = Stopping(; rounds = 4, target_accuracy = 0.5))[3] == "target_accuracy"
-    @test length(fitted(fresh(); stopping = Stopping(; rounds = 4, time_budget = 1e-9))[2]) == 1
-    @test last(fitted(fresh(); stopping = Stopping(; rounds = 4, time_budget = 1e-9), eval_every = 5)[2]).accuracy !== nothing      # the last round is evaluated
+    @test fitted(fresh(); stopping = Stopping(; rounds = 4, target_accuracy = 0.5))[3] ==
+          "target_accuracy"
+    @test length(
+        fitted(fresh(); stopping = Stopping(; rounds = 4, time_budget = 1e-9))[2]
+    ) == 1
+    # The last round is evaluated.
+    @test last(
+        fitted(
+            fresh();
+            stopping = Stopping(; rounds = 4, time_budget = 1e-9),
+            eval_every = 5
+        )[2]
+    ).accuracy !== nothing
     @test fitted(fresh(); callback = r -> r.round == 2)[3] == "callback"
     _, history, _ = fitted(fresh(); eval_every = 3)
     @test [r.accuracy !== nothing for r in history] == [false, false, true, true]
-    records = [FedFlux.Record(; round = i, train_loss = 1, test_loss, clients = 1, seconds_train = 1, seconds_aggregate = 0, bytes_up = 1, bytes_down = 1)
-               for (i, test_loss) in enumerate([3.0, 2.0, 2.5, 2.0])]
+    records = [
+        FedFlux.Record(;
+            round = i,
+            train_loss = 1,
+            test_loss,
+            clients = 1,
+            seconds_train = 1,
+            seconds_aggregate = 0,
+            bytes_up = 1,
+            bytes_down = 1
+        )
+        for (i, test_loss) in enumerate([3.0, 2.0, 2.5, 2.0])
+    ]
     stop = Stopping(; rounds = 9, patience = 2)
     @test reason_to_stop(stop, records[1:3], 0.0) === nothing
     @test reason_to_stop(stop, records, 0.0) == "patience"
@@ -118,7 +153,7 @@ FedFlux.client!(::Breaks, s, u, ctx) = error("client $(ctx.client) broke")
 
 @testset "an exception in every client ends the run with that exception" begin
     f = fresh(; rules = (Breaks(),))
-    many = Clients(x, y, [k:k+4 for k in 1:5:240])
+    many = Clients(x, y, [k:(k+4) for k = 1:5:240])
     st = State(f, ZygoteEngine(f.model, f.loss))
     @test_throws "client 1 broke" fit!(f, st, many; rounds = 2)
     @test st.round == 0
@@ -127,14 +162,22 @@ end
 @testset "an interrupt reaches the calling task, and the pool works on" begin
     f = fresh(; epochs = 100_000)
     ticks = Ref(0)
-    pool = WorkerPool(f, clients.x; tick = () -> (ticks[] += 1) == 3 && throw(InterruptException()))
+    pool = WorkerPool(
+        f,
+        clients.x;
+        tick = () -> (ticks[] += 1) == 3 && throw(InterruptException())
+    )
     st = State(f, engine(pool))
-    seconds = @elapsed @test_throws InterruptException fit!(f, st, clients; rounds = 1, pool)
+    seconds =
+        @elapsed @test_throws InterruptException fit!(f, st, clients; rounds = 1, pool)
     @test seconds < 20 && st.round == 0
     short = fresh()
     @test fit!(short, State(short, engine(pool)), clients; rounds = 1, pool)[3] == "rounds"
 end
 
 @testset "threads are bounded by Julia's" begin
-    @test occursin("julia --threads 999", message(() -> WorkerPool(fresh(), clients.x; threads = 999)))
+    @test occursin(
+        "julia --threads 999",
+        message(() -> WorkerPool(fresh(), clients.x; threads = 999))
+    )
 end

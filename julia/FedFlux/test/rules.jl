@@ -6,8 +6,10 @@ struct Spy <: Rule
     log::Vector{Any}
 end
 FedFlux.init(r::Spy, θ) = (0, 0)
-FedFlux.client!(r::Spy, s, u, ctx) = (push!(r.log, (r.name, :client, ctx.round, ctx.client)); (s.private + 1, u))
-FedFlux.server!(r::Spy, s, ū, ctx) = (push!(r.log, (r.name, :server, ctx.round)); (s.shared + 1, ū))
+FedFlux.client!(r::Spy, s, u, ctx) =
+    (push!(r.log, (r.name, :client, ctx.round, ctx.client)); (s.private + 1, u))
+FedFlux.server!(r::Spy, s, ū, ctx) =
+    (push!(r.log, (r.name, :server, ctx.round)); (s.shared + 1, ū))
 
 # A rule that halves what is sent.
 struct Halve <: Rule end
@@ -29,12 +31,13 @@ end
     clients, _ = quadratic_clients(4, 3)
     _, st = fit_quadratic(clients, 4; rounds = 2, rules = (Spy(:a, log), Spy(:b, log)))
     first_round = filter(e -> e[3] == 1, log)
-    @test [e for e in first_round if e[2] == :server] == [(:b, :server, 1), (:a, :server, 1)]
-    for k in 1:3
+    @test [e for e in first_round if e[2] == :server] ==
+          [(:b, :server, 1), (:a, :server, 1)]
+    for k = 1:3
         @test [e[1] for e in first_round if e[2] == :client && e[4] == k] == [:a, :b]
     end
     @test st.shared == (2, 2)
-    @test st.private == Dict(k => (2, 2) for k in 1:3)
+    @test st.private == Dict(k => (2, 2) for k = 1:3)
 end
 
 @testset "hooks take effect" begin
@@ -46,11 +49,15 @@ end
 
 @testset "only a client that takes part has a private state" begin
     clients, _ = quadratic_clients(2, 20)
-    _, st = fit_quadratic(clients, 2; rounds = 2, clients_per_round = 3, rules = (Spy(:a, []),))
+    _, st =
+        fit_quadratic(clients, 2; rounds = 2, clients_per_round = 3, rules = (Spy(:a, []),))
     cohort(round) = FedFlux.draw_cohort(CohortSampling(3), clients, 3, 0, round)
     @test sort(collect(keys(st.private))) == sort(union(cohort(1), cohort(2)))
 end
 
 @testset "what is no rule is refused" begin
-    @test occursin("rules contain", message(() -> Federated(Chain(Dense(1 => 1)); rules = (1,))))
+    @test occursin(
+        "rules contain",
+        message(() -> Federated(Chain(Dense(1 => 1)); rules = (1,)))
+    )
 end

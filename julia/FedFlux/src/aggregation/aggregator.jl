@@ -24,7 +24,8 @@ finish(a::Aggregator, acc) = finish(a, acc, 1)
 min_updates(::Aggregator) = 1
 
 "Throw a [`FedFluxError`](@ref) where `n` updates are too few for the aggregator."
-check_count(a, n) = n >= min_updates(a) ||
+check_count(a, n) =
+    n >= min_updates(a) ||
     fail(nameof(typeof(a)), " needs ", min_updates(a), " updates and got ", n)
 
 "Whether the server trains on root data of its own and passes its update as `reference`."
@@ -52,15 +53,16 @@ combine_updates(Median(), updates).delta     # Float32[2, 1]
 ```
 """
 function combine_updates(a::Aggregator, updates; weights = ones(length(updates)),
-                         threads = 1, reference = nothing)
+    threads = 1, reference = nothing)
     isempty(updates) && return nothing
     length(weights) == length(updates) || fail("combine_updates: ", length(updates),
-                                               " updates and ", length(weights), " weights")
+        " updates and ", length(weights), " weights")
     like = shape(first(updates))
     acc = start(a, length(updates), reference)
     for (i, (u, weight)) in enumerate(zip(updates, weights))
-        shape(u) == like || fail("combine_updates: update ", i, " has the shape ", shape(u),
-                                 ", and the first ", like)
+        shape(u) == like ||
+            fail("combine_updates: update ", i, " has the shape ", shape(u),
+                ", and the first ", like)
         acc = add!(a, acc, u, weight)
     end
     return finish(a, acc, threads)

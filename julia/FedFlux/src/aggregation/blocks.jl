@@ -12,11 +12,11 @@ function in_blocks(work, n, block, threads, scratch = Returns(nothing))
     function some()
         own = scratch()
         while (b = Threads.atomic_add!(next, 1)) * block < n
-            work(b*block+1:min((b + 1) * block, n), own)
+            work((b*block+1):min((b+1)*block, n), own)
         end
     end
     threads == 1 && return some()
-    foreach(wait, [Threads.@spawn some() for _ in 1:min(threads, cld(n, block))])
+    foreach(wait, [Threads.@spawn some() for _ = 1:min(threads, cld(n, block))])
 end
 
 "Σ wᵢ·X[:, i] over the columns `which`; the same bits for any number of threads."

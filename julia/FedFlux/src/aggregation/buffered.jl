@@ -28,7 +28,7 @@ end
 
 start(::Buffered, n, reference) =
     Stack(n, nothing, zeros(Float32, 0, 0), zeros(Float32, 0, 0), WeightedSum(nothing, 0.0),
-          Float64[], reference)
+        Float64[], reference)
 
 function add!(::Buffered, acc::Stack, u, weight)
     allfinite(u) || return acc
@@ -50,11 +50,12 @@ function finish(a::Buffered, acc::Stack, threads)
     n == 0 && return nothing
     v = combine(a, view(acc.vectors, :, 1:n), acc.weights, threads, acc.reference)
     v === nothing && return nothing
-    stats = isempty(acc.stats) ? Float32[] :
-            combine_stats(a, view(acc.stats, :, 1:n), acc.weights, threads)
+    stats =
+        isempty(acc.stats) ? Float32[] :
+        combine_stats(a, view(acc.stats, :, 1:n), acc.weights, threads)
     metrics = finish(Mean(), acc.metrics, threads)
     return Update(split_vectors(v, acc.like.vectors), stats,
-                  metrics === nothing ? map(zeros32, acc.like.metrics) : metrics.metrics)
+        metrics === nothing ? map(zeros32, acc.like.metrics) : metrics.metrics)
 end
 
 zeros32(n) = zeros(Float32, n)
@@ -63,5 +64,5 @@ zeros32(n) = zeros(Float32, n)
 function split_vectors(v::Vector{Float32}, lengths::NamedTuple)
     stops = cumsum(collect(Int, values(lengths)))
     return NamedTuple{keys(lengths)}(
-        Tuple(v[stop-n+1:stop] for (stop, n) in zip(stops, values(lengths))))
+        Tuple(v[(stop-n+1):stop] for (stop, n) in zip(stops, values(lengths))))
 end

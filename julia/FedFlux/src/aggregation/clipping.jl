@@ -9,8 +9,9 @@ Streamed, as [`Mean`](@ref). Sun et al. 2019 (arXiv:1911.07963), section 4.
 """
 struct NormClipping <: Aggregator
     c::Float64
-    NormClipping(c = 1.0) = c > 0 && isfinite(c) ? new(c) :
-                            fail("NormClipping: c is ", c, "; expected a positive number")
+    NormClipping(c = 1.0) =
+        c > 0 && isfinite(c) ? new(c) :
+        fail("NormClipping: c is ", c, "; expected a positive number")
 end
 
 construct(::Val{:aggregate}, ::Val{:norm_clipping}; c) = NormClipping(c)
@@ -50,7 +51,7 @@ carry_over(::CenteredClipping, ū) = reduce(vcat, values(ū.vectors))
 
 function combine(a::CenteredClipping, X, weights, threads, before)
     v = before === nothing ? zeros(Float32, size(X, 1)) : copy(before)
-    for _ in 1:a.iterations
+    for _ = 1:a.iterations
         distances = sqrt.(squared_distances(X, v, threads))
         pull = min.(1, a.tau ./ distances) ./ size(X, 2)     # τ/0 is Inf: the pull is 1/n
         v = (1 - Float32(sum(pull))) .* v .+ weighted_sum(X, axes(X, 2), pull, threads)

@@ -21,7 +21,7 @@ function combine(::Median, X, weights, threads)
     n = size(X, 2)
     low, high = (n + 1) ÷ 2, n ÷ 2 + 1
     return by_sorted_rows(X, sorting_network(n, low:high), threads) do out, tile
-        @inbounds @simd for l in 1:LANES
+        @inbounds @simd for l = 1:LANES
             out[l] = tile[l, low] / 2 + tile[l, high] / 2
         end
     end
@@ -46,7 +46,7 @@ struct TrimmedMean <: Buffered
     fraction::Float64
     function TrimmedMean(fraction = 0.1)
         0 <= fraction < 0.5 || fail("TrimmedMean: fraction is ", fraction,
-                                    "; expected 0 or more, and less than 0.5")
+            "; expected 0 or more, and less than 0.5")
         return new(fraction)
     end
 end
@@ -58,7 +58,7 @@ combine_stats(a::TrimmedMean, S, weights, threads) = combine(a, S, weights, thre
 function combine(a::TrimmedMean, X, weights, threads)
     n = size(X, 2)
     trimmed = floor(Int, a.fraction * n + 1e-9)      # 0.29·100 is 28.999…
-    kept = trimmed+1:n-trimmed
+    kept = (trimmed+1):(n-trimmed)
     # Only which values are in the middle matters, not their order.
     return by_sorted_rows(X, sorting_network(n, kept), threads) do out, tile
         mean_of_columns!(out, tile, kept)
@@ -66,7 +66,7 @@ function combine(a::TrimmedMean, X, weights, threads)
 end
 
 function mean_of_columns!(out, tile, kept)
-    @inbounds @simd for l in 1:LANES
+    @inbounds @simd for l = 1:LANES
         s = 0.0
         for i in kept
             s += tile[l, i]

@@ -14,15 +14,15 @@ function pairwise_distances(X::AbstractMatrix{Float32}, threads)
     sums = zeros(Float64, n, n, cld(blocks, group))
     new_tile() = zeros(Float32, PAIR_BLOCK, cld(n, TILE) * TILE)
     in_blocks(blocks, group, threads, new_tile) do mine, tile
-        D = view(sums, :, :, cld(last(mine), group))
+        D = @view sums[:, :, cld(last(mine), group)]
         for b in mine
-            rows = (b-1)*PAIR_BLOCK+1:min(b * PAIR_BLOCK, d)
+            rows = ((b-1)*PAIR_BLOCK+1):min(b*PAIR_BLOCK, d)
             fill_tile!(tile, X, rows)
             add_block!(D, tile, n)
         end
     end
     D = dropdims(sum(sums; dims = 3); dims = 3)
-    for j in 1:n, i in 1:j
+    for j = 1:n, i = 1:j
         D[j, i] = D[i, j] = i == j ? 0.0 : D[i, j]
     end
     return D
@@ -41,9 +41,9 @@ function fill_tile!(tile, X, rows)
 end
 
 function add_block!(D, tile, n)
-    for j in 1:TILE:n, i in 1:TILE:j
+    for j = 1:TILE:n, i = 1:TILE:j
         s = tile_distances(tile, i - 1, j - 1)
-        for q in 1:TILE, p in 1:TILE
+        for q = 1:TILE, p = 1:TILE
             i + p - 1 <= n && j + q - 1 <= n && (D[i+p-1, j+q-1] += s[p+TILE*(q-1)])
         end
     end
@@ -56,14 +56,15 @@ end)
 
 # 16 sums at a time, so that each loaded value serves four differences.
 @generated function tile_distances(tile, i, j)
-    sums = [Symbol(:s, p, q) for p in 1:TILE, q in 1:TILE]
+    pairs = [(p, q) for p = 1:TILE, q = 1:TILE]
+    sums = [Symbol(:s, p, q) for (p, q) in pairs]
+    squares = [square(Symbol(:s, p, q), Symbol(:a, p), Symbol(:b, q)) for (p, q) in pairs]
     quote
         $((:($s = 0.0f0) for s in sums)...)
-        @inbounds @simd for r in 1:PAIR_BLOCK
-            $((:($(Symbol(:a, p)) = tile[r, i+$p]) for p in 1:TILE)...)
-            $((:($(Symbol(:b, q)) = tile[r, j+$q]) for q in 1:TILE)...)
-            $((square(sums[p, q], Symbol(:a, p), Symbol(:b, q))
-               for p in 1:TILE, q in 1:TILE)...)
+        @inbounds @simd for r = 1:PAIR_BLOCK
+            $((:($(Symbol(:a, p)) = tile[r, i+$p]) for p = 1:TILE)...)
+            $((:($(Symbol(:b, q)) = tile[r, j+$q]) for q = 1:TILE)...)
+            $(squares...)
         end
         return ($(sums...),)
     end

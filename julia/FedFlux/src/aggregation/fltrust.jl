@@ -12,8 +12,9 @@ the model stays. It tolerates any number of hostile clients. Cao et al. 2021
 """
 struct FLTrust <: Buffered
     root::Int
-    FLTrust(root = 100) = root > 0 ? new(root) :
-                          fail("FLTrust: root is ", root, "; expected 1 or more samples")
+    FLTrust(root = 100) =
+        root > 0 ? new(root) :
+        fail("FLTrust: root is ", root, "; expected 1 or more samples")
 end
 
 construct(::Val{:aggregate}, ::Val{:fltrust}; root) = FLTrust(root)
@@ -23,7 +24,7 @@ needs_root(::FLTrust) = true
 function combine(::FLTrust, X, weights, threads, root)
     root === nothing &&
         fail("FLTrust needs root data: give Clients the indices of samples that no client ",
-             "holds, as `set_aside` does")
+            "holds, as `set_aside` does")
     D = view(X, eachindex(root), :)      # delta comes first; rules may have added vectors
     norms = sqrt.(squared_distances(D, zero(root), threads))
     own = sqrt(squared_norm(root))

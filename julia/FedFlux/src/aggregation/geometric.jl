@@ -25,7 +25,7 @@ function combine(a::GeometricMedian, X, α, threads)
     α = α ./ sum(α)
     β, before = α, fill(Inf, length(α))
     z = weighted_sum(X, axes(X, 2), β, threads)
-    for _ in 1:a.iterations
+    for _ = 1:a.iterations
         distances = sqrt.(squared_distances(X, z, threads))
         change = maximum(abs.(distances .- before))
         change <= a.tolerance * maximum(distances) && break

@@ -15,8 +15,9 @@ combine_updates(Krum(1), updates).delta     # Float32[1.0]
 """
 struct Krum <: Buffered
     f::Int
-    Krum(f = 1) = f >= 0 ? new(f) :
-                  fail("Krum: f is ", f, "; expected 0 or more hostile updates")
+    Krum(f = 1) =
+        f >= 0 ? new(f) :
+        fail("Krum: f is ", f, "; expected 0 or more hostile updates")
 end
 
 construct(::Val{:aggregate}, ::Val{:krum}; f) = Krum(f)
@@ -52,7 +53,7 @@ function combine(a::MultiKrum, X, weights, threads)
     n = size(X, 2)
     check_count(a, n)
     scores = krum_scores(pairwise_distances(X, threads), 1:n, a.f)
-    return mean_of(X, sort!(sortperm(scores)[1:something(a.m, n - a.f)]), threads)
+    return mean_of(X, sort!(sortperm(scores)[1:something(a.m, n-a.f)]), threads)
 end
 
 """
@@ -76,8 +77,9 @@ for fewer than `4f + 3` updates. El Mhamdi et al. 2018 (arXiv:1802.07927), Algor
 """
 struct Bulyan <: Buffered
     f::Int
-    Bulyan(f = 1) = f >= 0 ? new(f) :
-                    fail("Bulyan: f is ", f, "; expected 0 or more hostile updates")
+    Bulyan(f = 1) =
+        f >= 0 ? new(f) :
+        fail("Bulyan: f is ", f, "; expected 0 or more hostile updates")
 end
 
 construct(::Val{:aggregate}, ::Val{:bulyan}; f) = Bulyan(f)
@@ -93,7 +95,7 @@ function combine(a::Bulyan, X, weights, threads)
     end
     m, kept = length(chosen), n - 4a.f
     return by_sorted_rows(X[:, sort!(chosen)], sorting_network(m), threads) do out, tile
-        for l in 1:LANES
+        for l = 1:LANES
             out[l] = mean_nearest_median(view(tile, l, :), kept)
         end
     end
@@ -110,5 +112,5 @@ function mean_nearest_median(sorted, kept)
     while last - first + 1 > kept
         median - sorted[first] > sorted[last] - median ? (first += 1) : (last -= 1)
     end
-    return sum(Float64(sorted[i]) for i in first:last) / kept
+    return sum(Float64(sorted[i]) for i = first:last) / kept
 end

@@ -21,7 +21,7 @@ add!(::Mean, acc::WeightedSum, u, weight) = add_weighted!(acc, u, weight)
 function add_weighted!(acc::WeightedSum, u::Update, weight, factor = 1.0)
     acc.sum === nothing && (acc.sum = map(zero, u))
     foreach((s, v) -> axpy!(Float32(weight * factor), v, s),
-            (values(acc.sum.vectors)..., acc.sum.stats), (values(u.vectors)..., u.stats))
+        (values(acc.sum.vectors)..., acc.sum.stats), (values(u.vectors)..., u.stats))
     foreach((s, v) -> axpy!(Float32(weight), v, s), acc.sum.metrics, u.metrics)
     acc.weight += weight
     return acc

@@ -18,7 +18,7 @@ function sorting_network(n, wanted = 1:n)
     while p > 0
         q, r, d = top, 0, p
         while true
-            append!(pairs, (i + 1, i + d + 1) for i in 0:n-d-1 if i & p == r)
+            append!(pairs, (i + 1, i + d + 1) for i = 0:(n-d-1) if i & p == r)
             q == p && break
             d, q, r = q - p, q ÷ 2, p
         end
@@ -39,7 +39,7 @@ const LANES = 32     # coordinates that are sorted together
 "Sort the values of each row of `tile`, (LANES, n), by the comparisons of a network."
 function sort_rows!(tile::Matrix{Float32}, network)
     @inbounds for (i, j) in network
-        @simd ivdep for l in 1:LANES
+        @simd ivdep for l = 1:LANES
             a, b = tile[l, i], tile[l, j]
             tile[l, i] = ifelse(b < a, b, a)
             tile[l, j] = ifelse(b < a, a, b)
@@ -59,7 +59,7 @@ function by_sorted_rows(combine!::F, X, network, threads) where {F}
     result = Vector{Float32}(undef, d)
     scratch() = (; tile = zeros(Float32, LANES, n), out = zeros(Float32, LANES))
     in_blocks(d, 128LANES, threads, scratch) do rows, (; tile, out)
-        for from in first(rows):LANES:last(rows)
+        for from = first(rows):LANES:last(rows)
             width = min(LANES, last(rows) - from + 1)
             load_tile!(tile, X, from, width)
             combine!(out, sort_rows!(tile, network))
@@ -72,12 +72,12 @@ end
 function load_tile!(tile, X, from, width)
     if width == LANES
         @inbounds for i in axes(X, 2)
-            @simd ivdep for l in 1:LANES
+            @simd ivdep for l = 1:LANES
                 tile[l, i] = X[from+l-1, i]
             end
         end
     else
-        for i in axes(X, 2), l in 1:width
+        for i in axes(X, 2), l = 1:width
             tile[l, i] = X[from+l-1, i]
         end
     end

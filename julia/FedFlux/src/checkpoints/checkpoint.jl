@@ -45,9 +45,9 @@ function save_checkpoint(c::Checkpoints, f::Federated, st::State, engine, progre
     (; history, seconds) = progress
     arrays = Dict{String,Array}()
     content = Dict{String,Any}("format" => CHECKPOINT_FORMAT, "round" => st.round,
-                               "seconds" => seconds, "run" => c.run,
-                               "history" => pack_history(history),
-                               "state" => pack_state(f, st, engine, arrays))
+        "seconds" => seconds, "run" => c.run,
+        "history" => pack_history(history),
+        "state" => pack_state(f, st, engine, arrays))
     try
         mkpath(c.folder)
         tensors = write_tensors(arrays)
@@ -82,8 +82,10 @@ function save_or_warn(c::Checkpoints, f, st, engine, progress, warn)
     catch err
         err isa FedFluxError || rethrow()
         c.failed == err.message ||
-            warn("$(err.message); the run goes on, and a resume would start from an " *
-                 "earlier round")
+            warn(
+                "$(err.message); the run goes on, and a resume would start from an " *
+                "earlier round"
+            )
         c.failed = err.message
     end
 end
@@ -95,8 +97,10 @@ function pack_state(f, st, engine, arrays)
     end
     arrays["stats"] = st.stats
     states = (; st.shared, st.private, st.server, st.aggregator)
-    return Dict(string(name) => pack(state, string(name), arrays)
-                for (name, state) in pairs(states))
+    return Dict(
+        string(name) => pack(state, string(name), arrays)
+        for (name, state) in pairs(states)
+    )
 end
 
 function pack_history(history)
@@ -142,7 +146,7 @@ function remove_old(c::Checkpoints, history)
     rounds = checkpoint_rounds(c.folder)
     saved = Set(rounds)
     best = best_round(filter(r -> r.round in saved, history))
-    for round in rounds[1:max(end - c.keep, 0)]
+    for round in rounds[1:max(end-c.keep, 0)]
         round == best && continue
         rm(json_path(c.folder, round); force = true)   # first: without it, no checkpoint
         rm(arrays_path(c.folder, round); force = true)

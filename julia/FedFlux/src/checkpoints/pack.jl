@@ -2,7 +2,7 @@
 # only they can come back.
 
 const OtherNumber = Union{Float16,Float32,Int8,Int16,Int32,Int128,UInt8,UInt16,UInt32,
-                          UInt64,UInt128}
+    UInt64,UInt128}
 
 """
     pack(x, at, arrays)
@@ -20,8 +20,8 @@ FedFlux.unpack(text, arrays)     # (step = 3, v = [1.0f0])
 """
 pack(x, at, arrays) =
     fail("a checkpoint can't hold ", at, ", a ", typeof(x), "; it holds numbers, strings, ",
-         "symbols, nothing, arrays of numbers, and tuples, NamedTuples, vectors and Dicts ",
-         "of these")
+        "symbols, nothing, arrays of numbers, and tuples, NamedTuples, vectors and Dicts ",
+        "of these")
 pack(x::Union{Nothing,Bool,Int64,String}, at, arrays) = x
 pack(x::Float64, at, arrays) = isfinite(x) ? x : pack_number(x)
 pack(x::OtherNumber, at, arrays) = pack_number(x)
@@ -29,15 +29,19 @@ pack(x::Symbol, at, arrays) = Dict("symbol" => string(x))
 pack(x::Tuple, at, arrays) = Dict("tuple" => pack_all(x, at, arrays))
 pack(x::NamedTuple, at, arrays) =
     Dict("names" => collect(string.(keys(x))),
-         "values" => Any[pack(v, "$at/$k", arrays) for (k, v) in pairs(x)])
+        "values" => Any[pack(v, "$at/$k", arrays) for (k, v) in pairs(x)])
 pack(x::BitVector, at, arrays) = stored("bits", Array(x), at, arrays)
 pack(x::Array, at, arrays) =
     haskey(DTYPE_NAMES, eltype(x)) ? stored("array", x, at, arrays) :
     Dict("list" => pack_all(vec(x), at, arrays), "size" => collect(size(x)))
 function pack(x::Dict, at, arrays)
     pairs = sort!(collect(x); by = p -> string(p[1]))
-    return Dict("dict" => Any[Any[pack(k, "$at/key", arrays), pack(v, "$at/$k", arrays)]
-                              for (k, v) in pairs])
+    return Dict(
+        "dict" => Any[
+            Any[pack(k, "$at/key", arrays), pack(v, "$at/$k", arrays)]
+            for (k, v) in pairs
+        ]
+    )
 end
 
 pack_number(x) = Dict("number" => string(typeof(x)), "is" => string(x))
@@ -61,7 +65,7 @@ function readable(f, what)
     catch err
         err isa Union{FedFluxError,InterruptException} && rethrow()
         fail("checkpoint: ", what, " is nothing that this FedFlux can read: ",
-             first(split(sprint(showerror, err), '\n')))
+            first(split(sprint(showerror, err), '\n')))
     end
 end
 
@@ -79,15 +83,17 @@ function unpacked(x::AbstractDict, arrays)
     haskey(x, "names") && return unpacked_named(x, arrays)
     haskey(x, "list") &&
         return reshape([v for v in unpacked_all(x["list"], arrays)], Tuple(Int.(x["size"])))
-    haskey(x, "dict") && return Dict(unpacked(k, arrays) => unpacked(v, arrays)
-                                     for (k, v) in expect(AbstractVector, x["dict"]))
+    haskey(x, "dict") && return Dict(
+        unpacked(k, arrays) => unpacked(v, arrays)
+        for (k, v) in expect(AbstractVector, x["dict"])
+    )
     haskey(x, "symbol") && return Symbol(expect(AbstractString, x["symbol"]))
     haskey(x, "array") && return take_array(arrays, x["array"])
     haskey(x, "bits") && return BitVector(take_array(arrays, x["bits"]))
     haskey(x, "number") &&
         return parse(NUMBERS[x["number"]], expect(AbstractString, x["is"]))
     return fail("checkpoint: an object with ", join(keys(x), ", "),
-                " is nothing that a checkpoint holds")
+        " is nothing that a checkpoint holds")
 end
 
 function unpacked_named(x, arrays)

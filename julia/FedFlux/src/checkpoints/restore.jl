@@ -20,14 +20,15 @@ function load_checkpoint(folder; warn = m -> @warn(m))
             return read_checkpoint(folder, round)
         catch err
             err isa InterruptException && rethrow()
-            reason = err isa FedFluxError ? err.message :
-                     first(split(sprint(showerror, err), '\n'))
+            reason =
+                err isa FedFluxError ? err.message :
+                first(split(sprint(showerror, err), '\n'))
             warn("the checkpoint after round $round is skipped: $reason")
         end
     end
     isempty(rounds) && return nothing
     fail("resume: every checkpoint in ", folder,
-         " is damaged; choose an empty folder to start anew")
+        " is damaged; choose an empty folder to start anew")
 end
 
 function read_checkpoint(folder, round)
@@ -59,16 +60,16 @@ function restored(saved, f, engine)
         a = get(arrays, "parameters/$(slot.name)", nothing)
         a isa Array{Float32} && size(a) == slot.dims ||
             fail("resume: ", saved.path, " holds another model: ", slot.name, " is ",
-                 a === nothing ? "missing" : summary(a), ", and the model's ", slot.dims)
+                a === nothing ? "missing" : summary(a), ", and the model's ", slot.dims)
         copyto!(θ, first(slot.range), a, 1, length(a))
     end
     state = content["state"]
     fresh = State(f, engine)
     read_back(name) = unpack(state[name], arrays)
     st = State(content["round"], to_engine!(similar(θ), engine, θ),
-               take_array(arrays, "stats"), read_back("shared"),
-               Dict{Int,Any}(read_back("private")), read_back("server"),
-               read_back("aggregator"))
+        take_array(arrays, "stats"), read_back("shared"),
+        Dict{Int,Any}(read_back("private")), read_back("server"),
+        read_back("aggregator"))
     length(st.stats) == length(fresh.stats) && length(st.shared) == length(fresh.shared) ||
         fail("resume: ", saved.path, " was written with other rules or another model")
     return st, Progress(unpack_history(content["history"]), Float64(content["seconds"]))

@@ -25,7 +25,7 @@ function with_recorded(given::AbstractDict{Symbol})
     recorded = folder isa AbstractString ? recorded_options(folder) : nothing
     recorded === nothing && return given
     return merge(Dict{Symbol,Any}(Symbol(k) => v for (k, v) in recorded if v !== nothing),
-                 given)
+        given)
 end
 
 "The folder for checkpoints, or `nothing`."
@@ -34,21 +34,23 @@ function checkpoint_folder(o::Options)
     checkpoint === nothing && return resume
     resume === nothing || abspath(resume) == abspath(checkpoint) ||
         fail("checkpoint is ", checkpoint, " and resume is ", resume,
-             "; expected one folder: a resumed run goes on writing where it was")
+            "; expected one folder: a resumed run goes on writing where it was")
     rounds = checkpoint_rounds(checkpoint)
     isempty(rounds) || resume !== nothing ||
         fail("checkpoint: ", checkpoint, " holds a run's checkpoints, up to round ",
-             last(rounds), "; go on with resume, or choose another folder")
+            last(rounds), "; go on with resume, or choose another folder")
     return checkpoint
 end
 
 "What decides a run's numbers, as a checkpoint records it."
 function run_facts(o::Options, trainer, clients, test, versions)
-    objects = Dict{String,Any}(name => as_recorded(name, object)
-                               for (name, object) in object_options(o) if name != "dataset")
+    objects = Dict{String,Any}(
+        name => as_recorded(name, object)
+        for (name, object) in object_options(o) if name != "dataset"
+    )
     return Dict{String,Any}("options" => plain_options(o), "objects" => objects,
-                            "trainer" => trainer, "data" => data_checksum(clients, test),
-                            "versions" => versions)
+        "trainer" => trainer, "data" => data_checksum(clients, test),
+        "versions" => versions)
 end
 
 # Rules and the like show their settings; a model is compared by its arrays; a function has
@@ -58,9 +60,12 @@ as_recorded(name, object) = name in SHOWN ? repr(object) : "given"
 
 # CRC-32C: it must reveal changed data, not withstand an attack, and is fast.
 data_checksum(clients::Clients, test) =
-    join((string(checksum(a); base = 16, pad = 8)
-          for a in (clients.x, clients.y, clients.order, clients.starts,
-                    something(test, ())...)), '-')
+    join(
+        (
+            string(checksum(a); base = 16, pad = 8)
+            for a in (clients.x, clients.y, clients.order, clients.starts,
+                something(test, ())...)
+        ), '-')
 
 checksum(a::Array) =
     GC.@preserve a crc32c(unsafe_wrap(Array, Ptr{UInt8}(pointer(a)), sizeof(a)))
@@ -83,21 +88,23 @@ function compare_runs(saved, now, warn)
         before, value = get(then["options"], name, default), now["options"][name]
         before == value ||
             fail("option ", name, " is ", repr(value), ", and the run in ", folder, " has ",
-                 repr(before), ": a resume can't change it; leave it out, or start anew ",
-                 "in another folder")
+                repr(before), ": a resume can't change it; leave it out, or start anew ",
+                "in another folder")
     end
     for (name, what) in ("objects" => "what is given as Julia objects",
-                         "data" => "dataset: the data or its split",
-                         "trainer" => "the trainer")
+        "data" => "dataset: the data or its split",
+        "trainer" => "the trainer")
         then[name] == now[name] && continue
         change = name == "data" ? "" : " (was $(then[name]), is $(now[name]))"
         fail("resume: ", what, " changed since the checkpoints in ", folder,
-             " were written", change, "; give the same, or start anew in another folder")
+            " were written", change, "; give the same, or start anew in another folder")
     end
     old = Dict{String,Any}(then["versions"])
     old == now["versions"] ||
-        warn("the checkpoint was written with $(listed(old)), and this is " *
-             "$(listed(now["versions"])): the numbers may differ in the last digits")
+        warn(
+            "the checkpoint was written with $(listed(old)), and this is " *
+            "$(listed(now["versions"])): the numbers may differ in the last digits"
+        )
 end
 
 listed(versions) = join(("$k $v" for (k, v) in sort!(collect(versions); by = first)), ", ")

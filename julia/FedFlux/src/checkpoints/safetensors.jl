@@ -3,8 +3,8 @@
 # FedFlux must load is kept short.
 
 const DTYPES = Dict("F32" => Float32, "F64" => Float64, "I64" => Int64, "I32" => Int32,
-                    "I16" => Int16, "I8" => Int8, "U64" => UInt64, "U32" => UInt32,
-                    "U16" => UInt16, "U8" => UInt8, "BOOL" => Bool)
+    "I16" => Int16, "I8" => Int8, "U64" => UInt64, "U32" => UInt32,
+    "U16" => UInt16, "U8" => UInt8, "BOOL" => Bool)
 const DTYPE_NAMES = Dict(T => name for (name, T) in DTYPES)
 
 const MAX_HEADER = 100_000_000      # bytes, as the reference implementation has it
@@ -20,8 +20,8 @@ function write_tensors(arrays)
     named = sort!(collect(Pair{String,Array}, arrays); by = first)
     for (name, a) in named
         header[name] = Dict("dtype" => DTYPE_NAMES[eltype(a)],
-                            "shape" => Int[reverse(size(a))...],
-                            "data_offsets" => [offset, offset + sizeof(a)])
+            "shape" => Int[reverse(size(a))...],
+            "data_offsets" => [offset, offset + sizeof(a)])
         offset += sizeof(a)
     end
     text = JSON.json(header)
@@ -44,9 +44,9 @@ function read_tensors(bytes::Vector{UInt8})
     n = ltoh(only(reinterpret(UInt64, bytes[1:8])))
     n <= min(MAX_HEADER, length(bytes) - 8) ||
         fail("safetensors: the header claims ", n, " bytes of the file's ", length(bytes))
-    header = parse_json("safetensors: the header", String(bytes[9:8+Int(n)]))
+    header = parse_json("safetensors: the header", String(bytes[9:(8+Int(n))]))
     header isa AbstractDict || fail("safetensors: the header is no JSON object")
-    data = @view bytes[9+Int(n):end]
+    data = @view bytes[(9+Int(n)):end]
     spans = UnitRange{Int}[]
     arrays = Dict{String,Array}()
     for (name, entry) in header
@@ -69,15 +69,15 @@ function check_entry(name, entry, available)
         fail("safetensors: ", name, " has no known dtype")
     shape, offsets = get(entry, "shape", nothing), get(entry, "data_offsets", nothing)
     shape isa AbstractVector && length(shape) <= 16 && offsets isa AbstractVector &&
-        length(offsets) == 2 && all(whole, offsets) &&
-        offsets[1] <= offsets[2] <= available ||
+    length(offsets) == 2 && all(whole, offsets) &&
+    offsets[1] <= offsets[2] <= available ||
         fail("safetensors: ", name, " has no valid shape and offsets")
     all(whole, shape) && prod(d -> max(big(d), 1), shape; init = big(8)) <= typemax(Int) ||
         fail("safetensors: ", name, " has the shape ", shape)
     T = DTYPES[entry["dtype"]]
     prod(big, shape; init = big(sizeof(T))) == offsets[2] - offsets[1] ||
         fail("safetensors: the size of ", name, " does not fit its shape")
-    return T, Tuple(Int.(reverse(shape))), Int(offsets[1])+1:Int(offsets[2])
+    return T, Tuple(Int.(reverse(shape))), (Int(offsets[1])+1):Int(offsets[2])
 end
 
 function read_array(::Type{T}, dims, bytes) where {T}

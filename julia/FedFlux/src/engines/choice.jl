@@ -11,12 +11,12 @@ function make_engine(trainer::Symbol, model, loss, x, batchsize)
     trainer === :zygote && return ZygoteEngine(model, loss), "zygote", "asked for"
     try
         reason = trainer === :fast ? "asked for" : "the fast engine takes this model"
-        return LayerEngine(model, loss, size(x)[1:end-1], batchsize), "fast", reason
+        return LayerEngine(model, loss, size(x)[1:(end-1)], batchsize), "fast", reason
     catch err
         err isa Unsupported || rethrow()
         trainer === :fast &&
             fail("trainer is fast, and the fast engine does not take this model: ",
-                 err.reason, "; use trainer = auto")
+                err.reason, "; use trainer = auto")
         return ZygoteEngine(model, loss), "zygote", err.reason
     end
 end

@@ -25,7 +25,7 @@ function ZygoteEngine(model, loss)
     params = Optimisers.trainables(model)
     stops = cumsum(length.(params))
     ranges = IdDict{Any,UnitRange{Int}}(
-        p => stop-length(p)+1:stop for (p, stop) in zip(params, stops))
+        p => (stop-length(p)+1):stop for (p, stop) in zip(params, stops))
     nstats = sum(length, statistics(model); init = 0)
     return ZygoteEngine(model, loss, params, ranges, nstats)
 end

@@ -16,7 +16,7 @@ function arrivals(r::FedBuff, s, st, clients, n, seed)
     θ, stats = copy(st.θ), copy(st.stats)
     while length(arrived) < n
         idle = setdiff(1:length(clients), (c.client for c in underway),
-                       (c.client for c in arrived))
+            (c.client for c in arrived))
         while length(underway) < r.concurrency && !isempty(idle)
             begun += 1
             k = popat!(idle, 1 + below!(Stream(seed, :cohort, 0, begun), length(idle)))
@@ -41,7 +41,7 @@ function async_round!(f::Federated, st::State, clients::Clients, n; pool)
     shared, arrived = arrivals(f.rules[i], st.shared[i], st, clients, n, f.seed)
     seen = Base.setindex(st.shared, shared, i)
     start_states = Dict(c.client => State(st; c.round, c.θ, c.stats, shared = seen)
-                        for c in arrived)
+         for c in arrived)
     cohort = [c.client for c in arrived]
     _, metrics = round!(f, st, clients, cohort; pool, start_states)
     st.shared = Base.setindex(st.shared, shared, i)

@@ -41,7 +41,7 @@ end
 function Attackers(attack::Attack; count = 0, clients = Int[])
     (count > 0) ⊻ !isempty(clients) ||
         fail("attack ", nameof(typeof(attack)), " needs attackers: how many clients, or a ",
-             "list of them; ", count > 0 ? "both were given" : "neither was given")
+            "list of them; ", count > 0 ? "both were given" : "neither was given")
     all(>(0), clients) || fail("attackers are ", clients, "; expected clients from 1 on")
     return Attackers{typeof(attack)}(attack, count, sort!(unique(clients)))
 end
@@ -68,7 +68,7 @@ function poisoned(a::Attackers, f, clients)
     held = BitSet(Iterators.flatten(indices(clients, k) for k in bad))
     for k in setdiff(1:length(clients), bad), i in indices(clients, k)
         i in held && fail("attack ", nameof(typeof(a.attack)), ": the honest client ", k,
-                          " holds sample ", i, ", which an attacker holds too")
+            " holds sample ", i, ", which an attacker holds too")
     end
     nclasses = classes(f.loss, clients.y)
     for k in bad
@@ -157,7 +157,7 @@ send(a::Backdoor, m, ctx) = (scaled(m, a.scale),)
 function poison!(a::Backdoor, x, y, indices, nclasses, rng)
     ndims(x) == 4 && 0 <= a.target < nclasses ||
         fail("attack backdoor needs images, and a target among the ", nclasses,
-             " classes; target is ", a.target)
+            " classes; target is ", a.target)
     for i in indices
         rand(rng, Float64) < a.fraction || continue
         stamp!(selectdim(x, 4, i), a.size)
@@ -266,7 +266,7 @@ end
 
 broken(::Val{:nan}, u) = Update(u; delta = with_last(u.delta, NaN32))
 broken(::Val{:inf}, u) = Update(u; delta = with_last(u.delta, Inf32))
-broken(::Val{:shape}, u) = Update(u; delta = u.delta[1:end-1])
+broken(::Val{:shape}, u) = Update(u; delta = u.delta[1:(end-1)])
 broken(::Val{:slots}, u) = Update((; gradient = u.delta), u.stats, u.metrics)
 
 with_last(v, x) = (v = copy(v); v[end] = x; v)

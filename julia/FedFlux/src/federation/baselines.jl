@@ -13,12 +13,12 @@ function local_baseline(pool, f::Federated, clients, rounds, test, counts)
     all_samples(k) = 1:numobs(test[2])
     evaluations = evaluate_own(pool, f, ks, test, size(counts, 1), all_samples) do worker, k
         put_personal!(worker, f, st, k)
-        for round in 1:rounds
+        for round = 1:rounds
             train_alone!(worker, f, clients, k, round, f.train.epochs, pool.control)
         end
     end
     return (; accuracy = mean_or_nothing(map(accuracy, evaluations)),
-            personal_accuracy = mean_own(evaluations, ks, counts))
+        personal_accuracy = mean_own(evaluations, ks, counts))
 end
 
 """

@@ -26,19 +26,19 @@ function train_client!(worker, buffer, f, st, clients, k, private, n, control)
     copyto!(stats, st.stats)
     set_samples!(worker, indices(clients, k))
     ctx = (; st.θ, round, client = k, n, N = length(clients),
-           lr = learning_rate(training.optimizer), training.optimizer,
-           steps = nsteps(training, length(order)), rng = Stream(f.seed, :rules, round, k),
-           samples = length(order), weight = weight(f, clients, k), f.layout, w, stats)
+        lr = learning_rate(training.optimizer), training.optimizer,
+        steps = nsteps(training, length(order)), rng = Stream(f.seed, :rules, round, k),
+        samples = length(order), weight = weight(f, clients, k), f.layout, w, stats)
     s = (; st.shared, private)
     downloaded = sizeof(st.stats) + download_bytes(f.rules, s, sizeof(st.θ), ctx)
     own = LocalData(worker, x, y, indices(clients, k), training, f.loss,
-                    Stream(f.seed, :personal, round, k), control)
+        Stream(f.seed, :personal, round, k), control)
     reseed!(worker, f.seed, round, k)
     s = (; st.shared, private = receive!(f.rules, s, (; w, stats), ctx, own))
     reseed!(worker, f.seed, round, k)     # whatever a rule trained, the rest is the same
     setstats!(engine, stats)
     loss, seen = localfit!(worker, f.rules, s, x, y, training,
-                           Stream(f.seed, :batches, round, k), ctx, control)
+        Stream(f.seed, :batches, round, k), ctx, control)
     stats!(stats, engine)
     @. buffer.delta = w - st.θ
     @. buffer.stats = stats - st.stats
@@ -80,7 +80,7 @@ function train!(f, own::LocalData, m; epochs = own.training.epochs)
     ctx = (; steps = nsteps(t, length(worker.order)))
     stateless = (; shared = (nothing,), private = (nothing,))
     localfit!(worker, (Correction(f),), stateless, own.x, own.y, t, own.rng, ctx,
-              own.control)
+        own.control)
     stats!(m.stats, engine)
     return m
 end

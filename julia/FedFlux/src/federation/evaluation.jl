@@ -33,10 +33,10 @@ function evaluate(pool::WorkerPool, f::Federated, θ, stats, x, y, nclasses)
         e = pool.workers[i].engine
         setstats!(e, stats)
         while (b = Threads.atomic_add!(next, 1)) <= length(starts) &&
-                  !should_stop(pool.control)
-            idx = starts[b]:min(starts[b] + EVAL_BATCH - 1, n)
+            !should_stop(pool.control)
+            idx = starts[b]:min(starts[b]+EVAL_BATCH-1, n)
             losses[b] = evaluate_batch!(view(right, :, b), view(total, :, b), e, f.loss, θ,
-                                        x, y, idx)
+                x, y, idx)
         end
     end
     return Evaluation(sum(losses) / n, vec(sum(right; dims = 2)), vec(sum(total; dims = 2)))
@@ -76,8 +76,10 @@ function client_accuracies(e::Evaluation, counts)
     per_class = e.right[seen] ./ e.total[seen]
     weights = counts[seen, :]
     held = vec(sum(weights; dims = 1))
-    return [sum(weights[:, k] .* per_class) / held[k]
-            for k in axes(counts, 2) if held[k] > 0]
+    return [
+        sum(weights[:, k] .* per_class) / held[k]
+        for k in axes(counts, 2) if held[k] > 0
+    ]
 end
 
 "The number of classes that accuracy is measured over; 0 without test data or classes."

@@ -118,7 +118,7 @@ function simulate_faults(f::Faults, seed, round, cohort, wanted)
         push!(dropped, (; client = k, reason))
     end
     sort!(arrivals)
-    for (_, k) in arrivals[wanted+1:end]
+    for (_, k) in arrivals[(wanted+1):end]
         push!(dropped, (; client = k, reason = "not needed: $wanted others were faster"))
     end
     counted = arrivals[1:min(wanted, end)]

@@ -46,10 +46,10 @@ st, history, stopped = fit!(f, State(f, pool), clients; rounds = 3, pool)
 ```
 """
 function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
-              stopping = Stopping(; rounds), clients_per_round = length(clients),
-              sampling = CohortSampling(clients_per_round), test = nothing, eval_every = 1,
-              pool = WorkerPool(f, clients), callback = Returns(false),
-              warn = m -> @warn(m), checkpoints = nothing, progress = Progress())
+    stopping = Stopping(; rounds), clients_per_round = length(clients),
+    sampling = CohortSampling(clients_per_round), test = nothing, eval_every = 1,
+    pool = WorkerPool(f, clients), callback = Returns(false),
+    warn = m -> @warn(m), checkpoints = nothing, progress = Progress())
     check_cohort(f, sampling.clients_per_round, length(clients))
     evaluation = TestData(f, test, clients)
     data, warned = poisoned(f.attack, f, clients), Set{Symbol}()
@@ -57,7 +57,8 @@ function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
     begun = time() - progress.seconds
     stopped = reason_to_stop(stopping, history, progress.seconds)
     begin_checkpoints(checkpoints, f, st, engine(pool), progress)
-    with_blas_threads(1) do      # threads work on clients; BLAS's own would change the sums
+    # Threads work on clients; BLAS's own would change the sums.
+    with_blas_threads(1) do
         while stopped === nothing
             cohort, metrics = next_round!(f, st, data, sampling, pool)
             warn_once!(warned, metrics, st.round, warn)
@@ -77,10 +78,10 @@ end
 
 function check_cohort(f, n, N)
     1 <= n <= N || fail("clients_per_round is ", n, "; expected a number from 1 to ", N,
-                        ", the number of clients")
+        ", the number of clients")
     needed = min_updates(f.aggregate)
     needed <= n || fail(nameof(typeof(f.aggregate)), " needs at least ", needed,
-                        " updates per round, and clients_per_round is ", n)
+        " updates per round, and clients_per_round is ", n)
 end
 
 function with_blas_threads(work, n)
@@ -151,6 +152,6 @@ function record(pool, f, st, cohort, metrics, test::TestData)
         personal = personal_accuracy(pool, f, st, cohort, (x, y), counts)
     end
     return Record(; st.round, metrics..., test_loss = e.loss, accuracy = accuracy(e),
-                  client_accuracy = shares, personal_accuracy = personal,
-                  seconds_eval = (time_ns() - begun) / 1e9)
+        client_accuracy = shares, personal_accuracy = personal,
+        seconds_eval = (time_ns() - begun) / 1e9)
 end

@@ -41,8 +41,10 @@ Base.@kwdef struct Record
     seconds_simulated::Union{Nothing,Float64} = nothing
 end
 
-asdict(r::Record) = Dict{String,Any}(string(name) => as_json(getfield(r, name))
-                                     for name in fieldnames(Record))
+asdict(r::Record) = Dict{String,Any}(
+    string(name) => as_json(getfield(r, name))
+    for name in fieldnames(Record)
+)
 
 as_json(x) = x
 as_json(x::AbstractFloat) = isfinite(x) ? x : nothing     # JSON has no NaN

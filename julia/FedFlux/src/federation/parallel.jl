@@ -41,8 +41,9 @@ function in_parallel(work, n, control::Control, tick)
             put!(events, :done)
         end
     end
-    timer = tick === nothing ? nothing :
-            Timer(_ -> put!(events, :tick), 0.1; interval = 0.1)
+    timer =
+        tick === nothing ? nothing :
+        Timer(_ -> put!(events, :tick), 0.1; interval = 0.1)
     try
         done = 0
         while done < n

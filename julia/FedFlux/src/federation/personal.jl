@@ -31,7 +31,7 @@ has many labels.
 function own_samples(y, counts)
     y isa AbstractVector || return k -> 1:numobs(y)
     by_class = [findall(==(c - 1), y) for c in axes(counts, 1)]
-    return k -> reduce(vcat, by_class[counts[:, k].>0])
+    return k -> reduce(vcat, by_class[counts[:, k] .> 0])
 end
 
 """
@@ -44,8 +44,13 @@ function own_accuracy(put!, pool, f, ks, test, counts)
 end
 
 mean_own(evaluations, ks, counts) =
-    mean_or_nothing(reduce(vcat, client_accuracies(e, counts[:, [k]])
-                                 for (e, k) in zip(evaluations, ks)))
+    mean_or_nothing(
+        reduce(
+            vcat,
+            client_accuracies(e, counts[:, [k]])
+            for (e, k) in zip(evaluations, ks)
+        )
+    )
 mean_or_nothing(v) = isempty(v) ? nothing : sum(v) / length(v)
 
 """
@@ -81,7 +86,7 @@ function train_alone!(worker::Worker, f::Federated, clients, k, round, epochs, c
     reseed!(worker, f.seed, round, k)
     setstats!(engine, stats)
     localfit!(worker, clients.x, clients.y, t, Stream(f.seed, :personal, round, k),
-              (; steps = nsteps(t, length(order))), control)
+        (; steps = nsteps(t, length(order))), control)
     stats!(stats, engine)
     return worker
 end

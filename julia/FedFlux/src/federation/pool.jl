@@ -24,15 +24,16 @@ WorkerPool(f::Federated, clients::Clients; options...) =
     WorkerPool(f, clients.x, clients.y; options...)
 
 function WorkerPool(f::Federated, x, y = nothing; threads = Threads.nthreads(),
-                    tick = nothing)
+    tick = nothing)
     1 <= threads <= Threads.nthreads() ||
         fail("threads is ", threads, ", and Julia runs with ", Threads.nthreads(),
-             ": start Julia with more, e.g. `julia --threads ", threads, "`")
+            ": start Julia with more, e.g. `julia --threads ", threads, "`")
     n = min(f.train.batchsize, numobs(x))
     soft = soft_labels(f)
-    engine, trainer, reason = soft ? zygote_for_soft_labels(f) :
-                              make_engine(f.trainer, f.model, f.loss, x, n)
-    others = [first(make_engine(Symbol(trainer), f.model, f.loss, x, n)) for _ in 2:threads]
+    engine, trainer, reason =
+        soft ? zygote_for_soft_labels(f) :
+        make_engine(f.trainer, f.model, f.loss, x, n)
+    others = [first(make_engine(Symbol(trainer), f.model, f.loss, x, n)) for _ = 2:threads]
     nclasses = soft ? size(f.model(getobs(x, 1:1)), 1) : 0
     workers = map([engine; others]) do e
         Worker(e, Augmenter(f.train.augment, f.loss, x, y, n, nclasses))

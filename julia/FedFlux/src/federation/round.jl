@@ -22,8 +22,8 @@ The result is the same for any number of threads. At most two updates per thread
 a time, except by aggregators that need all at once.
 """
 function round!(f::Federated, st::State, clients::Clients, cohort;
-                pool = WorkerPool(f, clients), wanted = length(cohort),
-                start_states = nothing)
+    pool = WorkerPool(f, clients), wanted = length(cohort),
+    start_states = nothing)
     begun = time_ns()
     responding, dropped, simulated =
         simulate_faults(f.faults, f.seed, st.round + 1, cohort, wanted)
@@ -45,11 +45,11 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
         push!(dropped, (; client = work.cohort[i], reason = failure_text(err)))
     end
     metrics = (; train_loss = work.loss / work.seen, clients = work.accepted,
-               seconds_train = seconds - adding,
-               seconds_aggregate = adding + (time_ns() - finishing) / 1e9,
-               work.bytes_up, work.bytes_down, work.rejected,
-               dropped = sort!(dropped; by = d -> d.client), skipped,
-               seconds_simulated = simulated)
+        seconds_train = seconds - adding,
+        seconds_aggregate = adding + (time_ns() - finishing) / 1e9,
+        work.bytes_up, work.bytes_down, work.rejected,
+        dropped = sort!(dropped; by = d -> d.client), skipped,
+        seconds_simulated = simulated)
     return st, metrics
 end
 
@@ -81,7 +81,7 @@ function server_step!(f::Federated, st::State, ū, n, N, engine)
     round = st.round + 1
     lr = learning_rate(at_round(f.train, round).optimizer)
     ctx = (; st.θ, round, client = 0, n, N, lr,
-           rng = Stream(f.seed, :rules, round, 0), f.layout, f.model, engine)
+        rng = Stream(f.seed, :rules, round, 0), f.layout, f.model, engine)
     st.shared, ū = server!(f.rules, (; st.shared), ū, ctx)
     (; optimizer, schedule) = f.server
     if optimizer === nothing
@@ -112,6 +112,6 @@ function aggregator_reference(f, st, clients, pool)
     reseed!(worker, f.seed, st.round + 1, 0)
     ctx = (; st.θ, steps = nsteps(f.train, length(clients.root)))
     localfit!(worker, clients.x, clients.y, f.train,
-              Stream(f.seed, :batches, st.round + 1, 0), ctx, pool.control)
+        Stream(f.seed, :batches, st.round + 1, 0), ctx, pool.control)
     return w .- st.θ
 end

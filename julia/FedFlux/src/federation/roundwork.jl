@@ -39,11 +39,11 @@ function RoundWork(f, st, clients, cohort, start_states, threads, reference)
     training = knows ? filter(!in(bad), cohort) : collect(Int, cohort)
     max_weight = f.weights === :samples ? length(clients.order) : 1
     return RoundWork(f, st, clients, training, start_states, Threads.Atomic{Int}(1),
-                     buffers, ReentrantLock(), Dict{Int,Any}(), 0,
-                     start(f.aggregate, length(cohort), reference), Dict{Int,Any}(), 0.0, 0,
-                     0, 0, UInt64(0), Validator(st, cohort, max_weight), 0, Dropped[],
-                     Tuple{Int,Any}[], intersect(bad, cohort), Moments(),
-                     knows && !isdisjoint(bad, cohort))
+        buffers, ReentrantLock(), Dict{Int,Any}(), 0,
+        start(f.aggregate, length(cohort), reference), Dict{Int,Any}(), 0.0, 0,
+        0, 0, UInt64(0), Validator(st, cohort, max_weight), 0, Dropped[],
+        Tuple{Int,Any}[], intersect(bad, cohort), Moments(),
+        knows && !isdisjoint(bad, cohort))
 end
 
 # A worker takes a buffer before it takes a client, so the first client that isn't added yet
@@ -102,8 +102,9 @@ function add_trained!(work::RoundWork, trained::Trained)
     work.bytes_up += wire_bytes(trained.update)
     work.bytes_down += trained.downloaded
     m = message(work, client, map(decoded, trained.update))
-    messages = client in work.hostile ?
-               send(f.attack.attack, m, (; f.seed, m.round, m.client)) : (m,)
+    messages =
+        client in work.hostile ?
+        send(f.attack.attack, m, (; f.seed, m.round, m.client)) : (m,)
     for sent in messages
         accept!(work, sent) || continue
         isempty(f.rules) || (work.private[client] = trained.private)

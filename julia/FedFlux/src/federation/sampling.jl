@@ -48,7 +48,7 @@ construct(::Val{:sampling}, ::Val{:poisson}; rate) = PoissonSampling(rate)
 function draw(s::PoissonSampling, available, clients, n, round, rng)
     rate = something(s.rate, n / length(clients))
     # A draw for unavailable clients too, so that none depends on who is available.
-    drawn = [rand(rng, Float64) < rate for _ in 1:length(clients)]
+    drawn = [rand(rng, Float64) < rate for _ = 1:length(clients)]
     return [k for k in available if drawn[k]]
 end
 
@@ -72,7 +72,7 @@ struct WeightedSampling <: Sampling end
 construct(::Val{:sampling}, ::Val{:weighted}) = WeightedSampling()
 
 function draw(::WeightedSampling, available, clients, n, round, rng)
-    keys = [log(1 - rand(rng, Float64)) / nsamples(clients, k) for k in 1:length(clients)]
+    keys = [log(1 - rand(rng, Float64)) / nsamples(clients, k) for k = 1:length(clients)]
     wanted = 1:min(n, length(available))
     return partialsort(available, wanted; by = k -> keys[k], rev = true)
 end
@@ -93,7 +93,7 @@ struct RoundRobin <: Sampling end
 construct(::Val{:sampling}, ::Val{:round_robin}) = RoundRobin()
 
 function draw(::RoundRobin, available, clients, n, round, rng)
-    turn = [mod1((round - 1) * n + i, length(clients)) for i in 1:n]
+    turn = [mod1((round - 1) * n + i, length(clients)) for i = 1:n]
     return filter!(k -> insorted(k, available), turn)
 end
 
@@ -125,7 +125,7 @@ end
 construct(::Val{:availability}, ::Val{:random}; p) = RandomAvailability(p)
 
 available(a::RandomAvailability, N, round, rng) =
-    [k for k in 1:N if rand(rng, Float64) < a.p]
+    [k for k = 1:N if rand(rng, Float64) < a.p]
 
 """
     AvailabilityTrace(available)
@@ -149,19 +149,19 @@ construct(::Val{:availability}, ::Val{:trace}; path) = AvailabilityTrace(path)
 
 function AvailabilityTrace(path::AbstractString)
     isfile(path) || fail("availability trace: there is no file ", path,
-                         "; expected lines of 0 and 1, a line for each round")
+        "; expected lines of 0 and 1, a line for each round")
     lines = filter(!isempty, [replace(line, r"[\s,;]" => "") for line in eachline(path)])
     isempty(lines) && fail("availability trace: ", path,
-                           " is empty; expected a line of 0 and 1 for each round")
+        " is empty; expected a line of 0 and 1 for each round")
     for (i, line) in enumerate(lines)
         bad = findfirst(!in("01"), line)
         bad === nothing || fail("availability trace: line ", i, " of ", path, " contains ",
-                                repr(line[bad]), "; expected 0 and 1")
+            repr(line[bad]), "; expected 0 and 1")
         length(line) == length(lines[1]) ||
             fail("availability trace: line ", i, " of ", path, " is for ", length(line),
-                 " clients and line 1 for ", length(lines[1]), "; expected the same")
+                " clients and line 1 for ", length(lines[1]), "; expected the same")
     end
-    return AvailabilityTrace([line[k] == '1' for k in 1:length(lines[1]), line in lines])
+    return AvailabilityTrace([line[k] == '1' for k = 1:length(lines[1]), line in lines])
 end
 
 function available(a::AvailabilityTrace, N, round, rng)
@@ -184,7 +184,7 @@ struct CohortSampling{S<:Sampling,A<:Availability}
 end
 
 CohortSampling(clients_per_round; sampling = UniformSampling(),
-               availability = AlwaysAvailable()) =
+    availability = AlwaysAvailable()) =
     CohortSampling(clients_per_round, sampling, availability)
 
 """
@@ -200,7 +200,7 @@ FedFlux.draw_cohort(FedFlux.CohortSampling(10), clients, 10, 0, 1)
 """
 function draw_cohort(c::CohortSampling, clients, n, seed, round)
     there = available(c.availability, length(clients), round,
-                      Stream(seed, :availability, round))
+        Stream(seed, :availability, round))
     isempty(there) && return Int[]
     return sort!(draw(c.sampling, there, clients, n, round, Stream(seed, :cohort, round)))
 end

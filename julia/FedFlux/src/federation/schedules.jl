@@ -78,4 +78,4 @@ FedFlux.scheduled(Descent(0.1), (FedFlux.Warmup(rounds = 4),), 2)   # Descent(0.
 scheduled(optimizer, schedule::Tuple{}, round) = optimizer
 scheduled(optimizer, schedule::Tuple, round) =
     Optimisers.adjust(optimizer,
-                      Float32(learning_rate(optimizer) * prod(s -> s(round), schedule)))
+        Float32(learning_rate(optimizer) * prod(s -> s(round), schedule)))

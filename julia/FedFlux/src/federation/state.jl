@@ -14,10 +14,10 @@ end
 function ServerStep(optimizer = nothing; schedule = ())
     optimizer isa Union{Nothing,Optimisers.AbstractRule} ||
         fail("server is a ", typeof(optimizer),
-             "; expected a name such as fedadam(lr=0.01), or an Optimisers rule")
+            "; expected a name such as fedadam(lr=0.01), or an Optimisers rule")
     isempty(schedule) || optimizer !== nothing ||
         fail("server_schedule is given, and there is no server optimizer whose learning ",
-             "rate it could change; use one, such as sgd")
+            "rate it could change; use one, such as sgd")
     return ServerStep(optimizer, Tuple(schedule))
 end
 
@@ -50,7 +50,7 @@ f = Federated(softmax_regression(64); optimizer = Descent(0.1), seed = 1)
 ```
 """
 struct Federated{M,L,T<:LocalTraining,R<:Tuple,A<:Aggregator,S<:ServerStep,F<:Faults,
-                 H<:Union{Nothing,Attackers}}
+    H<:Union{Nothing,Attackers}}
     model::M
     loss::L
     train::T
@@ -66,9 +66,9 @@ struct Federated{M,L,T<:LocalTraining,R<:Tuple,A<:Aggregator,S<:ServerStep,F<:Fa
 end
 
 function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules = (),
-                   aggregate = Mean(), server = nothing, weights = :samples,
-                   trainer = :auto, seed = 0, faults = Faults(), attack = nothing,
-                   training...)
+    aggregate = Mean(), server = nothing, weights = :samples,
+    trainer = :auto, seed = 0, faults = Faults(), attack = nothing,
+    training...)
     weights in (:samples, :uniform) ||
         fail("weights is ", repr(weights), "; expected :samples or :uniform")
     trainer in (:auto, :fast, :zygote) ||
@@ -80,7 +80,7 @@ function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules 
     rules = map(r -> prepare(r, layout, train), rules)
     server = server isa ServerStep ? server : ServerStep(server)
     return Federated(deepcopy(model), loss, train, rules, aggregate, server, weights,
-                     trainer, UInt64(seed), faults, attack, layout)
+        trainer, UInt64(seed), faults, attack, layout)
 end
 
 function Base.show(io::IO, f::Federated)
@@ -88,7 +88,7 @@ function Base.show(io::IO, f::Federated)
     print(io, "Federated(", f.layout.n, " parameters; ", nameof(typeof(f.aggregate)))
     isempty(f.rules) || print(io, " with ", join(nameof.(typeof.(f.rules)), ", "))
     print(io, ", ", epochs, " epochs of batch ", batchsize, ", ", nameof(typeof(optimizer)),
-          "(", learning_rate(optimizer), "))")
+        "(", learning_rate(optimizer), "))")
 end
 
 """

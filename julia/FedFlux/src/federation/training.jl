@@ -28,19 +28,19 @@ struct LocalTraining{O<:Optimisers.AbstractRule,S<:Tuple,A<:Tuple}
 end
 
 function LocalTraining(t::LocalTraining = FEDAVG_TRAINING; optimizer = t.optimizer,
-                       epochs = t.epochs, maxsteps = t.maxsteps, batchsize = t.batchsize,
-                       samples_per_epoch = t.samples_per_epoch, schedule = t.schedule,
-                       augment = t.augment)
+    epochs = t.epochs, maxsteps = t.maxsteps, batchsize = t.batchsize,
+    samples_per_epoch = t.samples_per_epoch, schedule = t.schedule,
+    augment = t.augment)
     counts = (; epochs, maxsteps, batchsize, samples_per_epoch)
     all(>=(1), counts) ||
         fail("local training: ", join(("$name is $n" for (name, n) in pairs(counts)), ", "),
-             "; expected positive numbers")
+            "; expected positive numbers")
     return LocalTraining(optimizer, Int.(values(counts))..., Tuple(schedule),
-                         Tuple(augment))
+        Tuple(augment))
 end
 
 const FEDAVG_TRAINING = LocalTraining(Optimisers.Descent(0.05f0), 1, typemax(Int), 32,
-                                      typemax(Int), (), ())
+    typemax(Int), (), ())
 
 "The number of gradient steps for `n` samples."
 nsteps(t::LocalTraining, n) =
@@ -97,8 +97,8 @@ function localfit!(worker::Worker, rules, s, x, y, t::LocalTraining, rng, ctx, c
     while step < ctx.steps
         shuffle!(rng, order)
         n = min(length(order), t.samples_per_epoch)
-        for first in 1:t.batchsize:n
-            idx = view(order, first:min(first + t.batchsize - 1, n))
+        for first = 1:t.batchsize:n
+            idx = view(order, first:min(first+t.batchsize-1, n))
             xb, yb = training_batch(worker.augmenter, engine, x, y, idx)
             loss = valgrad!(engine, g, w, xb, yb)
             step += 1

@@ -9,7 +9,7 @@ function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
     if !(dataset isa Dataset)
         dataset isa AbstractString ||
             fail("dataset is a ", typeof(dataset),
-                 "; expected a name, a path or a FedFlux.Dataset")
+                "; expected a name, a path or a FedFlux.Dataset")
         text = (; o.tokens, o.window, o.vocabulary, o.min_characters)
         dataset, warning = load_dataset(dataset; dir = o.data_dir, text)
         warning === nothing || warn(warning)
@@ -17,11 +17,11 @@ function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
     given = o.mean !== nothing || o.std !== nothing
     o.normalise == "none" || !given ||
         fail("normalise is ", o.normalise,
-             ", and mean or std is given; expected one or the other")
+            ", and mean or std is given; expected one or the other")
     tokens = takes_tokens(o.model)
     tokens && (given || o.normalise != "none") &&
         fail("the model takes tokens, which can't be normalised: leave mean, std and ",
-             "normalise out")
+            "normalise out")
     return inputs_for(normalise(dataset, o.mean, o.std), tokens)
 end
 
@@ -39,7 +39,7 @@ function prepare_clients(o::Options, d::Dataset)
     clients = partition(partitioner, d.x, y, o.clients, o.seed)
     something(o.clients_per_round, 1) <= length(clients) ||
         fail("clients_per_round is ", o.clients_per_round, ", and there are ",
-             length(clients), " clients")
+            length(clients), " clients")
     xtest = d.xtest
     o.normalise == "federated" && ((clients, xtest) = normalise_federated(clients, xtest))
     d.ytest === nothing && return clients, nothing, outputs_for(loss, y)
@@ -50,7 +50,7 @@ end
 
 outputs_for(loss::CrossEntropy, y) = classes(loss, y)
 outputs_for(::Union{BinaryCrossEntropy,MSE}, y) =
-    ndims(y) == 1 ? 1 : prod(size(y)[1:end-1])
+    ndims(y) == 1 ? 1 : prod(size(y)[1:(end-1)])
 outputs_for(loss, y) = 0
 
 "The federation: the model, its local training, the rules, the aggregator and the server."
@@ -58,19 +58,19 @@ function prepare_federated(o::Options, d::Dataset, outputs, init)
     model = prepare_model(o, d, outputs, init)
     download = download_rule(built(o, :download))
     return Federated(model; loss = loss_of(o), train = local_training(o),
-                     rules = (one_or_many(built(o, :rules))..., download...),
-                     aggregate = built(o, :aggregate), server = server_step(o),
-                     weights = Symbol(o.weights), trainer = Symbol(o.trainer), o.seed,
-                     faults = prepare_faults(o), attack = prepare_attack(o))
+        rules = (one_or_many(built(o, :rules))..., download...),
+        aggregate = built(o, :aggregate), server = server_step(o),
+        weights = Symbol(o.weights), trainer = Symbol(o.trainer), o.seed,
+        faults = prepare_faults(o), attack = prepare_attack(o))
 end
 
 local_training(o::Options) =
     LocalTraining(; optimizer = client_optimizer(o), epochs = o.local_epochs,
-                  maxsteps = something(o.local_steps, typemax(Int)),
-                  batchsize = o.batch_size,
-                  samples_per_epoch = something(o.samples_per_epoch, typemax(Int)),
-                  schedule = one_or_many(built(o, :schedule)),
-                  augment = one_or_many(built(o, :augment)))
+        maxsteps = something(o.local_steps, typemax(Int)),
+        batchsize = o.batch_size,
+        samples_per_epoch = something(o.samples_per_epoch, typemax(Int)),
+        schedule = one_or_many(built(o, :schedule)),
+        augment = one_or_many(built(o, :augment)))
 
 function client_optimizer(o::Options)
     o.optimizer == "sgd" && return Optimisers.Descent(Float32(o.lr))
@@ -88,7 +88,7 @@ function prepare_attack(o::Options)
     attack = built(o, :attack)
     attack === nothing ||
         return Attackers(attack; count = something(o.attackers, 0),
-                         clients = something(o.attacker_list, Int[]))
+            clients = something(o.attacker_list, Int[]))
     o.attackers === nothing && o.attacker_list === nothing ||
         fail("there are attackers, and no attack: give the option attack too")
     return nothing
@@ -96,7 +96,7 @@ end
 
 cohort_sampling(o::Options, N) =
     CohortSampling(something(o.clients_per_round, N); sampling = built(o, :sampling),
-                   availability = built(o, :availability))
+        availability = built(o, :availability))
 
 stopping_of(o::Options) =
     Stopping(; o.rounds, o.target_accuracy, o.patience, o.time_budget)
@@ -107,15 +107,16 @@ one_or_many(objects::Tuple) = objects
 download_rule(::Nothing) = ()
 download_rule(c::Rule) = (Download(c),)
 download_rule(c) = fail("download is a ", typeof(c),
-                        "; expected a name such as quantize(bits=8), or a compressor")
+    "; expected a name such as quantize(bits=8), or a compressor")
 
 function prepare_model(o::Options, d::Dataset, outputs, init)
     # A token may stand in the inputs alone.
     eltype(d.x) <: Integer && (outputs = max(outputs, maximum(d.x)))
     own = !(o.model isa AbstractString)
-    model = own ? o.model :
-            build_model(o.model, size(d.x)[1:end-1], max(outputs, 1); o.hidden, o.embedding,
-                        rng = Stream(o.seed, :init))
+    model =
+        own ? o.model :
+        build_model(o.model, size(d.x)[1:(end-1)], max(outputs, 1); o.hidden, o.embedding,
+            rng = Stream(o.seed, :init))
     sample = getobs(d.x, 1:1)
     takes_tokens(model) && check_vocabulary(model, d)
     # A model of the user's own may have more outputs than there are labels.
@@ -137,5 +138,5 @@ function check_vocabulary(model, d)
     top = maximum(maximum(x) for x in (d.x, d.xtest) if x !== nothing)
     top <= n ||
         fail("the model's Embedding holds ", n, " tokens, and those of the data go up to ",
-             top - 1, "; expected less than ", n)
+            top - 1, "; expected less than ", n)
 end

@@ -43,9 +43,9 @@ function run_for_python(config, data, model, init, callback)
     init = init === nothing ? nothing : [Array{Float32}(a) for a in init]
     send(kind, payload) = (callback(kind, JSON.json(payload)); nothing)
     hooks = RunHooks(; callback = record -> callback("round", JSON.json(asdict(record))),
-                     started = facts -> send("start", facts),
-                     warned = message -> send("warning", message),
-                     tick = () -> (callback("tick", ""); nothing))
+        started = facts -> send("start", facts),
+        warned = message -> send("warning", message),
+        tick = () -> (callback("tick", ""); nothing))
     result = execute(o, init, hooks; data = python_dataset(data, o.dataset))
     return report(result), result.parameters
 end
@@ -57,8 +57,8 @@ For Python: the options of the run whose checkpoints lie in `folder` (none where
 yet), as `{"options": …}`.
 """
 _recorded(folder::AbstractString) = first(or_error() do
-    Dict{String,Any}("options" => something(recorded_options(folder), Dict{String,Any}())),
-    nothing
+    recorded = something(recorded_options(folder), Dict{String,Any}())
+    Dict{String,Any}("options" => recorded), nothing
 end)
 
 """
@@ -91,7 +91,7 @@ end
 
 function report(r::RunResult)
     same = (:dataset, :trainer, :trainer_reason, :threads, :stopped, :seconds,
-            :params_sha256, :names, :resumed, :warnings, :finetuned_accuracy)
+        :params_sha256, :names, :resumed, :warnings, :finetuned_accuracy)
     facts = Dict{String,Any}(string(name) => getfield(r, name) for name in same)
     facts["clients"] = r.holdings
     facts["versions"] = versions()

@@ -44,5 +44,5 @@ function Base.show(io::IO, r::RunResult)
     print(io, "RunResult(", length(r.history), " rounds on ", r.dataset)
     accuracy(r) === nothing || @printf(io, ", accuracy %.4f", accuracy(r))
     @printf(io, ", %.1f s, trainer %s, params %s…)", r.seconds, r.trainer,
-            first(r.params_sha256, 12))
+        first(r.params_sha256, 12))
 end

@@ -29,7 +29,7 @@ FedFlux.run(dataset = "digits", rounds = 3, lr = 0.1)
 function run(; init = nothing, callback = Returns(false), verbose = false, options...)
     o = Options(with_recorded(Dict{Symbol,Any}(options)))
     o.engine == "reference" && fail("engine reference is Python's NumPy implementation; ",
-                                    "in Julia leave engine out")
+        "in Julia leave engine out")
     announce(record) = (verbose && println(record); callback(record))
     started(facts) = foreach(w -> @warn(w), facts.warnings)
     warned(message) = @warn(message)
@@ -66,38 +66,40 @@ function execute(o::Options, init, hooks::RunHooks; data = nothing)
     pool = WorkerPool(f, clients; threads, hooks.tick)
 
     # A new run begins with the initial model, a resumed one with its last checkpoint.
-    facts = folder === nothing ? Dict{String,Any}() :
-            run_facts(o, pool.trainer, clients, test, versions())
+    facts =
+        folder === nothing ? Dict{String,Any}() :
+        run_facts(o, pool.trainer, clients, test, versions())
     st, progress = State(f, pool), Progress()
     if saved !== nothing
         check_same_run(saved, facts, note)
         st, progress = restore(saved, f, engine(pool))
     end
     resumed, earlier = st.round, progress.seconds
-    checkpoints = folder === nothing ? nothing :
-                  Checkpoints(folder; every = o.checkpoint_every, keep = o.checkpoint_keep,
-                              run = facts)
+    checkpoints =
+        folder === nothing ? nothing :
+        Checkpoints(folder; every = o.checkpoint_every, keep = o.checkpoint_keep,
+            run = facts)
     hooks.started((; dataset = dataset.name, pool.trainer, trainer_reason = pool.reason,
-                   clients = length(clients), parameters = f.layout.n, threads, warnings))
+        clients = length(clients), parameters = f.layout.n, threads, warnings))
 
     # Round after round: draw a cohort, train, aggregate, step, evaluate.
     warn(message) = message in warnings || (note(message); hooks.warned(message))
     st, history, stopped =
         fit!(f, st, clients; stopping = stopping_of(o), test, o.eval_every, pool,
-             sampling = cohort_sampling(o, length(clients)), hooks.callback, warn,
-             checkpoints, progress)
+            sampling = cohort_sampling(o, length(clients)), hooks.callback, warn,
+            checkpoints, progress)
 
     comparison = compare_with_baselines(o, f, st, clients, test, pool)
     model = global_model(f, st, engine(pool))
     θ = flatten(model)
     small = any(r -> r isa PruneChannels, f.rules) ? shrink(model) : nothing
     return RunResult(; model, small, parameters = arrays(θ, f.layout),
-                     names = [s.name for s in f.layout.slots],
-                     params_sha256 = fingerprint(θ), history, stopped,
-                     dataset = dataset.name, pool.trainer,
-                     trainer_reason = pool.reason, comparison..., threads,
-                     seconds = earlier + time() - begun, warnings,
-                     holdings = holdings(clients), options = o, resumed)
+        names = [s.name for s in f.layout.slots],
+        params_sha256 = fingerprint(θ), history, stopped,
+        dataset = dataset.name, pool.trainer,
+        trainer_reason = pool.reason, comparison..., threads,
+        seconds = earlier + time() - begun, warnings,
+        holdings = holdings(clients), options = o, resumed)
 end
 
 "The accuracy of the clients' fine-tuned models, and the baselines, where asked for."
@@ -105,13 +107,15 @@ function compare_with_baselines(o::Options, f, st, clients, test, pool)
     o.finetune_epochs == 0 && isempty(o.baselines) && return (;)
     nclasses = test_classes(f, test, clients)
     nclasses == 0 && fail("finetune_epochs and baselines need test data with classes to ",
-                          "measure accuracy on")
+        "measure accuracy on")
     counts = labelcounts(clients, nclasses)
-    baseline(name) = name == "centralized" ?
-                     centralized_baseline(pool, f, clients, st.round, test) :
-                     local_baseline(pool, f, clients, st.round, test, counts)
-    tuned = o.finetune_epochs == 0 ? nothing :
-            finetuned_accuracy(pool, f, st, clients, o.finetune_epochs, test, counts)
+    baseline(name) =
+        name == "centralized" ?
+        centralized_baseline(pool, f, clients, st.round, test) :
+        local_baseline(pool, f, clients, st.round, test, counts)
+    tuned =
+        o.finetune_epochs == 0 ? nothing :
+        finetuned_accuracy(pool, f, st, clients, o.finetune_epochs, test, counts)
     baselines = Dict{String,NamedTuple}(name => baseline(name) for name in o.baselines)
     return (; finetuned_accuracy = tuned, baselines)
 end

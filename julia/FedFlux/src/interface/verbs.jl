@@ -22,8 +22,8 @@ train_model!(model, (rand(Float32, 4, 60), rand(0:1, 60)); epochs = 3)
 ```
 """
 function train_model!(model, data::Tuple; epochs = 1, batchsize = 32,
-                      optimizer = Optimisers.Descent(0.05f0), loss = CrossEntropy(),
-                      rng = Random.default_rng(), trainer = :auto)
+    optimizer = Optimisers.Descent(0.05f0), loss = CrossEntropy(),
+    rng = Random.default_rng(), trainer = :auto)
     x, y = data
     checkpair("train", x, y)
     checklabels(loss, y, "train")
@@ -66,10 +66,10 @@ function aggregate_models(models; weights = nothing)
     weights = weights === nothing ? ones(length(models)) : weights
     length(weights) == length(models) ||
         fail("aggregate_models: ", length(models), " models and ", length(weights),
-             " weights; expected as many of each")
+            " weights; expected as many of each")
     all(w -> isfinite(w) && w >= 0, weights) && sum(weights) > 0 ||
         fail("aggregate_models: the weights are ", weights,
-             "; expected non-negative numbers, not all zero")
+            "; expected non-negative numbers, not all zero")
     layout = Layout(first(models))
     expected = [s.dims for s in layout.slots]
     acc = start(Mean(), length(models))
@@ -77,7 +77,7 @@ function aggregate_models(models; weights = nothing)
         sizes = size.(Optimisers.trainables(model))
         sizes == expected ||
             fail("aggregate_models: model ", i, " has arrays of sizes ", sizes,
-                 " and model 1 ", expected)
+                " and model 1 ", expected)
         add!(Mean(), acc, Update(; delta = flatten(model)), weight)
     end
     return arrays(finish(Mean(), acc).delta, layout)
@@ -98,11 +98,11 @@ function update_model!(model, params)
     slots = Layout(model).slots
     length(params) == length(slots) ||
         fail("update_model!: ", length(params), " arrays were given, and the model has ",
-             length(slots))
+            length(slots))
     for (slot, p) in zip(slots, params)
         size(p) == slot.dims ||
             fail("update_model!: ", slot.name, " has size ", slot.dims,
-                 " in the model and ", size(p), " in what was given")
+                " in the model and ", size(p), " in what was given")
         all(isfinite, p) ||
             fail("update_model!: ", slot.name, " contains NaN or Inf in what was given")
     end

@@ -48,7 +48,7 @@ function check_bounds(name, declared, value)
     out(expected...) = fail("option ", name, " is ", value, "; expected ", expected...)
     haskey(declared, "choices") && !(value in declared["choices"]) &&
         fail("option ", name, " is ", repr(value), "; expected one of ",
-             join(declared["choices"], ", "))
+            join(declared["choices"], ", "))
     haskey(declared, "min") && value < declared["min"] &&
         out("at least ", declared["min"])
     haskey(declared, "max") && value > declared["max"] &&

@@ -5,12 +5,13 @@ include_dependency(OPTIONS_FILE)
 const DECLARED_OPTIONS = TOML.parsefile(OPTIONS_FILE)
 
 const FIELD_TYPES = Dict("int" => Int, "float" => Float64, "str" => String, "bool" => Bool,
-                         "ints" => Vector{Int}, "floats" => Vector{Float64},
-                         "strs" => Vector{String})
+    "ints" => Vector{Int}, "floats" => Vector{Float64},
+    "strs" => Vector{String})
 
 "Whether an option names an object, whose place the object itself may take."
-takes_object(name) = name in ("dataset", "model", "loss") ||
-                     startswith(DECLARED_OPTIONS[name]["type"], "spec")
+takes_object(name) =
+    name in ("dataset", "model", "loss") ||
+    startswith(DECLARED_OPTIONS[name]["type"], "spec")
 
 function field_type(name)
     type = DECLARED_OPTIONS[name]["type"]
@@ -48,34 +49,42 @@ function Options(given::AbstractDict)
     for name in keys(given)
         haskey(DECLARED_OPTIONS, name) ||
             fail("unknown option ", name, "; did you mean ",
-                 nearest(name, keys(DECLARED_OPTIONS)), "?")
+                nearest(name, keys(DECLARED_OPTIONS)), "?")
     end
     value(name) = get(given, name, get(DECLARED_OPTIONS[name], "default", nothing))
     return Options((checked(name, value(name)) for name in string.(OPTION_NAMES))...)
 end
 
-checked(name, value) = takes_object(name) && !is_text(value) ? value :
-                       check_option(name, DECLARED_OPTIONS[name], value)
+checked(name, value) =
+    takes_object(name) && !is_text(value) ? value :
+    check_option(name, DECLARED_OPTIONS[name], value)
 
 "Whether a value is the text of an option rather than a Julia object."
-is_text(v) = v isa Union{AbstractString,Symbol,Nothing,Real} ||
-             v isa Union{Tuple,AbstractVector} && all(is_text, v)
+is_text(v) =
+    v isa Union{AbstractString,Symbol,Nothing,Real} ||
+    v isa Union{Tuple,AbstractVector} && all(is_text, v)
 
 "The options given as text or numbers, by name: what can be stored and compared."
 plain_options(o::Options) =
-    Dict{String,Any}(string(name) => getfield(o, name) for name in OPTION_NAMES
-                     if is_text(getfield(o, name)))
+    Dict{String,Any}(
+        string(name) => getfield(o, name) for name in OPTION_NAMES
+        if is_text(getfield(o, name))
+    )
 
 "The options given as Julia objects, by name."
-object_options(o::Options) = Dict{String,Any}(string(name) => getfield(o, name)
-                                              for name in OPTION_NAMES
-                                              if !is_text(getfield(o, name)))
+object_options(o::Options) = Dict{String,Any}(
+    string(name) => getfield(o, name)
+    for name in OPTION_NAMES
+    if !is_text(getfield(o, name))
+)
 
 function Base.show(io::IO, o::Options)
-    changed = [(name, value) for (name, value) in sort!(collect(plain_options(o)))
-               if value != get(DECLARED_OPTIONS[name], "default", nothing)]
+    changed = [
+        (name, value) for (name, value) in sort!(collect(plain_options(o)))
+        if value != get(DECLARED_OPTIONS[name], "default", nothing)
+    ]
     given = [["$name = $(repr(value))" for (name, value) in changed];
-             sort!(collect(keys(object_options(o)))) .* " = …"]
+        sort!(collect(keys(object_options(o)))) .* " = …"]
     print(io, "Options(", join(given, ", "), ")")
 end
 

@@ -17,22 +17,30 @@ FedFlux.parse_spec("partition", "iid")   # ("iid", Dict())
 ```
 """
 function parse_spec(kind, text::AbstractString)
-    length(text) <= 1000 || fail(kind, ": the text is ", length(text), " characters long; ",
-                                 "expected name or name(parameter=value, …)")
+    length(text) <= 1000 ||
+        fail(kind, ": the text is ", length(text), " characters long; ",
+            "expected name or name(parameter=value, …)")
     m = match(r"^\s*(\w+)\s*(?:\((.*)\))?\s*$"s, text)
     m === nothing &&
         fail(kind, " is ", repr(text), "; expected name or name(parameter=value, …)")
     name = lowercase(m[1])
     known = SPECS[kind]
     haskey(known, name) || fail("unknown ", kind, " ", m[1], "; expected one of ",
-                                join(sort!(collect(keys(known))), ", "), "; did you mean ",
-                                nearest(name, keys(known)), "?")
+        join(sort!(collect(keys(known))), ", "), "; did you mean ",
+        nearest(name, keys(known)), "?")
     declared = get(known[name], "params", Dict{String,Any}())
     given = parse_parameters(kind, text, something(m[2], ""))
     for p in keys(given)
         haskey(declared, p) && continue
-        fail(kind, " ", name, " has no parameter ", p, isempty(declared) ?
-             "; it takes none" : "; did you mean $(nearest(p, keys(declared)))?")
+        fail(
+            kind,
+            " ",
+            name,
+            " has no parameter ",
+            p,
+            isempty(declared) ?
+            "; it takes none" : "; did you mean $(nearest(p, keys(declared)))?"
+        )
     end
     value(p, d) = get(given, p, get(d, "default", nothing))
     checked(p, d) = check_value("$p of $kind $name", d, value(p, d))
@@ -56,7 +64,7 @@ function parse_parameters(kind, text, inside)
     given = Dict{String,Any}()
     for m in eachmatch(PARAMETER, inside)
         m[3] === nothing || fail(kind, " is ", repr(text), ", which can't be read at ",
-                                 repr(m[3]), "; expected parameter=value, …")
+            repr(m[3]), "; expected parameter=value, …")
         haskey(given, m[1]) &&
             fail(kind, " is ", repr(text), ", which gives ", m[1], " twice")
         given[m[1]] = parse_value(m[2])
@@ -65,10 +73,12 @@ function parse_parameters(kind, text, inside)
 end
 
 function parse_value(text::AbstractString)
-    startswith(text, '"') && return String(text[2:end-1])
+    startswith(text, '"') && return String(text[2:(end-1)])
     startswith(text, '[') &&
-        return [parse_value(strip(part))
-                for part in split(text[2:end-1], ','; keepempty = false)]
+        return [
+            parse_value(strip(part))
+            for part in split(text[2:(end-1)], ','; keepempty = false)
+        ]
     text in ("true", "false") && return text == "true"
     integer = tryparse(Int, text)
     integer === nothing || return integer

@@ -44,7 +44,7 @@ end
 download_bytes(::Tuple{}, s, bytes, ctx) = bytes
 download_bytes(rules::Tuple, s, bytes, ctx) =
     download_bytes(first(rules), head(s),
-                   download_bytes(Base.tail(rules), rest(s), bytes, ctx), ctx)
+        download_bytes(Base.tail(rules), rest(s), bytes, ctx), ctx)
 
 personalises(rules::Tuple) = any(personalises, rules)
 
@@ -65,16 +65,16 @@ chain_position(::Rule) = nothing
 function check_chain(rules::Tuple)
     for r in rules
         r isa Rule || fail("rules contain ", repr(r), ", a ", typeof(r),
-                           "; expected FedFlux.Rule objects")
+            "; expected FedFlux.Rule objects")
     end
     placed = [r for r in rules if chain_position(r) !== nothing]
     for (a, b) in zip(placed, placed[2:end])
         chain_position(a) < chain_position(b) ||
             fail("rules have ", nameof(typeof(a)), " before ", nameof(typeof(b)),
-                 "; expected at most one pruning, then one compression, then one Download")
+                "; expected at most one pruning, then one compression, then one Download")
     end
     i = findfirst(r -> chain_position(r) == 3, rules)
     i === nothing || i == length(rules) ||
         fail("rules have ", nameof(typeof(rules[i+1])),
-             " after Download; Download comes last")
+            " after Download; Download comes last")
 end

@@ -44,15 +44,15 @@ parts(u::Update) = (values(u.vectors)..., u.stats, values(u.metrics)...)
 "Apply `f` to every vector of an update, or of several updates of one shape."
 Base.map(f, u::Update, others::Update...) =
     Update(map(f, u.vectors, map(o -> o.vectors, others)...),
-           f(u.stats, map(o -> o.stats, others)...),
-           map(f, u.metrics, map(o -> o.metrics, others)...))
+        f(u.stats, map(o -> o.stats, others)...),
+        map(f, u.metrics, map(o -> o.metrics, others)...))
 
 Base.:(==)(a::Update, b::Update) =
     a.vectors == b.vectors && a.stats == b.stats && a.metrics == b.metrics
 
 "Names and lengths of all vectors: equal for updates that can be averaged."
 shape(u::Update) = (; vectors = map(length, u.vectors), stats = length(u.stats),
-                    metrics = map(length, u.metrics))
+    metrics = map(length, u.metrics))
 
 allfinite(u::Update) = all(allfinite, parts(u))
 

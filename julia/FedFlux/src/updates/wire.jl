@@ -27,7 +27,7 @@ Base.IndexStyle(::Type{<:Union{Encoded,Masked}}) = IndexLinear()
 Base.@propagate_inbounds Base.getindex(v::Union{Encoded,Masked}, i::Int) = v.values[i]
 Base.setindex!(v::Union{Encoded,Masked}, x, i::Int) =
     fail("a rule changes an update in place after it was encoded; ",
-         "place it before compression and pruning in rules")
+        "place it before compression and pruning in rules")
 
 "The number of bytes that a vector costs on the wire."
 wire_bytes(v::AbstractVector) = sizeof(v)

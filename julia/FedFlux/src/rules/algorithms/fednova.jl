@@ -32,7 +32,7 @@ local_work(o::Optimisers.Momentum, steps) =
     Float32((steps - o.rho * (1 - o.rho^steps) / (1 - o.rho)) / (1 - o.rho))
 local_work(o, steps) =
     fail("rule FedNova needs clients that train with sgd or momentum; their optimizer is ",
-         nameof(typeof(o)))
+        nameof(typeof(o)))
 
 function client!(::FedNova, s, u, ctx)
     a = local_work(ctx.optimizer, ctx.steps)

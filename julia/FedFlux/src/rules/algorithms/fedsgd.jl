@@ -20,10 +20,11 @@ struct FedSGD <: Rule end
 construct(::Val{:rule}, ::Val{:fedsgd}) = FedSGD()
 
 function prepare(r::FedSGD, layout, training)
-    one_pass = training.epochs == 1 &&
-               training.maxsteps == training.samples_per_epoch == typemax(Int)
+    one_pass =
+        training.epochs == 1 &&
+        training.maxsteps == training.samples_per_epoch == typemax(Int)
     one_pass || fail("rule FedSGD makes one pass over a client's data: expected ",
-                     "local_epochs = 1, and neither local_steps nor samples_per_epoch")
+        "local_epochs = 1, and neither local_steps nor samples_per_epoch")
     return r
 end
 

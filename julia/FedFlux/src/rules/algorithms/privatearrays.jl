@@ -31,7 +31,7 @@ function LocalArrays(isprivate, rule, layout::Layout; stats = false)
     ranges = [s.range for s in layout.slots if isprivate(s)]
     shared = reduce(vcat, (s.range for s in layout.slots if !isprivate(s)); init = Int[])
     isempty(ranges) && fail("rule ", rule, " finds no private arrays among ",
-                            join((s.name for s in layout.slots), ", "))
+        join((s.name for s in layout.slots), ", "))
     isempty(shared) &&
         fail("rule ", rule, " leaves nothing to share: every array would be private")
     return LocalArrays(ranges, shared, stats)
@@ -45,7 +45,7 @@ function in_head(layout::Layout, head, arrays)
     isempty(arrays) || return s -> any(a -> startswith(s.name, a), arrays)
     layer(s) = first(rsplit(s.name, '.'; limit = 2))
     layers = unique(map(layer, layout.slots))
-    return s -> layer(s) in layers[max(end - head + 1, 1):end]
+    return s -> layer(s) in layers[max(end-head+1, 1):end]
 end
 
 private_views(r::PrivateArrays, v) = (view(v, range) for range in local_arrays(r).ranges)
