@@ -60,7 +60,8 @@ for name, call, times in cases:
     print(f'{name}\\t{min(took)}', flush=True)
 """
 command = addenv(
-    `$python -c $numpy`, "OPENBLAS_NUM_THREADS" => threads, "OMP_NUM_THREADS" => threads
+    `$python -c $numpy`, "OPENBLAS_NUM_THREADS" => threads, "OMP_NUM_THREADS" =>
+        threads
 )
 numpy_seconds = Dict{String,Float64}()
 for line in eachline(command)
@@ -68,7 +69,7 @@ for line in eachline(command)
     numpy_seconds[name] = parse(Float64, seconds)
 end
 
-updates = [Update(; delta = randn(Xoshiro(i), Float32, d)) for i in 1:n]
+updates = [Update(; delta = randn(Xoshiro(i), Float32, d)) for i = 1:n]
 
 function once(a)
     GC.gc()
@@ -80,7 +81,7 @@ function once(a)
         finish(a, acc, threads)
     end
 end
-best(a) = minimum(once(a) for _ in 1:4)      # the first run compiles
+best(a) = minimum(once(a) for _ = 1:4)      # the first run compiles
 
 # (aggregator, its names in NumPy's table)
 aggregators = (
@@ -90,7 +91,7 @@ aggregators = (
     (Krum(10), ("Krum, Gram", "Krum, Gram in float64", "Krum, differences")),
     (MultiKrum(10), ()),
     (Bulyan(10), ()),
-    (GeometricMedian(), ()),
+    (GeometricMedian(), ())
 )
 
 println("$n clients × $d parameters, $threads threads; seconds")

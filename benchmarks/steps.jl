@@ -8,9 +8,9 @@ using JSON: JSON
 
 struct Case
     name::String
-    model
+    model::Any
     dims::Dims        # of one sample
-    batch             # batch(n) draws n samples and their targets
+    batch::Any             # batch(n) draws n samples and their targets
     flops::Float64    # floating-point operations of a step per sample
 end
 
@@ -24,7 +24,7 @@ images(n) = (rand(Float32, 28, 28, 1, n), rand(Int32(0):Int32(9), n))
 const TIME, VOCABULARY, HIDDEN = 40, 80, 128
 function text(n)
     tokens = rand(Int32(1):Int32(VOCABULARY), TIME, n)
-    return tokens, rand(Int32(0):Int32(VOCABULARY - 1), TIME, n)
+    return tokens, rand(Int32(0):Int32(VOCABULARY-1), TIME, n)
 end
 
 function cases()
@@ -49,7 +49,7 @@ function cases()
         Case("McMahan's CNN", mcmahan_cnn(), (28, 28, 1), images, mcmahan_flops),
         Case("LeNet-5", lenet(), (28, 28, 1), images, lenet_flops),
         Case("MLP 784-200-200-10", mlp(784), (28, 28, 1), images, mlp_flops),
-        Case("LSTM 128", lstm, (TIME,), text, lstm_flops),
+        Case("LSTM 128", lstm, (TIME,), text, lstm_flops)
     ]
 end
 
@@ -113,7 +113,7 @@ function measure(case, n, seconds, peak, slow)
     return (;
         model = case.name, batch = n, fast_ms = best, fast_median_ms = median,
         zygote_ms = zygote, gflops = rate, share_of_gemm = rate / peak,
-        bytes = bytes(fast, idx),
+        bytes = bytes(fast, idx)
     )
 end
 
@@ -144,7 +144,7 @@ function main()
     file === nothing && return
     results = Dict(
         "gemm_gflops" => peak, "julia" => string(VERSION), "cpu" => Sys.CPU_NAME,
-        "rows" => rows,
+        "rows" => rows
     )
     write(file, JSON.json(results))
 end

@@ -27,7 +27,7 @@ function read_data(request)
         y = labels(d["y_train"]),
         xtest = features(d["x_test"]),
         ytest = labels(d["y_test"]),
-        parts = collect(eachrow(split)),
+        parts = collect(eachrow(split))
     )
 end
 
@@ -35,7 +35,7 @@ function character_lstm(vocabulary, embedding, hidden)
     return Flux.Chain(
         Flux.Embedding(vocabulary => embedding),
         Flux.LSTM(embedding => hidden),
-        Flux.Dense(hidden => vocabulary),
+        Flux.Dense(hidden => vocabulary)
     )
 end
 
@@ -62,7 +62,7 @@ end
 
 function read_model(request)
     file = NPZ.npzread(request["init"])
-    return build_model(request["task"], [file["p$i"] for i in 0:length(file)-1])
+    return build_model(request["task"], [file["p$i"] for i = 0:(length(file)-1)])
 end
 
 # --- gradient steps ---
@@ -72,7 +72,7 @@ function read_federated(request)
         read_model(request);
         optimizer = Optimisers.Descent(Float32(request["lr"])),
         batchsize = request["batch"],
-        trainer = TRAINER,
+        trainer = TRAINER
     )
 end
 
@@ -100,8 +100,8 @@ function one_pass!(s::Steps)
     (; engine, w, g) = s.worker
     state = Optimisers.init(s.rule, w)
     loss = 0.0f0
-    for first in 1:s.batch:length(s.order)
-        idx = view(s.order, first:min(first + s.batch - 1, length(s.order)))
+    for first = 1:s.batch:length(s.order)
+        idx = view(s.order, first:min(first+s.batch-1, length(s.order)))
         x, y = FedFlux.batch(engine, s.x, s.y, idx)
         loss = valgrad!(engine, g, w, x, y)
         state = FedFlux.step!(s.rule, state, w, g)
@@ -159,7 +159,7 @@ function rounds(request)
     return (;
         seconds = Float64.(diff(marks)) ./ 1e9,
         accuracy = FedFlux.accuracy(result),
-        note = "trainer $(pool.trainer)",
+        note = "trainer $(pool.trainer)"
     )
 end
 
@@ -215,6 +215,6 @@ handlers = Dict(
     "steps" => steps,
     "round" => rounds,
     "overhead" => overhead,
-    "gemm" => gemm,
+    "gemm" => gemm
 )
 serve(handlers)

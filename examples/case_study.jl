@@ -26,7 +26,7 @@ models = map(1:10) do k
     data = (getobs(clients.x, idx), getobs(clients.y, idx))
     train_model!(deepcopy(global_model), data; batchsize = 10, optimizer = Descent(0.05f0))
 end
-weights = [nsamples(clients, k) for k in 1:10]
+weights = [nsamples(clients, k) for k = 1:10]
 update_model!(global_model, aggregate_models(models; weights))
 @printf("one round by hand: accuracy %.4f\n", accuracy(global_model))
 

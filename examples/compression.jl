@@ -25,7 +25,7 @@ const WAYS = [
     "top-k 1 %, download 8 bits" =>
         (; rules = ["topk(fraction=0.01)"], download = "quantize(bits=8)"),
     "pruned to 10 %" => (; rules = ["prune(sparsity=0.9, stop=15)"]),
-    "half the channels" => (; rules = ["prune_channels(fraction=0.5, stop=15)"]),
+    "half the channels" => (; rules = ["prune_channels(fraction=0.5, stop=15)"])
 ]
 
 function measure(dataset, rounds)
@@ -42,7 +42,7 @@ function measure(dataset, rounds)
             accuracies,
             sent = cumsum(r.bytes_up for r in history),
             up = sum(r -> r.bytes_up, history),
-            down = sum(r -> r.bytes_down, history),
+            down = sum(r -> r.bytes_down, history)
         )
     end
 end
@@ -65,9 +65,11 @@ end
 
 const WIDTH, HEIGHT, LEFT, BOTTOM, RIGHT, TOP = 860, 470, 60, 50, 210, 20
 const COLOURS = [
-    "#000000", "#1f77b4", "#3182bd", "#6baed6", "#9e9ac8", "#ff7f0e", "#2ca02c", "#31a354",
-    "#a1d99b", "#d62728", "#e377c2", "#8c564b", "#17becf", "#bcbd22", "#08519c", "#7f7f7f",
-    "#bdbdbd",
+    "#000000", "#1f77b4", "#3182bd", "#6baed6", "#9e9ac8", "#ff7f0e", "#2ca02c",
+    "#31a354",
+    "#a1d99b", "#d62728", "#e377c2", "#8c564b", "#17becf", "#bcbd22", "#08519c",
+    "#7f7f7f",
+    "#bdbdbd"
 ]
 
 "10^d bytes, with a unit."
@@ -94,7 +96,7 @@ function draw(rows, path)
             line(io, x(10.0^d), y(1), x(10.0^d), y(lowest))
             text(io, x(10.0^d), y(lowest) + 18, "middle", bytes_label(d))
         end
-        for a in lowest:0.05:1.0
+        for a = lowest:0.05:1.0
             line(io, x(10.0^first(decades)), y(a), x(10.0^last(decades)), y(a))
             text(io, LEFT - 8, y(a) + 4, "end", @sprintf("%.2f", a))
         end

@@ -9,7 +9,7 @@ using FedFlux: IID, digits, indices, partition
 "ServerExecutes: `rounds` rounds with a fraction `C` of the clients; changes `model`."
 function fed_avg!(model, clients; rounds, C, E, B, η, seed = 0)
     K = length(clients)
-    for t in 1:rounds
+    for t = 1:rounds
         m = max(1, floor(Int, C * K))
         cohort = sort!(shuffle!(Stream(seed, :cohort, t), collect(1:K))[1:m])
         models = [client_update(k, t, model, clients; E, B, η, seed) for k in cohort]

@@ -18,7 +18,7 @@ result = FedFlux.run(;
     lr = 0.05,
     local_steps = 20,
     rules = ["prune_channels(fraction=0.5, stop=4)"],
-    verbose = true,
+    verbose = true
 )
 
 "Milliseconds per training step with batches of 10: the best of several, after a warm-up."
@@ -29,7 +29,7 @@ function step_time(model, x, y; steps = 30)
     g = similar(w)
     xb, yb = FedFlux.batch(engine, x, y, 1:10)
     valgrad!(engine, g, w, xb, yb)
-    return 1000 * minimum(@elapsed(valgrad!(engine, g, w, xb, yb)) for _ in 1:steps)
+    return 1000 * minimum(@elapsed(valgrad!(engine, g, w, xb, yb)) for _ = 1:steps)
 end
 
 x, y = dataset.x[:, :, :, 1:10], Int.(dataset.y[1:10])

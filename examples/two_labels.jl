@@ -25,7 +25,7 @@ algorithms(rounds) = [
         clients_per_round = 2,
         rounds = 5rounds,
         eval_every = 5rounds,
-        weights = "uniform",
+        weights = "uniform"
     ),
     "FedAvgM" => (; server = "fedavgm(lr=1, momentum=0.9)"),
     "FedAdagrad" => (; server = "fedadagrad(lr=0.1)"),
@@ -33,7 +33,7 @@ algorithms(rounds) = [
     "FedYogi" => (; server = "fedyogi(lr=0.01)"),
     "Ditto" => (; rules = "ditto(lam=0.1)"),
     "FedPer" => (; rules = "fedper(head=1)"),
-    "FedRep" => (; rules = "fedrep(head_epochs=1)"),
+    "FedRep" => (; rules = "fedrep(head_epochs=1)")
 ]
 
 "The options of an algorithm, as the table shows them."
@@ -64,7 +64,7 @@ function table(dataset, rounds)
         rounds,
         local_epochs = 1,
         batch_size = 32,
-        lr = 0.05,
+        lr = 0.05
     )
     println("| algorithm | options | accuracy % | personal % |\n| --- | --- | --- | --- |")
     for (name, options) in algorithms(rounds)

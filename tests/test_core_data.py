@@ -18,7 +18,7 @@ def test_partition_agrees_with_a_run(blobs: dict[str, np.ndarray]) -> None:
     shown = fedflux.partition(x_train=blobs["x_train"], y_train=blobs["y_train"], **split)
     assert shown["sizes"] == [30, 30, 30]
     assert shown["labels"] == [[30, 0, 0], [0, 30, 0], [0, 0, 30]]
-    assert "3 clients, 90 samples: 30 to 30 a client" in shown["table"]
+    assert "3 clients, 90 samples: 30 to 30 per client" in shown["table"]
     result = fedflux.run(**blobs, **split, model="softmax_regression", rounds=1)
     assert result.clients is not None
     assert result.clients["labels"] == shown["labels"]

@@ -59,6 +59,7 @@ include("data/skew.jl")
 include("data/describe.jl")
 include("data/sources.jl")
 include("data/text.jl")
+include("data/load.jl")
 include("data/normalise.jl")
 include("data/augment.jl")
 export Dataset, Clients, describe

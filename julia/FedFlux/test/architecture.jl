@@ -137,7 +137,7 @@ end
     end
 end
 
-@testset "lines have at most 92 characters, and files at most 300 lines" begin
+@testset "lines have at most 92 characters, and files of src 300 lines" begin
     package = pkgdir(FedFlux)
     for folder in ("src", "ext", "test"),
         (dir, _, files) in walkdir(joinpath(package, folder))
@@ -146,7 +146,7 @@ end
             lines = readlines(joinpath(dir, file))
             long = findall(line -> length(line) > 92, lines)
             @test (file, long) == (file, Int[])
-            @test length(lines) <= 300
+            folder == "src" && @test length(lines) <= 300
         end
     end
 end

@@ -14,9 +14,9 @@ end
     padded = zeros(Float32, 11, 10, 2)
     padded[4:8, 4:7, :] = image
     # all shifts by up to 3 pixels
-    windows = [padded[i:i+4, j:j+3, :] for i in 1:7, j in 1:7]
+    windows = [padded[i:(i+4), j:(j+3), :] for i = 1:7, j = 1:7]
     rng = stream()
-    seen = [findfirst(==(changed(Shift(3), image, rng)), windows) for _ in 1:600]
+    seen = [findfirst(==(changed(Shift(3), image, rng)), windows) for _ = 1:600]
     @test all(!isnothing, seen) && length(unique(seen)) == 49
     @test changed(Shift(0), image, rng) == image
     @test FedFlux.build("augment", "crop(pad=3)") == Shift(3)
@@ -25,7 +25,7 @@ end
 @testset "flip" begin
     image = rand(Xoshiro(1), Float32, 5, 4, 2)
     rng = stream()
-    seen = [changed(Flip(), image, rng) for _ in 1:1000]
+    seen = [changed(Flip(), image, rng) for _ = 1:1000]
     @test all(in((image, reverse(image; dims = 1))), seen)
     @test abs(count(==(image), seen) - 500) < 5sqrt(250)
 end
@@ -35,7 +35,7 @@ end
     turned(degrees) =
         (copied = copy(image); rotate!(copied, similar(image), degrees); copied)
     @test turned(0.0) == image && turned(180.0) ≈ reverse(image; dims = (1, 2))
-    quarter(turn) = stack([turn(image[:, :, c]) for c in 1:2])
+    quarter(turn) = stack([turn(image[:, :, c]) for c = 1:2])
     @test turned(90.0) ≈ quarter(rotr90) || turned(90.0) ≈ quarter(rotl90)
     @test turned(-90.0) ≈ reverse(turned(90.0); dims = (1, 2))
     wide = zeros(Float32, 21, 21, 1)
@@ -45,7 +45,7 @@ end
     @test maximum(wide) ≈ 1
     @test argmax(wide) in (CartesianIndex(15, 14, 1), CartesianIndex(15, 8, 1))
     # bilinear interpolation is exact on a plane
-    line = [i for i in -10.0f0:10, j in 1:21, c in 1:1]
+    line = [i for i = -10.0f0:10, j = 1:21, c = 1:1]
     rotate!(line, similar(line), 20.0)
     @test line[11, 11, 1] ≈ 0 atol = 1e-5
     @test abs(line[14, 11, 1]) ≈ 3cosd(20) atol = 1e-4
@@ -55,7 +55,7 @@ end
 
 @testset "cutout" begin
     rng = stream()
-    sizes = [count(iszero, changed(Cutout(3), ones(Float32, 6, 5, 2), rng)) for _ in 1:500]
+    sizes = [count(iszero, changed(Cutout(3), ones(Float32, 6, 5, 2), rng)) for _ = 1:500]
     @test sort(unique(sizes)) == 2 .* [4, 6, 9]      # over a corner, over an edge, whole
     @test all(iszero, changed(Cutout(20), ones(Float32, 6, 5, 2), rng))
 end
@@ -68,8 +68,8 @@ end
     reseed!(a, stream())
     xb, yb = training_batch(a, e, x, y, [7, 3, 20])
     expected, rng = x[:, :, :, [7, 3, 20]], stream()
-    for a in (Shift(1), Flip()), i in 1:3
-        augment!(a, view(expected, :, :, :, i), scratch, rng)
+    for a in (Shift(1), Flip()), i = 1:3
+        augment!(a, view(expected,:,:,:,i), scratch, rng)
     end
     @test xb == expected && yb == y[[7, 3, 20]]
     @test x == rand(Xoshiro(2), Float32, 6, 6, 1, 20)
@@ -109,8 +109,9 @@ end
 end
 
 @testset "an augmented run" begin
-    run(; lr = 0.5, kw...) = FedFlux.run(; dataset = "digits", model = "softmax_regression",
-                                         clients = 4, rounds = 2, lr, kw...)
+    run(; lr = 0.5, kw...) =
+        FedFlux.run(; dataset = "digits", model = "softmax_regression",
+            clients = 4, rounds = 2, lr, kw...)
     sha(; kw...) = run(; kw...).params_sha256
     plain, shifted = sha(), sha(augment = ["shift(pixels=1)"])
     @test shifted == sha(augment = "shift(pixels=1)") == sha(augment = [Shift(1)])
@@ -124,7 +125,7 @@ end
 
 @testset "samples per epoch" begin
     t = LocalTraining(; optimizer = Descent(0.1f0), epochs = 3, batchsize = 4,
-                      samples_per_epoch = 10)
+        samples_per_epoch = 10)
     @test nsteps(t, 100) == 9 && nsteps(t, 8) == 6
     x, y = blobs(40)
     e = ZygoteEngine(Chain(Dense(6 => 3)), CrossEntropy())
@@ -137,7 +138,7 @@ end
     end
     @test fit(t, 3)[2] == 30      # three epochs of 4 + 4 + 2 samples
     run(; kw...) = FedFlux.run(; dataset = "digits", model = "softmax_regression",
-                               rounds = 1, lr = 0.5, kw...)
+        rounds = 1, lr = 0.5, kw...)
     sha(; kw...) = run(; kw...).params_sha256
     @test sha(samples_per_epoch = 1000) == sha() != sha(samples_per_epoch = 20)
     @test occursin("at least 1", message(() -> run(samples_per_epoch = 0)))
@@ -150,8 +151,8 @@ end
     clients = Clients(x, rand(rng, 0:1, 60), [1:10, 11:13, 14:60])
     m, s = federated_moments(clients)
     @test size(m) == size(s) == (1, 1, 3, 1)
-    @test vec(m) ≈ [mean(x[:, :, c, :]) for c in 1:3]
-    @test vec(s) ≈ [std(x[:, :, c, :]; corrected = false) for c in 1:3]
+    @test vec(m) ≈ [mean(x[:, :, c, :]) for c = 1:3]
+    @test vec(s) ≈ [std(x[:, :, c, :]; corrected = false) for c = 1:3]
     features = vcat(x[1, 1, :, :], fill(5.0f0, 1, 60))
     m, s = federated_moments(Clients(features, zeros(60), [1:30, 31:60]))
     @test vec(m) ≈ vec(mean(features; dims = 2)) && s[4] == 1
@@ -159,7 +160,7 @@ end
     m, _ = federated_moments(held)
     @test vec(m) ≈ vec(mean(features[:, [1:30; 41:60]]; dims = 2))
     run(; kw...) = FedFlux.run(; dataset = "digits", model = "softmax_regression",
-                               rounds = 1, lr = 0.1, kw...)
+        rounds = 1, lr = 0.1, kw...)
     d = FedFlux.digits()
     given = run(mean = mean(d.x), std = std(d.x; corrected = false))
     loss(r) = last(r.history).test_loss

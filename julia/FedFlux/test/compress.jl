@@ -6,19 +6,20 @@ using FedFlux: varintsize, wire_bytes, writebits!, writegamma!, writeindices!, w
 
 # All compressors, and those that are right in expectation.
 const COMPRESSORS = [TopK(0.05), TopK(1.0), RandK(0.1), RandK(0.1; feedback = false),
-                     Quantize(8), Quantize(4), Quantize(2; bucket = 7), QSGD(4),
-                     QSGD(300; bucket = 33), SignSGD(), SignSGD(; bucket = 10), Ternary(),
-                     Ternary(; bucket = 9), PowerSGD(1), PowerSGD(2),
-                     CountSketch(5, 60, 20)]
+    Quantize(8), Quantize(4), Quantize(2; bucket = 7), QSGD(4),
+    QSGD(300; bucket = 33), SignSGD(), SignSGD(; bucket = 10), Ternary(),
+    Ternary(; bucket = 9), PowerSGD(1), PowerSGD(2),
+    CountSketch(5, 60, 20)]
 const UNBIASED = [RandK(0.1; feedback = false), Quantize(8), Quantize(4),
-                  Quantize(2; bucket = 7), QSGD(4), QSGD(300; bucket = 33), Ternary(),
-                  Ternary(; bucket = 9)]
+    Quantize(2; bucket = 7), QSGD(4), QSGD(300; bucket = 33), Ternary(),
+    Ternary(; bucket = 9)]
 # Those whose error is smaller than what they send, as error feedback requires.
 const CONTRACTIONS = [TopK(0.05), RandK(0.1), Quantize(8), Quantize(4), Quantize(2),
-                      SignSGD(), PowerSGD(1)]
+    SignSGD(), PowerSGD(1)]
 
-matrices = Layout([Slot("w", (20, 30), 1:600), Slot("b", (20,), 601:620),
-                   Slot("k", (3, 3, 4, 8), 621:908)], 908)
+matrices = Layout(
+    [Slot("w", (20, 30), 1:600), Slot("b", (20,), 601:620),
+        Slot("k", (3, 3, 4, 8), 621:908)], 908)
 sample(n; seed = 1) = randn(Xoshiro(seed), Float32, n)
 roundtrip(c, v; seed = 1, layout = Layout(length(v))) =
     decode(c, encode(c, v; rng = Stream(seed), layout), length(v); layout)
@@ -28,8 +29,9 @@ roundtrip(c, v; seed = 1, layout = Layout(length(v))) =
     @test largest(Float32[1, 1, 1, 1], 3) == [1, 2, 3]
     @test largest(Float32[0, -0.0, 1.0f-45, -Inf, NaN], 3) == [3, 4, 5]
     @test largest(Float32[], 0) == []
-    for n in (1, 10, 1000), trial in 1:30
-        v = trial % 3 == 0 ? Float32.(rand(Xoshiro(trial), -3:3, n)) :
+    for n in (1, 10, 1000), trial = 1:30
+        v =
+            trial % 3 == 0 ? Float32.(rand(Xoshiro(trial), -3:3, n)) :
             exp.(10 .* sample(n; seed = trial))
         k = rand(Xoshiro(trial), 0:n)
         @test largest(v, k) == sort(partialsortperm(abs.(v), 1:k; rev = true))
@@ -54,10 +56,10 @@ end
     # 1 010 011 00100 0001100, from the lowest bit on
     @test take_bytes!(w) == [0x65, 0x82, 0x01]
     r = Reader(w.bytes)
-    @test [Int(readgamma!(r, UInt64(9), "x")) for _ in 1:5] == [1, 2, 3, 4, 9]
+    @test [Int(readgamma!(r, UInt64(9), "x")) for _ = 1:5] == [1, 2, 3, 4, 9]
     w = Writer()
     fields = [(rand(Xoshiro(i), UInt64) & (UInt64(1) << (i % 57) - 1), i % 57)
-              for i in 1:200]
+     for i = 1:200]
     foreach(f -> writebits!(w, f...), fields)
     r = Reader(take_bytes!(w))
     @test all(readbits!(r, n, "x") == x for (x, n) in fields)
@@ -130,7 +132,7 @@ end
     v = sample(120)
     trials = 4000
     sum_, squares = zeros(120), zeros(120)
-    for t in 1:trials
+    for t = 1:trials
         d = roundtrip(c, v; seed = t)
         sum_ .+= d
         squares .+= d .^ 2
@@ -160,7 +162,7 @@ end
     bytes = encode(c, sample(n); layout)
     refused(b) =
         occursin("malformed encoded update", message(() -> decode(c, b, n; layout)))
-    @test all(k -> refused(bytes[1:k]), 0:length(bytes)-1)
+    @test all(k -> refused(bytes[1:k]), 0:(length(bytes)-1))
     @test refused([bytes; 0x00])
     @test occursin("n is -1", message(() -> decode(c, bytes, -1)))
     # Flipped bits and random bytes give a vector of the right length or a FedFluxError, and
@@ -173,9 +175,9 @@ end
             true
         end
     rng = Xoshiro(5)
-    for _ in 1:500
+    for _ = 1:500
         b = copy(bytes)
-        for _ in 1:rand(rng, 1:4)
+        for _ = 1:rand(rng, 1:4)
             b[rand(rng, eachindex(b))] ⊻= 0x01 << rand(rng, 0:7)
         end
         @test survives(b)
@@ -207,7 +209,7 @@ end
 
 @testset "sent values + residual = sum of the updates: $c" for c in CONTRACTIONS
     total, sent, residual = zeros(Float32, 908), zeros(Float32, 908), nothing
-    for t in 1:20
+    for t = 1:20
         u = sample(908; seed = t)
         encoded, residual = compress(c, copy(u), residual, Stream(t), matrices)
         @test encoded isa Encoded && wire_bytes(encoded) == length(encoded.bytes)
@@ -218,7 +220,7 @@ end
     @test sent .+ residual ≈ total rtol = 1e-4
     # Each round sends a part of everything, so the residual does not grow.
     settled = sqrt(sum(abs2, residual))
-    for t in 21:200
+    for t = 21:200
         _, residual = compress(c, sample(908; seed = t), residual, Stream(t), matrices)
     end
     @test sqrt(sum(abs2, residual)) < 30 * max(settled, 1)
@@ -237,7 +239,14 @@ end
 end
 
 @testset "with error feedback quadratic clients reach FedAvg's optimum: $c" for c in
-    [TopK(0.1), RandK(0.5), Quantize(4), Quantize(2), SignSGD(; bucket = 4), PowerSGD(1)]
+                                                                                [
+    TopK(0.1),
+    RandK(0.5),
+    Quantize(4),
+    Quantize(2),
+    SignSGD(; bucket = 4),
+    PowerSGD(1)
+]
 
     clients, best = quadratic_clients(20, 4)
     fitted(rules...) =
@@ -257,7 +266,7 @@ end
     clients, _ = quadratic_clients(20, 4)
     bytes(rules; n = 4, rounds = 3) = begin
         f = Federated(Point(zeros(Float32, 20)); loss = mean_of_outputs, batchsize = 1,
-                      rules, trainer = :zygote)
+            rules, trainer = :zygote)
         pool = WorkerPool(f, clients)
         st = State(f, pool)
         _, history, _ = fit!(f, st, clients; rounds, clients_per_round = n, pool)
@@ -278,7 +287,7 @@ end
     clients, best = quadratic_clients(20, 4)
     for c in (TopK(0.1), Quantize(4))
         θ, st = fit_quadratic(clients, 20; rounds = 500, optimizer = Descent(0.05f0),
-                              rules = (Download(c),))
+            rules = (Download(c),))
         @test sqrt(sum(abs2, θ .- best)) < 0.05 * sqrt(sum(abs2, best))
         @test length(st.shared[1].sizes) == 500
     end
@@ -288,8 +297,8 @@ end
     ctx = (; rng = Stream(1), layout = Layout(4))
     finite = Float32[1, 0, 2, 3]
     for u in (Update(; delta = Float32[1, NaN, 2, 3]),
-              Update(; delta = finite, stats = [Inf32]),
-              Update(; delta = finite, metrics = (; work = [NaN32])))
+        Update(; delta = finite, stats = [Inf32]),
+        Update(; delta = finite, metrics = (; work = [NaN32])))
         s = (; private = (; delta = ones(Float32, 4)))
         private, sent = client!(TopK(0.5), s, u, ctx)
         @test sent === u && private.delta == ones(4)
@@ -299,8 +308,8 @@ end
 @testset "all vectors are encoded, statistics and metrics are not" begin
     ctx = (; rng = Stream(1), layout = Layout(4))
     u = Update(; delta = Float32[1, 5, 2, 3], dc = Float32[9, 1, 1, 2],
-               short = Float32[1, 2], stats = Float32[1, 2, 3, 4],
-               metrics = (; work = Float32[4, 3, 2, 1]))
+        short = Float32[1, 2], stats = Float32[1, 2, 3, 4],
+        metrics = (; work = Float32[4, 3, 2, 1]))
     private, sent = client!(TopK(0.25), (; private = (;)), u, ctx)
     @test sent.delta == [0, 5, 0, 0] && sent.dc == [9, 0, 0, 0]
     @test sent.short === u.short && sent.stats === u.stats
@@ -321,7 +330,7 @@ end
     @test plain.history[end].bytes_down > 3.8 * named.history[end].bytes_down
     @test plain.small === nothing
     pruned = run(model = "mlp", hidden = [20],
-                 rules = ["prune_channels(fraction=0.5, stop=2)"])
+        rules = ["prune_channels(fraction=0.5, stop=2)"])
     nparams(model) = length(FedFlux.flatten(model))
     @test nparams(pruned.small) < 0.6 * nparams(pruned.model)
     @test occursin("download is", message(() -> run(download = "prune")))

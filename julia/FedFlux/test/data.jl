@@ -61,8 +61,11 @@ end
     mktempdir() do dir
         path = joinpath(dir, "a.npz")
         x = rand(UInt8, 4, 3, 2)      # N, H, W
-        NPZ.npzwrite(path, Dict("x_train" => x, "y_train" => [0, 1, 0, 1],
-                                "x_test" => x[1:2, :, :], "y_test" => [0, 1]))
+        NPZ.npzwrite(
+            path,
+            Dict("x_train" => x, "y_train" => [0, 1, 0, 1],
+                "x_test" => x[1:2, :, :], "y_test" => [0, 1])
+        )
         d = load_npz(path)
         @test size(d.x) == (2, 3, 1, 4) && d.x[1, 2, 1, 3] == x[3, 2, 1] / 255.0f0
         NPZ.npzwrite(path, Dict("x_train" => x))

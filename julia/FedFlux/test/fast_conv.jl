@@ -18,7 +18,7 @@ const CONVOLUTIONS = [
     ((3, 3), (3, 1), 0, (2, 1)),
     ((3, 2), (2, 3), 1, (1, 2)),
     ((5, 5), 4, 2, 1),
-    ((2, 2), (3, 4), 0, 1),
+    ((2, 2), (3, 4), 0, 1)
 ]
 
 @testset "convolution (k, stride, pad, dilation) = $c" for c in CONVOLUTIONS
@@ -62,7 +62,7 @@ end
 # Integers in random order: NNlib's gradient of a max treats values as equal that differ by
 # less than 3e-4.
 function distinct(dims)
-    values(n) = shuffle(Float32.(1:prod(dims)*n)) ./ Float32(prod(dims) * n)
+    values(n) = shuffle(Float32.(1:(prod(dims)*n))) ./ Float32(prod(dims) * n)
     return n -> reshape(values(n), dims..., n)
 end
 
@@ -78,7 +78,7 @@ const POOLS = [
     ((2, 2), 2, 0),
     ((3, 2), 1, 1),
     ((2, 2), (3, 4), (1, 0, 0, 1)),
-    ((3, 3), 2, 1),
+    ((3, 3), 2, 1)
 ]
 
 @testset "$pool (k, stride, pad) = $c" for pool in (MaxPool, MeanPool), c in POOLS

@@ -39,7 +39,7 @@ end
         Dropout(0.5),
         Flux.flatten,
         LayerNorm(676),
-        Dense(676 => 10),
+        Dense(676 => 10)
     )
     for model in (case_study_cnn(), lenet(), mlp(28 * 28), mixed)
         e = LayerEngine(model, CrossEntropy(), (28, 28, 1), 10)
@@ -79,11 +79,11 @@ end
     @test_throws ArgumentError FedFlux.batch(e, x, y, 1:0)
     @test_throws ArgumentError FedFlux.batch(e, x, fill(10, 9), 1:2)
     @test_throws BoundsError FedFlux.batch(e, x, y, [10])
-    @test_throws DimensionMismatch valgrad!(e, g[1:end-1], w, x[:, :, :, 1:2], y[1:2])
+    @test_throws DimensionMismatch valgrad!(e, g[1:(end-1)], w, x[:, :, :, 1:2], y[1:2])
     @test_throws DimensionMismatch valgrad!(e, g, w, x[:, :, 1:1, 1:2], y[1:2])
     @test_throws DimensionMismatch valgrad!(e, g, w, x[:, :, :, 1:2], y[1:3])
     loss = valgrad!(e, g, w, Float64.(x[:, :, :, 1:2]), y[1:2])
-    @test loss ≈ valgrad!(e, g, w, view(x, :, :, :, 1:2), y[1:2])
+    @test loss ≈ valgrad!(e, g, w, view(x,:,:,:,(1:2)), y[1:2])
 end
 
 @testset "finite differences" begin
@@ -94,7 +94,7 @@ end
     x, y = randn(Float32, 15, 15, 1, 5), rand(0:2, 5)
     valgrad!(e, g, w, x, y)
     atol = 1.0f-3 * maximum(abs, g)
-    for i in 1:7:length(w)
+    for i = 1:7:length(w)
         bumped(d) = (v = copy(w); v[i] += d; Float64(valgrad!(e, h, v, x, y)))
         slope = (bumped(1.0f-2) - bumped(-1.0f-2)) / 2.0f-2
         @test isapprox(slope, g[i]; atol, rtol = 1.0f-2)
@@ -126,20 +126,20 @@ const UNSUPPORTED = [
     (
         "layer 1.2, SkipConnection",
         Chain(Chain(Dense(2 => 2), SkipConnection(Dense(2 => 2), +))),
-        (2,),
+        (2,)
     ),
     ("layer 1, Conv((3,)", Chain(Conv((3,), 2 => 2), Flux.flatten, Dense(8 => 2)), (6, 2)),
     (
         "layer 1, ConvTranspose",
         Chain(ConvTranspose((3, 3), 1 => 2), Flux.flatten, Dense(8 => 2)),
-        (6, 6, 1),
+        (6, 6, 1)
     ),
     ("layer 1, Dense", Chain(Dense(6 => 2), Flux.flatten, Dense(72 => 2)), (6, 6, 1)),
     ("layer 2, Dense", Chain(Dense(6 => 2), Dense(3 => 2)), (6,)),
     ("return_state", Chain(LSTM(6 => 2; return_state = true), first), (6, 3)),
     ("Float64", Chain(Dense(rand(2, 2))), (2,)),
     ("parameters", Chain(Flux.flatten), (2,)),
-    ("end", Chain(Conv((1, 1), 1 => 2)), (2, 2, 1)),
+    ("end", Chain(Conv((1, 1), 1 => 2)), (2, 2, 1))
 ]
 
 @testset "unsupported: $part" for (part, model, dims) in UNSUPPORTED

@@ -13,8 +13,9 @@ using FedFlux: FROM_INPUT, FROM_OUTPUT, activate, backprop, deriv_from_input
 const Vec = FedFlux.Vec
 
 const ACTIVATIONS = [
-    identity, relu, tanh, sigmoid, leakyrelu, elu, gelu, swish, softplus, softsign, relu6,
-    hardsigmoid, hardtanh, logsigmoid, Flux.NNlib.tanh_fast, Flux.NNlib.sigmoid_fast,
+    identity, relu, tanh, sigmoid, leakyrelu, elu, gelu, swish, softplus, softsign,
+    relu6,
+    hardsigmoid, hardtanh, logsigmoid, Flux.NNlib.tanh_fast, Flux.NNlib.sigmoid_fast
 ]
 
 "The derivative as a layer computes it: from the output or from the input."
@@ -80,7 +81,7 @@ end
     norms = (
         BatchNorm(6; affine = false),
         BatchNorm(6, gelu; track_stats = false),
-        BatchNorm(6; active = false),
+        BatchNorm(6; active = false)
     )
     for norm in norms
         model = Chain(Dense(5 => 6; bias = false), norm, Dense(6 => 3))
@@ -119,7 +120,7 @@ end
     FedFlux.reseed!(e, Stream(7, :dropout, 1, 2))
     shares = map(1:20) do _
         valgrad!(e, g, w, x[:, 1:1], y[:, 1:1])
-        count(iszero, g[40*500+1:40*500+500]) / 500
+        count(iszero, g[(40*500+1):(40*500+500)]) / 500
     end
     @test 0.27 < sum(shares) / 20 < 0.33
     # Finite differences with fixed masks

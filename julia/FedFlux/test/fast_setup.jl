@@ -25,7 +25,7 @@ function worst(model, g, exact)
     end
 end
 
-targets_for(::CrossEntropy, ŷ) = rand(0:size(ŷ, 1)-1, size(ŷ)[2:end])
+targets_for(::CrossEntropy, ŷ) = rand(0:(size(ŷ, 1)-1), size(ŷ)[2:end])
 targets_for(::BinaryCrossEntropy, ŷ) = rand(0:1, size(ŷ))
 targets_for(::MSE, ŷ) = randn(Float32, size(ŷ))
 
@@ -39,7 +39,7 @@ end
 function (l::ExactMaxPool)(x)
     w, h = size(x)[1:2] .÷ l.k
     c, n = size(x, 3), size(x, 4)
-    covered = x[1:w*l.k[1], 1:h*l.k[2], :, :]
+    covered = x[1:(w*l.k[1]), 1:(h*l.k[2]), :, :]
     windows = reshape(covered, l.k[1], w, l.k[2], h, c, n)
     return reshape(maximum(windows; dims = (1, 3)), w, h, c, n)
 end
@@ -62,7 +62,7 @@ function check(
     batches = (1, 2, 7, 10),
     data = n -> randn(Float32, dims..., n),
     rtol = 1.0f-5,
-    cpu = FedFlux.CPU(),
+    cpu = FedFlux.CPU()
 )
     Random.seed!(1)
     fast = LayerEngine(model, loss, dims, maximum(batches); cpu)

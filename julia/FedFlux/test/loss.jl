@@ -2,7 +2,7 @@ using FedFlux: count_right!, checklabels, classes, targets
 
 @testset "cross-entropy from its definition" begin
     ŷ, y = randn(Xoshiro(1), Float32, 4, 6), [0, 3, 1, 1, 2, 0]
-    expected = mean(log(sum(exp.(ŷ[:, j]))) - ŷ[y[j]+1, j] for j in 1:6)
+    expected = mean(log(sum(exp.(ŷ[:, j]))) - ŷ[y[j]+1, j] for j = 1:6)
     @test CrossEntropy()(ŷ, y) ≈ expected
     sequences, labels = reshape(ŷ, 4, 3, 2), reshape(y, 3, 2)
     @test CrossEntropy()(sequences, labels) ≈ expected

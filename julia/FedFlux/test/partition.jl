@@ -3,24 +3,24 @@ using FedFlux: dirichlet!, holdings, indices, labelcounts, loggamma!, normal!, n
 using FedFlux: partition
 
 const PARTITIONERS = [IID(), Dirichlet(0.3), Shards(2), LabelSkew(2), QuantitySkew(0.5),
-                      FeatureNoise(0.2)]
+    FeatureNoise(0.2)]
 
 @testset "draws have their distributions" begin
     rng = Stream(1, :partition)
     n = 40_000
-    z = [normal!(rng) for _ in 1:n]
+    z = [normal!(rng) for _ = 1:n]
     @test abs(mean(z)) < 5 / sqrt(n) && abs(var(z) - 1) < 5sqrt(2 / n)
     @test abs(mean(z .^ 4) - 3) < 5sqrt(96 / n)
     for α in (0.3, 1.0, 4.5)
-        g = exp.([loggamma!(rng, α) for _ in 1:n])
+        g = exp.([loggamma!(rng, α) for _ = 1:n])
         @test abs(mean(g) - α) < 5sqrt(α / n)
         # the variance of s² is about (μ₄ - σ⁴)/n, with μ₄ = 3α² + 6α
         @test abs(var(g) - α) < 5sqrt((2α^2 + 6α) / n)
     end
     # Gamma(1) is exponential, its median is log 2
-    below_log2 = count(loggamma!(rng, 1) < log(log(2)) for _ in 1:n)
+    below_log2 = count(loggamma!(rng, 1) < log(log(2)) for _ = 1:n)
     @test abs(below_log2 - n / 2) < 5sqrt(n / 4)
-    p = [dirichlet!(rng, 0.5, 4)[1] for _ in 1:n]
+    p = [dirichlet!(rng, 0.5, 4)[1] for _ = 1:n]
     @test abs(mean(p) - 1 / 4) < 5 * sqrt(3 / 48 / n)
     @test abs(var(p) - 1 / 4 * 3 / 4 / 3) < 0.003
     @test all(isfinite, dirichlet!(rng, 1e-4, 100)) && sum(dirichlet!(rng, 1e-4, 100)) ≈ 1
@@ -40,7 +40,7 @@ end
     # a label's share has the variance of a Dirichlet component, (1/N)(1 - 1/N)/(Nα + 1)
     N, α = 5, 0.7
     counts(seed) = vec(labelcounts(partition(Dirichlet(α), y', y, N, seed), 5))
-    shares = reduce(vcat, [counts(seed) ./ 400 for seed in 1:400])
+    shares = reduce(vcat, [counts(seed) ./ 400 for seed = 1:400])
     expected = 1 / N * (1 - 1 / N) / (N * α + 1)
     @test abs(var(shares; mean = 1 / N) / expected - 1) < 0.1
     @test all(n -> abs(n - 400) < 40, length.(Dirichlet(1e6)(y, N, Stream(0, :partition))))
@@ -87,7 +87,7 @@ end
 @testset "noise" begin
     x, y = zeros(Float32, 100, 400), rand(Xoshiro(2), 0:1, 400)
     clients = partition(FeatureNoise(0.4), x, y, 4, 9)
-    for k in 1:4
+    for k = 1:4
         seen = vec(clients.x[:, indices(clients, k)])
         n = length(seen)
         @test abs(var(seen) / (0.4 * k / 4) - 1) < 5sqrt(2 / n)
@@ -102,12 +102,12 @@ end
     x, y = rand(Float32, 2, 5), [0, 1, 0, 1, 0]
     owner = ["carol", "ann", "bob", "ann", "carol"]
     clients = Clients(x, y; owner)
-    @test [indices(clients, k) for k in 1:3] == [[2, 4], [3], [1, 5]]
+    @test [indices(clients, k) for k = 1:3] == [[2, 4], [3], [1, 5]]
     too_many() = Clients(x[:, 1:4], y[1:4]; owner)
     @test occursin("owners of 5 samples, and there are 4", message(too_many))
     d = Dataset(x, y, x, y; owner = [7, 7, -1, 7, -1])
     r = FedFlux.run(; dataset = d, partition = "owner", model = "softmax_regression",
-                    rounds = 1)
+        rounds = 1)
     @test r.holdings["sizes"] == [2, 3] && r.holdings["labels"] == [[2, 0], [1, 2]]
     unowned() = FedFlux.run(; dataset = "digits", partition = "owner")
     @test occursin("give owner", message(unowned))
@@ -117,9 +117,9 @@ end
 
 @testset "runs name their partition" begin
     for text in ("dirichlet(alpha=0.1, min_size=10)", "shards(k=3)", "labels(k=2)",
-                 "quantity(alpha=0.3)", "noise(level=0.5)")
+        "quantity(alpha=0.3)", "noise(level=0.5)")
         r = FedFlux.run(; dataset = "digits", model = "softmax_regression", rounds = 1,
-                        lr = 0.1, partition = text)
+            lr = 0.1, partition = text)
         @test sum(r.holdings["sizes"]) == 1437
     end
 end
@@ -129,13 +129,14 @@ end
     text = sprint(describe, clients)
     @test occursin(r"client +samples +label 0 +label 1 +label 2", text)
     @test occursin(r"2 +4 +0 +2 +2", text)
-    @test occursin("2 clients, 6 samples: 2 to 4 per client, median 3.0; " *
-                   "1 to 2 labels per client", text)
+    @test occursin(
+        "2 clients, 6 samples: 2 to 4 per client, median 3.0; " *
+        "1 to 2 labels per client", text)
     numbers = Clients(rand(Float32, 2, 4), rand(Float32, 4), [[1], [2], [3, 4]])
     two_rows = sprint((io, c) -> describe(io, c; rows = 2), numbers)
     @test occursin("… and 1 more", two_rows)
     @test !haskey(holdings(numbers), "labels")
-    many = Clients(rand(Float32, 1, 3000), rand(0:4, 3000), [[i, i + 1500] for i in 1:1500])
+    many = Clients(rand(Float32, 1, 3000), rand(0:4, 3000), [[i, i + 1500] for i = 1:1500])
     @test holdings(many)["sizes"].median == 2
     @test haskey(holdings(many), "labels_held") && !haskey(holdings(many), "labels")
     letters = Clients(rand(Float32, 1, 30), collect(0:29), [1:10, 11:30])

@@ -12,7 +12,7 @@ function fitted(rules; rounds = 6, model = net(), n = 3, optimizer = Descent(0.1
     f = Federated(model; optimizer, batchsize = 16, seed = 4, rules, kw...)
     pool = WorkerPool(f, clients)
     st, history, _ = fit!(f, State(f, pool), clients; rounds, clients_per_round = n,
-                          test = (x, y), pool)
+        test = (x, y), pool)
     return (; st, history, model = global_model(f, st, engine(pool)), f)
 end
 all_weights(model) = [vec(model[1].weight); vec(model[2].weight)]
@@ -33,7 +33,7 @@ end
     @test cubic(0.8, 3, 7, 2) == 0 && cubic(0.8, 3, 7, 7) == cubic(0.8, 3, 7, 99) == 0.8
     @test cubic(0.8, 3, 7, 4) ≈ 0.8 + (0 - 0.8) * (1 - 2 / 5)^3
     @test cubic(0.5, 1, 1, 1) == 0.5
-    @test issorted([cubic(0.9, 1, 20, t) for t in 1:30])
+    @test issorted([cubic(0.9, 1, 20, t) for t = 1:30])
 end
 
 @testset "pruned weights stay zero ($trainer, $optimizer)" for trainer in TRAINERS,
@@ -84,10 +84,10 @@ end
     images = randn(Xoshiro(1), Float32, 12, 12, 1, 40)
     labels = rand(Xoshiro(2), 0:3, 40)
     model = Chain(Conv((3, 3), 1 => 6, relu; pad = 1), MaxPool((2, 2)),
-                  Conv((3, 3), 6 => 8; bias = false), BatchNorm(8, relu), Flux.flatten,
-                  Dense(4 * 4 * 8 => 10, relu), Dense(10 => 4))
+        Conv((3, 3), 6 => 8; bias = false), BatchNorm(8, relu), Flux.flatten,
+        Dense(4 * 4 * 8 => 10, relu), Dense(10 => 4))
     f = Federated(model; rules = (PruneChannels(0.5; stop = 3),), batchsize = 10, trainer,
-                  optimizer = Adam(0.01f0))
+        optimizer = Adam(0.01f0))
     data = Clients(images, labels, [1:20, 21:40])
     pool = WorkerPool(f, data)
     st, history, _ = fit!(f, State(f, pool), data; rounds = 5, pool)
@@ -112,9 +112,9 @@ end
 @testset "the small model computes the same outputs" begin
     images = rand(Xoshiro(1), Float32, 28, 28, 1, 5)
     nested = Chain(Chain(Conv((3, 3), 1 => 8), BatchNorm(8), relu, Dropout(0.5)),
-                   GlobalMeanPool(), Flux.flatten, Dense(8 => 8, tanh), Dense(8 => 2))
+        GlobalMeanPool(), Flux.flatten, Dense(8 => 8, tanh), Dense(8 => 2))
     named = Chain(; a = Conv((5, 5), 1 => 8, swish; stride = 3), b = MeanPool((2, 2)),
-                  c = Conv((2, 2), 8 => 6, relu), d = Flux.flatten, e = Dense(54 => 3))
+        c = Conv((2, 2), 8 => 6, relu), d = Flux.flatten, e = Dense(54 => 3))
     for model in (mcmahan_cnn(), lenet(), case_study_cnn(), nested, named)
         Flux.testmode!(model)
         half = with_dead(model, 2:4)
@@ -156,8 +156,8 @@ end
 
 @testset "a resumed run gives the same bits, with masks and residuals" begin
     options = (; dataset = "digits", model = "mlp", hidden = [16], rounds = 6, clients = 5,
-               clients_per_round = 3, lr = 0.1, download = "quantize(bits=8)",
-               rules = ["prune(sparsity=0.6, start=2, stop=5)", "topk(fraction=0.1)"])
+        clients_per_round = 3, lr = 0.1, download = "quantize(bits=8)",
+        rules = ["prune(sparsity=0.6, start=2, stop=5)", "topk(fraction=0.1)"])
     whole = FedFlux.run(; options...)
     mktempdir() do folder
         FedFlux.run(; options..., checkpoint = folder, callback = r -> r.round == 3)

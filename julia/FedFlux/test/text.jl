@@ -19,10 +19,11 @@ Ay, no; no, ay.
 
 @testset "a play is split by its roles" begin
     said = roles(PLAY)
-    citizen = "Before we proceed any further, hear me speak.\n" *
-              "You are all: resolved\nrather to die"
+    citizen =
+        "Before we proceed any further, hear me speak.\n" *
+        "You are all: resolved\nrather to die"
     @test said == Dict("First Citizen" => citizen, "All" => "Speak, speak.",
-                       "KING RICHARD II" => "Ay, no; no, ay.\n")
+        "KING RICHARD II" => "Ay, no; no, ay.\n")
     @test roles(replace(PLAY, "\n" => "\r\n")) == said
     @test words("Ay, no; don't\nSPEAK") == ["ay", ",", "no", ";", "don't", "\n", "speak"]
     @test common_tokens([["b", "a", "b"], ["c", "a", "d"]], 10) == ["a", "b", "c", "d"]
@@ -37,7 +38,7 @@ end
         path = joinpath(dir, "play.txt")
         write(path, PLAY)
         d, known = shakespeare(path; window = 5, min_characters = 14)
-        text(tokens) = join(known[tokens.+1])
+        text(tokens) = join(known[tokens .+ 1])
         # `All` says too little
         @test d.owner == [fill("First Citizen", 12); fill("KING RICHARD II", 2)]
         first_citizen = findall(==("First Citizen"), d.owner)
@@ -50,10 +51,10 @@ end
         missing_file() = shakespeare(joinpath(dir, "missing"))
         @test occursin("there is no file", message(missing_file))
         d, known = shakespeare(path; tokens = "word", window = 2, vocabulary = 5,
-                               min_characters = 14)
+            min_characters = 14)
         @test length(known) == 5 && known[5] == "<unknown>" && extrema(d.x) == (0, 4)
         run(; kw...) = FedFlux.run(; dataset = "shakespeare:$path", window = 5,
-                                   min_characters = 14, model = "gru", kw...)
+            min_characters = 14, model = "gru", kw...)
         r = run(partition = "owner", hidden = [6], rounds = 2)
         @test r.holdings["sizes"] == [12, 2] && length(r.history) == 2
         @test last(r.history).accuracy !== nothing
@@ -87,7 +88,7 @@ end
     d = Dataset(x, [1 2 0; 2 0 1], nothing, nothing)
     @test d.x == x && eltype(d.x) == Int
     embed(n) = FedFlux.run(; dataset = d, clients = 1, rounds = 1, trainer = "zygote",
-                           model = Chain(Flux.Embedding(n => 2), Dense(2 => 3)))
+        model = Chain(Flux.Embedding(n => 2), Dense(2 => 3)))
     @test embed(4).names[1] == "layers.1.weight"
     @test occursin("holds 2 tokens", message(() -> embed(2)))
     lstm(dataset) = message(() -> FedFlux.run(; dataset, model = "lstm"))
@@ -103,16 +104,16 @@ end
     # Each token is followed by the next one modulo 5: a perfect model has loss 0, the best
     # model without memory log 5.
     starts = rand(Xoshiro(1), 0:4, 40)
-    x = [mod(s + t, 5) for t in 0:9, s in starts]
+    x = [mod(s + t, 5) for t = 0:9, s in starts]
     d = Dataset(x, mod.(x .+ 1, 5), x, mod.(x .+ 1, 5))
     r = FedFlux.run(; dataset = d, model = "lstm", hidden = [12], clients = 4, rounds = 15,
-                    local_epochs = 5, optimizer = "adam", lr = 0.02, batch_size = 10)
+        local_epochs = 5, optimizer = "adam", lr = 0.02, batch_size = 10)
     @test FedFlux.accuracy(r) == 1 && last(r.history).test_loss < 0.2
     @test size(r.model(x .+ 1)) == (5, 10, 40)
 end
 
 const TEST_DATA = get(ENV, "FEDFLUX_TEST_DATA",
-                      joinpath(@__DIR__, "..", "..", "..", "..", "shared", "data"))
+    joinpath(@__DIR__, "..", "..", "..", "..", "shared", "data"))
 const PLAYS = joinpath(TEST_DATA, "tinyshakespeare", "input.txt")
 
 @testset "federated roles beat the unigram baseline" begin
@@ -121,12 +122,12 @@ const PLAYS = joinpath(TEST_DATA, "tinyshakespeare", "input.txt")
         @test length(known) == 64 && length(unique(d.owner)) == 99
         # the unigram baseline: each character with its share of the training text, or
         # always the most frequent character
-        shares = [count(==(token), d.y) for token in 0:length(known)-1] ./ length(d.y)
+        shares = [count(==(token), d.y) for token = 0:(length(known)-1)] ./ length(d.y)
         baseline = -mean(log(shares[token+1]) for token in d.ytest)
         most_frequent = mean(d.ytest .== argmax(shares) - 1)
         r = FedFlux.run(; dataset = d, partition = "owner", model = "lstm", hidden = [64],
-                        clients_per_round = 10, rounds = 20, batch_size = 10,
-                        optimizer = "adam", lr = 0.01, eval_every = 5)
+            clients_per_round = 10, rounds = 20, batch_size = 10,
+            optimizer = "adam", lr = 0.01, eval_every = 5)
         losses = [h.test_loss for h in r.history if h.test_loss !== nothing]
         @test length(losses) == 4 && issorted(losses; rev = true)
         @test last(losses) < baseline - 0.8

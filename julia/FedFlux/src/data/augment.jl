@@ -38,7 +38,7 @@ function augment!(a::Shift, image, scratch, rng)
     right, down = symmetric!(rng, a.pixels), symmetric!(rng, a.pixels)
     copyto!(scratch, image)
     W, H, C = size(image)
-    for c in 1:C, j in 1:H, i in 1:W
+    for c = 1:C, j = 1:H, i = 1:W
         inside = 1 <= i - right <= W && 1 <= j - down <= H
         @inbounds image[i, j, c] = inside ? scratch[i-right, j-down, c] : 0.0f0
     end
@@ -61,7 +61,7 @@ construct(::Val{:augment}, ::Val{:flip}) = Flip()
 function augment!(::Flip, image, scratch, rng)
     rand(rng, Bool) || return
     W, H, C = size(image)
-    for c in 1:C, j in 1:H, i in 1:W÷2
+    for c = 1:C, j = 1:H, i = 1:(W÷2)
         @inbounds image[i, j, c], image[W+1-i, j, c] = image[W+1-i, j, c], image[i, j, c]
     end
 end
@@ -92,11 +92,11 @@ function rotate!(image, scratch, degrees)
     sine, cosine = Float32.(sincosd(degrees))
     W, H, C = size(image)
     middle_i, middle_j = (W + 1) / 2.0f0, (H + 1) / 2.0f0
-    for j in 1:H, i in 1:W
+    for j = 1:H, i = 1:W
         x, y = i - middle_i, j - middle_j
         from_i = middle_i + cosine * x + sine * y
         from_j = middle_j - sine * x + cosine * y
-        for c in 1:C
+        for c = 1:C
             @inbounds image[i, j, c] = bilinear(scratch, from_i, from_j, c)
         end
     end
@@ -136,8 +136,8 @@ construct(::Val{:augment}, ::Val{:cutout}; size) = Cutout(size)
 function augment!(a::Cutout, image, scratch, rng)
     W, H, C = size(image)
     i, j = below!(rng, W) + 1 - a.size ÷ 2, below!(rng, H) + 1 - a.size ÷ 2
-    columns, rows = max(i, 1):min(i + a.size - 1, W), max(j, 1):min(j + a.size - 1, H)
-    for c in 1:C, q in rows, p in columns
+    columns, rows = max(i, 1):min(i+a.size-1, W), max(j, 1):min(j+a.size-1, H)
+    for c = 1:C, q in rows, p in columns
         @inbounds image[p, q, c] = 0.0f0
     end
 end
@@ -177,21 +177,21 @@ function Augmenter(augmentations::Tuple, loss, x, y, n, classes)
     isempty(augmentations) && return nothing
     eltype(x) <: AbstractFloat ||
         fail("augment changes numbers, and these samples are tokens (", eltype(x),
-             "); leave out augment")
+            "); leave out augment")
     for a in augmentations
         a isa Mixup || ndims(x) == 4 ||
             fail("augment ", nameof(typeof(a)),
-                 " changes images of size (W, H, C), and the samples have size ",
-                 size(x)[1:end-1], "; only mixup supports those")
+                " changes images of size (W, H, C), and the samples have size ",
+                size(x)[1:(end-1)], "; only mixup supports those")
     end
     soft = mixes(augmentations) && loss isa CrossEntropy
     soft || !mixes(augmentations) || loss isa Union{BinaryCrossEntropy,MSE} ||
         fail("augment mixup mixes targets for the losses of FedFlux, and this loss is ",
-             loss, "; leave out mixup")
-    targets = soft ? zeros(Float32, classes, n) : zeros(eltype(y), size(y)[1:end-1]..., n)
-    buffer(count) = zeros(Float32, size(x)[1:end-1]..., count)
+            loss, "; leave out mixup")
+    targets = soft ? zeros(Float32, classes, n) : zeros(eltype(y), size(y)[1:(end-1)]..., n)
+    buffer(count) = zeros(Float32, size(x)[1:(end-1)]..., count)
     return Augmenter(augmentations, buffer(n), targets, buffer(1), zeros(Int, n),
-                     Stream(0, :augment))
+        Stream(0, :augment))
 end
 
 mixes(augmentations) = any(a -> a isa Mixup, augmentations)
@@ -233,8 +233,8 @@ function augment_all!(augmentations::Tuple, a, n)
 end
 
 function augment_batch!(augmentation, a::Augmenter, n)
-    for i in 1:n
-        augment!(augmentation, view(a.x, :, :, :, i), view(a.scratch, :, :, :, 1), a.rng)
+    for i = 1:n
+        augment!(augmentation, view(a.x,:,:,:,i), view(a.scratch,:,:,:,1), a.rng)
     end
 end
 

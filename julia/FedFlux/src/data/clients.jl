@@ -39,20 +39,17 @@ function Clients(x::AbstractArray, y::AbstractArray, parts)
     n = numobs(x)
     numobs(y) == n ||
         fail("there are ", n, " samples and ", numobs(y),
-             " targets; expected the same number of each")
+            " targets; expected the same number of each")
     isempty(parts) && fail("there are no clients: expected one list of indices per client")
     for (k, part) in enumerate(parts)
         isempty(part) &&
             fail("client ", k, " holds no samples; every client needs at least one")
         all(in(1:n), part) ||
             fail("client ", k, " holds sample ", first(Iterators.filter(!in(1:n), part)),
-                 "; expected indices in 1:", n)
+                "; expected indices in 1:", n)
     end
     return Clients(x, y, reduce(vcat, parts; init = Int[]), cumsum([1; length.(parts)]))
 end
-
-Clients(x::AbstractArray, y::AbstractArray; owner) =
-    Clients(x, y, ByOwner(owner)(y, 0, nothing))
 
 function Clients(pairs::AbstractVector{<:Tuple})
     isempty(pairs) && fail("there are no clients: expected one (x, y) per client")
@@ -60,16 +57,16 @@ function Clients(pairs::AbstractVector{<:Tuple})
     stops = cumsum(sizes)
     join_last(arrays) = cat(arrays...; dims = ndims(first(arrays)))
     return Clients(join_last(first.(pairs)), join_last(last.(pairs)),
-                   [stop-n+1:stop for (stop, n) in zip(stops, sizes)])
+        [(stop-n+1):stop for (stop, n) in zip(stops, sizes)])
 end
 
 Base.length(c::Clients) = length(c.starts) - 1
-indices(c::Clients, k) = view(c.order, c.starts[k]:c.starts[k+1]-1)
+indices(c::Clients, k) = view(c.order, c.starts[k]:(c.starts[k+1]-1))
 nsamples(c::Clients, k) = c.starts[k+1] - c.starts[k]
 
 Base.show(io::IO, c::Clients) =
     print(io, "Clients(", length(c), " clients, ", length(c.order), " samples of size ",
-          size(c.x)[1:end-1], ")")
+        size(c.x)[1:(end-1)], ")")
 
 """
     set_aside(clients, n, seed) -> Clients
@@ -82,7 +79,7 @@ function set_aside(clients::Clients, n, seed)
     n < length(held) ||
         fail("fltrust: root is ", n, ", and there are ", length(held), " training samples")
     root = sort!(shuffle!(Stream(seed, :root), held)[1:n])
-    rest = [setdiff(indices(clients, k), root) for k in 1:length(clients)]
+    rest = [setdiff(indices(clients, k), root) for k = 1:length(clients)]
     without = Clients(clients.x, clients.y, rest)
     return Clients(without.x, without.y, without.order, without.starts, root)
 end
@@ -95,7 +92,7 @@ has several labels, each of them counts.
 """
 function labelcounts(c::Clients, nclasses::Integer)
     counts = zeros(Int, nclasses, length(c))
-    for k in 1:length(c), i in indices(c, k), label in getobs(c.y, i:i)
+    for k = 1:length(c), i in indices(c, k), label in getobs(c.y, i:i)
         counts[round(Int, label)+1, k] += 1
     end
     return counts

@@ -18,18 +18,19 @@ describe(clients::Clients; rows = 20) = describe(stdout, clients; rows)
 
 function describe(io::IO, clients::Clients; rows = 20)
     counts = label_table(clients)
-    sizes = [nsamples(clients, k) for k in 1:length(clients)]
+    sizes = [nsamples(clients, k) for k = 1:length(clients)]
     wide = counts !== nothing && size(counts, 1) > MAX_LABEL_COLUMNS
-    columns = counts === nothing ? zeros(Int, 0, length(clients)) :
-              wide ? sum(>(0), counts; dims = 1) : counts
+    columns =
+        counts === nothing ? zeros(Int, 0, length(clients)) :
+        wide ? sum(>(0), counts; dims = 1) : counts
     names = wide ? ["labels"] : ["label $(c - 1)" for c in axes(columns, 1)]
     println(io, rpad("client", 8), lpad("samples", 8), lpad.(names, 9)...)
-    for k in 1:min(rows, length(clients))
+    for k = 1:min(rows, length(clients))
         println(io, rpad(k, 8), lpad(sizes[k], 8), lpad.(columns[:, k], 9)...)
     end
     length(clients) > rows && println(io, "… and ", length(clients) - rows, " more")
     print(io, length(clients), " clients, ", sum(sizes), " samples: ", minimum(sizes),
-          " to ", maximum(sizes), " per client, median ", quantile(sizes, 0.5))
+        " to ", maximum(sizes), " per client, median ", quantile(sizes, 0.5))
     if counts !== nothing
         fewest, most = extrema(held_labels(counts))
         print(io, "; ", fewest, " to ", most, " labels per client")
@@ -60,7 +61,7 @@ are not labels. For more than $MAX_CLIENTS_REPORTED clients only the [`spread`](
 """
 function holdings(clients::Clients)
     counts = label_table(clients)
-    sizes = [nsamples(clients, k) for k in 1:length(clients)]
+    sizes = [nsamples(clients, k) for k = 1:length(clients)]
     facts = Dict{String,Any}("clients" => length(clients), "samples" => sum(sizes))
     if length(clients) > MAX_CLIENTS_REPORTED
         facts["sizes"] = spread(sizes)

@@ -12,7 +12,7 @@ end
 function standardise(x, mean, std)
     eltype(x) <: AbstractFloat ||
         fail("tokens (", eltype(x),
-             ") can't be normalised: leave out mean, std and normalise")
+            ") can't be normalised: leave out mean, std and normalise")
     return (x .- mean) ./ std
 end
 
@@ -29,7 +29,7 @@ FedFlux.federated_moments(Clients(rand(Float32, 4, 6), zeros(6), [1:3, 4:6]))
 ```
 """
 function federated_moments(clients::Clients)
-    sums = sum(client_sums(clients, k) for k in 1:length(clients))
+    sums = sum(client_sums(clients, k) for k = 1:length(clients))
     n, s, squares = sums[1, :], sums[2, :], sums[3, :]
     mean = s ./ n
     variance = max.(squares ./ n .- mean .^ 2, 0)

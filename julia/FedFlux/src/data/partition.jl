@@ -25,8 +25,8 @@ the first parts are one longer.
 """
 function equal_cuts(list, n)
     share, longer = divrem(length(list), n)
-    stops = cumsum([share + (k <= longer) for k in 1:n])
-    return [list[(k == 1 ? 1 : stops[k-1] + 1):stops[k]] for k in 1:n]
+    stops = cumsum([share + (k <= longer) for k = 1:n])
+    return [list[(k==1 ? 1 : stops[k-1]+1):stops[k]] for k = 1:n]
 end
 
 """
@@ -55,9 +55,13 @@ function (partitioner::ByOwner)(y, clients, rng)
     return [parts[owner] for owner in sort!(collect(keys(parts)))]
 end
 
-check_owner(owner, n) = length(owner) == n ||
+Clients(x::AbstractArray, y::AbstractArray; owner) =
+    Clients(x, y, ByOwner(owner)(y, 0, nothing))
+
+check_owner(owner, n) =
+    length(owner) == n ||
     fail("owner lists the owners of ", length(owner), " samples, and there are ", n,
-         " for training; expected one owner per sample")
+        " for training; expected one owner per sample")
 
 "The partitioner for this data set: `ByOwner` takes the owners from the data."
 for_data(partitioner, owner) = partitioner
@@ -65,7 +69,7 @@ function for_data(partitioner::ByOwner, owner)
     isempty(partitioner.owner) || return partitioner
     owner === nothing &&
         fail("partition is owner, and the data has no owners: give owner, one id per ",
-             "training sample")
+            "training sample")
     return ByOwner(owner)
 end
 
@@ -88,7 +92,7 @@ function partition(partitioner, x, y, clients::Integer, seed)
     clients = nclients(partitioner, clients)
     clients <= n ||
         fail("clients is ", clients, ", and there are ", n,
-             " training samples; every client needs at least one")
+            " training samples; every client needs at least one")
     parts = partitioner(y, clients, Stream(seed, :partition))
     return Clients(skew_features(partitioner, x, parts, seed), y, parts)
 end

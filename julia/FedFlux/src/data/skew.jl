@@ -5,14 +5,14 @@
 function single_labels(name, y)
     y isa AbstractVector && all(v -> isinteger(v) && v >= 0, y) ||
         fail("partition ", name, " goes by labels, and the targets are of size ", size(y),
-             " and type ", eltype(y), "; expected one whole-number label from 0 per ",
-             "sample: use iid, quantity or owner")
+            " and type ", eltype(y), "; expected one whole-number label from 0 per ",
+            "sample: use iid, quantity or owner")
     return Int.(y) .+ 1
 end
 
 "The samples of each label, from 1: a vector of vectors."
 function by_label(labels)
-    held = [Int[] for _ in 1:maximum(labels)]
+    held = [Int[] for _ = 1:maximum(labels)]
     foreach(i -> push!(held[labels[i]], i), eachindex(labels))
     return held
 end
@@ -21,7 +21,7 @@ end
 function proportional_cuts(list, proportions)
     stops = round.(Int, cumsum(proportions) .* length(list))
     stops[end] = length(list)
-    return [list[(k == 1 ? 1 : stops[k-1] + 1):stops[k]] for k in eachindex(stops)]
+    return [list[(k==1 ? 1 : stops[k-1]+1):stops[k]] for k in eachindex(stops)]
 end
 
 """
@@ -32,8 +32,8 @@ function fill_small!(parts, min_size, rng, name)
     n = sum(length, parts)
     min_size * length(parts) <= n ||
         fail("partition ", name, ": min_size is ", min_size, " for ", length(parts),
-             " clients, and there are ", n, " samples; expected at most ",
-             n ÷ length(parts))
+            " clients, and there are ", n, " samples; expected at most ",
+            n ÷ length(parts))
     for part in parts
         while length(part) < min_size
             from = argmax(k -> length(parts[k]), eachindex(parts))
@@ -69,7 +69,7 @@ construct(::Val{:partition}, ::Val{:dirichlet}; alpha, min_size) =
     Dirichlet(alpha, min_size)
 
 function (partitioner::Dirichlet)(y, clients, rng)
-    parts = [Int[] for _ in 1:clients]
+    parts = [Int[] for _ = 1:clients]
     for samples in by_label(single_labels("dirichlet", y))
         shuffle!(rng, samples)
         proportions = dirichlet!(rng, partitioner.alpha, clients)
@@ -102,11 +102,11 @@ function (partitioner::Shards)(y, clients, rng)
     n = k * clients
     n <= length(labels) ||
         fail("partition shards: ", k, " shards for each of ", clients,
-             " clients, and there are ", length(labels),
-             " samples; expected at least one sample per shard")
+            " clients, and there are ", length(labels),
+            " samples; expected at least one sample per shard")
     sorted = sortperm(labels; alg = MergeSort)     # MergeSort is stable
     shards = shuffle!(rng, equal_cuts(sorted, n))
-    return [reduce(vcat, shards[k*(c-1)+1:k*c]) for c in 1:clients]
+    return [reduce(vcat, shards[(k*(c-1)+1):(k*c)]) for c = 1:clients]
 end
 
 """
@@ -134,10 +134,10 @@ function (partitioner::LabelSkew)(y, clients, rng)
     k = partitioner.k
     k <= classes ||
         fail("partition labels: k is ", k, ", and there are ", classes,
-             " labels; expected at most as many")
-    parts = [Int[] for _ in 1:clients]
-    for label in 1:classes
-        holders = [c for c in 1:clients if mod(label - c, classes) < k]
+            " labels; expected at most as many")
+    parts = [Int[] for _ = 1:clients]
+    for label = 1:classes
+        holders = [c for c = 1:clients if mod(label - c, classes) < k]
         isempty(holders) && continue
         cuts = equal_cuts(shuffle!(rng, held[label]), length(holders))
         foreach((c, samples) -> append!(parts[c], samples), holders, cuts)
@@ -145,8 +145,8 @@ function (partitioner::LabelSkew)(y, clients, rng)
     empty = findfirst(isempty, parts)
     empty === nothing ||
         fail("partition labels: no samples are left for client ", empty,
-             ", since its labels have fewer samples than holders; use fewer clients than ",
-             clients)
+            ", since its labels have fewer samples than holders; use fewer clients than ",
+            clients)
     return parts
 end
 
@@ -201,7 +201,7 @@ construct(::Val{:partition}, ::Val{:noise}; level) = FeatureNoise(level)
 function skew_features(partitioner::FeatureNoise, x, parts, seed)
     eltype(x) <: AbstractFloat ||
         fail("partition noise adds noise to inputs, and these are tokens (", eltype(x),
-             "); use another partition")
+            "); use another partition")
     noisy = reshape(copy(x), :, numobs(x))
     for (k, part) in enumerate(parts)
         rng = Stream(seed, :partition, 0, k)

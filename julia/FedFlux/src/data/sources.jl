@@ -36,9 +36,9 @@ function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing)
     if xtest !== nothing
         xtest = check_samples("x_test", xtest)
         checkpair("test", xtest, ytest)
-        size(xtest)[1:end-1] == size(x)[1:end-1] ||
-            fail("x_test holds samples of size ", size(xtest)[1:end-1],
-                 " and x_train of size ", size(x)[1:end-1], "; expected the same size")
+        size(xtest)[1:(end-1)] == size(x)[1:(end-1)] ||
+            fail("x_test holds samples of size ", size(xtest)[1:(end-1)],
+                " and x_train of size ", size(x)[1:(end-1)], "; expected the same size")
     end
     owner === nothing || check_owner(owner, numobs(y))
     return Dataset(x, y, xtest, ytest, name, owner === nothing ? nothing : collect(owner))
@@ -46,8 +46,8 @@ end
 
 Base.show(io::IO, d::Dataset) =
     print(io, "Dataset(", d.name, ": ", size(d.x)[end], " training samples of size ",
-          size(d.x)[1:end-1], ", ", d.xtest === nothing ? 0 : size(d.xtest)[end],
-          " for test)")
+        size(d.x)[1:(end-1)], ", ", d.xtest === nothing ? 0 : size(d.xtest)[end],
+        " for test)")
 
 "Check the samples `x`, named `name` in errors, and convert them as [`Dataset`](@ref) does."
 function check_samples(name, x)
@@ -55,8 +55,9 @@ function check_samples(name, x)
         fail(name, " is a ", typeof(x), "; expected an array of numbers")
     ndims(x) in 2:4 ||
         fail(name, " has ", ndims(x),
-             " dimensions; expected (features, N), (W, H, N) or (W, H, C, N)")
-    x = eltype(x) == UInt8 ? Float32.(x) ./ 255.0f0 :
+            " dimensions; expected (features, N), (W, H, N) or (W, H, C, N)")
+    x =
+        eltype(x) == UInt8 ? Float32.(x) ./ 255.0f0 :
         eltype(x) <: Integer ? convert(Array{Int}, x) : convert(Array{Float32}, x)
     all(isfinite, x) || fail(name, " contains NaN or Inf; remove or replace those values")
     return ndims(x) == 3 ? reshape(x, size(x, 1), size(x, 2), 1, size(x, 3)) : x
@@ -72,10 +73,10 @@ function as_inputs(x, tokens)
     tokens || return convert(Array{Float32}, x)
     eltype(x) <: Integer ||
         fail("the model takes tokens, and the samples are ", eltype(x),
-             "; expected whole numbers from 0, as an array of integers")
+            "; expected whole numbers from 0, as an array of integers")
     all(>=(0), x) ||
         fail("the samples contain the token ", minimum(x),
-             "; expected whole numbers from 0")
+            "; expected whole numbers from 0")
     return x .+ 1
 end
 
@@ -86,7 +87,7 @@ function checkpair(which, x, y)
     n > 0 || fail("x_$which holds no samples")
     numobs(y) == n ||
         fail("x_$which holds ", n, " samples and y_$which ", numobs(y),
-             " targets; expected the same number of each")
+            " targets; expected the same number of each")
     all(isfinite, y) || fail("y_$which contains NaN or Inf; remove or replace those values")
 end
 
@@ -100,12 +101,12 @@ function checklabels(loss, y, which, nclasses = typemax(Int))
     loss isa Union{CrossEntropy,BinaryCrossEntropy} || return
     all(isinteger, y) ||
         fail("y_$which contains ", first(Iterators.filter(!isinteger, y)),
-             "; expected whole-number labels from 0")
+            "; expected whole-number labels from 0")
     top = loss isa BinaryCrossEntropy ? 1 : nclasses - 1
     bad = findfirst(v -> !(0 <= v <= top), y)
     bad === nothing ||
         fail("y_$which contains the label ", y[bad], "; expected labels ",
-             top == typemax(Int) - 1 ? "from 0" : "in 0..$top")
+            top == typemax(Int) - 1 ? "from 0" : "in 0..$top")
 end
 
 """
@@ -118,27 +119,27 @@ Read the arrays `x_train, y_train, x_test, y_test` and, if present, `owner_train
 function load_npz(path)
     isfile(path) ||
         fail("dataset: there is no file ", path, "; expected an .npz file, or one of ",
-             "auto, mnist, fashionmnist, digits, shakespeare:PATH")
+            "auto, mnist, fashionmnist, digits, shakespeare:PATH")
     arrays = try
         NPZ.npzread(path)
     catch err
         err isa InterruptException && rethrow()
         fail("dataset: ", path, " can't be read as .npz: ",
-             first(split(sprint(showerror, err), '\n')))
+            first(split(sprint(showerror, err), '\n')))
     end
     arrays isa AbstractDict ||
         fail("dataset: ", path,
-             " is not an .npz archive with x_train, y_train, x_test, y_test")
+            " is not an .npz archive with x_train, y_train, x_test, y_test")
     function take(key)
         haskey(arrays, key) ||
             fail("dataset: ", path, " lacks the array ", key, "; it has ",
-                 join(sort!(collect(keys(arrays))), ", "))
+                join(sort!(collect(keys(arrays))), ", "))
         a = arrays[key]
         return permutedims(a, ndims(a):-1:1)
     end
     owner = haskey(arrays, "owner_train") ? take("owner_train") : nothing
     return Dataset(take("x_train"), take("y_train"), take("x_test"), take("y_test");
-                   name = path, owner)
+        name = path, owner)
 end
 
 """
@@ -165,7 +166,7 @@ function load_mldataset(name, dir)
     haskey(Base.loaded_modules, MLDATASETS) ||
         Base.locate_package(MLDATASETS) !== nothing ||
         fail("dataset ", name, " needs the package MLDatasets, which this environment ",
-             "lacks: `using Pkg; Pkg.add(\"MLDatasets\")`")
+            "lacks: `using Pkg; Pkg.add(\"MLDatasets\")`")
     try
         haskey(Base.loaded_modules, MLDATASETS) || Base.require(MLDATASETS)
         return Base.invokelatest(mldataset, Val(Symbol(name)), dir)
@@ -173,31 +174,8 @@ function load_mldataset(name, dir)
         err isa InterruptException && rethrow()
         reason = first(split(sprint(showerror, err), '\n'))
         fail("dataset ", name, " is not in ", dir === nothing ? "MLDatasets' cache" : dir,
-             " and could not be downloaded, or its files can't be read (",
-             first(reason, 300), "); expected its four files, such as ",
-             "train-images-idx3-ubyte.gz, or an internet connection")
-    end
-end
-
-"""
-    load_dataset(name; dir = nothing, text = (;)) -> (dataset, warning)
-
-Load a data set by name: `mnist`, `fashionmnist`, `digits`, the path of an .npz file,
-`shakespeare:` followed by the path of a play (with the options `text` of
-[`shakespeare`](@ref)), or `auto`. `auto` is MNIST if it is cached or can be downloaded,
-else digits with a `warning`. Otherwise `warning` is `nothing`.
-"""
-function load_dataset(name; dir = nothing, text = (;))
-    if startswith(name, "shakespeare:")
-        return first(shakespeare(chopprefix(name, "shakespeare:"); text...)), nothing
-    end
-    name == "digits" && return digits(), nothing
-    name in ("mnist", "fashionmnist") && return load_mldataset(name, dir), nothing
-    name == "auto" || return load_npz(name), nothing
-    try
-        return load_mldataset("mnist", dir), nothing
-    catch err
-        err isa FedFluxError || rethrow()
-        return digits(), "$(err.message); the run uses digits (8×8 images) instead"
+            " and could not be downloaded, or its files can't be read (",
+            first(reason, 300), "); expected its four files, such as ",
+            "train-images-idx3-ubyte.gz, or an internet connection")
     end
 end

@@ -26,7 +26,7 @@ FedFlux.shakespeare("input.txt"; min_characters = 5000)   # input.txt: a file of
 ```
 """
 function shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000,
-                     min_characters = 1000)
+    min_characters = 1000)
     isfile(path) ||
         fail("dataset: there is no file ", path, "; expected the text of a play")
     said = filter(role -> length(last(role)) >= min_characters, roles(read(path, String)))
@@ -35,8 +35,8 @@ function shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000,
     filter!(role -> length(training_part(last(role))) > window, texts)
     isempty(texts) &&
         fail("dataset: ", path, " has no role with ", min_characters,
-             " characters and a training sample of ", window, " tokens; expected speeches ",
-             "that begin with `Name:` on a line of its own after an empty line")
+            " characters and a training sample of ", window, " tokens; expected speeches ",
+            "that begin with `Name:` on a line of its own after an empty line")
     known = common_tokens(values(texts), vocabulary)
     number = Dict(token => i - 1 for (i, token) in enumerate(known))
     numbers(tokens) = [get(number, token, length(known) - 1) for token in tokens]
@@ -49,7 +49,7 @@ function shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000,
     counts = [size(first(part), 2) for part in train]
     owner = reduce(vcat, fill.(names, counts))
     dataset = Dataset(join_samples(train, 1), join_samples(train, 2), xtest, ytest;
-                      name = "shakespeare", owner)
+        name = "shakespeare", owner)
     return dataset, known
 end
 
@@ -69,8 +69,8 @@ const WORD = r"[\p{L}\p{N}'’]+|[^\p{L}\p{N}'’\s]|\n"
 words(text) = [String(m.match) for m in eachmatch(WORD, lowercase(text))]
 
 const TRAINING_FIFTHS = 4
-training_part(v) = v[1:TRAINING_FIFTHS*length(v)÷5]
-test_part(v) = v[TRAINING_FIFTHS*length(v)÷5+1:end]
+training_part(v) = v[1:(TRAINING_FIFTHS*length(v)÷5)]
+test_part(v) = v[(TRAINING_FIFTHS*length(v)÷5+1):end]
 
 """
 The `n` most frequent tokens, by frequency, then alphabetically. If there are more, the last
@@ -82,13 +82,13 @@ function common_tokens(texts, n)
         counts[token] = get(counts, token, 0) + 1
     end
     known = sort!(collect(keys(counts)); by = token -> (-counts[token], token))
-    return length(known) <= n ? known : [known[1:n-1]; "<unknown>"]
+    return length(known) <= n ? known : [known[1:(n-1)]; "<unknown>"]
 end
 
 "Samples of `T` tokens, (T, n), and their targets, the same shifted by one token, (T, n)."
 function windows(tokens, T)
-    starts = 1:T:length(tokens)-T
-    columns(shift) = [tokens[s+shift:s+shift+T-1] for s in starts]
+    starts = 1:T:(length(tokens)-T)
+    columns(shift) = [tokens[(s+shift):(s+shift+T-1)] for s in starts]
     gather(shift) = reduce(hcat, columns(shift); init = zeros(Int, T, 0))
     return gather(0), gather(1)
 end

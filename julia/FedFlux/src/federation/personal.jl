@@ -101,5 +101,6 @@ its own data.
 finetuned_accuracy(pool, f::Federated, st::State, clients, epochs, test, counts) =
     own_accuracy(pool, f, 1:length(clients), test, counts) do worker, k
         put_personal!(worker, f, st, k)
-        train_alone!(worker, f, clients, k, st.round + 1, epochs, pool.control)
+        epochs > 0 &&
+            train_alone!(worker, f, clients, k, st.round + 1, epochs, pool.control)
     end

@@ -31,13 +31,13 @@ function Layout(model)
         name = join(path.keys, '.')
         a isa AbstractArray{Float32} ||
             fail("parameter ", name, " is a ", typeof(a),
-                 "; FedFlux trains Float32 arrays: convert the model with `f32(model)`")
-        push!(slots, Slot(name, size(a), n+1:n+length(a)))
+                "; FedFlux trains Float32 arrays: convert the model with `f32(model)`")
+        push!(slots, Slot(name, size(a), (n+1):(n+length(a))))
         n += length(a)
     end
     n > 0 ||
         fail("the model has no trainable parameters: expected a Flux model such as ",
-             "Chain(Dense(2 => 1)), got ", typeof(model))
+            "Chain(Dense(2 => 1)), got ", typeof(model))
     return Layout(slots, n)
 end
 
@@ -50,8 +50,10 @@ running statistics.
 """
 function statistics(model)
     trained = Base.IdSet{Any}(Optimisers.trainables(model))
-    return AbstractArray{Float32}[a for a in Functors.fleaves(model)
-                                  if a isa AbstractArray{Float32} && a ∉ trained]
+    return AbstractArray{Float32}[
+        a for a in Functors.fleaves(model)
+              if a isa AbstractArray{Float32} && a ∉ trained
+    ]
 end
 
 "Copy `arrays`, one after the other, into the vector `flat`."

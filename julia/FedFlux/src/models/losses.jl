@@ -29,18 +29,18 @@ Mean squared error. `ŷ` is (k, N). `y` holds numbers, (N) or (k, N).
 struct MSE <: Loss end
 
 function (::CrossEntropy)(ŷ, y)
-    hot = Zygote.ignore_derivatives(() -> Flux.onehotbatch(y, 0:size(ŷ, 1)-1))
+    hot = Zygote.ignore_derivatives(() -> Flux.onehotbatch(y, 0:(size(ŷ, 1)-1)))
     return Flux.logitcrossentropy(ŷ, hot)
 end
 function (::CrossEntropy)(ŷ::AbstractArray{<:Any,N},
-                          soft::AbstractArray{<:AbstractFloat,N}) where {N}
+    soft::AbstractArray{<:AbstractFloat,N}) where {N}
     return Flux.logitcrossentropy(ŷ, soft)
 end
 (::BinaryCrossEntropy)(ŷ, y) = Flux.logitbinarycrossentropy(ŷ, reshape(y, size(ŷ)))
 (::MSE)(ŷ, y) = Flux.mse(ŷ, reshape(y, size(ŷ)))
 
 const LOSSES = Dict("cross_entropy" => CrossEntropy(),
-                    "binary_cross_entropy" => BinaryCrossEntropy(), "mse" => MSE())
+    "binary_cross_entropy" => BinaryCrossEntropy(), "mse" => MSE())
 
 "Targets in the type that the loss needs: Int32 labels for cross-entropy, else Float32."
 targets(::CrossEntropy, y) = convert(Array{Int32}, y)
@@ -62,7 +62,7 @@ function count_right!(right, total, ::CrossEntropy, ŷ, y)
     outputs = reshape(ŷ, size(ŷ, 1), :)
     for (j, label) in enumerate(vec(y))
         best = 1
-        for i in 2:size(outputs, 1)
+        for i = 2:size(outputs, 1)
             @inbounds outputs[i, j] > outputs[best, j] && (best = i)
         end
         total[label+1] += 1

@@ -8,8 +8,8 @@ names the layer if the input is too small.
 function side_after(side, k, stride, pad, layer, imgsize)
     side + 2pad >= k ||
         fail(layer, " needs an input of at least ", k - 2pad, " pixels per side and gets ",
-             side, " from images of ", join(imgsize, "×"),
-             ": use larger images or another model")
+            side, " from images of ", join(imgsize, "×"),
+            ": use larger images or another model")
     return (side + 2pad - k) ÷ stride + 1
 end
 
@@ -42,13 +42,13 @@ case_study_cnn()(rand(Float32, 28, 28, 1, 5))   # 10×5
 ```
 """
 function case_study_cnn(; imgsize = (28, 28), channels = 1, classes = 10,
-                        rng = Random.default_rng())
+    rng = Random.default_rng())
     checksizes(imgsize, channels, classes)
     init = Flux.glorot_uniform(rng)
     conv(in, out) = Conv((3, 3), in => out, relu; stride = 2, pad = 1, init)
     side(n) = foldl((m, _) -> cld(m, 2), 1:3; init = n)
     return Chain(conv(channels, 16), conv(16, 32), conv(32, 64), Flux.flatten,
-                 Dense(64 * prod(side, imgsize) => classes; init))
+        Dense(64 * prod(side, imgsize) => classes; init))
 end
 
 # Two 5×5 convolutions, each followed by a 2×2 max-pool, then dense layers: LeNet-5 and
@@ -57,7 +57,7 @@ function conv_pool_net(name, imgsize, channels, classes, rng; filters, pads, den
     checksizes(imgsize, channels, classes)
     init = Flux.glorot_uniform(rng)
     sides = map(imgsize) do side
-        for i in 1:2
+        for i = 1:2
             conv, pool = "layer $(2i - 1), Conv 5×5,", "layer $(2i), MaxPool 2×2,"
             side = side_after(side, 5, 1, pads[i], "$name, $conv", imgsize)
             side = side_after(side, 2, 2, 0, "$name, $pool", imgsize)
@@ -66,12 +66,12 @@ function conv_pool_net(name, imgsize, channels, classes, rng; filters, pads, den
     end
     widths = (filters[2] * prod(sides), dense...)
     return Chain(Conv((5, 5), channels => filters[1], relu; pad = pads[1], init),
-                 MaxPool((2, 2)),
-                 Conv((5, 5), filters[1] => filters[2], relu; pad = pads[2], init),
-                 MaxPool((2, 2)), Flux.flatten,
-                 # a lazy generator would draw after the last layer
-                 [Dense(widths[i] => widths[i+1], relu; init) for i in 1:length(dense)]...,
-                 Dense(widths[end] => classes; init))
+        MaxPool((2, 2)),
+        Conv((5, 5), filters[1] => filters[2], relu; pad = pads[2], init),
+        MaxPool((2, 2)), Flux.flatten,
+        # a lazy generator would draw after the last layer
+        [Dense(widths[i] => widths[i+1], relu; init) for i = 1:length(dense)]...,
+        Dense(widths[end] => classes; init))
 end
 
 """
@@ -88,7 +88,7 @@ lenet()(rand(Float32, 28, 28, 1, 5))   # 10×5
 """
 lenet(; imgsize = (28, 28), channels = 1, classes = 10, rng = Random.default_rng()) =
     conv_pool_net("lenet", imgsize, channels, classes, rng;
-                  filters = (6, 16), pads = (2, 0), dense = (120, 84))
+        filters = (6, 16), pads = (2, 0), dense = (120, 84))
 
 """
     mcmahan_cnn(; imgsize = (28, 28), channels = 1, classes = 10,
@@ -105,7 +105,7 @@ mcmahan_cnn()(rand(Float32, 28, 28, 1, 5))   # 10×5
 """
 mcmahan_cnn(; imgsize = (28, 28), channels = 1, classes = 10, rng = Random.default_rng()) =
     conv_pool_net("mcmahan_cnn", imgsize, channels, classes, rng;
-                  filters = (32, 64), pads = (2, 2), dense = (512,))
+        filters = (32, 64), pads = (2, 2), dense = (512,))
 
 """
     mlp(inputs, classes = 10; hidden = (200, 200), rng = Random.default_rng())
@@ -119,14 +119,14 @@ mlp(28 * 28)(rand(Float32, 28, 28, 1, 5))   # 10×5
 ```
 """
 function mlp(inputs::Integer, classes::Integer = 10; hidden = (200, 200),
-             rng = Random.default_rng())
+    rng = Random.default_rng())
     widths = (inputs, hidden..., classes)
     all(>(0), widths) ||
         fail("mlp: the layer sizes are ", join(widths, ", "), "; expected positive numbers")
     init = Flux.glorot_uniform(rng)
     activation(i) = i < length(widths) - 1 ? relu : identity
     layers = [Dense(widths[i] => widths[i+1], activation(i); init)
-              for i in 1:length(widths)-1]
+     for i = 1:(length(widths)-1)]
     return Chain(Flux.flatten, layers...)
 end
 
@@ -163,19 +163,19 @@ next_token(65; hidden = (32,))(rand(1:65, 80, 5))   # 65×80×5
 ```
 """
 function next_token(vocabulary::Integer; cell = "lstm", embedding = 8, hidden = (200, 200),
-                    rng = Random.default_rng())
+    rng = Random.default_rng())
     haskey(CELLS, cell) ||
         fail("next_token: cell is ", repr(cell), "; expected rnn, gru or lstm")
     widths = (embedding, hidden...)
     all(>(0), (vocabulary, widths...)) && !isempty(hidden) ||
         fail("next_token: the sizes are ", join((vocabulary, widths...), ", "),
-             "; expected positive numbers, and at least one recurrent layer")
+            "; expected positive numbers, and at least one recurrent layer")
     init = Flux.glorot_uniform(rng)
     recurrent(in, out) =
         CELLS[cell](in => out; init_kernel = init, init_recurrent_kernel = init)
     return Chain(Flux.Embedding(vocabulary => embedding; init),
-                 (recurrent(widths[i], widths[i+1]) for i in 1:length(hidden))...,
-                 Dense(last(widths) => vocabulary; init))
+        (recurrent(widths[i], widths[i+1]) for i = 1:length(hidden))...,
+        Dense(last(widths) => vocabulary; init))
 end
 
 const CELLS = Dict("rnn" => Flux.RNN, "gru" => Flux.GRU, "lstm" => Flux.LSTM)
@@ -185,7 +185,7 @@ takes_tokens(name::Union{AbstractString,Symbol}) = haskey(CELLS, string(name))
 takes_tokens(model) = model isa Chain && first(model.layers) isa Flux.Embedding
 
 const IMAGE_MODELS = Dict("case_study_cnn" => case_study_cnn, "lenet" => lenet,
-                          "mcmahan_cnn" => mcmahan_cnn)
+    "mcmahan_cnn" => mcmahan_cnn)
 
 "Build the model of this name for samples of size `dims` (without the batch dimension)."
 function build_model(name, dims::Dims, outputs; hidden = (200, 200), embedding = 8, rng)
@@ -193,9 +193,9 @@ function build_model(name, dims::Dims, outputs; hidden = (200, 200), embedding =
     if haskey(IMAGE_MODELS, name)
         length(dims) == 3 ||
             fail("model ", name, " takes images of size (W, H, C), and the samples have ",
-                 "size ", dims, ": use mlp or softmax_regression, or pass your own model")
+                "size ", dims, ": use mlp or softmax_regression, or pass your own model")
         return IMAGE_MODELS[name](; imgsize = dims[1:2], channels = dims[3],
-                                  classes = outputs, rng)
+            classes = outputs, rng)
     end
     name == "mlp" && return mlp(prod(dims), outputs; hidden, rng)
     return softmax_regression(prod(dims), outputs; rng)
@@ -218,16 +218,16 @@ function checkmodel(model, sample, outputs)
         catch err
             err isa InterruptException && rethrow()
             fail("layer ", i, ", ", summary_of(layer),
-                 ", does not accept its input, an array of size ", before,
-                 " (one sample): ", first(split(sprint(showerror, err), '\n')))
+                ", does not accept its input, an array of size ", before,
+                " (one sample): ", first(split(sprint(showerror, err), '\n')))
         end
         x isa AbstractArray ||
             fail("layer ", i, ", ", summary_of(layer), ", gives a ", typeof(x),
-                 "; expected an array")
+                "; expected an array")
     end
     outputs == 0 || size(x, 1) == outputs ||
         fail("the last layer, ", summary_of(last(layers)), ", gives ", size(x, 1),
-             " outputs; the data and the loss need ", outputs)
+            " outputs; the data and the loss need ", outputs)
     return model
 end
 

@@ -34,7 +34,7 @@ end
 
 "A draw of `n` proportions from the symmetric Dirichlet(α): non-negative, with sum 1."
 function dirichlet!(rng::AbstractRNG, α::Real, n::Integer)
-    logs = [loggamma!(rng, α) for _ in 1:n]
+    logs = [loggamma!(rng, α) for _ = 1:n]
     p = exp.(logs .- maximum(logs))
     return p ./ sum(p)
 end

@@ -3,8 +3,8 @@
 # docs/design.md specifies the draws.
 
 const PURPOSES = (partition = 1, init = 2, cohort = 3, batches = 4, dropout = 5, rules = 6,
-                  availability = 7, augment = 8, personal = 9, attack = 10, faults = 11,
-                  root = 12)
+    availability = 7, augment = 8, personal = 9, attack = 10, faults = 11,
+    root = 12)
 const GAMMA = 0x9e3779b97f4a7c15
 
 function mix64(z::UInt64)
@@ -54,7 +54,7 @@ Random.rng_native_52(::Stream) = UInt64
 below!(r::Stream, n::Integer) = (((next!(r) >> 32) * UInt64(n)) >> 32) % Int
 
 function Random.shuffle!(r::Stream, v::AbstractVector)
-    for i in length(v):-1:2
+    for i = length(v):-1:2
         j = 1 + below!(r, i)
         @inbounds v[i], v[j] = v[j], v[i]
     end

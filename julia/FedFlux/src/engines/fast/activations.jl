@@ -9,7 +9,7 @@ const FROM_OUTPUT = Union{
     typeof(sigmoid),
     typeof(sigmoid_fast),
     typeof(leakyrelu),
-    typeof(elu),
+    typeof(elu)
 }
 # Activations whose derivative needs the input x.
 const FROM_INPUT = Union{
@@ -20,7 +20,7 @@ const FROM_INPUT = Union{
     typeof(relu6),
     typeof(hardsigmoid),
     typeof(hardtanh),
-    typeof(logsigmoid),
+    typeof(logsigmoid)
 }
 
 @inline activate(::typeof(identity), x) = x

@@ -35,12 +35,12 @@ function decompose(l::BatchNorm)
     l.λ isa FROM_OUTPUT && return (l,)
     linear = BatchNorm(
         identity, l.β, l.γ, l.μ, l.σ², l.ϵ, l.momentum,
-        l.affine, l.track_stats, l.active, l.chs,
+        l.affine, l.track_stats, l.active, l.chs
     )
     return (linear, Activation(l.λ))
 end
 
-function build(l::BatchNorm, b::Builder, s::Shape, x, dx, y, dy)
+function make_operation(l::BatchNorm, b::Builder, s::Shape, x, dx, y, dy)
     β, γ = l.affine ? (parameter!(b, l.β), parameter!(b, l.γ)) : (-1, -1)
     running = l.track_stats ? running_statistics!(b, l.μ, l.σ²) : -1
     saved = workspace!(b, 2 * s.C)
@@ -71,7 +71,7 @@ Call `f(k)` for each pixel. `k(buffer)` is the address of the pixel's channels f
 in a buffer.
 """
 @inline function each_pixel(f::F, p::Pass, b::Buffer, c, lo, hi) where {F}
-    for n in lo:hi, j in 0:b.H-1, i in 0:b.W-1
+    for n = lo:hi, j = 0:(b.H-1), i = 0:(b.W-1)
         f(buffer -> at(address(p, buffer, n), offset(buffer, i, j) + c))
     end
 end
@@ -120,7 +120,7 @@ end
     f::F, o::BatchNormOp, p::Pass, c, width::Val{L}, mask, lo, hi, m
 ) where {F,L}
     sum = zero(Vec{L,Float32})
-    for n in lo:hi, j in 0:o.x.H-1, i in 0:o.x.W-1
+    for n = lo:hi, j = 0:(o.x.H-1), i = 0:(o.x.W-1)
         sum += f(load(width, at(address(p, o.x, n), offset(o.x, i, j) + c), mask), m)
     end
     return sum
@@ -158,7 +158,7 @@ function affine_gradient!(
     o::BatchNormOp, p::Pass, c, width::Val{L}, mask, lo, hi, m, scale
 ) where {L}
     dβ = dγ = zero(Vec{L,Float32})
-    for n in lo:hi, j in 0:o.x.H-1, i in 0:o.x.W-1
+    for n = lo:hi, j = 0:(o.x.H-1), i = 0:(o.x.W-1)
         to = at(address(p, o.dy, n), offset(o.dy, i, j) + c)
         y = load(width, at(address(p, o.y, n), offset(o.y, i, j) + c), mask)
         d = backprop(o.λ, y, load(width, to, mask))

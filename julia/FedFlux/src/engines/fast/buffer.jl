@@ -59,11 +59,11 @@ end
 "Zero the border of the samples lo:hi (from 0)."
 function zeroborder!(p::Pass, b::Buffer, lo, hi)
     isdense(b) && return
-    for n in lo:hi
+    for n = lo:hi
         x = address(p, b, n)
         zeros!(x, b.top * row_stride(b) + b.left * b.C)
         # A row's right border and the next row's left border are adjacent.
-        for j in 0:b.H-2
+        for j = 0:(b.H-2)
             zeros!(at(x, offset(b, b.W, j)), (b.left + b.right) * b.C)
         end
         last = offset(b, b.W, b.H - 1)
@@ -73,7 +73,7 @@ end
 
 "Zero `n` floats."
 @inline function zeros!(p::Ptr32, n)
-    for i in 1:n
+    for i = 1:n
         unsafe_store!(p, 0.0f0, i)
     end
 end

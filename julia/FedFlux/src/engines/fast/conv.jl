@@ -40,7 +40,7 @@ gradient_border(l::Conv, s::Shape) = gradient_border(Window(l), s.W, s.H)
 
 Window(l::Conv) = Window(size(l.weight)[1:2], l.stride, both_sides(l.pad), l.dilation)
 
-function build(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
+function make_operation(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
     win, groups = Window(l), l.groups
     cin, cout = x.C ÷ groups, y.C ÷ groups
     order = Order((win.k..., cin, cout, groups), (1, 2), (4, 3, 1, 2, 5))
@@ -51,7 +51,7 @@ function build(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
     ps = dx === nothing ? empty(phases(win)) : filter(inside, phases(win))
     backward = OffsetTable[backward_offsets(win, dy, dx, cout, p...) for p in ps]
     taps = [phase_taps(win, p...) for p in ps]
-    dyoffsets = Int32[offset(dy, i, j) for j in 0:y.H-1 for i in 0:y.W-1]
+    dyoffsets = Int32[offset(dy, i, j) for j = 0:(y.H-1) for i = 0:(y.W-1)]
     packed = dx === nothing ? 0 : workspace!(b, length(l.weight))
     most_columns(tables) = maximum(columns, tables; init = 1)
     longest_run = maximum(u -> Int(u.len), forward.runs)
@@ -59,7 +59,7 @@ function build(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
         l.σ, x, dx, y, dy, w, bias, groups, win, forward, backward, taps, dyoffsets, packed,
         Tiling(cout, V -> tile_pixels(V, most_columns([forward]), b.cpu), b.cpu),
         Tiling(cin, V -> tile_pixels(V, most_columns(backward), b.cpu), b.cpu),
-        Tiling(cout, V -> tile_weights(V, longest_run, b.cpu), b.cpu),
+        Tiling(cout, V -> tile_weights(V, longest_run, b.cpu), b.cpu)
     )
 end
 
@@ -70,14 +70,14 @@ function forward!(o::ConvOp, p::Pass, lo, hi)
     cin, cout = group_channels(o)
     size = cin * cout * prod(o.win.k)
     zeroborder!(p, o.y, lo, hi)
-    for g in 0:o.groups-1
+    for g = 0:(o.groups-1)
         y = at(address(p, o.y, lo), g * cout)
         x = at(address(p, o.x, lo), g * cin)
         w = at(p.w, o.w + g * size)
         bias = o.b < 0 ? Ptr32(C_NULL) : at(p.w, o.b + g * cout)
         macrokernel!(
             o.σ, o.tiling, o.forward, cout, y, sample_stride(o.y),
-            x, sample_stride(o.x), hi - lo + 1, w, bias, false,
+            x, sample_stride(o.x), hi - lo + 1, w, bias, false
         )
     end
 end
@@ -92,14 +92,14 @@ end
 function conv_weight_gradient!(o::ConvOp, p::Pass, lo, hi)
     cin, cout = group_channels(o)
     size = cin * cout * prod(o.win.k)
-    for g in 0:o.groups-1
+    for g = 0:(o.groups-1)
         dw = at(p.g, o.w + g * size)
         dy = at(address(p, o.dy, lo), g * cout)
         x = at(address(p, o.x, lo), g * cin)
         outer_macrokernel!(
             o.gradient_tiling, o.forward.runs, dw, cout, dy, sample_stride(o.dy),
             x, sample_stride(o.x), pointer(o.forward.xoffsets), pointer(o.dyoffsets),
-            length(o.dyoffsets), hi - lo + 1, lo > 0,
+            length(o.dyoffsets), hi - lo + 1, lo > 0
         )
     end
 end
@@ -109,14 +109,14 @@ function conv_input_gradient!(o::ConvOp, p::Pass, lo, hi)
     size = cin * cout * prod(o.win.k)
     lo == 0 && pack_weights!(o, p)
     zeroborder!(p, o.dx, lo, hi)
-    for g in 0:o.groups-1
+    for g = 0:(o.groups-1)
         dx = at(address(p, o.dx, lo), g * cin)
         dy = at(address(p, o.dy, lo), g * cout)
         w = at(p.arena, o.packed + g * size)
         for s in eachindex(o.backward)
             macrokernel!(
                 identity, o.backward_tiling, o.backward[s], cin, dx, sample_stride(o.dx),
-                dy, sample_stride(o.dy), hi - lo + 1, w, Ptr32(C_NULL), false,
+                dy, sample_stride(o.dy), hi - lo + 1, w, Ptr32(C_NULL), false
             )
             w = at(w, length(o.taps[s]) * cin * cout)
         end
@@ -127,7 +127,7 @@ end
 function pack_weights!(o::ConvOp, p::Pass)
     cin, cout = group_channels(o)
     to = at(p.arena, o.packed)
-    for g in 0:o.groups-1, taps in o.taps, t in taps
+    for g = 0:(o.groups-1), taps in o.taps, t in taps
         from = at(p.w, o.w + cin * cout * (t.a + o.win.k[1] * (t.b + o.win.k[2] * g)))
         transpose!(to, cin, from, cout, cin, cout)
         to = at(to, cin * cout)
@@ -156,10 +156,10 @@ function backprop_sum!(
     σ::S, p::Pass, y::Buffer, dy::Buffer, c, width::Val{L}, mask, lo, hi
 ) where {S,L}
     sum = zero(Vec{L,Float32})
-    for n in lo:hi, j in 0:y.H-1
+    for n = lo:hi, j = 0:(y.H-1)
         yp = at(address(p, y, n), offset(y, 0, j) + c)
         dp = at(address(p, dy, n), offset(dy, 0, j) + c)
-        for _ in 1:y.W
+        for _ = 1:y.W
             d = load(width, dp, mask)
             if σ !== identity
                 d = backprop(σ, load(width, yp, mask), d)

@@ -26,7 +26,7 @@ function output_shape(l::Dense, s::Shape)
     return Shape(s.kind, size(l.weight, 1), s.W, s.H)
 end
 
-function build(l::Dense, b::Builder, s::Shape, x, dx, y, dy)
+function make_operation(l::Dense, b::Builder, s::Shape, x, dx, y, dy)
     w = parameter!(b, l.weight, column_order(s, size(l.weight, 1)))
     gemm = Gemm(b.cpu, y.C, x.C, x.C, y.C, columns(x, b.maxbatch))
     bias = l.bias === false ? -1 : parameter!(b, l.bias)

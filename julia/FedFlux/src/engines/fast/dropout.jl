@@ -17,7 +17,7 @@ function output_shape(l::Dropout, s::Shape)
     return s
 end
 
-function build(l::Dropout, b::Builder, s::Shape, x, dx, y, dy)
+function make_operation(l::Dropout, b::Builder, s::Shape, x, dx, y, dy)
     mask = workspace!(b, features(y) * b.maxbatch)
     return DropoutOp(x, dx, y, dy, Float32(l.p), l.active, mask, Ref(UInt64(0)))
 end
@@ -33,7 +33,7 @@ function draw!(o::DropoutOp, to::Ptr32, n)
     limit = unsafe_trunc(UInt64, Float64(o.p) * 2.0^32)
     state = o.state[]
     factor(bits) = bits < limit ? 0.0f0 : keep
-    for i in 1:n÷2
+    for i = 1:(n÷2)
         word = mix64(state + i * GAMMA)
         unsafe_store!(to, factor(word >> 32), 2i - 1)
         unsafe_store!(to, factor(word & 0xffffffff), 2i)
@@ -62,7 +62,7 @@ end
 
 "`to = from·mask`."
 function masked_rows!(o::DropoutOp, p::Pass, to::Buffer, from::Buffer, lo, hi)
-    for n in lo:hi, j in 0:to.H-1
+    for n = lo:hi, j = 0:(to.H-1)
         a = at(address(p, to, n), offset(to, 0, j))
         b = at(address(p, from, n), offset(from, 0, j))
         m = at(p.arena, o.mask + features(to) * (n - lo) + j * to.W * to.C)
@@ -74,7 +74,7 @@ function masked_rows!(o::DropoutOp, p::Pass, to::Buffer, from::Buffer, lo, hi)
 end
 
 function copy_rows!(p::Pass, to::Buffer, from::Buffer, lo, hi)
-    for n in lo:hi, j in 0:to.H-1
+    for n = lo:hi, j = 0:(to.H-1)
         a = at(address(p, to, n), offset(to, 0, j))
         b = at(address(p, from, n), offset(from, 0, j))
         unsafe_copyto!(a, b, to.W * to.C)

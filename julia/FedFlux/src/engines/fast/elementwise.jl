@@ -19,7 +19,7 @@ function output_shape(l::Activation, s::Shape)
     return s
 end
 
-function build(l::Activation, b::Builder, s::Shape, x, dx, y, dy)
+function make_operation(l::Activation, b::Builder, s::Shape, x, dx, y, dy)
     return ActivationOp(l.σ, x, dx, y, dy)
 end
 
@@ -28,7 +28,7 @@ Call `f(k, width, mask)` for each vector of the rows of the samples lo:hi. `k(bu
 the vector's address in a buffer.
 """
 @inline function each_row_vector(f::F, p::Pass, b::Buffer, lo, hi) where {F}
-    for n in lo:hi, j in 0:b.H-1
+    for n = lo:hi, j = 0:(b.H-1)
         each_vector(Val(16), b.W * b.C) do i, width, mask
             f(buffer -> at(address(p, buffer, n), offset(buffer, 0, j) + i), width, mask)
         end
@@ -79,7 +79,7 @@ function outputs(::Flatten, b, s, after, x, dx, border, needs_gradient)
     return as_features(x), isdense(dx) ? as_features(dx) : buffer!(b, after, (0, 0, 0, 0))
 end
 
-build(::Flatten, b::Builder, s::Shape, x, dx, y, dy) = FlattenOp(dx, dy)
+make_operation(::Flatten, b::Builder, s::Shape, x, dx, y, dy) = FlattenOp(dx, dy)
 
 forward!(::FlattenOp, p::Pass, lo, hi) = nothing
 

@@ -17,7 +17,7 @@ function output_shape(l::Embedding, s::Shape)
     return Shape(s.kind === :token ? :features : :sequence, size(l.weight, 1), s.W, 1)
 end
 
-function build(l::Embedding, b::Builder, s::Shape, x, dx, y, dy)
+function make_operation(l::Embedding, b::Builder, s::Shape, x, dx, y, dy)
     return EmbeddingOp(x, y, dy, parameter!(b, l.weight), size(l.weight, 2))
 end
 
@@ -31,7 +31,7 @@ position in the batch.
 """
 @inline function each_token(f::F, o::EmbeddingOp, p::Pass, lo, hi) where {F}
     tokens = Ptr{Int32}(address(p, o.x))
-    for i in lo*o.x.W:(hi+1)*o.x.W-1
+    for i = (lo*o.x.W):((hi+1)*o.x.W-1)
         f(o.y.C * (Int(unsafe_load(tokens, i + 1)) - 1), i)
     end
 end

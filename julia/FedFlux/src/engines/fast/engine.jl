@@ -12,7 +12,7 @@ include("buffer.jl")
 include("activations.jl")
 include("shape.jl")
 include("order.jl")
-include("plan.jl")
+include("builder.jl")
 include("microkernel.jl")
 include("transpose.jl")
 include("macrokernel.jl")
@@ -21,8 +21,8 @@ include("conv.jl")
 include("gemm.jl")
 include("dense.jl")
 include("pooling.jl")
-include("elementwise.jl")
 include("dropout.jl")
+include("elementwise.jl")
 include("batchnorm.jl")
 include("layernorm.jl")
 include("embedding.jl")
@@ -31,6 +31,7 @@ include("projections.jl")
 include("cells.jl")
 include("loss.jl")
 include("staging.jl")
+include("plan.jl")
 
 """
     LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
@@ -90,7 +91,7 @@ function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
     stats = gather!(zeros(Float32, nstats), statistics(model))
     return LayerEngine(
         operations, loss, kind, input, output, gradient, parameters, Int(maxbatch), arena,
-        staged, targets, predicted, stats, builder.orders,
+        staged, targets, predicted, stats, builder.orders
     )
 end
 
@@ -171,7 +172,7 @@ function predict(e::LayerEngine, w, x)
 end
 
 first_samples(a::Matrix, n) = view(a, :, 1:n)
-first_samples(a::Array{Float32,3}, n) = view(a, :, :, 1:n)
+first_samples(a::Array{Float32,3}, n) = view(a,:,:,(1:n))
 
 "The address of a flat vector of all parameters, after a check of its length."
 function checked_pointer(e::LayerEngine, v::StridedVector{Float32})

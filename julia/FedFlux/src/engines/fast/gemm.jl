@@ -25,10 +25,10 @@ function Gemm(cpu, M, K, ldx, ldy, columns)
     tiling = Tiling(M, V -> tile_pixels(V, columns, cpu), cpu)
     backward_tiling = Tiling(K, V -> tile_pixels(V, columns, cpu), cpu)
     gradient_tiling = Tiling(M, V -> tile_weights(V, K, cpu), cpu)
-    xoffsets = Int32[ldx * n for n in 0:columns-1]
-    yoffsets = Int32[ldy * n for n in 0:columns-1]
-    runs = split_runs([Run(0, K)], channels(tiling))
-    backward_runs = split_runs([Run(0, M)], channels(backward_tiling))
+    xoffsets = Int32[ldx * n for n = 0:(columns-1)]
+    yoffsets = Int32[ldy * n for n = 0:(columns-1)]
+    runs = split_runs([Run(0, K)], tile_channels(tiling))
+    backward_runs = split_runs([Run(0, M)], tile_channels(backward_tiling))
     forward = OffsetTable(xoffsets, yoffsets, runs, 1, columns)
     backward = OffsetTable(yoffsets, xoffsets, backward_runs, 1, columns)
     return Gemm(M, K, forward, backward, tiling, backward_tiling, gradient_tiling)
@@ -41,16 +41,16 @@ function gemm!(
 end
 
 "The floats of workspace that `gemm_input_gradient!` packs a block of `Aᵀ` into."
-packing_length(o::Gemm) = channels(o.backward_tiling) * o.M
+packing_length(o::Gemm) = tile_channels(o.backward_tiling) * o.M
 
 function gemm_input_gradient!(o::Gemm, dx, A, dy, n, packed)
-    wide = channels(o.backward_tiling)
-    for from in 0:wide:o.K-1
+    wide = tile_channels(o.backward_tiling)
+    for from = 0:wide:(o.K-1)
         C = min(wide, o.K - from)
         transpose!(packed, C, at(A, from * o.M), o.M, C, o.M)
         macrokernel!(
             identity, o.backward_tiling, o.backward, C, at(dx, from), 0, dy, 0, n, packed,
-            Ptr32(C_NULL), false,
+            Ptr32(C_NULL), false
         )
     end
 end
@@ -58,6 +58,6 @@ end
 function gemm_weight_gradient!(o::Gemm, dA, dy, x, n; accumulate = false)
     outer_macrokernel!(
         o.gradient_tiling, (Run(0, o.K),), dA, o.M, dy, 0, x, 0,
-        pointer(o.forward.xoffsets), pointer(o.forward.yoffsets), n, 1, accumulate,
+        pointer(o.forward.xoffsets), pointer(o.forward.yoffsets), n, 1, accumulate
     )
 end

@@ -35,7 +35,7 @@ end
 without_activation(d::Flux.Scale) = Flux.Scale(d.scale, d.bias, identity)
 without_activation(d) = identity
 
-function build(l::LayerNorm, b::Builder, s::Shape, x, dx, y, dy)
+function make_operation(l::LayerNorm, b::Builder, s::Shape, x, dx, y, dy)
     order = s.flat === nothing ? nothing : Order(s.flat, (), (3, 1, 2))
     offset(a) = a isa AbstractArray ? parameter!(b, a, order) : -1
     γ, β = l.affine ? (offset(l.diag.scale), offset(l.diag.bias)) : (-1, -1)
@@ -52,7 +52,7 @@ end
 
 function forward!(o::LayerNormOp, p::Pass, lo, hi)
     C = o.x.C
-    for k in 0:columns(o.x, hi - lo + 1)-1
+    for k = 0:(columns(o.x, hi-lo+1)-1)
         x, y = at(address(p, o.x, lo), k * C), at(address(p, o.y, lo), k * C)
         m = total((v, _) -> v, x, C, 0.0f0) / C
         scale = 1.0f0 / sqrt(total((v, m) -> (v - m) * (v - m), x, C, m) / C + o.ϵ)
@@ -76,7 +76,7 @@ end
 "The sum of `f(x, m)` over `n` values."
 @inline function total(f::F, x::Ptr32, n, m) where {F}
     sum = 0.0f0
-    @simd for i in 1:n
+    @simd for i = 1:n
         sum += f(unsafe_load(x, i), m)
     end
     return sum
@@ -87,7 +87,7 @@ function backward!(o::LayerNormOp, p::Pass, lo, hi)
     C = o.x.C
     o.γ < 0 || zeros!(at(p.g, o.γ), C)
     o.β < 0 || zeros!(at(p.g, o.β), C)
-    for k in 0:columns(o.x, hi - lo + 1)-1
+    for k = 0:(columns(o.x, hi-lo+1)-1)
         x, y = at(address(p, o.x, lo), k * C), at(address(p, o.y, lo), k * C)
         dy = at(address(p, o.dy, lo), k * C)
         m = unsafe_load(p.arena, o.saved + 2k + 1)
@@ -119,11 +119,11 @@ end
 function column_gradient!(dx, x, dx̂, C, m, scale)
     mean = total((v, _) -> v, dx̂, C, 0.0f0) / C
     along = 0.0f0
-    @simd for i in 1:C
+    @simd for i = 1:C
         along += unsafe_load(dx̂, i) * (unsafe_load(x, i) - m)
     end
     along *= scale * scale / C
-    @simd for i in 1:C
+    @simd for i = 1:C
         d = unsafe_load(dx̂, i) - mean - along * (unsafe_load(x, i) - m)
         unsafe_store!(dx, scale * d, i)
     end

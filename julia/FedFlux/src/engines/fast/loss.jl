@@ -15,7 +15,7 @@ function loss_gradient!(::CrossEntropy, p::Pass, y::Buffer, dy::Buffer, targets:
     n = columns(y, p.n)
     labels = Ptr{Int32}(targets)
     total = 0.0
-    for j in 1:n
+    for j = 1:n
         c = (j - 1) * y.C
         x, dx = at(address(p, y), c), at(address(p, dy), c)
         total += cross_entropy!(dx, x, y.C, Int(unsafe_load(labels, j)), 1.0f0 / n)
@@ -25,13 +25,13 @@ end
 
 "One column: `dx = (softmax(x) - onehot)·scale`; returns the loss."
 function cross_entropy!(dx::Ptr32, x::Ptr32, C, label, scale)
-    top = largest(x, C)
+    top = largest_logit(x, C)
     each_vector(Val(16), C) do i, width, mask
         store(fastexp(load(width, at(x, i), mask) - top), at(dx, i), mask)
     end
     # In Float64: the loss of a confident right answer is how much this sum exceeds 1.
     sum = 0.0
-    for i in 1:C
+    for i = 1:C
         sum += unsafe_load(dx, i)
     end
     factor = scale / Float32(sum)
@@ -42,9 +42,9 @@ function cross_entropy!(dx::Ptr32, x::Ptr32, C, label, scale)
     return log(sum) + (top - unsafe_load(x, label + 1))
 end
 
-function largest(x::Ptr32, n)
+function largest_logit(x::Ptr32, n)
     top = -Inf32
-    for i in 1:n
+    for i = 1:n
         top = max(top, unsafe_load(x, i))
     end
     return top
@@ -56,7 +56,7 @@ function loss_gradient!(
     n = features(y) * p.n
     x, dx = address(p, y), address(p, dy)
     total = 0.0
-    for i in 1:n
+    for i = 1:n
         value, slope = pointwise(loss, unsafe_load(x, i), unsafe_load(targets, i))
         total += value
         unsafe_store!(dx, slope / n, i)

@@ -15,7 +15,7 @@ function Tiling(C, columns, cpu)
     return Tiling{cpu.lanes,V,columns(V),C % (V * cpu.lanes) != 0}()
 end
 
-channels(::Tiling{L,V}) where {L,V} = L * V
+tile_channels(::Tiling{L,V}) where {L,V} = L * V
 
 """
     OffsetTable
@@ -37,7 +37,7 @@ function grouped_offsets(xoffsets, yoffsets, runs, xstride, ystride)
     npixels = length(xoffsets)
     group = npixels >= 32 ? 1 : cld(48, max(npixels, 1))
     function repeated(offsets, stride)
-        return Int32[o + stride * (n - 1) for n in 1:group for o in offsets]
+        return Int32[o + stride * (n - 1) for n = 1:group for o in offsets]
     end
     return OffsetTable(
         repeated(xoffsets, xstride), repeated(yoffsets, ystride), runs, npixels, group
@@ -55,7 +55,7 @@ cache.
 """
 function split_runs(runs, channels)
     most = max(1, CACHE_BLOCK ÷ channels)
-    return [Run(r.at + k, min(most, r.len - k)) for r in runs for k in 0:most:r.len-1]
+    return [Run(r.at + k, min(most, r.len - k)) for r in runs for k = 0:most:(r.len-1)]
 end
 
 """
@@ -67,18 +67,18 @@ pixels before those of the next block.
 """
 function macrokernel!(
     σ::S, tiling::Tiling{L,V,T,M}, table::OffsetTable, C, y, ystride,
-    x, xstride, samples, w, bias, accumulate,
+    x, xstride, samples, w, bias, accumulate
 ) where {S,L,V,T,M}
     r, nruns = 1, length(table.runs)
     while true
         n, len = cache_block(table.runs, r, CACHE_BLOCK ÷ (V * L))
         isfirst, islast = r == 1 && !accumulate, r + n > nruns
-        for from in 0:V*L:C-1
+        for from = 0:(V*L):(C-1)
             b = bias == C_NULL ? bias : at(bias, from)
             tiles!(
                 σ, tiling, table, masks(tiling, from, C), at(y, from), ystride,
                 x, xstride, samples, at(w, from), C, b,
-                pointer(table.runs, r), n, isfirst, islast,
+                pointer(table.runs, r), n, isfirst, islast
             )
         end
         islast && return
@@ -103,15 +103,15 @@ end
 "The tiles of one block of channels, over all pixels."
 function tiles!(
     σ::S, ::Tiling{L,V,T}, table::OffsetTable, mask, y, ystride,
-    x, xstride, samples, w, ld, bias, runs, nruns, isfirst, islast,
+    x, xstride, samples, w, ld, bias, runs, nruns, isfirst, islast
 ) where {S,L,V,T}
     xoffsets, yoffsets = pointer(table.xoffsets), pointer(table.yoffsets)
-    for i in 0:table.group:samples-1
+    for i = 0:table.group:(samples-1)
         stop = min(table.group, samples - i) * table.npixels
-        for t in 0:T:stop-1
+        for t = 0:T:(stop-1)
             microkernel!(
                 σ, Val(L), Val(V), Val(T), mask, at(y, i * ystride), at(x, i * xstride),
-                xoffsets, yoffsets, t, stop, runs, nruns, w, ld, bias, isfirst, islast,
+                xoffsets, yoffsets, t, stop, runs, nruns, w, ld, bias, isfirst, islast
             )
         end
     end
@@ -127,25 +127,25 @@ Blocks the pixels so that a block of `dy` stays in the cache.
 """
 function outer_macrokernel!(
     tiling::Tiling, runs, dw, C, dy, ystride, x, xstride,
-    xoffsets, yoffsets, npixels, samples, accumulate,
+    xoffsets, yoffsets, npixels, samples, accumulate
 )
-    most = max(1, CACHE_BLOCK ÷ min(C, channels(tiling)))
+    most = max(1, CACHE_BLOCK ÷ min(C, tile_channels(tiling)))
     if npixels >= most
         step = cld(npixels, cld(npixels, most))
-        for i in 0:samples-1, first in 0:step:npixels-1
+        for i = 0:(samples-1), first = 0:step:(npixels-1)
             outer_tiles!(
                 tiling, runs, dw, C, at(dy, i * ystride), 0, at(x, i * xstride), 0,
                 xoffsets + 4first, yoffsets + 4first, min(step, npixels - first), 1,
-                accumulate || i > 0 || first > 0,
+                accumulate || i > 0 || first > 0
             )
         end
     else
         step = most ÷ npixels
-        for i in 0:step:samples-1
+        for i = 0:step:(samples-1)
             outer_tiles!(
                 tiling, runs, dw, C, at(dy, i * ystride), ystride,
                 at(x, i * xstride), xstride, xoffsets, yoffsets, npixels,
-                min(step, samples - i), accumulate || i > 0,
+                min(step, samples - i), accumulate || i > 0
             )
         end
     end
@@ -154,15 +154,15 @@ end
 "The tiles of all channels and weights, over one block of pixels."
 function outer_tiles!(
     tiling::Tiling{L,V,T,M}, runs, dw, C, dy, ystride, x, xstride,
-    xoffsets, yoffsets, npixels, samples, accumulate,
+    xoffsets, yoffsets, npixels, samples, accumulate
 ) where {L,V,T,M}
     for run in runs
         len = Int(run.len)
-        for k in 0:T:len-1, from in 0:V*L:C-1
+        for k = 0:T:(len-1), from = 0:(V*L):(C-1)
             outer_microkernel!(
                 Val(L), Val(V), Val(T), masks(tiling, from, C), at(dw, from + k * C), C,
                 at(dy, from), at(x, Int(run.at) + k), xoffsets, yoffsets,
-                npixels, samples, ystride, xstride, min(T, len - k), accumulate,
+                npixels, samples, ystride, xstride, min(T, len - k), accumulate
             )
         end
         dw = at(dw, len * C)
@@ -192,7 +192,7 @@ function tile_pixels(V, n, cpu)
     # Each pixel has its own pointer, and there are 16 integer registers.
     most = min(8, (cpu.registers - V - 1) ÷ V)
     n <= most && return max(n, 1)
-    return argmin(t -> (cld(n, t) * t, -t), max(1, most - 2):most)
+    return argmin(t -> (cld(n, t) * t, -t), max(1, most-2):most)
 end
 
 "The weights per gradient tile of `V` vectors, for runs of `len` weights."

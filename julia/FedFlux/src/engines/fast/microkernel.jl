@@ -41,25 +41,35 @@ the one that `islast` applies σ.
     ld::Int,
     bias::Ptr32,
     isfirst::Bool,
-    islast::Bool,
+    islast::Bool
 ) where {F,L,V,T}
     acc(v, t) = Symbol(:acc, v, :_, t)
-    xs = [Symbol(:x, t) for t in 1:T]
+    xs = [Symbol(:x, t) for t = 1:T]
     m(v) = mask === Nothing ? nothing : :(mask[$v])
     load_vector(p, v) = :(load(Val(L), at($p, $(L * (v - 1))), $(m(v))))
-    pixel(t) = :(min(from + $(t - 1), stop - 1) + 1)
-    inputs = [:($(xs[t]) = at(x, unsafe_load(xoffsets, $(pixel(t))))) for t in 1:T]
-    outputs = [:($(Symbol(:y, t)) = at(y, unsafe_load(yoffsets, $(pixel(t))))) for t in 1:T]
-    weights = [:($(Symbol(:w, v)) = $(load_vector(:w, v))) for v in 1:V]
-    biases = [:(
-        $(Symbol(:b, v)) = bias == C_NULL ? zero_vector(Val(L)) : $(load_vector(:bias, v))
-    ) for v in 1:V]
-    each(f) = [f(v, t) for t in 1:T for v in 1:V]
+    nth(t) = :(min(from + $(t - 1), stop - 1) + 1)
+    inputs = [:($(xs[t]) = at(x, unsafe_load(xoffsets, $(nth(t))))) for t = 1:T]
+    outputs = [:($(Symbol(:y, t)) = at(y, unsafe_load(yoffsets, $(nth(t))))) for t = 1:T]
+    weights = [:($(Symbol(:w, v)) = $(load_vector(:w, v))) for v = 1:V]
+    biases = [
+        :(
+            $(Symbol(:b, v)) =
+                bias == C_NULL ? zero_vector(Val(L)) : $(load_vector(:bias, v))
+        ) for v = 1:V
+    ]
+    each(f) = [f(v, t) for t = 1:T for v = 1:V]
     yaddress(v, t) = :(at($(Symbol(:y, t)), $(L * (v - 1))))
-    steps = [quote
-        b = Vec{L,Float32}(unsafe_load(at($(xs[t]), k)))
-        $([:($(acc(v, t)) = muladd($(Symbol(:w, v)), b, $(acc(v, t)))) for v in 1:V]...)
-    end for t in 1:T]
+    steps = [
+        quote
+            b = Vec{L,Float32}(unsafe_load(at($(xs[t]), k)))
+            $(
+                [
+                    :($(acc(v, t)) = muladd($(Symbol(:w, v)), b, $(acc(v, t)))) for
+                    v = 1:V
+                ]...
+            )
+        end for t = 1:T
+    ]
     start_from_y(v, t) = :($(acc(v, t)) = load(Val(L), $(yaddress(v, t)), $(m(v))))
     store_activated(v, t) = :(store(activate(σ, $(acc(v, t))), $(yaddress(v, t)), $(m(v))))
     return quote
@@ -72,7 +82,7 @@ the one that `islast` applies σ.
             $(each(start_from_y)...)
         end
         $(inputs...)
-        for r in 1:nruns
+        for r = 1:nruns
             run = unsafe_load(runs, r)
             k = Int(run.at)
             last = k + Int(run.len)
@@ -120,32 +130,36 @@ added to what `dw` holds if `accumulate`. Reads T floats of x per pixel.
     ystride::Int,
     xstride::Int,
     width::Int,
-    accumulate::Bool,
+    accumulate::Bool
 ) where {L,V,T}
     acc(v, t) = Symbol(:acc, v, :_, t)
     m(v) = mask === Nothing ? nothing : :(mask[$v])
     d(v) = Symbol(:d, v)
-    each(f) = [f(v, t) for t in 1:T for v in 1:V]
-    loads = [:($(d(v)) = load(Val(L), at(dp, $(L * (v - 1))), $(m(v)))) for v in 1:V]
-    steps = [quote
-        b = Vec{L,Float32}(unsafe_load(at(xp, $(t - 1))))
-        $([:($(acc(v, t)) = muladd($(d(v)), b, $(acc(v, t)))) for v in 1:V]...)
-    end for t in 1:T]
+    each(f) = [f(v, t) for t = 1:T for v = 1:V]
+    loads = [:($(d(v)) = load(Val(L), at(dp, $(L * (v - 1))), $(m(v)))) for v = 1:V]
+    steps = [
+        quote
+            b = Vec{L,Float32}(unsafe_load(at(xp, $(t - 1))))
+            $([:($(acc(v, t)) = muladd($(d(v)), b, $(acc(v, t)))) for v = 1:V]...)
+        end for t = 1:T
+    ]
     store_sum(v, t) = quote
         p = at(dw, $(L * (v - 1)) + $(t - 1) * ld)
         sum = accumulate ? load(Val(L), p, $(m(v))) + $(acc(v, t)) : $(acc(v, t))
         store(sum, p, $(m(v)))
     end
-    stores = [quote
-        if $t <= width
-            $([store_sum(v, t) for v in 1:V]...)
-        end
-    end for t in 1:T]
+    stores = [
+        quote
+            if $t <= width
+                $([store_sum(v, t) for v = 1:V]...)
+            end
+        end for t = 1:T
+    ]
     return quote
         $(Expr(:meta, :noinline))
         $(each((v, t) -> :($(acc(v, t)) = zero(Vec{L,Float32})))...)
-        for _ in 1:samples
-            for i in 1:npixels
+        for _ = 1:samples
+            for i = 1:npixels
                 xp = at(x, unsafe_load(xoffsets, i))
                 dp = at(dy, unsafe_load(yoffsets, i))
                 $(loads...)

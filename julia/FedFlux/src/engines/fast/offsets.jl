@@ -50,10 +50,10 @@ convolution has `channels` channels of x.
 """
 function forward_offsets(win::Window, x::Buffer, y::Buffer, channels)
     origin(i, j) = offset(x, i * win.stride[1] - win.pad[1], j * win.stride[2] - win.pad[3])
-    xoffsets = [origin(i, j) for j in 0:y.H-1 for i in 0:y.W-1]
-    yoffsets = [offset(y, i, j) for j in 0:y.H-1 for i in 0:y.W-1]
+    xoffsets = [origin(i, j) for j = 0:(y.H-1) for i = 0:(y.W-1)]
+    yoffsets = [offset(y, i, j) for j = 0:(y.H-1) for i = 0:(y.W-1)]
     tap(a, b) = b * win.dilation[2] * row_stride(x) + a * win.dilation[1] * x.C
-    runs = [Run(tap(a, b), channels) for b in 0:win.k[2]-1 for a in 0:win.k[1]-1]
+    runs = [Run(tap(a, b), channels) for b = 0:(win.k[2]-1) for a = 0:(win.k[1]-1)]
     runs = blocked_runs(runs, channels == x.C)
     return grouped_offsets(xoffsets, yoffsets, runs, sample_stride(x), sample_stride(y))
 end
@@ -80,7 +80,7 @@ function phase_taps(win::Window, p, q)
         return divrem(first + pad - tap * win.dilation[d], win.stride[d], RoundDown)
     end
     taps = Tap[]
-    for b in 0:win.k[2]-1, a in 0:win.k[1]-1
+    for b = 0:(win.k[2]-1), a = 0:(win.k[1]-1)
         i, ri = shift(p, win.pad[1], a, 1)
         j, rj = shift(q, win.pad[3], b, 2)
         ri == 0 && rj == 0 && push!(taps, Tap(a, b, i, j))
@@ -88,7 +88,7 @@ function phase_taps(win::Window, p, q)
     return sort!(taps; by = t -> (t.j, t.i))
 end
 
-phases(win::Window) = [(p, q) for q in 0:win.stride[2]-1 for p in 0:win.stride[1]-1]
+phases(win::Window) = [(p, q) for q = 0:(win.stride[2]-1) for p = 0:(win.stride[1]-1)]
 
 "The border of zeros around the outputs' gradient that [`backward_offsets`](@ref) needs."
 function gradient_border(win::Window, W, H)::Border
@@ -109,7 +109,7 @@ The offsets of the backward convolution, from the padded `dy` to one phase of th
 A group of the convolution has `channels` channels of dy.
 """
 function backward_offsets(win::Window, dy::Buffer, dx::Buffer, channels, p, q)
-    is, js = p:win.stride[1]:dx.W-1, q:win.stride[2]:dx.H-1
+    is, js = p:win.stride[1]:(dx.W-1), q:win.stride[2]:(dx.H-1)
     source(i, j) = offset(dy, (i - p) ÷ win.stride[1], (j - q) ÷ win.stride[2])
     yoffsets = [source(i, j) for j in js for i in is]
     xoffsets = [offset(dx, i, j) for j in js for i in is]

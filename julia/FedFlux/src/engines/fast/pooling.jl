@@ -46,13 +46,13 @@ function output_shape(l::AnyPool, s::Shape)
     return Shape(:image, s.C, outsize(Window(l, s), s.W, s.H)...)
 end
 
-function build(l::AnyMaxPool, b::Builder, s::Shape, x, dx, y, dy)
+function make_operation(l::AnyMaxPool, b::Builder, s::Shape, x, dx, y, dy)
     argmax = workspace!(b, features(y) * b.maxbatch)
     σ = l isa ReluMaxPool ? relu : identity
     return MaxPoolOp(σ, x, dx, y, dy, Window(l, s), argmax)
 end
 
-function build(l::AnyMeanPool, b::Builder, s::Shape, x, dx, y, dy)
+function make_operation(l::AnyMeanPool, b::Builder, s::Shape, x, dx, y, dy)
     return MeanPoolOp(x, dx, y, dy, Window(l, s))
 end
 
@@ -70,9 +70,9 @@ Call `f(n, i, j, fi, fj, as, bs)` for each sample and output pixel. Its window b
 input pixel (fi, fj); its taps `as` × `bs` are inside the image.
 """
 @inline function each_window(f::F, win::Window, x::Buffer, y::Buffer, lo, hi) where {F}
-    for n in lo:hi, j in 0:y.H-1
+    for n = lo:hi, j = 0:(y.H-1)
         fj, b0, b1 = clipped(win, 2, j, x.H)
-        for i in 0:y.W-1
+        for i = 0:(y.W-1)
             fi, a0, a1 = clipped(win, 1, i, x.W)
             f(n, i, j, fi, fj, a0:a1, b0:b1)
         end

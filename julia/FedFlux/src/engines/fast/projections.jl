@@ -24,7 +24,7 @@ function output_shape(l::TokenRecurrent, s::Shape)
     return output_shape(l.recurrent, output_shape(l.embedding, s))
 end
 
-function build(l::TokenRecurrent, b::Builder, s::Shape, x, dx, y, dy)
+function make_operation(l::TokenRecurrent, b::Builder, s::Shape, x, dx, y, dy)
     rows = ngates(Cell(l.recurrent.cell)) * y.C
     return build_recurrent(l.recurrent, b, token_projection(l, b, x, rows), y, dy)
 end
@@ -86,7 +86,7 @@ end
 
 function project!(s::TokenProjection, p::Pass, gates, lo, n, bias)
     rows = s.gemm.M
-    for i in 0:n-1
+    for i = 0:(n-1)
         unsafe_copyto!(at(gates, i * rows), table_column(s, p, lo, i), rows)
     end
 end
@@ -112,7 +112,7 @@ end
 function project_backward!(s::TokenProjection, p::Pass, gates, lo, n, db, accumulate)
     rows = s.gemm.M
     accumulate || zeros!(at(p.arena, s.table), rows * s.vocabulary)
-    for i in 0:n-1
+    for i = 0:(n-1)
         add_values!(table_column(s, p, lo, i), at(gates, i * rows), rows)
     end
 end

@@ -1,8 +1,21 @@
 # RNN, LSTM and GRU over (F, T, N). One GEMM computes the input projections of all time
 # steps; only the hidden state's projection goes step by step.
 
-"What differs between the cells; see cells.jl."
+"What differs between the cells; cells.jl has the methods of these functions."
 abstract type Cell end
+
+function ngates end
+function nmemory end
+function separate_states end
+function cell_forward! end
+function cell_backward! end
+
+# How the input is projected; projections.jl has the methods.
+function feature_projection end
+function prepare! end
+function project! end
+function project_backward! end
+function finish! end
 
 """
     RecurrentOp
@@ -48,7 +61,7 @@ end
 
 returns_state(::Union{RNN{S},LSTM{S},GRU{S}}) where {S} = S
 
-function build(l::Recurrent, b::Builder, s::Shape, x, dx, y, dy)
+function make_operation(l::Recurrent, b::Builder, s::Shape, x, dx, y, dy)
     rows = ngates(Cell(l.cell)) * y.C
     columns = y.W * min(b.maxbatch, SAMPLE_BLOCK)
     return build_recurrent(l, b, feature_projection(l, b, x, dx, rows, columns), y, dy)
@@ -73,7 +86,7 @@ function build_recurrent(l, b::Builder, inputs, y, dy)
     full_gemm = Gemm(b.cpu, k * H, H, H, k * H, T * block)
     return RecurrentOp(
         cell, inputs, y, dy, wh, bias, gates, hidden, memory, states, carry, packed,
-        step_gemm, back_gemm, full_gemm,
+        step_gemm, back_gemm, full_gemm
     )
 end
 
@@ -93,7 +106,7 @@ const SAMPLE_BLOCK = 16
 
 function forward!(o::RecurrentOp, p::Pass, lo, hi)
     prepare!(o.inputs, p, bias(o, p.w))
-    for first in lo:SAMPLE_BLOCK:hi
+    for first = lo:SAMPLE_BLOCK:hi
         forward_block!(o, p, first, min(first + SAMPLE_BLOCK - 1, hi))
     end
 end
@@ -103,14 +116,14 @@ function forward_block!(o::RecurrentOp, p::Pass, lo, hi)
     k = ngates(o.cell) * H
     project!(o.inputs, p, step_at(o, p, o.gates, k, 0, lo), lo, T * N, bias(o, p.w))
     separate_states(o.cell) && zeros!(step_at(o, p, o.states, k, 0, lo), k * T * N)
-    for t in 0:T-1
+    for t = 0:(T-1)
         if t > 0
             states = step_at(o, p, o.states, k, t, lo)
             hidden = step_at(o, p, o.hidden, H, t, lo)
             wh = at(p.w, o.wh)
             gemm!(identity, o.step_gemm, states, wh, hidden, N; accumulate = true)
         end
-        for n in lo:hi
+        for n = lo:hi
             t == 0 && zeros!(step_at(o, p, o.hidden, H, 0, n), H)
             cell_forward!(o.cell, o, p, t, n)
             if t < T - 1
@@ -124,7 +137,7 @@ end
 function backward!(o::RecurrentOp, p::Pass, lo, hi)
     H, k = o.y.C, ngates(o.cell) * o.y.C
     transpose!(at(p.arena, o.packed), H, at(p.w, o.wh), k, H, k)
-    for first in lo:SAMPLE_BLOCK:hi
+    for first = lo:SAMPLE_BLOCK:hi
         backward_block!(o, p, first, min(first + SAMPLE_BLOCK - 1, hi), first > lo)
     end
     finish!(o.inputs, p, bias(o, p.g))
@@ -139,8 +152,8 @@ function backward_block!(o::RecurrentOp, p::Pass, lo, hi, accumulate)
     k = ngates(o.cell) * H
     carry = at(p.arena, o.carry + 2H * lo)
     zeros!(carry, 2 * H * N)
-    for t in T-1:-1:0
-        for n in lo:hi
+    for t = (T-1):-1:0
+        for n = lo:hi
             cell_backward!(o.cell, o, p, t, n)
         end
         if t > 0
@@ -164,7 +177,7 @@ end
 
 @inline function column_sum(x, C, n, width::Val{L}, mask) where {L}
     sum = zero(Vec{L,Float32})
-    for j in 0:n-1
+    for j = 0:(n-1)
         sum += load(width, at(x, j * C), mask)
     end
     return sum

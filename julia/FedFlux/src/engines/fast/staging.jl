@@ -24,7 +24,7 @@ end
 
 "Throw unless all tokens are in 1:vocabulary."
 function check_tokens(tokens::Ptr{Int32}, n, vocabulary)
-    for i in 1:n
+    for i = 1:n
         token = unsafe_load(tokens, i)
         1 <= token <= vocabulary ||
             throw(ArgumentError("token $token; the embedding takes 1 to $vocabulary"))
@@ -44,19 +44,19 @@ end
 function stage_flat!(to::Ptr{T}, x, idx, size) where {T}
     for (n, k) in enumerate(idx)
         from = (k - 1) * size
-        for i in 1:size
-            @inbounds unsafe_store!(to, T(x[from + i]), (n - 1) * size + i)
+        for i = 1:size
+            @inbounds unsafe_store!(to, T(x[from+i]), (n - 1) * size + i)
         end
     end
 end
 
 "Copy the image (W, H, C) after the first `from` values of `x` to (C, W, H) in its border."
 function stage_image!(to::Ptr32, b::Buffer, x, from)
-    for c in 1:b.C, j in 0:b.H-1
+    for c = 1:b.C, j = 0:(b.H-1)
         line = at(to, offset(b, 0, j) + c - 1)
         first = from + (j + (c - 1) * b.H) * b.W
-        for i in 1:b.W
-            @inbounds unsafe_store!(line, Float32(x[first + i]), 1 + (i - 1) * b.C)
+        for i = 1:b.W
+            @inbounds unsafe_store!(line, Float32(x[first+i]), 1 + (i - 1) * b.C)
         end
     end
 end
@@ -66,8 +66,8 @@ Gather labels as Int32, checked against the number of classes, and other targets
 """
 function stage_targets!(to::Ptr32, ::CrossEntropy, y, idx, size, classes)
     labels = Ptr{Int32}(to)
-    for (n, k) in enumerate(idx), i in 1:size
-        label = Int32(@inbounds y[(k - 1) * size + i])
+    for (n, k) in enumerate(idx), i = 1:size
+        label = Int32(@inbounds y[(k-1)*size+i])
         if !(0 <= label < classes)
             expected = "the model has $classes outputs: expected 0 to $(classes - 1)"
             throw(ArgumentError("label $label, but $expected"))

@@ -10,7 +10,7 @@ Write the transpose of `from` (n × m) to `to` (m × n). Both are column-major, 
 function transpose!(to::Ptr32, ldto, from::Ptr32, ldfrom, m, n)
     L = 16
     min(m, n) < L && return transpose_small!(to, ldto, from, ldfrom, m, n)
-    for i0 in 0:L:m-1, j0 in 0:L:n-1
+    for i0 = 0:L:(m-1), j0 = 0:L:(n-1)
         # The last block overlaps the one before it.
         i, j = min(i0, m - L), min(j0, n - L)
         target, source = at(to, i + j * ldto), at(from, j + i * ldfrom)
@@ -19,7 +19,7 @@ function transpose!(to::Ptr32, ldto, from::Ptr32, ldfrom, m, n)
 end
 
 function transpose_small!(to, ldto, from, ldfrom, m, n)
-    for j in 0:n-1, i in 0:m-1
+    for j = 0:(n-1), i = 0:(m-1)
         unsafe_store!(to, unsafe_load(from, 1 + j + i * ldfrom), 1 + i + j * ldto)
     end
 end
@@ -34,14 +34,14 @@ interleaved(from, L) = ntuple(k -> from + (k - 1) ÷ 2 + (iseven(k) ? L : 0), L)
 ) where {L}
     low, high = interleaved(0, L), interleaved(L ÷ 2, L)
     v(r, i) = Symbol(:v, r, :_, i)
-    code = [:($(v(0, i)) = vload(Vec{L,Float32}, at(from, $i * ldfrom))) for i in 0:L-1]
+    code = [:($(v(0, i)) = vload(Vec{L,Float32}, at(from, $i * ldfrom))) for i = 0:(L-1)]
     rounds = trailing_zeros(L)
-    for r in 1:rounds, i in 0:L÷2-1
+    for r = 1:rounds, i = 0:(L÷2-1)
         a, b = v(r - 1, i), v(r - 1, i + L ÷ 2)
         push!(code, :($(v(r, 2i)) = shufflevector($a, $b, Val($low))))
         push!(code, :($(v(r, 2i + 1)) = shufflevector($a, $b, Val($high))))
     end
-    append!(code, [:(vstore($(v(rounds, i)), at(to, $i * ldto))) for i in 0:L-1])
+    append!(code, [:(vstore($(v(rounds, i)), at(to, $i * ldto))) for i = 0:(L-1)])
     return quote
         $(code...)
         return nothing

@@ -21,7 +21,7 @@ function writefloats!(w::Writer, values)
 end
 
 @inline function writeword!(bytes, at, word)
-    for k in 1:sizeof(word)
+    for k = 1:sizeof(word)
         @inbounds bytes[at+k] = (word >> 8(k - 1)) % UInt8
     end
 end
@@ -71,7 +71,7 @@ left(r::Reader) = length(r.bytes) - r.at
 function require_bytes(r::Reader, n, what)
     left(r) >= n ||
         malformed(what, " should take ", n, " bytes, but only ", left(r), " of ",
-                  length(r.bytes), " are left")
+            length(r.bytes), " are left")
 end
 
 function readbyte!(r::Reader, what)
@@ -83,7 +83,7 @@ end
 function readfloats!(r::Reader, n, what)
     require_bytes(r, 4n, what)
     values = Vector{Float32}(undef, n)
-    for i in 1:n
+    for i = 1:n
         values[i] = reinterpret(Float32, readword(UInt32, r.bytes, r.at))
         r.at += 4
     end
@@ -92,7 +92,7 @@ end
 
 @inline function readword(::Type{T}, bytes, at) where {T}
     word = zero(T)
-    for k in 1:sizeof(T)
+    for k = 1:sizeof(T)
         @inbounds word |= T(bytes[at+k]) << 8(k - 1)
     end
     return word

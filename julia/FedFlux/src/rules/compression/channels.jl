@@ -40,9 +40,9 @@ function choose(::PruneChannels, kept, θ, fraction, ctx)
     found = links(ctx.model)
     isempty(found) &&
         fail("prune_channels finds no two layers in this model of which one reads the ",
-             "other's channels; use prune")
+            "other's channels; use prune")
     for link in found
-        weights = [own_weights(at, link, c) for c in 1:channels(link.from)]
+        weights = [own_weights(at, link, c) for c = 1:channels(link.from)]
         left = [c for c in eachindex(weights) if any(i -> iskeptm[i] > 0, weights[c])]
         target = floor(Int, fraction * length(weights) + 1e-9)
         more = target - (length(weights) - length(left))
@@ -59,8 +59,10 @@ end
 function positions(model)
     ps = Optimisers.trainables(model)
     stops = cumsum(length.(ps))
-    return IdDict{Any,Any}(p => reshape(stop-length(p)+1:stop, size(p))
-                           for (p, stop) in zip(ps, stops))
+    return IdDict{Any,Any}(
+        p => reshape((stop-length(p)+1):stop, size(p))
+        for (p, stop) in zip(ps, stops)
+    )
 end
 
 own_weights(at, link, c) = vec(selectdim(at[link.from.weight], output_dim(link.from), c))

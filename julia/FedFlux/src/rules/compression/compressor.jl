@@ -38,7 +38,7 @@ length(encode(TopK(0.01), randn(Float32, 10_000)))   # about 530
 ```
 """
 function encode(c::Compressor, v::AbstractVector; rng = Stream(0, :rules),
-                layout = Layout(length(v)))
+    layout = Layout(length(v)))
     return encode(c, v, rng, layout)
 end
 

@@ -22,7 +22,7 @@ end
 
 Download(r::CountSketch) =
     fail("download is a sketch, which only averages over clients; expected another ",
-         "compressor")
+        "compressor")
 Download(r::Rule) =
     fail("download is ", r, "; expected a compressor, such as topk(fraction=0.05)")
 

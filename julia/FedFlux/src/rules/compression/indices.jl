@@ -53,7 +53,7 @@ function readgaps!(r::Reader, n, k)
     require_bytes(r, k, "the indices")      # before memory is allocated for them
     indices = Vector{Int}(undef, k)
     last = 0
-    for j in 1:k
+    for j = 1:k
         last += readvarint!(r, n, "a gap") + 1
         last <= n || malformed("index ", last, " of ", n, " values")
         indices[j] = last
@@ -65,11 +65,11 @@ function readbitmap!(r::Reader, n, k)
     require_bytes(r, cld(n, 8), "the bitmap")
     from = r.at
     r.at += cld(n, 8)
-    found = sum(b -> count_ones(r.bytes[b]), from+1:r.at; init = 0)
+    found = sum(b -> count_ones(r.bytes[b]), (from+1):r.at; init = 0)
     found == k || malformed("expected a bitmap of ", k, " indices, got ", found)
     indices = Vector{Int}(undef, k)
     j = 0
-    for b in from+1:r.at
+    for b = (from+1):r.at
         byte = r.bytes[b]
         while byte != 0
             i = 8 * (b - from - 1) + trailing_zeros(byte) + 1

@@ -65,13 +65,15 @@ reads(l::Dense, from::Conv, flattened) = flattened && inputs(l) % channels(from)
 "The inputs of a link's reader that come from channel `c`: several after a flatten."
 function inputs_from(link, c)
     each = inputs(link.to) ÷ channels(link.from)
-    return (c-1)*each+1:c*each
+    return ((c-1)*each+1):(c*each)
 end
 
 isflatten(l) = l === Flux.flatten || l === MLUtils.flatten
 keeps_zero(f) = iszero(f(0.0f0))
 
-passes_channels(::Union{MaxPool,MeanPool,GlobalMaxPool,GlobalMeanPool,AdaptiveMaxPool,
-                        AdaptiveMeanPool,Dropout}) = true
+passes_channels(
+    ::Union{MaxPool,MeanPool,GlobalMaxPool,GlobalMeanPool,AdaptiveMaxPool,
+        AdaptiveMeanPool,Dropout}
+) = true
 passes_channels(f) = f in (identity, relu, relu6, leakyrelu, elu, gelu, swish, tanh,
-                           tanh_fast, hardtanh, softsign)
+    tanh_fast, hardtanh, softsign)

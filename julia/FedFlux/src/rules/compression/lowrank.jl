@@ -81,9 +81,9 @@ end
 
 "Orthonormal P and Q with M ≈ P·Qᵀ, by subspace iteration from a random start."
 function low_rank(M, rank, iterations, rng)
-    Q = Float32[rand(rng, Float32) - 0.5f0 for _ in axes(M, 2), _ in 1:rank]
+    Q = Float32[rand(rng, Float32) - 0.5f0 for _ in axes(M, 2), _ = 1:rank]
     P = M * Q
-    for i in 1:iterations
+    for i = 1:iterations
         orthonormalise!(P)
         Q = M'P
         i < iterations && (P = M * Q)
@@ -96,7 +96,7 @@ function orthonormalise!(P)
     for j in axes(P, 2)
         p = view(P, :, j)
         before = norm(p)
-        for i in 1:j-1
+        for i = 1:(j-1)
             q = view(P, :, i)
             axpy!(-dot(q, p), q, p)
         end

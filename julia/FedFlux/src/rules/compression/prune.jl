@@ -63,7 +63,7 @@ function check_schedule(name, part, what, start, stop)
         fail(what, " of ", name, " is ", part, "; expected at least 0 and less than 1")
     1 <= start <= stop ||
         fail("start and stop of ", name, " are ", start, " and ", stop,
-             "; expected rounds from 1, and start not after stop")
+            "; expected rounds from 1, and start not after stop")
 end
 
 """

@@ -53,6 +53,6 @@ with_arrays(l::Conv, weight, bias) =
 
 with_channels(l::BatchNorm, stay) =
     BatchNorm(l.λ, l.β[stay], l.γ[stay], kept_statistics(l.μ, stay),
-              kept_statistics(l.σ², stay), l.ϵ, l.momentum, l.affine, l.track_stats,
-              l.active, length(stay))
+        kept_statistics(l.σ², stay), l.ϵ, l.momentum, l.affine, l.track_stats,
+        l.active, length(stay))
 kept_statistics(a, stay) = a === nothing ? nothing : a[stay]

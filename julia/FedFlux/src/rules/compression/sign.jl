@@ -72,7 +72,7 @@ function encode(c::Ternary, v, rng, layout)
     writefloats!(w, scales)
     trit(i) =
         rand(rng, Float32) * scales[cld(i, c.bucket)] < abs(v[i]) ? (v[i] < 0 ? 2 : 1) : 0
-    for from in 1:TRITS:n
+    for from = 1:TRITS:n
         digits = ntuple(k -> from + k - 1 <= n ? trit(from + k - 1) : 0, TRITS)
         writebyte!(w, evalpoly(3, digits))
     end
@@ -84,9 +84,9 @@ function decode(c::Ternary, bytes, n, layout)
     require_bytes(r, 4 * cld(n, c.bucket) + cld(n, TRITS), "an update by ternary")
     scales = readfloats!(r, cld(n, c.bucket), "the scales")
     v = Vector{Float32}(undef, n)
-    for from in 1:TRITS:n
+    for from = 1:TRITS:n
         digits = Int(readbyte!(r, "the digits"))
-        for i in from:min(from + TRITS - 1, n)
+        for i = from:min(from+TRITS-1, n)
             digits, trit = divrem(digits, 3)
             v[i] = (0.0f0, 1.0f0, -1.0f0)[trit+1] * scales[cld(i, c.bucket)]
         end

@@ -71,7 +71,7 @@ end
 
 function table(c::CountSketch, v)
     t = zeros(Float32, c.cols, c.rows)
-    for row in 1:c.rows, i in eachindex(v)
+    for row = 1:c.rows, i in eachindex(v)
         v[i] == 0 && continue
         col, sign = hash_bucket(c, row, i)
         t[col, row] += sign * v[i]
@@ -84,8 +84,8 @@ function untable(c::CountSketch, t, n)
     t = reshape(t, c.cols, c.rows)
     votes = Vector{Float32}(undef, c.rows)
     estimates = Vector{Float32}(undef, n)
-    for i in 1:n
-        for row in 1:c.rows
+    for i = 1:n
+        for row = 1:c.rows
             col, sign = hash_bucket(c, row, i)
             votes[row] = sign * t[col, row]
         end

@@ -4,7 +4,8 @@
 "The number of values, of `n`, that are sent."
 count_kept(fraction, n) = n == 0 ? 0 : clamp(round(Int, fraction * n), 1, n)
 
-checkfraction(fraction, name) = 0 < fraction <= 1 ||
+checkfraction(fraction, name) =
+    0 < fraction <= 1 ||
     fail("fraction of ", name, " is ", fraction, "; expected more than 0 and at most 1")
 
 """
@@ -103,7 +104,7 @@ Floyd 1987), in time O(k log k).
 function random_indices(key::UInt64, k, n)
     rng = Stream(key)
     chosen = Set{Int}()
-    for j in n-k+1:n
+    for j = (n-k+1):n
         i = 1 + below!(rng, j)
         push!(chosen, i in chosen ? j : i)
     end
