@@ -15,6 +15,7 @@ import pytest
 
 import fedflux
 from fedflux import objects
+from fedflux.doctor import find_julia
 
 from .conftest import ROOT, Run
 
@@ -42,6 +43,25 @@ def test_style_and_types(command: list[str]) -> None:
         [sys.executable, "-m", *command, *paths], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+FORMAT = """
+Base.find_package("JuliaFormatter") === nothing && exit(3)
+using JuliaFormatter
+pkgversion(JuliaFormatter) >= v"3" || exit(3)
+exit(format("."; overwrite = false) ? 0 : 1)
+"""
+
+
+def test_julia_format(julia: None) -> None:
+    """The width alone is checked in the core's own tests, without JuliaFormatter."""
+    exe, _ = find_julia()
+    assert exe is not None
+    command = [exe, "--startup-file=no", "-e", FORMAT]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode == 3:
+        pytest.skip("JuliaFormatter 3 is not in Julia's default environment")
+    assert done.returncode == 0, 'run format(".") of JuliaFormatter' + done.stderr
 
 
 def test_one_version_everywhere() -> None:

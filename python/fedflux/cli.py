@@ -25,7 +25,11 @@ MAX_CONFIG_BYTES = 2**20
 PARTITION_OPTIONS = ("dataset", "data_dir", "partition", "clients", "seed", "loss")
 
 
-class _OptionType(click.ParamType[Any]):
+# click.ParamType takes a type parameter from 8.4 on only.
+_ParamType: Any = click.ParamType
+
+
+class _OptionType(_ParamType):  # type: ignore[misc]
     """A click type that reads a value as its declared option does."""
 
     def __init__(self, option: Option) -> None:

@@ -143,7 +143,7 @@ class Option:
 
     def _convert(self, kind: str, value: Any) -> Any:
         # NumPy's bool is compared by name, since this module does not import NumPy
-        is_bool = isinstance(value, bool) or type(value).__name__ == "bool"
+        is_bool = isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
         if kind == "bool" and is_bool:
             return bool(value)
         if kind == "int" and isinstance(value, numbers.Integral) and not is_bool:
