@@ -14,8 +14,8 @@ from .conftest import ROOT
 
 DIFFS = re.findall(r"```diff\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
 
-# The core with all changes, loaded from its source, and each new thing against what it should
-# do: a known answer, or a bound that follows from its definition.
+# The core with all changes, loaded from its source; each new thing is held against what it
+# should do: a known answer, or a bound that follows from its definition.
 CHECK = """
 include("julia/FedFlux/src/FedFlux.jl")
 using .FedFlux
