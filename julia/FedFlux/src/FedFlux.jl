@@ -72,6 +72,7 @@ export Update
 # Rules: a paper's idea on both sides of the wire; algorithms, pruning and compression.
 include("rules/rule.jl")
 include("rules/chain.jl")
+include("rules/optimizers.jl")
 include("rules/algorithms/fedprox.jl")
 include("rules/algorithms/scaffold.jl")
 include("rules/algorithms/fednova.jl")
@@ -122,6 +123,7 @@ export Aggregator, Mean, Median, TrimmedMean, Krum, MultiKrum, Bulyan, Geometric
 export NormClipping, CenteredClipping, FLTrust, combine_updates
 
 # Federation: settings and state, a client's training, the round, the run.
+include("federation/compatibility.jl")
 include("federation/sampling.jl")
 include("federation/schedules.jl")
 include("federation/faults.jl")

@@ -5,7 +5,8 @@ const FILES =
     ["stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
         "augment", "text", "aggregate",
         "robust", "rules",
-        "algorithms", "contracts", "schedule", "personal", "compress", "prune", "rounds",
+        "algorithms", "contracts", "combinations", "schedule", "personal", "compress",
+        "prune", "rounds",
         "trouble", "checkpoint", "fuzz", "verbs",
         "options", "run", "docs", "architecture"]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS

@@ -14,7 +14,8 @@ function local_baseline(pool, f::Federated, clients, rounds, test, counts)
     evaluations = evaluate_own(pool, f, ks, test, size(counts, 1), all_samples) do worker, k
         put_personal!(worker, f, st, k)
         for round = 1:rounds
-            train_alone!(worker, f, clients, k, round, f.train.epochs, pool.control)
+            t = at_round(f.train, round)
+            train_alone!(worker, f, clients, k, round, t, pool.control)
         end
     end
     return (; accuracy = mean_or_nothing(map(accuracy, evaluations)),
@@ -28,8 +29,11 @@ All data in one place: one client that holds everything, for as many epochs as `
 rounds have, without rules and server optimizer.
 """
 function centralized_baseline(pool, f::Federated, clients, rounds, test)
-    no_bound = typemax(Int)
-    train = LocalTraining(f.train; maxsteps = no_bound, samples_per_epoch = no_bound)
+    # As many steps and samples per round as all clients have together.
+    N = length(clients)
+    times(n) = n > typemax(Int) ÷ N ? typemax(Int) : N * n
+    train = LocalTraining(f.train; maxsteps = times(f.train.maxsteps),
+        samples_per_epoch = times(f.train.samples_per_epoch))
     all_data = Clients(clients.x, clients.y, [clients.order])
     central = Federated(f.model; f.loss, train, f.trainer, f.seed)
     st = State(central, engine(pool))

@@ -11,40 +11,54 @@ struct Trained{U<:Update,P}
 end
 
 """
-    train_client!(worker, buffer, f, st, clients, k, private, n, control) -> Trained
+    train_client!(worker, buffer, f, st, clients, k, private, n, control,
+                  current_stats = st.stats) -> Trained
 
 Client `k`'s part of a round: take the global model of `st`, train on its own share, apply
 the rules, and put the update into `buffer`, an [`Update`](@ref). `private` is the state of
-its rules, `n` the size of the cohort.
+its rules, `n` the size of the cohort. Statistics are sent as the difference from
+`current_stats`, those that the server will add it to.
 """
-function train_client!(worker, buffer, f, st, clients, k, private, n, control)
-    (; engine, w, order, stats) = worker
+function train_client!(worker, buffer, f, st, clients, k, private, n, control,
+    current_stats = st.stats)
+    (; engine, w, order, stats, start) = worker
     (; x, y) = clients
     round = st.round + 1
     training = at_round(f.train, round)
     copyto!(w, st.θ)
     copyto!(stats, st.stats)
     set_samples!(worker, indices(clients, k))
-    ctx = (; st.θ, round, client = k, n, N = length(clients),
-        lr = learning_rate(training.optimizer), training.optimizer,
-        steps = nsteps(training, length(order)), rng = Stream(f.seed, :rules, round, k),
-        samples = length(order), weight = weight(f, clients, k), f.layout, w, stats)
+    ctx =
+        (; client_context(f, st, clients, k, n)..., lr = learning_rate(training.optimizer),
+            training.optimizer, steps = nsteps(training, length(order)), w, stats)
     s = (; st.shared, private)
-    downloaded = sizeof(st.stats) + download_bytes(f.rules, s, sizeof(st.θ), ctx)
+    downloaded = downloaded_bytes(f, st, s, ctx)
     own = LocalData(worker, x, y, indices(clients, k), training, f.loss,
         Stream(f.seed, :personal, round, k), control)
     reseed!(worker, f.seed, round, k)
     s = (; st.shared, private = receive!(f.rules, s, (; w, stats), ctx, own))
+    ctx = (; ctx..., θ = copyto!(start, w))
     reseed!(worker, f.seed, round, k)     # whatever a rule trained, the rest is the same
     setstats!(engine, stats)
     loss, seen = localfit!(worker, f.rules, s, x, y, training,
         Stream(f.seed, :batches, round, k), ctx, control)
     stats!(stats, engine)
-    @. buffer.delta = w - st.θ
-    @. buffer.stats = stats - st.stats
+    @. buffer.delta = w - start
+    @. buffer.stats = stats - current_stats
     private, update = client!(f.rules, s, buffer, ctx)
+    private = sent(f.rules, s, private, update, ctx)
     return Trained(k, update, private, loss, seen, downloaded)
 end
+
+"What rules meet in `ctx` on client `k`, apart from its training."
+client_context(f, st, clients, k, n) =
+    (; st.θ, round = st.round + 1, client = k, n, N = length(clients),
+        rng = Stream(f.seed, :rules, st.round + 1, k), samples = nsamples(clients, k),
+        weight = weight(f, clients, k), f.layout)
+
+"The bytes that a client with the states `s` downloads at the start of a round."
+downloaded_bytes(f, st, s, ctx) =
+    sizeof(st.stats) + download_bytes(f.rules, s, sizeof(st.θ), ctx)
 
 "A client's weight in the average."
 weight(f, clients, k) = f.weights === :samples ? nsamples(clients, k) : 1
@@ -72,10 +86,11 @@ struct Correction{F} <: Rule
 end
 correct!(c::Correction, s, g, w, ctx) = c.f(g, w)
 
-function train!(f, own::LocalData, m; epochs = own.training.epochs)
-    (; engine, g, augmenter) = own.worker
-    t = LocalTraining(own.training; epochs)
-    worker = Worker(engine, m.w, g, collect(own.indices), m.stats, augmenter)
+function train!(f, own::LocalData, m; epochs = own.training.epochs,
+    maxsteps = own.training.maxsteps)
+    (; engine, g, start, augmenter) = own.worker
+    t = LocalTraining(own.training; epochs, maxsteps)
+    worker = Worker(engine, m.w, g, collect(own.indices), m.stats, start, augmenter)
     setstats!(engine, m.stats)
     ctx = (; steps = nsteps(t, length(worker.order)))
     stateless = (; shared = (nothing,), private = (nothing,))

@@ -4,6 +4,8 @@
 "A client whose update did not count, and why."
 const Dropped = @NamedTuple{client::Int, reason::String}
 
+const CRASHED = "crashed"
+
 """
     Fault
 
@@ -22,7 +24,7 @@ struct Crash <: Fault
 end
 Crash() = Crash(0.1)
 construct(::Val{:fault}, ::Val{:crash}; p) = Crash(p)
-simulate(f::Crash, rng) = 0.0, rand(rng, Float64) < f.p ? "crashed" : nothing
+simulate(f::Crash, rng) = 0.0, rand(rng, Float64) < f.p ? CRASHED : nothing
 
 """
     DropOut(p = 0.1)
@@ -108,17 +110,18 @@ the simulated seconds that the round takes, `nothing` where there are no delays.
 """
 function simulate_faults(f::Faults, seed, round, cohort, wanted)
     isempty(f.list) && wanted >= length(cohort) && return cohort, Dropped[], nothing
-    dropped, arrivals = Dropped[], Tuple{Float64,Int}[]
+    dropped, arrivals = Dropped[], Tuple{Float64,UInt64,Int}[]
     for k in cohort
         rng = Stream(seed, :faults, round, k)
         outcomes = map(fault -> simulate(fault, rng), f.list)
         seconds = sum(first, outcomes; init = 0.0)
         reason = why_dropped(f, seconds, map(last, outcomes))
-        reason === nothing ? push!(arrivals, (seconds, k)) :
+        tie_break = rand(rng, UInt64)       # who is first of those that answer together
+        reason === nothing ? push!(arrivals, (seconds, tie_break, k)) :
         push!(dropped, (; client = k, reason))
     end
     sort!(arrivals)
-    for (_, k) in arrivals[(wanted+1):end]
+    for (_, _, k) in arrivals[(wanted+1):end]
         push!(dropped, (; client = k, reason = "not needed: $wanted others were faster"))
     end
     counted = arrivals[1:min(wanted, end)]

@@ -100,7 +100,9 @@ function next_round!(f, st, clients, sampling, pool)
     is_async(f.rules) && return async_round!(f, st, clients, n; pool)
     size = cohort_size(f.faults, n, length(clients))
     cohort = draw_cohort(sampling, clients, size, f.seed, st.round + 1)
-    _, metrics = round!(f, st, clients, cohort; pool, wanted = n)
+    # A sampler's cohort is what it drew; only over-selection waits for fewer.
+    wanted = f.faults.overselect > 1 ? n : length(cohort)
+    _, metrics = round!(f, st, clients, cohort; pool, wanted)
     return cohort, metrics
 end
 

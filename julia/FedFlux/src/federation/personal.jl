@@ -76,12 +76,10 @@ function personal_accuracy(pool, f::Federated, st::State, ks, test, counts)
 end
 
 """
-Train the worker's model on client k's data alone for some epochs, with the local training
-of that round, without rules.
+Train the worker's model on client k's data alone, by the local training `t`, without rules.
 """
-function train_alone!(worker::Worker, f::Federated, clients, k, round, epochs, control)
+function train_alone!(worker::Worker, f, clients, k, round, t::LocalTraining, control)
     (; engine, order, stats) = worker
-    t = LocalTraining(at_round(f.train, round); epochs, maxsteps = typemax(Int))
     set_samples!(worker, indices(clients, k))
     reseed!(worker, f.seed, round, k)
     setstats!(engine, stats)
@@ -98,9 +96,11 @@ The mean accuracy of the clients' models, each at its own mix of labels, after e
 has trained the final model (its personal one, where a rule has that) for `epochs` more on
 its own data.
 """
-finetuned_accuracy(pool, f::Federated, st::State, clients, epochs, test, counts) =
-    own_accuracy(pool, f, 1:length(clients), test, counts) do worker, k
+function finetuned_accuracy(pool, f::Federated, st::State, clients, epochs, test, counts)
+    # At the full learning rate: the schedule belongs to the rounds, and may have reached 0.
+    t = LocalTraining(f.train; epochs = max(epochs, 1), maxsteps = typemax(Int))
+    return own_accuracy(pool, f, 1:length(clients), test, counts) do worker, k
         put_personal!(worker, f, st, k)
-        epochs > 0 &&
-            train_alone!(worker, f, clients, k, st.round + 1, epochs, pool.control)
+        epochs > 0 && train_alone!(worker, f, clients, k, st.round + 1, t, pool.control)
     end
+end

@@ -35,6 +35,7 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
         train_clients!(work, pool.workers[i], pool.control)
     end
     length(work.errors) == length(work.cohort) > 0 && throw(first(work.errors)[2])
+    work.bytes_down += wasted_bytes(f, st, clients, work, dropped)
     seconds = (time_ns() - begun) / 1e9
     finishing = time_ns()
     work.omniscient && add_forged!(work)
@@ -53,13 +54,26 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
     return st, metrics
 end
 
+"What clients downloaded that sent no update that counts; who crashed downloaded nothing."
+function wasted_bytes(f, st, clients, work, dropped)
+    alive = [d.client for d in dropped if d.reason != CRASHED]
+    failed = [work.cohort[i] for (i, _) in work.errors]
+    return sum([alive; failed]; init = 0) do k
+        private = get(() -> private_init(f.rules, st.θ), st.private, k)
+        ctx = client_context(f, st, clients, k, length(work.cohort))
+        downloaded_bytes(f, st, (; st.shared, private), ctx)
+    end
+end
+
 failure_text(err) =
     string("failed: ", first(first(split(sprint(showerror, err), '\n')), 200))
 
-"The server's part of a round; `nothing`, or why the round leaves the model as it was."
+"""
+The server's part of a round; `nothing`, or why the round leaves the model as it was. `st`
+is changed at the end, all at once.
+"""
 function server_part!(f, st, clients, work, pool)
-    lr = learning_rate(f.train.optimizer)
-    hint = "try a smaller learning rate (lr is $lr)"
+    hint = "try a smaller learning rate (lr is $(learning_rate(f.train.optimizer)))"
     needed = max(f.faults.min_updates, min_updates(f.aggregate))
     if work.accepted == 0 && !isempty(work.rejected)
         why = "every update was rejected, the first since it $(first(work.rejected).reason)"
@@ -70,31 +84,35 @@ function server_part!(f, st, clients, work, pool)
     ū = finish(f.aggregate, work.acc, length(pool.workers))
     ū === nothing && return "no update has a weight"
     allfinite(ū) || return "the aggregate is not finite: $hint"
-    st.aggregator = carry_over(f.aggregate, ū)
-    server_step!(f, st, ū, work.accepted, length(clients), engine(pool))
+    aggregator = carry_over(f.aggregate, ū)
+    share = work.weight / sum(k -> weight(f, clients, k), 1:length(clients))
+    step = server_step(f, st, ū, work.accepted, length(clients), share, engine(pool))
+    allfinite(step.Δ) || return "the server's step is not finite: $hint"
+    st.aggregator, st.shared, st.server = aggregator, step.shared, step.server
+    st.θ .+= step.Δ
+    st.stats .+= step.stats
     merge!(st.private, work.private)
     return nothing
 end
 
-"The rules on the server, in reverse order, then its step on the global parameters."
-function server_step!(f::Federated, st::State, ū, n, N, engine)
+"The rules on the server, in reverse order, and the step that its optimizer takes."
+function server_step(f::Federated, st::State, ū, n, N, share, engine)
     round = st.round + 1
     lr = learning_rate(at_round(f.train, round).optimizer)
-    ctx = (; st.θ, round, client = 0, n, N, lr,
+    ctx = (; st.θ, round, client = 0, n, N, share, lr,
         rng = Stream(f.seed, :rules, round, 0), f.layout, f.model, engine)
-    st.shared, ū = server!(f.rules, (; st.shared), ū, ctx)
+    shared, ū = server!(f.rules, (; st.shared), ū, ctx)
     (; optimizer, schedule) = f.server
+    server = st.server
     if optimizer === nothing
         Δ = ū.delta
     else
         rule = scheduled(optimizer, schedule, round)
-        st.server, step = Optimisers.apply!(rule, st.server, st.θ, -ū.delta)
+        server, step = Optimisers.apply!(rule, deepcopy(server), st.θ, -ū.delta)
         Δ = .-step      # a lazy broadcast until here
     end
-    st.shared, Δ = publish!(f.rules, (; st.shared), Δ, ctx)
-    st.θ .+= decoded(Δ)
-    st.stats .+= ū.stats
-    return st
+    shared, Δ = publish!(f.rules, (; shared), Δ, ctx)
+    return (; shared, server, Δ = decoded(Δ), ū.stats)
 end
 
 """
@@ -110,8 +128,9 @@ function aggregator_reference(f, st, clients, pool)
     setstats!(engine, st.stats)
     set_samples!(worker, clients.root)
     reseed!(worker, f.seed, st.round + 1, 0)
-    ctx = (; st.θ, steps = nsteps(f.train, length(clients.root)))
-    localfit!(worker, clients.x, clients.y, f.train,
+    training = at_round(f.train, st.round + 1)
+    ctx = (; st.θ, steps = nsteps(training, length(clients.root)))
+    localfit!(worker, clients.x, clients.y, training,
         Stream(f.seed, :batches, st.round + 1, 0), ctx, pool.control)
-    return w .- st.θ
+    return hide!(f.rules, st.shared, w .- st.θ)
 end

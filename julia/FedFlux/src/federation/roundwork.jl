@@ -21,6 +21,7 @@ mutable struct RoundWork{F,C,V,B}
     adding_ns::UInt64
     validator::Validator
     accepted::Int
+    weight::Float64                    # of the accepted updates
     rejected::Vector{Dropped}
     errors::Vector{Tuple{Int,Any}}     # position => exception
     hostile::Set{Int}
@@ -41,7 +42,7 @@ function RoundWork(f, st, clients, cohort, start_states, threads, reference)
     return RoundWork(f, st, clients, training, start_states, Threads.Atomic{Int}(1),
         buffers, ReentrantLock(), Dict{Int,Any}(), 0,
         start(f.aggregate, length(cohort), reference), Dict{Int,Any}(), 0.0, 0,
-        0, 0, UInt64(0), Validator(st, cohort, max_weight), 0, Dropped[],
+        0, 0, UInt64(0), Validator(st, cohort, max_weight), 0, 0.0, Dropped[],
         Tuple{Int,Any}[], intersect(bad, cohort), Moments(),
         knows && !isdisjoint(bad, cohort))
 end
@@ -76,7 +77,8 @@ function try_client!(work, worker, buffer, k, control)
     private = get(() -> private_init(f.rules, st.θ), st.private, k)
     n = length(work.cohort)
     try
-        return train_client!(worker, buffer, f, from, work.clients, k, private, n, control)
+        return train_client!(worker, buffer, f, from, work.clients, k, private, n, control,
+            st.stats)
     catch err
         err isa Union{InterruptException,OutOfMemoryError} && rethrow()
         return err
@@ -102,6 +104,7 @@ function add_trained!(work::RoundWork, trained::Trained)
     work.bytes_up += wire_bytes(trained.update)
     work.bytes_down += trained.downloaded
     m = message(work, client, map(decoded, trained.update))
+    expect!(work.validator, m.update)
     messages =
         client in work.hostile ?
         send(f.attack.attack, m, (; f.seed, m.round, m.client)) : (m,)
@@ -125,6 +128,7 @@ function accept!(work::RoundWork, m::Message)
         return false
     end
     work.accepted += 1
+    work.weight += m.weight
     work.acc = add!(work.f.aggregate, work.acc, m.update, m.weight)
     return true
 end

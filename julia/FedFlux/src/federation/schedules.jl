@@ -61,9 +61,6 @@ construct(::Val{:schedule}, ::Val{:exponential}; parameters...) =
 construct(::Val{:schedule}, ::Val{:cosine}; parameters...) = CosineDecay(; parameters...)
 construct(::Val{:schedule}, ::Val{:warmup}; parameters...) = Warmup(; parameters...)
 
-"The learning rate of an Optimisers rule; 1 for one that has none."
-learning_rate(rule) = hasproperty(rule, :eta) ? Float32(rule.eta) : 1.0f0
-learning_rate(rule::FedOpt) = rule.lr
 
 """
     scheduled(optimizer, schedule, round)
@@ -76,6 +73,9 @@ FedFlux.scheduled(Descent(0.1), (FedFlux.Warmup(rounds = 4),), 2)   # Descent(0.
 ```
 """
 scheduled(optimizer, schedule::Tuple{}, round) = optimizer
-scheduled(optimizer, schedule::Tuple, round) =
-    Optimisers.adjust(optimizer,
-        Float32(learning_rate(optimizer) * prod(s -> s(round), schedule)))
+function scheduled(optimizer, schedule::Tuple, round)
+    lr = learning_rate(optimizer)
+    lr === nothing && fail("schedule: the optimizer ", nameof(typeof(optimizer)),
+        " has no single learning rate that could change; expected one such as Descent")
+    return Optimisers.adjust(optimizer, Float32(lr * prod(s -> s(round), schedule)))
+end

@@ -74,8 +74,8 @@ function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules 
     trainer in (:auto, :fast, :zygote) ||
         fail("trainer is ", repr(trainer), "; expected :auto, :fast or :zygote")
     train = LocalTraining(train; training...)
-    rules = Tuple(rules)
-    check_chain(rules)
+    rules = ordered_chain(Tuple(rules))
+    check_aggregator(rules, aggregate)
     layout = Layout(model)
     rules = map(r -> prepare(r, layout, train), rules)
     server = server isa ServerStep ? server : ServerStep(server)

@@ -52,7 +52,8 @@ at_round(t::LocalTraining, round) =
 
 """
 What one task needs to train clients one after another: an engine, the parameters, the
-gradient, the order of the samples, the statistics, and an [`Augmenter`](@ref) or `nothing`.
+gradient, the order of the samples, the statistics, the parameters that a client starts
+from, and an [`Augmenter`](@ref) or `nothing`.
 """
 struct Worker{E<:Engine,A}
     engine::E
@@ -60,13 +61,16 @@ struct Worker{E<:Engine,A}
     g::Vector{Float32}
     order::Vector{Int}
     stats::Vector{Float32}
+    start::Vector{Float32}
     augmenter::A
 end
 
 function Worker(engine::Engine, augmenter = nothing)
     zeros32(n) = zeros(Float32, n)
     n = nparams(engine)
-    return Worker(engine, zeros32(n), zeros32(n), Int[], zeros32(nstats(engine)), augmenter)
+    return Worker(engine, zeros32(n), zeros32(n), Int[], zeros32(nstats(engine)),
+        zeros32(n),
+        augmenter)
 end
 
 """

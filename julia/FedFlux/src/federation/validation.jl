@@ -48,4 +48,7 @@ function wrong_shape(v::Validator, u)
     return nothing
 end
 
+"Take the shape of an update that the server can trust as the one to expect."
+expect!(v::Validator, u) = v.like === nothing && (v.like = shape(u))
+
 const NOT_FINITE = "holds NaN or Inf"

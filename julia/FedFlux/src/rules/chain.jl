@@ -8,10 +8,11 @@ private_init(rules::Tuple, θ) = map(r -> init(r, θ)[2], rules)
 head(s) = map(first, s)
 rest(s) = map(Base.tail, s)
 
+# What a client downloads passes the rules in reverse order, as the aggregate does.
 receive!(::Tuple{}, s, m, ctx, own) = ()
 function receive!(rules::Tuple, s, m, ctx, own)
-    private = receive!(first(rules), head(s), m, ctx, own)
-    return (private, receive!(Base.tail(rules), rest(s), m, ctx, own)...)
+    others = receive!(Base.tail(rules), rest(s), m, ctx, own)
+    return (receive!(first(rules), head(s), m, ctx, own), others...)
 end
 
 correct!(::Tuple{}, s, g, w, ctx) = g
@@ -26,6 +27,12 @@ function client!(rules::Tuple, s, u, ctx)
     others, u = client!(Base.tail(rules), rest(s), u, ctx)
     return (private, others...), u
 end
+
+sent(rules::Tuple, s, private, u, ctx) =
+    map((r, shared, before, after) -> sent(r, (; shared, private = before), after, u, ctx),
+        rules, s.shared, s.private, private)
+
+hide!(rules::Tuple, shared, v) = (foreach((r, s) -> hide!(r, s, v), rules, shared); v)
 
 server!(::Tuple{}, s, ū, ctx) = ((), ū)
 function server!(rules::Tuple, s, ū, ctx)
@@ -51,30 +58,4 @@ personalises(rules::Tuple) = any(personalises, rules)
 function personal!(rules::Tuple, private, m)
     foreach((r, p) -> personal!(r, p, m), rules, private)
     return m
-end
-
-"""
-    chain_position(r::Rule) -> Int or nothing
-
-The position of a rule that has one in a chain: 1 for pruning, 2 for compression, 3 for the
-compression of the download. At most one rule has each; other rules come in any order.
-"""
-chain_position(::Rule) = nothing
-
-"Check that all are rules and that those with a position stand in order."
-function check_chain(rules::Tuple)
-    for r in rules
-        r isa Rule || fail("rules contain ", repr(r), ", a ", typeof(r),
-            "; expected FedFlux.Rule objects")
-    end
-    placed = [r for r in rules if chain_position(r) !== nothing]
-    for (a, b) in zip(placed, placed[2:end])
-        chain_position(a) < chain_position(b) ||
-            fail("rules have ", nameof(typeof(a)), " before ", nameof(typeof(b)),
-                "; expected at most one pruning, then one compression, then one Download")
-    end
-    i = findfirst(r -> chain_position(r) == 3, rules)
-    i === nothing || i == length(rules) ||
-        fail("rules have ", nameof(typeof(rules[i+1])),
-            " after Download; Download comes last")
 end

@@ -13,10 +13,14 @@ One idea of federated learning, as hooks that may each be left out, in the order
 - `download_bytes(r, s, bytes, ctx) -> bytes`: the bytes that a client downloads, where they
   are fewer than the whole model; rules run in reverse order here;
 - `receive!(r, s, m, ctx, own) -> private`: changes the model `m = (; w, stats)` that a
-  client received, before it trains. `own`, a [`LocalData`](@ref), trains further models on
-  the client's data ([`train!`](@ref)) or measures their loss ([`meanloss`](@ref));
+  client received, before it trains; rules run in reverse order here. `own`, a
+  [`LocalData`](@ref), trains further models on the client's data ([`train!`](@ref)) or
+  measures their loss ([`meanloss`](@ref));
 - `correct!(r, s, g, w, ctx) -> g`: changes the gradient `g` at `w`, before each local step;
 - `client!(r, s, u, ctx) -> (private, u)`: changes the [`Update`](@ref) before it is sent;
+- `sent(r, s, private, u, ctx) -> private`: what the client keeps of `private`, given the
+  update `u` as it was sent: encoded, or with values that are not sent at all;
+- `hide!(r, shared, v) -> v`: sets to zero what a client would not send of a vector `v`;
 - `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate of the updates; rules run in
   reverse order here;
 - `publish!(r, s, Δ, ctx) -> (shared, Δ)`: changes the server's step `Δ` before it is taken
@@ -26,14 +30,16 @@ One idea of federated learning, as hooks that may each be left out, in the order
 
 `s` is `(; shared, private)`. `ctx` holds
 
-- everywhere: `θ`, the global parameters; `round` and `client`, from 1 (0 on the server);
-  `n`, the size of the cohort, and `N`, the number of clients; `lr`, the learning rate of
-  the clients; `rng`, a generator of the client's (or the server's) own; `layout`, the
-  [`Layout`](@ref) of the flat vectors;
+- everywhere: `θ`, the global parameters (in `correct!` and `client!` as `receive!` left
+  them: the model that the client starts from); `round` and `client`, from 1 (0 on the
+  server); `n`, the size of the cohort, and `N`, the number of clients; `lr`, the learning
+  rate of the clients (`nothing` where their optimizer has none); `rng`, a generator of the
+  client's (or the server's) own; `layout`, the [`Layout`](@ref) of the flat vectors;
 - on a client: `w` and `stats`, its model; `samples`, the number of its samples; `weight`,
   its weight in the average; `steps`, the number of local steps; `optimizer`, an Optimisers
   rule; and in `correct!` `step`, from 1, and `batch`, the size of the batch;
-- on the server: `model` and `engine`, whose [`to_model!`](@ref) and [`to_engine!`](@ref)
+- on the server: `share`, the weight of the updates that count over that of all clients;
+  `model` and `engine`, whose [`to_model!`](@ref) and [`to_engine!`](@ref)
   convert flat vectors between the engine's order and the model's.
 
 A rule holds settings only. Its states are what the hooks return; a hook never changes the
@@ -49,11 +55,13 @@ correct!(::Rule, s, g, w, ctx) = g
 client!(::Rule, s, u, ctx) = (s.private, u)
 server!(::Rule, s, ū, ctx) = (s.shared, ū)
 publish!(::Rule, s, Δ, ctx) = (s.shared, Δ)
+sent(::Rule, s, private, u, ctx) = private
+hide!(::Rule, shared, v) = v
 personalises(::Rule) = false
 personal!(::Rule, private, m) = m
 
 """
-    train!(f, own::LocalData, m; epochs) -> m
+    train!(f, own::LocalData, m; epochs, maxsteps) -> m
 
 Train the model `m = (; w, stats)`, in place, on the client's own data, with the settings of
 its local training. `f(g, w)` takes the place of the rules and corrects each gradient `g` at

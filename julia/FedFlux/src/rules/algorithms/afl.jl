@@ -31,6 +31,8 @@ init(::AFL, θ) = (Float32[], nothing)
 
 mixture(λ, N) = isempty(λ) ? fill(1.0f0 / N, N) : λ
 
+download_bytes(::AFL, s, bytes, ctx) = bytes + sizeof(Float32)      # λₖ
+
 receive!(::AFL, s, m, ctx, own) = Float32(meanloss(own, m))
 
 # The aggregator weighs by ctx.weight, so everything is divided by it; `sums` lets the

@@ -44,5 +44,6 @@ init(::FedBuff, θ) = ((; clock = 0.0, begun = 0, round = 0, underway = Underway
 
 function client!(r::FedBuff, s, u, ctx)
     staleness = s.shared.round - (ctx.round - 1)
-    return nothing, map(v -> v .* (1 / sqrt(1.0f0 + staleness)), u)
+    scale(v) = v .* (1 / sqrt(1.0f0 + staleness))
+    return nothing, Update(map(scale, u.vectors), scale(u.stats), u.metrics)
 end

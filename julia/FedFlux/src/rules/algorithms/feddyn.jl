@@ -7,9 +7,10 @@
 Each client minimises `Fₖ(w) − ⟨∇ₖ, w⟩ + α/2 ‖w − θ‖²`, where ∇ₖ is the gradient at which
 its last round ended, so that the optima of the clients agree with the global one:
 
-    ∇ₖ ← ∇ₖ − α (w − θ),      h ← h − α n/N · mean(w − θ),      θ ← mean(w) − h/α.
+    ∇ₖ ← ∇ₖ − α (w − θ),      h ← h − α P · mean(w − θ),      θ ← mean(w) − h/α,
 
-Each client keeps a vector as long as the model.
+where P is the cohort's share of all weights, n/N for the paper's equal weights. Each client
+keeps a vector as long as the model.
 
 Acar et al., arXiv:2111.04263, Algorithm 1.
 
@@ -29,7 +30,10 @@ correct!(r::FedDyn, s, g, w, ctx) = @. g += r.alpha * (w - ctx.θ) - s.private
 
 client!(r::FedDyn, s, u, ctx) = (s.private .- r.alpha .* u.delta, u)
 
+sent(r::FedDyn, s, private, u, ctx) =
+    u.delta isa Vector ? private : s.private .- r.alpha .* decoded(u.delta)
+
 function server!(r::FedDyn, s, ū, ctx)
-    h = s.shared .- (r.alpha * Float32(ctx.n / ctx.N)) .* ū.delta
+    h = s.shared .- (r.alpha * Float32(ctx.share)) .* ū.delta
     return h, Update(ū; delta = ū.delta .- h ./ r.alpha)
 end

@@ -63,6 +63,7 @@ function Optimisers.apply!(o::FedOpt, state, x::AbstractArray, g)
     return (m, v), @. o.lr * m / (sqrt(v) + o.tau)
 end
 
+learning_rate(o::FedOpt) = o.lr
 Optimisers.adjust(o::FedOpt, lr::Real) = Optimisers.adjust(o; lr)
 
 construct(::Val{:server}, ::Val{:sgd}; lr) = Optimisers.Descent(Float32(lr))

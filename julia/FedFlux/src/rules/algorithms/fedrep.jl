@@ -36,7 +36,7 @@ local_arrays(r::FedRep) = r.private
 function receive!(r::FedRep, s, m, ctx, own)
     personal!(r, s.private, m)
     freeze_body(g, w) = fill!(view(g, r.private.shared), 0)
-    train!(freeze_body, own, m; epochs = r.head_epochs)
+    train!(freeze_body, own, m; epochs = r.head_epochs, maxsteps = typemax(Int))
     return s.private
 end
 

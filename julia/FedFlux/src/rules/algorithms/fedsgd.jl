@@ -20,6 +20,7 @@ struct FedSGD <: Rule end
 construct(::Val{:rule}, ::Val{:fedsgd}) = FedSGD()
 
 function prepare(r::FedSGD, layout, training)
+    check_sgd("FedSGD", training)
     one_pass =
         training.epochs == 1 &&
         training.maxsteps == training.samples_per_epoch == typemax(Int)

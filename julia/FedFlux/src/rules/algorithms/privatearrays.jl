@@ -39,10 +39,12 @@ end
 
 """
 Whether a slot belongs to the last `head` layers with parameters; or, where `arrays` is
-given, whether its name begins with one of them.
+given, whether its name is one of them or lies below it, as `layers.1.weight` below
+`layers.1`.
 """
 function in_head(layout::Layout, head, arrays)
-    isempty(arrays) || return s -> any(a -> startswith(s.name, a), arrays)
+    named(s, a) = s.name == a || startswith(s.name, a * ".")
+    isempty(arrays) || return s -> any(a -> named(s, a), arrays)
     layer(s) = first(rsplit(s.name, '.'; limit = 2))
     layers = unique(map(layer, layout.slots))
     return s -> layer(s) in layers[max(end-head+1, 1):end]
@@ -65,10 +67,20 @@ function client!(r::PrivateArrays, s, u, ctx)
     own = local_arrays(r)
     w = gather!(Vector{Float32}(undef, sum(length, own.ranges)), private_views(r, ctx.w))
     private = (; w, stats = own.stats ? copy(ctx.stats) : Float32[])
-    foreach(v -> fill!(v, 0), private_views(r, u.delta))
     own.stats && fill!(u.stats, 0)
-    return private, Update(u; delta = Masked(u.delta, own.shared))
+    names = filter(name -> length(u.vectors[name]) == ctx.layout.n, keys(u.vectors))
+    masked = map(name -> Masked(hide!(r, nothing, u.vectors[name]), own.shared), names)
+    return private, Update(u; NamedTuple{names}(masked)...)
 end
 
-download_bytes(::PrivateArrays, s, bytes, ctx) =
-    s.private === nothing ? bytes : bytes - sizeof(s.private.w)
+function hide!(r::PrivateArrays, shared, v)
+    foreach(part -> fill!(part, 0), private_views(r, v))
+    return v
+end
+
+publish!(r::PrivateArrays, s, Δ, ctx) =
+    (s.shared, Masked(hide!(r, nothing, collect(Δ)), local_arrays(r).shared))
+
+# A client needs its own arrays no more, once it has them.
+download_bytes(r::PrivateArrays, s, bytes, ctx) =
+    s.private === nothing ? bytes : min(bytes, 4 * length(local_arrays(r).shared))

@@ -24,10 +24,18 @@ end
 
 construct(::Val{:rule}, ::Val{:qffl}; parameters...) = QFFL(; parameters...)
 
+function prepare(r::QFFL, layout, training)
+    learning_rate(training.optimizer) === nothing &&
+        fail("rule QFFL needs clients with a learning rate; their optimizer is ",
+            nameof(typeof(training.optimizer)))
+    return r
+end
+
 # A loss of zero has no power below zero.
 receive!(::QFFL, s, m, ctx, own) = max(Float32(meanloss(own, m)), 1.0f-10)
 
 function client!(r::QFFL, s, u, ctx)
+    ctx.lr == 0 && return nothing, Update(u; metrics = (; h = [1.0f0]))     # no step
     F, L = s.private, 1 / ctx.lr
     h = r.q * F^(r.q - 1) * L^2 * sum(abs2, u.delta) + L * F^r.q
     return nothing, Update(u; delta = (L * F^r.q) .* u.delta, metrics = (; h = [h]))

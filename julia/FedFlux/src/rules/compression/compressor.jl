@@ -23,7 +23,6 @@ the server rejects it, and the residual does not change.
 """
 abstract type Compressor <: Rule end
 
-chain_position(::Compressor) = 2
 feedback(::Compressor) = true
 positional(::Compressor) = false
 
@@ -67,9 +66,10 @@ function client!(c::Compressor, s, u, ctx)
     allfinite(u) || return s.private, u
     names = filter(name -> length(u.vectors[name]) == ctx.layout.n, keys(u.vectors))
     sent = map(names) do name
-        compress(c, u.vectors[name], get(s.private, name, nothing), ctx.rng, ctx.layout)
+        residual = name === :delta ? get(s.private, name, nothing) : nothing
+        compress(c, u.vectors[name], residual, ctx.rng, ctx.layout)
     end
-    private = feedback(c) ? NamedTuple{names}(map(last, sent)) : s.private
+    private = feedback(c) ? (; delta = last(sent[1])) : s.private
     return private, Update(u; NamedTuple{names}(map(first, sent))...)
 end
 

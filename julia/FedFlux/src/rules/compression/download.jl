@@ -26,7 +26,6 @@ Download(r::CountSketch) =
 Download(r::Rule) =
     fail("download is ", r, "; expected a compressor, such as topk(fraction=0.05)")
 
-chain_position(::Download) = 3
 init(::Download, θ) = ((; residual = nothing, sizes = Int[]), 0)
 client!(::Download, s, u, ctx) = (ctx.round, u)
 

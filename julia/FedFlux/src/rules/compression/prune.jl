@@ -16,7 +16,6 @@ before compression, which then encodes only the kept parameters.
 """
 abstract type Pruning <: Rule end
 
-chain_position(::Pruning) = 1
 init(::Pruning, θ) = (zeros(Int32, length(θ)), 0)
 
 # A pruned parameter is zero, and so is its gradient. So it stays zero under any optimizer.
@@ -27,10 +26,13 @@ function client!(::Pruning, s, u, ctx)
     kept = findall(iszero, s.shared)
     names = filter(name -> length(u.vectors[name]) == length(s.shared), keys(u.vectors))
     masked = map(names) do name
-        Masked(ifelse.(s.shared .== 0, u.vectors[name], 0.0f0), kept)
+        v = u.vectors[name]
+        Masked(ifelse.(s.shared .== 0, v, 0.0f0), v isa Masked ? v.kept ∩ kept : kept)
     end
     return ctx.round, Update(u; NamedTuple{names}(masked)...)
 end
+
+hide!(::Pruning, shared, v) = v .= ifelse.(shared .== 0, v, 0.0f0)
 
 function publish!(r::Pruning, s, Δ, ctx)
     θ = ctx.θ .+ Δ

@@ -1,0 +1,88 @@
+# Which rules go together, and in which order. Federated checks this when it is made.
+
+"""
+    chain_position(r::Rule) -> Int
+
+Where a rule stands in a chain, whatever the order in which rules are given: 1 for those
+that read the whole local update (and a user's own), 2 for what replaces it, 3 for what
+reweighs it, 4 for staleness, 5 for private arrays, 6 for pruning, 7 for compression, 8 for
+the compression of the download.
+"""
+chain_position(::Rule) = 1
+chain_position(::FedSGD) = 2
+chain_position(::Union{FedNova,QFFL,AFL}) = 3
+chain_position(::FedBuff) = 4
+chain_position(::PrivateArrays) = 5
+chain_position(::Pruning) = 6
+chain_position(::Compressor) = 7
+chain_position(::Download) = 8
+
+"The rules in the order of their positions, after checking that all go together."
+function ordered_chain(rules::Tuple)
+    for r in rules
+        r isa Rule || fail("rules contain ", repr(r), ", a ", typeof(r),
+            "; expected FedFlux.Rule objects")
+    end
+    chain = Tuple(sort!(collect(Any, rules); by = chain_position, alg = MergeSort))
+    for i in eachindex(chain), j = 1:(i-1)
+        reason = something(conflict(chain[j], chain[i]), conflict(chain[i], chain[j]), "")
+        isempty(reason) ||
+            fail("rules ", nameof(typeof(chain[j])), " and ", nameof(typeof(chain[i])),
+                " don't go together: ", reason)
+    end
+    return chain
+end
+
+"""
+    conflict(a::Rule, b::Rule) -> reason or nothing
+
+Why two rules can't be used together, or `nothing`. Asked in both orders.
+"""
+function conflict(a::Rule, b::Rule)
+    personalises(a) && personalises(b) && return "both give clients models of their own"
+    single = chain_position(a) == chain_position(b) in (3, 6, 7, 8)
+    single && return "only one of this kind can be used"
+    typeof(a) == typeof(b) && chain_position(a) > 1 && return "it is given twice"
+    return nothing
+end
+
+conflict(
+    ::Union{FedProx,FedDyn},
+    ::FedNova
+) = "FedNova's normalisation holds for plain local steps only"
+conflict(
+    ::Union{QFFL,AFL,FedNova},
+    ::FedDyn
+) = "FedDyn's correction holds for the plain weighted mean only"
+conflict(::Scaffold, ::FedDyn) = "both correct the drift of local steps"
+conflict(
+    ::FedSGD,
+    ::Union{Scaffold,FedDyn,FedProx}
+) = "FedSGD takes no local steps that could be corrected"
+conflict(::FedSGD, ::FedNova) = "FedSGD takes no local steps that could be normalised"
+conflict(::FedSGD, ::PrivateArrays) = "FedSGD takes no local steps, which train them"
+conflict(
+    ::FedBuff,
+    ::Union{Scaffold,FedDyn,AFL,Pruning,CountSketch,Download}
+) = "clients start from older models, and the server's state is newer"
+
+"""
+    conflict(r::Rule, a::Aggregator) -> reason or nothing
+
+Why a rule can't be used with an aggregator, or `nothing`.
+"""
+conflict(::Rule, ::Aggregator) = nothing
+conflict(::Union{QFFL,AFL,CountSketch}, a::Buffered) = needs_mean(a)
+conflict(::Union{QFFL,AFL,CountSketch}, a::NormClipping) = needs_mean(a)
+needs_mean(
+    a
+) = "it needs the weighted mean of the updates, and $(nameof(typeof(a))) is none"
+
+function check_aggregator(rules, aggregate)
+    for r in rules
+        reason = conflict(r, aggregate)
+        reason === nothing ||
+            fail("rule ", nameof(typeof(r)), " and aggregate ", nameof(typeof(aggregate)),
+                " don't go together: ", reason)
+    end
+end
