@@ -202,3 +202,40 @@ end
     )
     @test combine_updates(Median(), []) === nothing
 end
+
+@testset "the geometric median: attackers move it by the same, however far they are" begin
+    rng = Xoshiro(12)
+    H, direction = randn(rng, Float32, 20, 7), randn(rng, Float32, 20, 3)
+    at(scale; weights = ones(10)) = of(GeometricMedian(),
+        [Update(; delta = x) for x in eachcol(hcat(H, scale .* direction))]; weights)
+    far = at(1.0f4)
+    for scale in (1.0f8, 1.0f10, 1.0f19, 1.0f21, 1.0f30, 1.0f37)
+        @test at(scale) ≈ far atol = 1e-2
+    end
+    # Less than half of the weight, however many they are.
+    few = [Update(; delta = x) for x in eachcol(hcat(H[:, 1:3], 1.0f30 .* H))]
+    z = of(GeometricMedian(), few; weights = [fill(2, 3); fill(0.8, 7)])
+    @test norm64(z .- mean(H[:, 1:3]; dims = 2)) < 100
+    # An update in the middle of each coordinate that isn't the geometric median: the pulls
+    # of the others don't balance there.
+    corner = vectors((0, 0), (10, 1), (10, 1.5), (-1, -10), (-1, -10.5))
+    z = of(GeometricMedian(), corner)
+    pull = sum((u.delta .- z) ./ norm64(u.delta .- z) for u in corner)
+    @test norm64(pull) < 1e-3
+end
+
+@testset "a weighted median of each coordinate" begin
+    rng = Xoshiro(15)
+    for (d, n) in ((1, 1), (33, 7), (100, 8), (4099, 13))
+        X, w = randn(rng, Float32, d, n), rand(rng, n) .* (rand(rng, n) .< 0.8)
+        w[1] += 0.1
+        w ./= sum(w)
+        v = FedFlux.weighted_median(X, w, 1)
+        @test v == FedFlux.weighted_median(X, w, 2)
+        @test all(1:d) do r
+            v[r] in X[r, :] &&
+                sum(w[X[r, :] .< v[r]]) <= 0.5 + 1e-6 &&
+                sum(w[X[r, :] .> v[r]]) <= 0.5 + 1e-6
+        end
+    end
+end
