@@ -202,3 +202,144 @@ end
     )
     @test combine_updates(Median(), []) === nothing
 end
+
+# Attackers of one scale: all at one point, some at each end of a line, or anywhere.
+const ATTACKS = Dict(
+    "one point" => (rng, d, f, scale) -> repeat(2rand(rng, Float32, d) .- 1, 1, f) .* scale,
+    "two ends" => (rng, d, f, scale) ->
+        (2rand(rng, Float32, d) .- 1) .* [isodd(i) ? scale : -scale for _ = 1:1, i = 1:f],
+    "anywhere" => (rng, d, f, scale) -> (2rand(rng, Float32, d, f) .- 1) .* scale,
+    "all of Float32" => (rng, d, f, scale) -> rand(rng, (-scale, scale), d, f)
+)
+const SCALES = [1.0f1 .^ (0:2:38); 3.0f38]
+
+"""
+The bound of each aggregator on the distance between its result and the mean `m` of the
+honest updates, none of which is farther than `R` from `m`. It holds for `f` hostile updates
+of `n`, whatever they are; `H` are the honest ones, `root` is FLTrust's.
+"""
+function allowed(a, H, n, f, root)
+    m = vec(mean(Float64.(H); dims = 2))
+    R = maximum(norm64(h .- m) for h in eachcol(H))
+    spread = norm64(maximum(H; dims = 2) .- minimum(H; dims = 2))
+    α = f / n
+    # Each coordinate lies within the honest range (Yin et al. 2018).
+    a isa Union{Median,TrimmedMean} && return spread
+    # The values nearest to the median lie at most one range beyond it: n − 3f or more of
+    # those to choose from are honest, and n − 4f are kept (El Mhamdi et al. 2018).
+    a isa Bulyan && return 2spread
+    # A chosen hostile update has n − 2f − 1 honest ones among its n − f − 2 nearest, and
+    # the sum of their squared distances is at most that of an honest update, (n − f − 2)
+    # (2R)² (Blanchard et al. 2017, Proposition 2, for given updates).
+    a isa Union{Krum,MultiKrum} && return R * (1 + 2sqrt((n - f - 2) / (n - 2f - 1)))
+    # Lopuhaä and Rousseeuw 1991, Theorem 2.2.
+    a isa GeometricMedian && return 2(1 - α) / (1 - 2α) * R
+    # Each hostile update moves the mean by at most its clipped length; no honest one is
+    # clipped here.
+    a isa NormClipping && return α * (a.c + norm64(m))
+    # One step from 0 leaves α(τ + ‖m‖), the next α(τ + what the last one left), where no
+    # honest update is clipped; with more than one step that takes α < ½.
+    a isa CenteredClipping &&
+        return foldl((e, _) -> α * (a.tau + e), 1:a.iterations; init = norm64(m))
+    # Cao et al. 2021, Lemma 1.
+    a isa FLTrust && return 3norm64(root .- m) + 2norm64(m)
+end
+
+@testset "no scale of attack breaks $name" for (name, make, most) in (
+    ("Median", (n, f) -> Median(), n -> (n - 1) ÷ 2),
+    ("TrimmedMean", (n, f) -> TrimmedMean(f / n), n -> (n - 1) ÷ 2),
+    ("Krum", (n, f) -> Krum(f), n -> (n - 3) ÷ 2),
+    ("MultiKrum", (n, f) -> MultiKrum(f), n -> (n - 3) ÷ 2),
+    ("Bulyan", (n, f) -> Bulyan(f), n -> (n - 3) ÷ 4),
+    ("GeometricMedian", (n, f) -> GeometricMedian(), n -> (n - 1) ÷ 2),
+    ("CenteredClipping", (n, f) -> CenteredClipping(50.0), n -> n - 1),
+    ("CenteredClipping, 5 steps", (n, f) -> CenteredClipping(400.0, 5), n -> (n - 1) ÷ 2),
+    ("NormClipping", (n, f) -> NormClipping(50.0), n -> n - 1),
+    ("FLTrust", (n, f) -> FLTrust(), n -> n - 1)
+)
+    rng = Xoshiro(11)
+    for d in (20, 1100), n in (10, 15), f in unique((1, most(n) ÷ 2, most(n)))
+        a = make(n, f)
+        H = 0.5f0 .+ randn(rng, Float32, d, n - f)
+        m = vec(mean(Float64.(H); dims = 2))
+        root = Float32.(m) .+ 0.1f0 .* randn(rng, Float32, d)
+        bound = allowed(a, H, n, f, root)
+        for (kind, attack) in ATTACKS, scale in SCALES
+            X = hcat(H, attack(rng, d, f, scale))[:, randperm(rng, n)]
+            ū = combine_updates(a, [Update(; delta = X[:, i]) for i = 1:n];
+                reference = a isa FLTrust ? root : nothing)
+            @test ū !== nothing && norm64(ū.delta .- m) <= bound * (1 + 1e-5)
+        end
+    end
+end
+
+@testset "honest updates may be huge too" begin
+    rng = Xoshiro(16)
+    hostile = 1.0f38 .* (2rand(rng, Float32, 30, 3) .- 1)
+    X = hcat(hostile, 1.0f25 .* randn(rng, Float32, 30, 9))
+    u = [Update(; delta = x) for x in eachcol(X)]
+    H = X[:, 4:end] .* 1.0f-25
+    for a in (Krum(3), MultiKrum(3), Bulyan(2), Median(), TrimmedMean(0.25),
+        GeometricMedian())
+        m = mean(Float64.(H); dims = 2)
+        f = a isa Bulyan ? 2 : 3
+        mine = a isa Bulyan ? u[2:end] : u
+        @test norm64(of(a, mine) ./ 1.0f25 .- m) <= allowed(a, H, length(mine), f, nothing)
+    end
+    # Clipped and rescaled, not ignored.
+    same = [Update(; delta = fill(3.0f38, 100)) for _ = 1:10]
+    @test of(CenteredClipping(1e-3), same) ≈ fill(1e-4, 100) rtol = 1e-5
+    @test of(NormClipping(1e-3), same) ≈ fill(1e-4, 100) rtol = 1e-5
+    @test of(FLTrust(), same; reference = fill(1.0f-5, 100)) ≈ fill(1e-5, 100) rtol = 1e-5
+end
+
+@testset "the geometric median: attackers move it by the same, however far they are" begin
+    rng = Xoshiro(12)
+    H, direction = randn(rng, Float32, 20, 7), randn(rng, Float32, 20, 3)
+    at(scale; weights = ones(10)) = of(GeometricMedian(),
+        [Update(; delta = x) for x in eachcol(hcat(H, scale .* direction))]; weights)
+    far = at(1.0f4)
+    for scale in (1.0f8, 1.0f10, 1.0f19, 1.0f21, 1.0f30, 1.0f37)
+        @test at(scale) ≈ far atol = 1e-2
+    end
+    # Less than half of the weight, however many they are.
+    few = [Update(; delta = x) for x in eachcol(hcat(H[:, 1:3], 1.0f30 .* H))]
+    z = of(GeometricMedian(), few; weights = [fill(2, 3); fill(0.8, 7)])
+    @test norm64(z .- mean(H[:, 1:3]; dims = 2)) < 100
+    # An update in the middle of each coordinate that isn't the geometric median: the pulls
+    # of the others don't balance there.
+    corner = vectors((0, 0), (10, 1), (10, 1.5), (-1, -10), (-1, -10.5))
+    z = of(GeometricMedian(), corner)
+    pull = sum((u.delta .- z) ./ norm64(u.delta .- z) for u in corner)
+    @test norm64(pull) < 1e-3
+end
+
+@testset "distances of any size" begin
+    for scale in (1.0f-30, 1.0f0, 1.0f19, 1.0f25, 1.7f38)
+        X = scale .* (2rand(Xoshiro(13), Float32, 2100, 9) .- 1)
+        z = X[:, 1] .* 0.9f0
+        @test FedFlux.squared_distances(X, z, 1) ≈
+              [sum(abs2, Float64.(X[:, i]) .- z) for i = 1:9] rtol = 1e-12
+        scale < 1 || @test pairwise_distances(X, 2) ≈ plain_distances(X) rtol = 1e-5
+    end
+    # The close ones stay close where another is far.
+    X = hcat(randn(Xoshiro(14), Float32, 1100, 6), fill(3.0f38, 1100, 2))
+    @test pairwise_distances(X, 1)[1:6, 1:6] ≈ plain_distances(X)[1:6, 1:6] rtol = 1e-5
+    @test pairwise_distances(X, 1) == pairwise_distances(X, 2)
+end
+
+@testset "a weighted median of each coordinate" begin
+    rng = Xoshiro(15)
+    for (d, n) in ((1, 1), (33, 7), (100, 8), (4099, 13))
+        X, w = randn(rng, Float32, d, n), rand(rng, n) .* (rand(rng, n) .< 0.8)
+        w[1] += 0.1
+        w ./= sum(w)
+        v = FedFlux.weighted_median(X, w, 1)
+        @test v == FedFlux.weighted_median(X, w, 2)
+        @test all(1:d) do r
+            v[r] in X[r, :] &&
+                sum(w[X[r, :] .< v[r]]) <= 0.5 + 1e-6 &&
+                sum(w[X[r, :] .> v[r]]) <= 0.5 + 1e-6
+        end
+    end
+end

@@ -19,14 +19,17 @@ function in_blocks(work, n, block, threads, scratch = Returns(nothing))
     foreach(wait, [Threads.@spawn some() for _ = 1:min(threads, cld(n, block))])
 end
 
-"Σ wᵢ·X[:, i] over the columns `which`; the same bits for any number of threads."
+"""
+Σ wᵢ·X[:, i] over the columns `which`, in Float64: a huge column has a tiny weight, which
+Float32 doesn't hold. The same bits for any number of threads.
+"""
 function weighted_sum(X, which, weights, threads)
-    out = zeros(Float32, size(X, 1))
-    in_blocks(size(X, 1), 4096, threads) do rows, _
+    out = zeros(Float64, size(X, 1))
+    in_blocks(size(X, 1), 2048, threads) do rows, _
         for (i, w) in zip(which, weights)
-            w = Float32(w)
+            w = Float64(w)
             @inbounds @simd for r in rows
-                out[r] = muladd(w, X[r, i], out[r])
+                out[r] = muladd(w, Float64(X[r, i]), out[r])
             end
         end
     end
@@ -34,16 +37,16 @@ function weighted_sum(X, which, weights, threads)
 end
 
 mean_of(X, which, threads) =
-    weighted_sum(X, which, fill(1 / length(which), length(which)), threads)
+    Float32.(weighted_sum(X, which, fill(1 / length(which), length(which)), threads))
 
-"‖X[:, i] − z‖² for each column i."
+"‖X[:, i] − z‖² for each column i, in Float64: no square overflows or vanishes."
 function squared_distances(X, z, threads)
     partial = zeros(Float64, cld(size(X, 1), DISTANCE_BLOCK), size(X, 2))
     in_blocks(size(X, 1), DISTANCE_BLOCK, threads) do rows, _
         for i in axes(X, 2)
-            s = 0.0f0
+            s = 0.0
             @inbounds @simd for r in rows
-                d = X[r, i] - z[r]
+                d = Float64(X[r, i]) - Float64(z[r])
                 s = muladd(d, d, s)
             end
             partial[cld(last(rows), DISTANCE_BLOCK), i] = s
@@ -52,8 +55,7 @@ function squared_distances(X, z, threads)
     return vec(sum(partial; dims = 1))
 end
 
-# Coordinates that are summed in Float32; the blocks are summed in Float64.
-const DISTANCE_BLOCK = 1024
+const DISTANCE_BLOCK = 1024     # coordinates: a block of z stays in the first cache
 
 "Σ v², summed in Float64."
 function squared_norm(v)

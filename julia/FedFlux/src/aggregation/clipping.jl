@@ -50,11 +50,11 @@ construct(::Val{:aggregate}, ::Val{:centered_clipping}; tau, iterations) =
 carry_over(::CenteredClipping, ū) = reduce(vcat, values(ū.vectors))
 
 function combine(a::CenteredClipping, X, weights, threads, before)
-    v = before === nothing ? zeros(Float32, size(X, 1)) : copy(before)
+    v = before === nothing ? zeros(size(X, 1)) : Float64.(before)
     for _ = 1:a.iterations
         distances = sqrt.(squared_distances(X, v, threads))
         pull = min.(1, a.tau ./ distances) ./ size(X, 2)     # τ/0 is Inf: the pull is 1/n
-        v = (1 - Float32(sum(pull))) .* v .+ weighted_sum(X, axes(X, 2), pull, threads)
+        v = (1 - sum(pull)) .* v .+ weighted_sum(X, axes(X, 2), pull, threads)
     end
-    return v
+    return Float32.(v)
 end

@@ -30,6 +30,41 @@ end
 combine_stats(::Buffered, S, weights, threads) = combine(Median(), S, weights, threads)
 
 """
+The lower weighted median of each coordinate: the smallest value that reaches half of the
+weight together with all smaller ones. `weights` sum to 1.
+"""
+function weighted_median(X, weights, threads)
+    d, n = size(X)
+    network, shares = sorting_network(n), Float32.(weights)
+    result = Vector{Float32}(undef, d)
+    scratch() = map(m -> zeros(Float32, LANES, m), (n, n, 1, 1))
+    in_blocks(d, 128LANES, threads, scratch) do rows, (tile, carried, reached, out)
+        for from = first(rows):LANES:last(rows)
+            width = min(LANES, last(rows) - from + 1)
+            load_tile!(tile, X, from, width)
+            foreach(i -> fill!(view(carried, :, i), shares[i]), 1:n)
+            sort_rows!(tile, carried, network)
+            reach_half!(out, reached, tile, carried)
+            copyto!(result, from, out, 1, width)
+        end
+    end
+    return result
+end
+
+function reach_half!(out, reached, tile, carried)
+    fill!(reached, 0)
+    copyto!(out, view(tile, :, size(tile, 2)))
+    for i in axes(tile, 2)
+        @inbounds @simd ivdep for l = 1:LANES
+            before = reached[l]
+            reached[l] = before + carried[l, i]
+            here = (before < 0.5f0) & (reached[l] >= 0.5f0)
+            out[l] = ifelse(here, tile[l, i], out[l])
+        end
+    end
+end
+
+"""
     TrimmedMean(fraction = 0.1)
 
 For each coordinate the unweighted mean of the updates without the ⌊fraction·n⌋ smallest and

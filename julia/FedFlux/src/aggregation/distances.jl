@@ -5,7 +5,8 @@
 
 ‖xᵢ − xⱼ‖² for all columns of `X`. By differences: ‖xᵢ‖² + ‖xⱼ‖² − 2xᵢ·xⱼ, one matrix
 product, loses every digit where two updates are close to each other and far from 0. Each
-block of coordinates is summed in Float32, the blocks in Float64.
+block of coordinates is summed in Float32, or in Float64 where that overflows; the blocks
+are summed in Float64.
 """
 function pairwise_distances(X::AbstractMatrix{Float32}, threads)
     d, n = size(X)
@@ -42,10 +43,16 @@ end
 
 function add_block!(D, tile, n)
     for j = 1:TILE:n, i = 1:TILE:j
-        s = tile_distances(tile, i - 1, j - 1)
-        for q = 1:TILE, p = 1:TILE
-            i + p - 1 <= n && j + q - 1 <= n && (D[i+p-1, j+q-1] += s[p+TILE*(q-1)])
-        end
+        s = tile_distances(Float32, tile, i - 1, j - 1)
+        # The sum of the 16 is finite only where each of them is.
+        isfinite(sum(s)) ? add_tile!(D, s, i, j, n) :
+        add_tile!(D, tile_distances(Float64, tile, i - 1, j - 1), i, j, n)
+    end
+end
+
+function add_tile!(D, s, i, j, n)
+    for q = 1:TILE, p = 1:TILE
+        i + p - 1 <= n && j + q - 1 <= n && (D[i+p-1, j+q-1] += s[p+TILE*(q-1)])
     end
 end
 
@@ -54,16 +61,16 @@ square(s, a, b) = :($s = let d = $a - $b
     muladd(d, d, $s)
 end)
 
-# 16 sums at a time, so that each loaded value serves four differences.
-@generated function tile_distances(tile, i, j)
+# 16 sums of type T at a time, so that each loaded value serves four differences.
+@generated function tile_distances(::Type{T}, tile, i, j) where {T}
     pairs = [(p, q) for p = 1:TILE, q = 1:TILE]
     sums = [Symbol(:s, p, q) for (p, q) in pairs]
     squares = [square(Symbol(:s, p, q), Symbol(:a, p), Symbol(:b, q)) for (p, q) in pairs]
     quote
-        $((:($s = 0.0f0) for s in sums)...)
+        $((:($s = zero(T)) for s in sums)...)
         @inbounds @simd for r = 1:PAIR_BLOCK
-            $((:($(Symbol(:a, p)) = tile[r, i+$p]) for p = 1:TILE)...)
-            $((:($(Symbol(:b, q)) = tile[r, j+$q]) for q = 1:TILE)...)
+            $((:($(Symbol(:a, p)) = T(tile[r, i+$p])) for p = 1:TILE)...)
+            $((:($(Symbol(:b, q)) = T(tile[r, j+$q])) for q = 1:TILE)...)
             $(squares...)
         end
         return ($(sums...),)

@@ -34,7 +34,7 @@ function combine(::FLTrust, X, weights, threads, root)
     end
     sum(trust) > 0 || return nothing
     scale = [t == 0 ? 0.0 : t * own / norm / sum(trust) for (t, norm) in zip(trust, norms)]
-    return weighted_sum(X, axes(X, 2), scale, threads)
+    return Float32.(weighted_sum(X, axes(X, 2), scale, threads))
 end
 
 "The dot product, summed in Float64."

@@ -107,7 +107,7 @@ side.
 """
 function mean_nearest_median(sorted, kept)
     m = length(sorted)
-    median = sorted[(m+1)÷2] / 2 + sorted[m÷2+1] / 2
+    median = Float64(sorted[(m+1)÷2]) / 2 + Float64(sorted[m÷2+1]) / 2
     first, last = 1, m
     while last - first + 1 > kept
         median - sorted[first] > sorted[last] - median ? (first += 1) : (last -= 1)

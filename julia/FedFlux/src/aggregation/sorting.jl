@@ -48,6 +48,22 @@ function sort_rows!(tile::Matrix{Float32}, network)
     return tile
 end
 
+"The same, and what is `carried` by each value moves with it."
+function sort_rows!(tile::Matrix{Float32}, carried::Matrix{Float32}, network)
+    @inbounds for (i, j) in network
+        @simd ivdep for l = 1:LANES
+            a, b = tile[l, i], tile[l, j]
+            p, q = carried[l, i], carried[l, j]
+            swap = b < a
+            tile[l, i] = ifelse(swap, b, a)
+            tile[l, j] = ifelse(swap, a, b)
+            carried[l, i] = ifelse(swap, q, p)
+            carried[l, j] = ifelse(swap, p, q)
+        end
+    end
+    return tile
+end
+
 """
     by_sorted_rows(combine!, X, network, threads) -> Vector{Float32}
 
