@@ -151,7 +151,7 @@ def test_a_full_disk_is_a_warning_and_the_run_goes_on(
         for number in (0, 1, 2, 5, 6)
         for kind in ("json", "safetensors")
     ]
-    assert sorted(p.name for p in folder.iterdir()) == written
+    assert sorted(p.name for p in folder.iterdir()) == [".lock", *written]
     whole = fedflux.run(**SMALL, rounds=8)
     assert fedflux.run(resume=str(folder), rounds=8).params_sha256 == whole.params_sha256
     _fill(filler)
@@ -163,6 +163,27 @@ def _newest(folder: Path) -> str:
     return max((p.name for p in folder.glob("round-*.json")), default="")
 
 
+def test_two_runs_in_one_folder(julia: None, tmp_path: Path) -> None:
+    args = "-m fedflux run --dataset digits --rounds 1000000 --engine julia --resume run"
+    folder = tmp_path / "run"
+    with subprocess.Popen([sys.executable, *shlex.split(args)], cwd=tmp_path) as process:
+        try:
+            while not (folder / "round-000001.json").exists():
+                assert process.poll() is None
+                time.sleep(0.02)
+            with pytest.raises(
+                fedflux.FedFluxError,
+                match=rf"another run writes to .*run \(process {process.pid} on",
+            ):
+                fedflux.run(resume=str(folder), rounds=3)
+        finally:
+            process.kill()
+            process.wait()
+    newest = int(_newest(folder)[6:12])
+    rest = fedflux.run(resume=str(folder), rounds=newest + 1)
+    assert (rest.details["resumed"], len(rest.history)) == (newest, newest + 1)
+
+
 def test_killed_at_random_moments_a_run_ends_the_same(
     julia: None, python: Run, tmp_path: Path
 ) -> None:
@@ -170,7 +191,16 @@ def test_killed_at_random_moments_a_run_ends_the_same(
     rounds = 20 * KILLS
     options = shlex.split("--dataset digits --model mlp --hidden 20 --clients 4 --rounds")
     options += [str(rounds)]
-    options += ["--rule", "scaffold", "--server", "fedadam(lr=0.01)", "--eval-every", "5"]
+    options += [
+        "--save",
+        "result.safetensors",
+        "--rule",
+        "scaffold",
+        "--server",
+        "fedadam(lr=0.01)",
+        "--eval-every",
+        "5",
+    ]
     run = [sys.executable, "-m", "fedflux", "run", *options]
     python([*run[1:], "--json", "whole.json"])
     rng, folder, kills, at = random.Random(7), tmp_path / "run", 0, []

@@ -149,6 +149,7 @@ include("checkpoints/durable.jl")
 include("checkpoints/safetensors.jl")
 include("checkpoints/pack.jl")
 include("checkpoints/checkpoint.jl")
+include("checkpoints/lock.jl")
 include("checkpoints/restore.jl")
 include("checkpoints/resume.jl")
 export Checkpoints
