@@ -184,6 +184,39 @@ def test_two_runs_in_one_folder(julia: None, tmp_path: Path) -> None:
     assert (rest.details["resumed"], len(rest.history)) == (newest, newest + 1)
 
 
+def test_killed_while_it_saves_a_process_leaves_nothing_for_good(
+    tmp_path: Path, python: Run
+) -> None:
+    path = tmp_path / "r.safetensors"
+    code = f"""
+import fedflux, numpy as np
+x, y = np.zeros((8, 4000), np.float32), [0, 1] * 4
+result = fedflux.run(
+    x_train=x, y_train=y, model="softmax_regression", engine="reference", rounds=1,
+    clients=2)
+print("go", flush=True)
+while True:
+    result.save({str(path)!r})
+"""
+    rng, left = random.Random(5), 0
+    for _ in range(10):
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(rng.uniform(0.01, 0.1))
+            process.kill()
+        parts = list(tmp_path.glob(".*.part"))
+        assert len(parts) <= 1
+        left += len(parts)
+        result = fedflux.Result.load(path)  # whole, at any moment
+    (tmp_path / ".r.safetensors.x.part").write_text("the user's own")
+    result.save(path)
+    assert [p.name for p in tmp_path.glob(".*.part")] == [".r.safetensors.x.part"]
+    print(f"killed 10 times; {left} left an unfinished file for the next to remove")
+
+
 def test_killed_at_random_moments_a_run_ends_the_same(
     julia: None, python: Run, tmp_path: Path
 ) -> None:
@@ -223,6 +256,7 @@ def test_killed_at_random_moments_a_run_ends_the_same(
         at.append(_newest(folder))
     python([*run[1:], "--resume", "run", "--json", "resumed.json"])
     assert (folder / "run.json").read_text() == (tmp_path / "resumed.json").read_text()
+    assert not list(tmp_path.rglob(".*.part"))
     whole, resumed = (
         json.loads((tmp_path / name).read_text()) for name in ("whole.json", "resumed.json")
     )

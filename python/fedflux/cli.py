@@ -17,6 +17,7 @@ import click
 
 from ._version import __version__
 from .errors import FedFluxError, JuliaUnavailable, OptionError
+from .files import remove_unfinished, write_whole
 from .option import Option
 from .options import SpecOption, declared, unknown
 from .specs import known
@@ -126,9 +127,13 @@ def run(
             value = [item for items in value for item in items] or None
         if value is not None:
             options[name] = value
-    result = fedflux_run(progress=True, **options)
     checkpoints = options.get("resume") or options.get("checkpoint")
-    for file in (json_file, Path(checkpoints) / "run.json" if checkpoints else None):
+    run_file = Path(checkpoints) / "run.json" if isinstance(checkpoints, str) else None
+    for file in (json_file, run_file, save_file):
+        if file is not None:
+            remove_unfinished(file)
+    result = fedflux_run(progress=True, **options)
+    for file in (json_file, run_file):
         if file is not None:
             _write_facts(file, result)
     if save_file is not None:
@@ -137,10 +142,8 @@ def run(
 
 
 def _write_facts(file: Path, result: Result) -> None:
-    try:
-        file.write_text(json.dumps(result.facts(), indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise FedFluxError(f"can't write {file}: {error.strerror}") from None
+    text = json.dumps(result.facts(), indent=1, allow_nan=False) + "\n"
+    write_whole(file, text.encode())
 
 
 run.params[:0] = [_as_click(option) for option in declared().values()]
