@@ -94,6 +94,52 @@ def test_ctrl_c_on_the_command_line_is_one_line(julia: None, tmp_path: Path) -> 
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_sigterm_is_one_line_and_keeps_the_checkpoint(
+    julia: None, tmp_path: Path, threads: str
+) -> None:
+    args = "-m fedflux run --dataset digits --rounds 1000000 --engine julia --resume run"
+    command = [sys.executable, *shlex.split(args)]
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=env(PYTHON_JULIACALL_THREADS=threads),
+    ) as process:
+        watchdog = threading.Timer(240, process.kill)
+        watchdog.start()
+        try:
+            while not (tmp_path / "run/round-000003.json").exists():
+                assert process.poll() is None
+                time.sleep(0.02)
+            sent = time.monotonic()
+            process.terminate()
+            _, err = process.communicate(timeout=10)
+        finally:
+            watchdog.cancel()
+            process.kill()
+    assert time.monotonic() - sent < 2  # Python and Julia also take a while to leave
+    assert process.returncode == 143
+    assert err.splitlines() == ["fedflux: error: terminated"]
+    newest = max((tmp_path / "run").glob("round-*.json"))
+    newest_round = int(newest.stem.removeprefix("round-"))
+    rest = fedflux.run(resume=str(tmp_path / "run"), rounds=newest_round + 1)
+    assert rest.details["resumed"] == newest_round
+
+
+def test_sigterm_outside_the_command_line_does_what_it_did(
+    julia: None, python: Run
+) -> None:
+    code = f"""
+import os, signal, fedflux
+{RUN})
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = python(code, check=False, env=env(), timeout=300)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+
+
 def test_an_exception_in_a_callback_keeps_its_type(
     julia: None, blobs: dict[str, np.ndarray]
 ) -> None:

@@ -223,3 +223,29 @@ def test_owners_may_have_names(tmp_path: Path) -> None:
     read = from_npz(str(path), "cross_entropy", 1).owner
     assert read is not None
     assert read.tolist() == [1, 1, 0, 0, 0, 2]
+
+
+TOKENS = np.arange(12).reshape(4, 3) % 5
+
+
+@pytest.mark.parametrize("token", [2**63, 2**63 - 1, 2**62, 10**6])
+def test_tokens_that_no_model_could_hold(token: int) -> None:
+    x = TOKENS.astype(np.uint64)
+    x[1, 2] = token
+    with pytest.raises(
+        fedflux.DataError, match=f"x_train: expected tokens below 1000000, got {token}"
+    ):
+        fedflux.run(x_train=x, y_train=TOKENS, model="lstm", clients=1)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 2)])
+def test_a_recurrent_model_needs_a_label_for_each_token(shape: tuple[int, ...]) -> None:
+    y = np.zeros(shape, np.int64)
+    for part in ("train", "test"):
+        arrays = {"x_train": TOKENS, "y_train": TOKENS} | (
+            {"y_train": y} if part == "train" else {"x_test": TOKENS, "y_test": y}
+        )
+        with pytest.raises(fedflux.DataError) as error:
+            fedflux.run(**arrays, model="gru", clients=1)
+        assert f"y_{part}: expected " in str(error.value)
+        assert "(4, 3)" in str(error.value) or "(3,)" in str(error.value)

@@ -151,7 +151,7 @@ def test_a_full_disk_is_a_warning_and_the_run_goes_on(
         for number in (0, 1, 2, 5, 6)
         for kind in ("json", "safetensors")
     ]
-    assert sorted(p.name for p in folder.iterdir()) == written
+    assert sorted(p.name for p in folder.iterdir()) == [".lock", *written]
     whole = fedflux.run(**SMALL, rounds=8)
     assert fedflux.run(resume=str(folder), rounds=8).params_sha256 == whole.params_sha256
     _fill(filler)
@@ -163,6 +163,60 @@ def _newest(folder: Path) -> str:
     return max((p.name for p in folder.glob("round-*.json")), default="")
 
 
+def test_two_runs_in_one_folder(julia: None, tmp_path: Path) -> None:
+    args = "-m fedflux run --dataset digits --rounds 1000000 --engine julia --resume run"
+    folder = tmp_path / "run"
+    with subprocess.Popen([sys.executable, *shlex.split(args)], cwd=tmp_path) as process:
+        try:
+            while not (folder / "round-000001.json").exists():
+                assert process.poll() is None
+                time.sleep(0.02)
+            with pytest.raises(
+                fedflux.FedFluxError,
+                match=rf"another run writes to .*run \(process {process.pid} on",
+            ):
+                fedflux.run(resume=str(folder), rounds=3)
+        finally:
+            process.kill()
+            process.wait()
+    newest = int(_newest(folder)[6:12])
+    rest = fedflux.run(resume=str(folder), rounds=newest + 1)
+    assert (rest.details["resumed"], len(rest.history)) == (newest, newest + 1)
+
+
+def test_killed_while_it_saves_a_process_leaves_nothing_for_good(
+    tmp_path: Path, python: Run
+) -> None:
+    path = tmp_path / "r.safetensors"
+    code = f"""
+import fedflux, numpy as np
+x, y = np.zeros((8, 4000), np.float32), [0, 1] * 4
+result = fedflux.run(
+    x_train=x, y_train=y, model="softmax_regression", engine="reference", rounds=1,
+    clients=2)
+print("go", flush=True)
+while True:
+    result.save({str(path)!r})
+"""
+    rng, left = random.Random(5), 0
+    for _ in range(10):
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(rng.uniform(0.01, 0.1))
+            process.kill()
+        parts = list(tmp_path.glob(".*.part"))
+        assert len(parts) <= 1
+        left += len(parts)
+        result = fedflux.Result.load(path)  # whole, at any moment
+    (tmp_path / ".r.safetensors.x.part").write_text("the user's own")
+    result.save(path)
+    assert [p.name for p in tmp_path.glob(".*.part")] == [".r.safetensors.x.part"]
+    print(f"killed 10 times; {left} left an unfinished file for the next to remove")
+
+
 def test_killed_at_random_moments_a_run_ends_the_same(
     julia: None, python: Run, tmp_path: Path
 ) -> None:
@@ -170,7 +224,16 @@ def test_killed_at_random_moments_a_run_ends_the_same(
     rounds = 20 * KILLS
     options = shlex.split("--dataset digits --model mlp --hidden 20 --clients 4 --rounds")
     options += [str(rounds)]
-    options += ["--rule", "scaffold", "--server", "fedadam(lr=0.01)", "--eval-every", "5"]
+    options += [
+        "--save",
+        "result.safetensors",
+        "--rule",
+        "scaffold",
+        "--server",
+        "fedadam(lr=0.01)",
+        "--eval-every",
+        "5",
+    ]
     run = [sys.executable, "-m", "fedflux", "run", *options]
     python([*run[1:], "--json", "whole.json"])
     rng, folder, kills, at = random.Random(7), tmp_path / "run", 0, []
@@ -193,6 +256,7 @@ def test_killed_at_random_moments_a_run_ends_the_same(
         at.append(_newest(folder))
     python([*run[1:], "--resume", "run", "--json", "resumed.json"])
     assert (folder / "run.json").read_text() == (tmp_path / "resumed.json").read_text()
+    assert not list(tmp_path.rglob(".*.part"))
     whole, resumed = (
         json.loads((tmp_path / name).read_text()) for name in ("whole.json", "resumed.json")
     )

@@ -116,8 +116,11 @@ def _start() -> Boot:
         )
     if not already_imported:
         _set_environment(main)
-    with _sigint_kept(main):
+    with _signals_kept(main):
         julia = _import_juliacall()
+        ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        if main and not ignored:  # a handler would wait until the core is loaded
+            _give_back(signal.SIGTERM, signal.SIG_DFL)
         core = _import_core(julia)
     threads = int(julia.Main.seval("Threads.nthreads()"))
     serial = None
@@ -154,19 +157,27 @@ def _usable_cpus() -> int:
 
 
 @contextlib.contextmanager
-def _sigint_kept(main: bool) -> Iterator[None]:
-    """Give SIGINT, which Julia takes, back to Python.
+def _signals_kept(main: bool) -> Iterator[None]:
+    """Give SIGINT and SIGTERM, which Julia takes, back to Python.
 
-    Ctrl-C then raises KeyboardInterrupt at the next callback.
+    Ctrl-C then raises KeyboardInterrupt at the next callback. SIGTERM does what it did
+    before, which is to end the process, rather than print Julia's stack.
     """
-    handler = signal.getsignal(signal.SIGINT)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    handlers = [(number, signal.getsignal(number)) for number in signals]
     try:
         yield
     finally:
-        if main and handler is not None:
-            signal.signal(signal.SIGINT, handler)
-            if hasattr(signal, "pthread_sigmask"):
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        if main:
+            for number, handler in handlers:
+                if handler is not None:
+                    _give_back(number, handler)
+
+
+def _give_back(number: signal.Signals, handler: Any) -> None:
+    signal.signal(number, handler)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
 
 
 def _import_juliacall() -> Any:

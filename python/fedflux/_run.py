@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from . import _bridge, engines, initial, inputs
+from .data import check_next_tokens
 from .monitor import Callback, Monitor
 from .options import check
 from .result import Result
-
-TOKEN_MODELS = ("rnn", "gru", "lstm")
 
 
 def run(
@@ -68,8 +67,11 @@ def run(
     arrays_given = any(a is not None for a in arrays)
     model, options = inputs.split_model(options)
     checked = check(inputs.with_recorded_options(options, arrays_given))
-    tokens = model is not None or checked["model"] in TOKEN_MODELS
+    next_tokens = model is None and checked["model"] in inputs.TOKEN_MODELS
+    tokens = model is not None or next_tokens
     data = inputs.user_data(arrays, checked, "dataset" in options, tokens)
+    if data is not None and next_tokens:
+        check_next_tokens(data)
     start = None if init is None else initial.read(init)
     if data is not None:
         start = initial.fit(start, checked, data, model)

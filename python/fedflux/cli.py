@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
+import threading
 import tomllib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ import click
 
 from ._version import __version__
 from .errors import FedFluxError, JuliaUnavailable, OptionError
+from .files import remove_unfinished, write_whole
 from .option import Option
 from .options import SpecOption, declared, unknown
 from .specs import known
@@ -123,9 +127,13 @@ def run(
             value = [item for items in value for item in items] or None
         if value is not None:
             options[name] = value
-    result = fedflux_run(progress=True, **options)
     checkpoints = options.get("resume") or options.get("checkpoint")
-    for file in (json_file, Path(checkpoints) / "run.json" if checkpoints else None):
+    run_file = Path(checkpoints) / "run.json" if isinstance(checkpoints, str) else None
+    for file in (json_file, run_file, save_file):
+        if file is not None:
+            remove_unfinished(file)
+    result = fedflux_run(progress=True, **options)
+    for file in (json_file, run_file):
         if file is not None:
             _write_facts(file, result)
     if save_file is not None:
@@ -134,10 +142,8 @@ def run(
 
 
 def _write_facts(file: Path, result: Result) -> None:
-    try:
-        file.write_text(json.dumps(result.facts(), indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise FedFluxError(f"can't write {file}: {error.strerror}") from None
+    text = json.dumps(result.facts(), indent=1, allow_nan=False) + "\n"
+    write_whole(file, text.encode())
 
 
 run.params[:0] = [_as_click(option) for option in declared().values()]
@@ -200,6 +206,32 @@ def _read_config(path: Path) -> dict[str, Any]:
     return options
 
 
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM raise `_Terminated` in the main thread, as Ctrl-C does its exception.
+
+    A second SIGTERM ends the process at once.
+    """
+
+    def terminate(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise _Terminated
+
+    main_thread = threading.current_thread() is threading.main_thread()
+    if not main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield  # whoever calls handles it
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; a user's error is printed as one line on stderr.
 
@@ -208,13 +240,14 @@ def main(args: Sequence[str] | None = None) -> None:
 
     Raises:
         SystemExit: always, with 0 for success, 1 if Julia is not available, 2 for a user's
-            error and 130 after Ctrl-C.
+            error, 130 after Ctrl-C and 143 after SIGTERM.
     """
     warnings.showwarning = lambda message, *_args, **_kwargs: _print(
         "warning", str(message)
     )
     try:
-        code = cli.main(args, prog_name="fedflux", standalone_mode=False)
+        with _sigterm_raises():
+            code = cli.main(args, prog_name="fedflux", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(2)
@@ -227,6 +260,9 @@ def main(args: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         _print("error", "interrupted")
         sys.exit(130)
+    except _Terminated:
+        _print("error", "terminated")
+        sys.exit(143)
     sys.exit(code if isinstance(code, int) else 0)
 
 

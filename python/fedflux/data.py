@@ -95,6 +95,21 @@ def from_arrays(
     return Data(x, y, xt, yt, owners)
 
 
+def check_next_tokens(data: Data) -> None:
+    """Check that there is a label for each token, as the recurrent models need.
+
+    Raises:
+        DataError: the shapes of tokens and labels differ.
+    """
+    pairs = (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test))
+    for part, x, y in pairs:
+        if x is not None and y is not None and x.ndim == 2 and x.shape != y.shape:
+            raise DataError(
+                f"y_{part}: expected a label for each token of x_{part}, shape {x.shape}, "
+                f"got {y.shape}"
+            )
+
+
 def _array(name: str, value: Any) -> Array:
     try:
         array = np.asarray(value)
@@ -110,8 +125,15 @@ def _array(name: str, value: Any) -> Array:
 def _inputs(name: str, value: Any, tokens: bool) -> Array:
     x = _array(name, value)
     if tokens and x.dtype.kind in "iu" and x.dtype != np.uint8 and x.ndim == 2:
+        if x.size == 0:
+            raise DataError(f"{name}: expected at least one token, got shape {x.shape}")
         if x.min() < 0:
             raise DataError(f"{name}: expected tokens from 0, got {x.min()}")
+        if x.max() >= MAX_CLASSES:
+            raise DataError(
+                f"{name}: expected tokens below {MAX_CLASSES}, got {x.max()}; number the "
+                "tokens from 0, or pass other numbers as floats"
+            )
         return np.ascontiguousarray(x, dtype=np.int64)
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(

@@ -10,6 +10,7 @@ from .data import Data, from_arrays
 from .errors import OptionError
 from .npz import from_npz
 
+TOKEN_MODELS = ("rnn", "gru", "lstm")
 ARRAYS = "arrays"  # the name of data given as arrays
 
 Options = dict[str, Any]

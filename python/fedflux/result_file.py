@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, FedFluxError
+from .errors import DataError
+from .files import write_whole
 
 FORMAT = 1  # increases when older versions can't read the files
 
@@ -37,14 +38,7 @@ def write(path: Path, facts: Facts, parameters: Parameters) -> Path:
 
     metadata = {"fedflux": json.dumps(facts | {"format": FORMAT}, allow_nan=False)}
     content = save(parameters, metadata=metadata)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)  # atomic: a reader sees the old file or the new one
-    except OSError as error:
-        raise FedFluxError(f"can't write {path}: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, content)
     return path
 
 

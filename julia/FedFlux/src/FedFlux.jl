@@ -19,7 +19,7 @@ using NPZ: NPZ
 using Optimisers: Optimisers
 using PrecompileTools: @compile_workload, @setup_workload
 using Printf: @printf
-using Random: Random, AbstractRNG, shuffle!
+using Random: Random, AbstractRNG, Xoshiro, shuffle!
 using SHA: sha256
 using Statistics: median!, quantile
 using TOML: TOML
@@ -151,6 +151,7 @@ include("checkpoints/durable.jl")
 include("checkpoints/safetensors.jl")
 include("checkpoints/pack.jl")
 include("checkpoints/checkpoint.jl")
+include("checkpoints/lock.jl")
 include("checkpoints/restore.jl")
 include("checkpoints/resume.jl")
 export Checkpoints

@@ -1,6 +1,7 @@
 using FedFlux: Checkpoints, WorkerPool, engine, pack, unpack, fingerprint, flatten,
     global_model, checkpoint_rounds, load_checkpoint, restore,
-    read_tensors, write_tensors, write_durably, json_path, arrays_path, JSON
+    read_tensors, write_tensors, write_durably, json_path, arrays_path, JSON,
+    FolderLock, release!
 
 roundtrip(x) = (
     arrays = Dict{String,Array}();
@@ -303,6 +304,55 @@ end
             refused(loss = (ŷ, y) -> CrossEntropy()(ŷ, y))
         )
         @test occursin("expected one folder", refused(checkpoint = joinpath(dir, "other")))
+    end
+end
+
+@testset "one run at a time writes to a folder; a dead one holds nothing" begin
+    mktempdir() do dir
+        folder = joinpath(dir, "run")
+        lock = FolderLock(folder)
+        @test occursin(
+            "another run writes to $folder (process $(getpid()) on",
+            message(() -> FolderLock(folder))
+        )
+        release!(lock)
+        release!(lock)
+        release!(FolderLock(folder))
+        # A run that fails gives it back.
+        bad = (; options(model = "lstm", checkpoint = folder)...)
+        @test occursin("takes tokens", message(() -> FedFlux.run(; bad...)))
+        # Two processes.
+        code = """
+            using FedFlux
+            FedFlux.run(dataset = "digits", clients = 4, model = "softmax_regression",
+                seed = 3, lr = 0.3, rounds = 10^6, checkpoint = $(repr(folder)))
+            """
+        project = Base.active_project()
+        julia = Base.julia_cmd()
+        other =
+            Base.run(`$julia --startup-file=no --project=$project -e $code`; wait = false)
+        try
+            timedwait(() -> isfile(json_path(folder, 2)) || process_exited(other), 300)
+            @test process_running(other)
+            why = message(() -> FedFlux.run(; resume = folder, rounds = 3))
+            @test occursin(
+                "another run writes to $folder (process $(getpid(other)) on",
+                why
+            )
+            # Readers need no lock.
+            @test load_checkpoint(folder).content["round"] > 0
+            @test FedFlux.recorded_options(folder)["lr"] == 0.3
+        finally
+            kill(other, Base.SIGKILL)
+            wait(other)
+        end
+        rounds = last(checkpoint_rounds(folder)) + 1
+        r = FedFlux.run(; resume = folder, rounds)
+        @test r.resumed == rounds - 1 && length(r.history) == rounds
+        whole = FedFlux.run(; options(; rounds)...)
+        @test r.params_sha256 == whole.params_sha256
+        @test isfile(joinpath(folder, ".lock"))
+        @test !any(endswith(".part"), readdir(folder))
     end
 end
 

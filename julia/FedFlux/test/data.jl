@@ -37,6 +37,31 @@ end
     @test occursin("root is 55, and there are 55", message(() -> set_aside(clients, 55, 0)))
 end
 
+@testset "setting samples aside empties no client and keeps repeats" begin
+    x, y = rand(Float32, 2, 12), rand(0:2, 12)
+    twice = Clients(x, y, [[1, 1, 2, 3, 2], [4, 5, 5, 6]])
+    for seed = 0:20
+        apart = set_aside(twice, 3, seed)
+        @test all(1:2) do k
+            indices(apart, k) == filter(!in(apart.root), indices(twice, k))
+        end
+    end
+    # clients with one sample, or with one sample many times, and a large one
+    lonely = Clients(x, y, [[1], [2, 2, 2], 3:12])
+    for seed = 0:20
+        apart = set_aside(lonely, 9, seed)
+        @test indices(apart, 1) == [1] && indices(apart, 2) == [2, 2, 2]
+        @test length(indices(apart, 3)) == 1 && length(apart.root) == 9
+    end
+    # a sample that two clients hold
+    shared = Clients(x, y, [[1, 2], [2, 3], [3, 1]])
+    @test all(seed -> length(set_aside(shared, 1, seed)) == 3, 0:20)
+    @test occursin(
+        "root is 10, and only 9 samples can be set aside, since each of the 3 clients",
+        message(() -> set_aside(lonely, 10, 0))
+    )
+end
+
 @testset "arrays are checked" begin
     x, y = rand(Float32, 5, 4), [0, 1, 0, 1]
     @test Dataset(rand(UInt8, 3, 2, 4), y, nothing, nothing).x |> size == (3, 2, 1, 4)

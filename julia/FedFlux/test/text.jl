@@ -100,6 +100,62 @@ end
     @test numbers.history[1].train_loss > 0
 end
 
+@testset "tokens and labels that no model could hold are refused in one line" begin
+    x = [0 1 2; 1 2 0]
+    lstm(x, y) = message(
+        () -> FedFlux.run(; clients = 1, rounds = 1, model = "lstm", hidden = [2],
+            dataset = Dataset(x, y, nothing, nothing))
+    )
+    for token in (typemax(Int), typemax(Int) - 1, 2^62, 10^6, -1, typemin(Int))
+        why = lstm([0 1 2; 1 token 0], x)
+        @test occursin("the token $token; expected whole numbers from 0 to 999999", why)
+    end
+    huge = UInt64[0 1; typemax(UInt64) 0]
+    @test occursin("contains 18446744073709551615; expected 64-bit integers",
+        lstm(huge, [0 1; 1 0]))
+    for label in (typemax(Int), 10^12, 10^6, -1)
+        y = [0 1 2; 1 label 0]
+        @test occursin("y_train contains the label $label; expected labels in 0..999999",
+            lstm(x, y))
+        flat = message(
+            () -> FedFlux.run(; model = "mlp", clients = 1, rounds = 1,
+                dataset = Dataset(rand(Float32, 4, 3), [0, label, 1], nothing, nothing))
+        )
+        @test occursin("the label $label", flat)
+    end
+    model() = Chain(Flux.Embedding(3 => 2), Dense(2 => 3))
+    for token in (0, 4, typemax(Int))
+        train() = train_model!(model(), ([1 2 3; 2 token 1], x))
+        @test occursin("x_train contains $token, and the model's Embedding holds 3 tokens",
+            message(train))
+    end
+    e = LayerEngine(model(), CrossEntropy(), (2,), 3)
+    @test_throws ArgumentError FedFlux.batch(e, [1 2 3; 2 typemax(Int) 1], x, 1:3)
+    @test_throws ArgumentError FedFlux.batch(e, x .+ 1, x .+ 10^12, 1:3)
+end
+
+@testset "labels that don't fit the model's outputs are refused before training" begin
+    x = [0 1 2; 1 2 0]
+    lstm(y; ytest = nothing) = message(
+        () -> FedFlux.run(; clients = 1, rounds = 1, model = "lstm", hidden = [2],
+            dataset = Dataset(x, y, ytest === nothing ? nothing : x, ytest))
+    )
+    @test occursin(
+        "y_train holds targets of size (), an array of size (3,), and the " *
+        "model gives outputs of size (3, 2) for a sample; expected targets of " *
+        "size (2,)", lstm([0, 1, 2]))
+    @test occursin("y_train holds targets of size (3,)", lstm([x; x[1:1, :]]))
+    @test occursin("y_test holds targets of size ()", lstm(x; ytest = [0, 1, 2]))
+    flat = message(
+        () -> FedFlux.run(; clients = 1, rounds = 1, model = "mlp",
+            dataset = Dataset(rand(Float32, 4, 3), x, nothing, nothing))
+    )
+    @test occursin("expected one label per sample", flat)
+    short() =
+        train_model!(Chain(Flux.Embedding(3 => 2), Dense(2 => 3)), (x .+ 1, [0, 1, 2]))
+    @test occursin("y_train holds targets of size ()", message(short))
+end
+
 @testset "an lstm learns a simple language" begin
     # Each token is followed by the next one modulo 5: a perfect model has loss 0, the best
     # model without memory log 5.

@@ -77,3 +77,51 @@ end
         message(() -> train_model!(deepcopy(a), (rand(Float32, 5, 50), y)))
     )
 end
+
+@testset "train_model! draws dropout's masks from rng: $trainer" for trainer in
+                                                                     (:fast, :zygote)
+    x, y = blobs(40; features = 4, classes = 2)
+    start = Chain(Dense(4 => 32, relu; init = Flux.glorot_uniform(Stream(1, :init))),
+        Dropout(0.5), Dense(32 => 2; init = Flux.glorot_uniform(Stream(2, :init))))
+    # One batch of everything: its order changes no more than the last digits.
+    trained(rng; p = 0.5) =
+        flatten(
+            train_model!(Chain(start[1], Dropout(p), start[3]) |> deepcopy, (x, y);
+                batchsize = 40, rng, trainer)
+        )
+    @test trained(Stream(1, :batches)) == trained(Stream(1, :batches))
+    @test !(trained(Stream(1, :batches)) ≈ trained(Stream(2, :batches)))
+    @test trained(Stream(1, :batches); p = 0) ≈ trained(Stream(2, :batches); p = 0)
+    rng = Xoshiro(3)
+    @test !(trained(rng) ≈ trained(rng))          # the next call draws new ones
+    # The batches take from rng what they would without dropout.
+    a, b = Xoshiro(4), Xoshiro(4)
+    trained(a)
+    shuffle!(b, collect(1:40))
+    @test a == b
+    # And whoever uses the global generator finds it as it was.
+    Random.seed!(5)
+    before = copy(Random.default_rng())
+    trained(Xoshiro(6))
+    @test rand(UInt64, 4) == rand(before, UInt64, 4)
+    Random.seed!(7)
+    first_call = trained(Random.default_rng())
+    @test !(first_call ≈ trained(Random.default_rng()))
+    Random.seed!(7)
+    @test first_call == trained(Random.default_rng())
+end
+
+@testset "a run leaves the user's generator as it was" begin
+    x, y = blobs(60)
+    clients = Clients(x, y, [1:20, 21:40, 41:60])
+    model = Chain(Dense(6 => 8, relu), Dropout(0.5), Dense(8 => 3))
+    f = Federated(model; trainer = :zygote, aggregate = FLTrust(5), batchsize = 5)
+    apart = FedFlux.set_aside(clients, 5, 0)
+    Random.seed!(8)
+    before = copy(Random.default_rng())
+    pool = FedFlux.WorkerPool(f, apart)
+    st = State(f, pool)
+    round!(f, st, apart, 1:3; pool)
+    fit!(f, st, apart; rounds = 2, pool)
+    @test rand(UInt64, 4) == rand(before, UInt64, 4)
+end

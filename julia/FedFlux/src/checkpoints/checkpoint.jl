@@ -8,7 +8,9 @@ const CHECKPOINT_FORMAT = 2
 
 Where and when a run writes checkpoints: after every `every`-th round and the last. The
 newest `keep` stay, and the best by test accuracy (or by test loss where there is no
-accuracy). `run` is what decides the numbers of the run; a resume compares it.
+accuracy). `run` is what decides the numbers of the run; a resume compares it. Two runs
+must not write to one folder at the same time: `FedFlux.run` locks it, and whoever calls
+[`fit!`](@ref) may do so with a [`FolderLock`](@ref FedFlux.FolderLock).
 
 A checkpoint is two files. The JSON file holds its own SHA-256, that of the arrays, the
 round, the history and the rules' states; the safetensors file holds the arrays, the

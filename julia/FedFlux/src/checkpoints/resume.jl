@@ -35,11 +35,16 @@ function checkpoint_folder(o::Options)
     resume === nothing || abspath(resume) == abspath(checkpoint) ||
         fail("checkpoint is ", checkpoint, " and resume is ", resume,
             "; expected one folder: a resumed run goes on writing where it was")
-    rounds = checkpoint_rounds(checkpoint)
-    isempty(rounds) || resume !== nothing ||
-        fail("checkpoint: ", checkpoint, " holds a run's checkpoints, up to round ",
-            last(rounds), "; go on with resume, or choose another folder")
     return checkpoint
+end
+
+"Check that a run that resumes nothing has its folder for checkpoints to itself."
+function check_unused(folder, o::Options)
+    o.resume === nothing || return
+    rounds = checkpoint_rounds(folder)
+    isempty(rounds) ||
+        fail("checkpoint: ", folder, " holds a run's checkpoints, up to round ",
+            last(rounds), "; go on with resume, or choose another folder")
 end
 
 "What decides a run's numbers, as a checkpoint records it."

@@ -72,16 +72,39 @@ Base.show(io::IO, c::Clients) =
     set_aside(clients, n, seed) -> Clients
 
 Move `n` samples, drawn from all that the clients hold, to the server: the result's clients
-do not hold them, and its `root` lists them.
+do not hold them, and its `root` lists them. A sample that is the last one of a client is
+passed over for the next in the drawn order, so every client keeps one. What stays with a
+client keeps its order, and an index that stands there twice still does.
+
+Throws a [`FedFluxError`](@ref) where fewer than `n` samples can be taken so.
 """
 function set_aside(clients::Clients, n, seed)
     held = sort!(unique(clients.order))
     n < length(held) ||
         fail("fltrust: root is ", n, ", and there are ", length(held), " training samples")
-    root = sort!(shuffle!(Stream(seed, :root), held)[1:n])
-    rest = [setdiff(indices(clients, k), root) for k = 1:length(clients)]
+    root = Set(first(spare_samples(clients, shuffle!(Stream(seed, :root), held)), n))
+    length(root) == n ||
+        fail("fltrust: root is ", n, ", and only ", length(root), " samples can be set ",
+            "aside, since each of the ", length(clients), " clients keeps one of its own")
+    rest = [filter(!in(root), indices(clients, k)) for k = 1:length(clients)]
     without = Clients(clients.x, clients.y, rest)
-    return Clients(without.x, without.y, without.order, without.starts, root)
+    return Clients(without.x, without.y, without.order, without.starts,
+        sort!(collect(root)))
+end
+
+"Those of `samples`, in order, that can all be taken and leave every client at least one."
+function spare_samples(clients, samples)
+    holders = Dict(i => Int[] for i in samples)     # a client once for each time
+    for k = 1:length(clients), i in indices(clients, k)
+        push!(holders[i], k)
+    end
+    left = [nsamples(clients, k) for k = 1:length(clients)]
+    spare(i) = all(k -> left[k] > count(==(k), holders[i]), holders[i])
+    return filter(samples) do i
+        taken = spare(i)
+        taken && foreach(k -> left[k] -= 1, holders[i])
+        return taken
+    end
 end
 
 """

@@ -49,6 +49,9 @@ Base.show(io::IO, d::Dataset) =
         size(d.x)[1:(end-1)], ", ", d.xtest === nothing ? 0 : size(d.xtest)[end],
         " for test)")
 
+"Tokens and labels are below this bound: a model has an output for each."
+const MAX_CLASSES = 1_000_000
+
 "Check the samples `x`, named `name` in errors, and convert them as [`Dataset`](@ref) does."
 function check_samples(name, x)
     x isa AbstractArray{<:Real} ||
@@ -56,6 +59,9 @@ function check_samples(name, x)
     ndims(x) in 2:4 ||
         fail(name, " has ", ndims(x),
             " dimensions; expected (features, N), (W, H, N) or (W, H, C, N)")
+    eltype(x) <: Integer && !all(in(typemin(Int):typemax(Int)), x) &&
+        fail(name, " contains ", first(Iterators.filter(!in(typemin(Int):typemax(Int)), x)),
+            "; expected 64-bit integers")
     x =
         eltype(x) == UInt8 ? Float32.(x) ./ 255.0f0 :
         eltype(x) <: Integer ? convert(Array{Int}, x) : convert(Array{Float32}, x)
@@ -74,9 +80,10 @@ function as_inputs(x, tokens)
     eltype(x) <: Integer ||
         fail("the model takes tokens, and the samples are ", eltype(x),
             "; expected whole numbers from 0, as an array of integers")
-    all(>=(0), x) ||
-        fail("the samples contain the token ", minimum(x),
-            "; expected whole numbers from 0")
+    bad = findfirst(!in(0:(MAX_CLASSES-1)), x)
+    bad === nothing ||
+        fail("the samples contain the token ", x[bad], "; expected whole numbers from 0 ",
+            "to ", MAX_CLASSES - 1)
     return x .+ 1
 end
 
@@ -92,12 +99,12 @@ function checkpair(which, x, y)
 end
 
 """
-    checklabels(loss, y, which, nclasses = typemax(Int))
+    checklabels(loss, y, which, nclasses = MAX_CLASSES)
 
 Check that the labels `y` are whole numbers from 0 within the classes, for cross-entropy and
 binary cross-entropy. `which`, "train" or "test", names them in errors.
 """
-function checklabels(loss, y, which, nclasses = typemax(Int))
+function checklabels(loss, y, which, nclasses = MAX_CLASSES)
     loss isa Union{CrossEntropy,BinaryCrossEntropy} || return
     all(isinteger, y) ||
         fail("y_$which contains ", first(Iterators.filter(!isinteger, y)),
@@ -105,8 +112,8 @@ function checklabels(loss, y, which, nclasses = typemax(Int))
     top = loss isa BinaryCrossEntropy ? 1 : nclasses - 1
     bad = findfirst(v -> !(0 <= v <= top), y)
     bad === nothing ||
-        fail("y_$which contains the label ", y[bad], "; expected labels ",
-            top == typemax(Int) - 1 ? "from 0" : "in 0..$top")
+        fail("y_$which contains the label ", y[bad], "; expected labels in 0..", top,
+            top == MAX_CLASSES - 1 ? "; number the classes from 0" : "")
 end
 
 """

@@ -4,7 +4,8 @@
     ZygoteEngine(model, loss)
 
 The engine for any Flux `model` and any `loss(ŷ, y)`, by Zygote's reverse mode. Works on a
-copy of the model.
+copy of the model. Flux's random layers draw from the task's generator; in `valgrad!` the
+engine's own stands in its place, so that the task's stays as it was.
 
 ```julia
 e = ZygoteEngine(Chain(Dense(4 => 2)), CrossEntropy())
@@ -18,6 +19,7 @@ struct ZygoteEngine{M,L} <: Engine
     params::Vector{AbstractArray}
     ranges::IdDict{Any,UnitRange{Int}}   # of each parameter array in the flat vector
     nstats::Int
+    rng::Xoshiro
 end
 
 function ZygoteEngine(model, loss)
@@ -27,7 +29,7 @@ function ZygoteEngine(model, loss)
     ranges = IdDict{Any,UnitRange{Int}}(
         p => (stop-length(p)+1):stop for (p, stop) in zip(params, stops))
     nstats = sum(length, statistics(model); init = 0)
-    return ZygoteEngine(model, loss, params, ranges, nstats)
+    return ZygoteEngine(model, loss, params, ranges, nstats, Xoshiro(0))
 end
 
 nparams(e::ZygoteEngine) = sum(length, e.params; init = 0)
@@ -35,12 +37,13 @@ nstats(e::ZygoteEngine) = e.nstats
 # Flux replaces BatchNorm's arrays when it updates them, so they are looked up anew.
 stats!(s, e::ZygoteEngine) = e.nstats == 0 ? s : gather!(s, statistics(e.model))
 setstats!(e::ZygoteEngine, s) = e.nstats == 0 || scatter!(statistics(e.model), s)
-# Flux's random layers draw from the task's generator; workers run in tasks of their own.
-reseed!(::ZygoteEngine, rng) = Random.seed!(rand(rng, UInt64))
+reseed!(e::ZygoteEngine, rng) = (Random.seed!(e.rng, rand(rng, UInt64)); nothing)
 
 function valgrad!(e::ZygoteEngine, g, w, x, y)
     scatter!(e.params, w)
-    loss, grads = Zygote.withgradient(m -> e.loss(m(x), y), e.model)
+    loss, grads = with_generator(e.rng) do
+        Zygote.withgradient(m -> e.loss(m(x), y), e.model)
+    end
     fill!(g, 0)
     add_gradient!(g, e.ranges, e.model, grads[1])
     return Float32(loss)
@@ -49,6 +52,19 @@ end
 function predict(e::ZygoteEngine, w, x)
     scatter!(e.params, w)
     return e.model(x)
+end
+
+"Run `work` with `rng` in the place of the task's generator."
+function with_generator(work, rng)
+    task = Random.default_rng()
+    before = copy(task)
+    copy!(task, rng)
+    try
+        return work()
+    finally
+        copy!(rng, task)
+        copy!(task, before)
+    end
 end
 
 """

@@ -118,11 +118,14 @@ function prepare_model(o::Options, d::Dataset, outputs, init)
         build_model(o.model, size(d.x)[1:(end-1)], max(outputs, 1); o.hidden, o.embedding,
             rng = Stream(o.seed, :init))
     sample = getobs(d.x, 1:1)
-    takes_tokens(model) && check_vocabulary(model, d)
+    takes_tokens(model) && check_embedding(model, d)
     # A model of the user's own may have more outputs than there are labels.
     more = own && loss_of(o) isa CrossEntropy
     checkmodel(model, sample, more ? 0 : outputs)
     more && check_enough_outputs(model, sample, outputs)
+    output = model(sample)
+    check_targets(loss_of(o), output, "y_train", d.y)
+    d.ytest === nothing || check_targets(loss_of(o), output, "y_test", d.ytest)
     init === nothing || (model = update_model(model, collect(init)))
     return model
 end
@@ -133,7 +136,7 @@ function check_enough_outputs(model, sample, outputs)
         fail("the model gives ", n, " outputs, and labels go up to ", outputs - 1)
 end
 
-function check_vocabulary(model, d)
+function check_embedding(model, d)
     n = size(first(model.layers).weight, 2)
     top = maximum(maximum(x) for x in (d.x, d.xtest) if x !== nothing)
     top <= n ||

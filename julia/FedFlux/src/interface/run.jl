@@ -47,14 +47,27 @@ Base.@kwdef struct RunHooks{C,S,W,T}
     tick::T = nothing
 end
 
-"The run itself, from checked options; `data` takes the place of the data set they name."
+"""
+The run itself, from checked options; `data` takes the place of the data set they name. Its
+folder for checkpoints is locked from before the first look into it.
+"""
 function execute(o::Options, init, hooks::RunHooks; data = nothing)
+    folder, warnings = checkpoint_folder(o), String[]
+    folder === nothing && return execute(o, init, hooks, data, folder, warnings)
+    lock = FolderLock(folder; warn = w -> push!(warnings, w))
+    try
+        check_unused(folder, o)
+        return execute(o, init, hooks, data, folder, warnings)
+    finally
+        release!(lock)
+    end
+end
+
+function execute(o::Options, init, hooks::RunHooks, data, folder, warnings)
     begun = time()
-    warnings = String[]
     note(message) = (message in warnings || push!(warnings, message); nothing)
 
     # Each client gets its share of the data.
-    folder = checkpoint_folder(o)
     saved = o.resume === nothing ? nothing : load_checkpoint(o.resume; warn = note)
     dataset = prepare_data(o; data, warn = note)
     clients, test, outputs = prepare_clients(o, dataset)

@@ -10,7 +10,8 @@ Train `model` on one client's `data` and return it.
 - `model`: a Flux model with Float32 parameters; changed in place.
 - `data`: `(x, y)`, samples and targets along the last dimension; labels are integers from
   0.
-- `epochs`: passes over the data, each shuffled by `rng`.
+- `epochs`: passes over the data, each shuffled by `rng`. Its state also decides dropout's
+  masks, which draw nothing from it.
 - `batchsize`: samples per step; the last batch of an epoch may be smaller.
 - `optimizer`: an Optimisers rule.  `loss`: a [`Loss`](@ref) or any function `loss(ŷ, y)`.
 
@@ -28,10 +29,14 @@ function train_model!(model, data::Tuple; epochs = 1, batchsize = 32,
     checkpair("train", x, y)
     checklabels(loss, y, "train")
     y = targets(loss, y)
+    takes_tokens(model) && check_vocabulary(model, "x_train", x)
     checkmodel(model, getobs(x, 1:1), 0)
+    check_targets(loss, model(getobs(x, 1:1)), "y_train", y)
     n = numobs(x)
     f = Federated(model; loss, optimizer, epochs, batchsize, trainer)
     e, _, _ = make_engine(f.trainer, model, loss, x, min(batchsize, n))
+    # From a copy, where there can be one: dropout must not change the order of the batches.
+    reseed!(e, Stream(rand(applicable(copy, rng) ? copy(rng) : rng, UInt64), :dropout))
     worker = Worker(e)
     to_engine!(worker.w, e, flatten(model))
     set_samples!(worker, 1:n)

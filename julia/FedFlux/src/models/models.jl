@@ -232,3 +232,33 @@ function checkmodel(model, sample, outputs)
 end
 
 summary_of(layer) = first(split(repr(layer), '\n'))
+
+"""
+    check_targets(loss, output, name, y)
+
+Check that the targets `y`, named `name` in errors, have the shape that `loss` compares with
+the model's `output` for one sample. Any other loss than FedFlux's takes what it likes.
+"""
+function check_targets(loss::Loss, output, name, y)
+    has = size(y)[1:(end-1)]
+    outputs = size(output)[1:(end-1)]
+    fits, expected =
+        loss isa CrossEntropy ? (has == outputs[2:end], outputs[2:end]) :
+        (prod(has) == prod(outputs), outputs)
+    soft = loss isa CrossEntropy && eltype(y) <: AbstractFloat && has == outputs
+    fits || soft ||
+        fail(name, " holds targets of size ", has, ", an array of size ", size(y),
+            ", and the model gives outputs of size ", outputs, " for a sample; expected ",
+            expected == () ? "one label per sample" : "targets of size $expected")
+end
+check_targets(loss, output, name, y) = nothing
+
+"Check that the model's Embedding holds the tokens `x`, from 1, named `name` in errors."
+function check_vocabulary(model, name, x)
+    n = size(first(model.layers).weight, 2)
+    eltype(x) <: Integer && eltype(x) !== Bool || return    # one-hot; see checkmodel
+    bad = findfirst(!in(1:n), x)
+    bad === nothing ||
+        fail(name, " contains ", x[bad], ", and the model's Embedding holds ", n,
+            " tokens; expected whole numbers from 1 to ", n)
+end

@@ -132,10 +132,11 @@ function stage!(e::LayerEngine, x, y, idx)
     check_data(e.input, x, y, size, idx)
     GC.@preserve e begin
         to = pointer(e.staged)
-        stage_input!(to, e.input, e.kind, x, idx)
         if e.kind in (:token, :tokens)
-            ntokens = n * features(e.input)
-            check_tokens(Ptr{Int32}(to), ntokens, vocabulary(first(e.operations)))
+            known = vocabulary(first(e.operations))
+            stage_tokens!(Ptr{Int32}(to), x, idx, features(e.input), known)
+        else
+            stage_input!(to, e.input, e.kind, x, idx)
         end
         if y !== nothing
             stage_targets!(at(to, e.targets), e.loss, y, idx, size, e.output.C)

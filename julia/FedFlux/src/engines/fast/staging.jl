@@ -22,18 +22,18 @@ function check_data(b::Buffer, x, y, size, idx)
     end
 end
 
-"Throw unless all tokens are in 1:vocabulary."
-function check_tokens(tokens::Ptr{Int32}, n, vocabulary)
-    for i = 1:n
-        token = unsafe_load(tokens, i)
+"Gather tokens as Int32; throw unless all of them are in 1:vocabulary."
+function stage_tokens!(to::Ptr{Int32}, x, idx, size, vocabulary)
+    for (n, k) in enumerate(idx), i = 1:size
+        token = @inbounds x[(k-1)*size+i]
         1 <= token <= vocabulary ||
             throw(ArgumentError("token $token; the embedding takes 1 to $vocabulary"))
+        unsafe_store!(to, Int32(token), (n - 1) * size + i)
     end
 end
 
 "Gather the samples `idx` of `x` to `to`, channels first."
 function stage_input!(to::Ptr32, b::Buffer, kind::Symbol, x, idx)
-    kind in (:token, :tokens) && return stage_flat!(Ptr{Int32}(to), x, idx, features(b))
     kind === :image || return stage_flat!(to, x, idx, features(b))
     for (n, k) in enumerate(idx)
         stage_image!(at(to, (n - 1) * sample_stride(b)), b, x, (k - 1) * features(b))
@@ -67,12 +67,12 @@ Gather labels as Int32, checked against the number of classes, and other targets
 function stage_targets!(to::Ptr32, ::CrossEntropy, y, idx, size, classes)
     labels = Ptr{Int32}(to)
     for (n, k) in enumerate(idx), i = 1:size
-        label = Int32(@inbounds y[(k-1)*size+i])
+        label = @inbounds y[(k-1)*size+i]
         if !(0 <= label < classes)
             expected = "the model has $classes outputs: expected 0 to $(classes - 1)"
             throw(ArgumentError("label $label, but $expected"))
         end
-        unsafe_store!(labels, label, (n - 1) * size + i)
+        unsafe_store!(labels, Int32(label), (n - 1) * size + i)
     end
 end
 

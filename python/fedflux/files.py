@@ -1,0 +1,65 @@
+"""Files that are whole or not there, whenever the process is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from pathlib import Path
+
+from .errors import FedFluxError
+
+PART = ".part"  # the ending of a file that is being written
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, or replace an existing one: a reader sees the old one or the new one.
+
+    What a killed process left beside it is removed. A link or a device, such as
+    /dev/stdout, is written to as it is.
+
+    Raises:
+        FedFluxError: the file can't be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(content)
+            return
+        remove_unfinished(path)
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise FedFluxError(f"can't write {path}: {error.strerror}") from None
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a process that was killed while it wrote `path` left beside it."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+){re.escape(PART)}")
+    with contextlib.suppress(OSError):
+        for file in path.parent.iterdir():
+            match = pattern.fullmatch(file.name)
+            if match is not None and not _runs(int(match[1])):
+                with contextlib.suppress(OSError):
+                    file.unlink()
+
+
+def _runs(pid: int) -> bool:
+    if sys.platform == "win32":
+        return False  # a file that a process has open can't be removed there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    except OverflowError:
+        return False
+    return True
