@@ -96,7 +96,7 @@ end
     ρ = 0.9
     @test local_work(Momentum(0.1, ρ), 5) ≈ sum(ρ^(i - j) for i = 1:5 for j = 1:i)
     @test occursin(
-        "FedNova needs clients that train by sgd or momentum",
+        "FedNova needs clients that train with sgd or momentum",
         message(
             () -> Federated(
                 Point(zeros(Float32, 2));
