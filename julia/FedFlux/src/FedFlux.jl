@@ -65,8 +65,8 @@ include("data/augment.jl")
 export Dataset, Clients, describe
 
 # Updates: what a client sends, and what it costs on the wire.
-include("updates/wire.jl")
 include("updates/update.jl")
+include("updates/wire.jl")
 export Update
 
 # Rules: a paper's idea on both sides of the wire; algorithms, pruning and compression.

@@ -125,16 +125,16 @@ end
         isdefined(Base, name) || get!(owner, name, i)
     end
     @test length(owner) > 500
+    problems = String[]
     for (i, file) in enumerate(ORDER), name in sort!(collect(uses(file)))
         j = get(owner, name, i)
         from, to = room(file), room(ORDER[j])
-        later = j > i ? "$(relpath(file, SRC)) uses $name of $(relpath(ORDER[j], SRC))" : ""
-        @test later == ""
-        arrow =
-            from == to || to == "errors" || to in ARROWS[from] ? "" :
-            "$(relpath(file, SRC)) uses $name of $to"
-        @test arrow == ""
+        use = "$(relpath(file, SRC)) uses $name of $(relpath(ORDER[j], SRC))"
+        j > i && push!(problems, "$use, which stands after it")
+        from == to || to == "errors" || to in ARROWS[from] ||
+            push!(problems, "$use, against the arrows")
     end
+    @test problems == String[]
 end
 
 @testset "lines have at most 92 characters, and files of src 300 lines" begin

@@ -1,4 +1,4 @@
-# The global model on the test data.
+# The global model on the test data: its loss and accuracy, and its accuracy per client.
 
 """
 The loss (mean over the samples), and for each class the number of samples and of right

@@ -56,8 +56,6 @@ shape(u::Update) = (; vectors = map(length, u.vectors), stats = length(u.stats),
 
 allfinite(u::Update) = all(allfinite, parts(u))
 
-wire_bytes(u::Update) = sum(wire_bytes, parts(u))
-
 function Base.show(io::IO, u::Update)
     names = join(("$name ($(length(v)))" for (name, v) in pairs(u.vectors)), ", ")
     print(io, "Update(", names)

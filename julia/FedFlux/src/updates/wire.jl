@@ -29,10 +29,11 @@ Base.setindex!(v::Union{Encoded,Masked}, x, i::Int) =
     fail("a rule changes an update in place after it was encoded; ",
         "place it before compression and pruning in rules")
 
-"The number of bytes that a vector costs on the wire."
+"The number of bytes that a vector, or an update, costs on the wire."
 wire_bytes(v::AbstractVector) = sizeof(v)
 wire_bytes(v::Encoded) = length(v.bytes)
 wire_bytes(v::Masked) = 4 * length(v.kept)
+wire_bytes(u::Update) = sum(wire_bytes, parts(u))
 
 "The values of a vector, as a plain vector."
 decoded(v::AbstractVector) = v
