@@ -51,8 +51,10 @@ end
         end
         ū = finish(a, acc)
         @test ū.delta isa Vector{Float32}
-        @test all(abs.(ū.delta .- expected) .<=
-                  1e-7 .* abs.(expected) .+ 1e-14 .* size_of_terms)
+        @test all(
+            abs.(ū.delta .- expected) .<=
+            1e-7 .* abs.(expected) .+ 1e-14 .* size_of_terms
+        )
         u = Update(; delta = zeros(Float32, 10^6))
         acc = add!(a, start(a, 3), u, 1.0)
         add!(a, acc, u, 1.0)

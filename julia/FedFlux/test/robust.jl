@@ -205,9 +205,12 @@ end
 
 # Attackers of one scale: all at one point, some at each end of a line, or anywhere.
 const ATTACKS = Dict(
-    "one point" => (rng, d, f, scale) -> repeat(2rand(rng, Float32, d) .- 1, 1, f) .* scale,
-    "two ends" => (rng, d, f, scale) ->
-        (2rand(rng, Float32, d) .- 1) .* [isodd(i) ? scale : -scale for _ = 1:1, i = 1:f],
+    "one point" =>
+        (rng, d, f, scale) -> repeat(2rand(rng, Float32, d) .- 1, 1, f) .* scale,
+    "two ends" =>
+        (rng, d, f, scale) ->
+            (2rand(rng, Float32, d) .- 1) .*
+            [isodd(i) ? scale : -scale for _ = 1:1, i = 1:f],
     "anywhere" => (rng, d, f, scale) -> (2rand(rng, Float32, d, f) .- 1) .* scale,
     "all of Float32" => (rng, d, f, scale) -> rand(rng, (-scale, scale), d, f)
 )
