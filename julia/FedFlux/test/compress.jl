@@ -142,6 +142,30 @@ end
     @test all(abs.(average .- v) .<= 5 .* deviation .+ 1e-5)
 end
 
+@testset "QSGD never sends more than its levels: $levels, $bucket" for levels in
+                                                                       (1, 4, 65535, 65536),
+    bucket in (1, 2, 512)
+    # The norm of each bucket is the magnitude of one of its values: it is sent as it is.
+    n = 4096
+    v = zeros(Float32, n)
+    v[1:bucket:n] .= sample(cld(n, bucket))
+    for seed = 1:8
+        @test roundtrip(QSGD(levels; bucket), v; seed) == v
+    end
+    # Right in expectation, beside values that are the norm.
+    v = sample(96)
+    v[1:8] .= (5, 0, -5, 0, 0, 3, 0, -3)
+    trials = 2000
+    decoded = [Float64.(roundtrip(QSGD(levels; bucket), v; seed)) for seed = 1:trials]
+    average = mean(decoded)
+    deviation = sqrt.(mean(d -> (d .- average) .^ 2, decoded) ./ trials)
+    # A rare level may not be drawn at all.
+    rare =
+        [sqrt(sum(abs2, v[b])) for b in Iterators.partition(1:96, bucket) for _ in b] ./
+        levels .* (5 / trials)
+    @test all(abs.(average .- v) .<= 5 .* deviation .+ rare .+ 1e-6 .* abs.(v))
+end
+
 @testset "sizes" begin
     v = sample(100_000)
     size_of(c) = length(encode(c, v))

@@ -97,7 +97,8 @@ function encode(c::QSGD, v, rng, layout)
     writefloats!(w, norms)
     for (norm, b) in zip(norms, buckets(n, c.bucket)), i in b
         position = norm > 0 ? min(abs(v[i]) / norm, 1.0f0) * c.levels : 0.0f0
-        number = unsafe_trunc(UInt64, position + rand(rng, Float32))
+        # Exact in Float64, so at most levels; Float32 may round it up to levels + 1.
+        number = unsafe_trunc(UInt64, Float64(position) + rand(rng, Float32))
         writegamma!(w, number + 1)
         number > 0 && writebits!(w, UInt64(signbit(v[i])), 1)
     end
