@@ -318,6 +318,7 @@ end
         release!(lock)
         release!(lock)
         release!(FolderLock(folder))
+        @test startswith(read(joinpath(folder, ".lock"), String), "process $(getpid()) on")
         # A run that fails gives it back.
         bad = (; options(model = "lstm", checkpoint = folder)...)
         @test occursin("takes tokens", message(() -> FedFlux.run(; bad...)))

@@ -48,7 +48,7 @@ end
 "Write who holds the lock; a full disk may leave that open."
 function name_holder(io)
     try
-        truncate(io, 0)
+        truncate(seekstart(io), 0)
         write(io, "process ", string(getpid()), " on ", gethostname(), "\n")
         flush(io)
     catch err
