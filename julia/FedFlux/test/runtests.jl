@@ -1,14 +1,12 @@
 using Test
 
 # `runtests.jl NAME...` runs only these files.
-const FILES =
-    ["stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
-        "augment", "text", "aggregate",
-        "robust", "rules",
-        "algorithms", "contracts", "combinations", "schedule", "personal", "compress",
-        "prune", "rounds",
-        "trouble", "checkpoint", "fuzz", "verbs",
-        "options", "run", "docs", "architecture"]
+const FILES = [
+    "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
+    "augment", "text", "aggregate", "robust", "rules", "algorithms", "contracts",
+    "combinations", "schedule", "personal", "compress", "prune", "rounds", "trouble",
+    "checkpoint", "fuzz", "verbs", "options", "run", "docs", "architecture"
+]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 
 # Each file in a module of its own: what one imports or defines is not there in the next.
