@@ -4,7 +4,8 @@ using Test
 const FILES = [
     "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
     "augment", "text", "aggregate", "robust", "rules", "algorithms", "contracts",
-    "combinations", "schedule", "personal", "compress", "prune", "rounds", "trouble",
+    "combinations", "mended", "schedule", "personal", "compress", "prune", "rounds",
+    "trouble",
     "checkpoint", "fuzz", "verbs", "options", "run", "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
