@@ -333,7 +333,7 @@ end
         other =
             Base.run(`$julia --startup-file=no --project=$project -e $code`; wait = false)
         try
-            # Early checkpoints are removed again, so that one may be there for a moment only.
+            # Early checkpoints are removed again: one may be there for a moment only.
             begun() = maximum(checkpoint_rounds(folder); init = 0) >= 2
             timedwait(() -> begun() || process_exited(other), 300)
             @test process_running(other)
@@ -371,8 +371,9 @@ const STACKS = [
         (; rules = ["ditto", "quantize(bits=4)"], download = "topk(fraction=0.1)",
             server = "fedadam", clients_per_round = 3),
     "FedDyn, sketch" => (; rules = ["feddyn", "sketch(rows=5, cols=200, k=50)"]),
-    "AFL, centered clipping" =>
-        (; rules = "afl", aggregate = "centered_clipping(tau=1.0)"),
+    "AFL" => (; rules = "afl"),
+    "FedNova, centered clipping" =>
+        (; rules = "fednova", aggregate = "centered_clipping(tau=1.0)"),
     "FedRep, pruning" => (;
         rules = ["fedrep", "prune(sparsity=0.5, stop=4)"],
         model = "mlp",

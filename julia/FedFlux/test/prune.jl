@@ -147,9 +147,11 @@ end
     @test occursin("sparsity of prune is 1", message(() -> Prune(1.0)))
     @test occursin("start and stop", message(() -> Prune(0.5; start = 5, stop = 3)))
     refusal(rules...) = message(() -> Federated(net(); rules))
-    @test occursin("TopK before Prune", refusal(TopK(0.1), Prune(0.5)))
-    @test occursin("one compression", refusal(TopK(0.1), SignSGD()))
-    @test occursin("Download comes last", refusal(Download(TopK(0.1)), FedProx(0.01)))
+    chain(rules...) = Federated(net(); rules).rules
+    @test chain(TopK(0.1), Prune(0.5)) == (Prune(0.5), TopK(0.1))
+    @test occursin("only one of this kind", refusal(TopK(0.1), SignSGD()))
+    @test occursin("only one of this kind", refusal(Prune(0.5), PruneChannels(0.5)))
+    @test chain(Download(TopK(0.1)), FedProx(0.01)) == (FedProx(0.01), Download(TopK(0.1)))
     @test FedFlux.build("rule", "prune(sparsity=0.5, stop=3)") == Prune(0.5; stop = 3)
     @test FedFlux.build("rule", "prune_channels") == PruneChannels(0.5)
 end

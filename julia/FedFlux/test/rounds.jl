@@ -139,7 +139,7 @@ end
 end
 
 @testset "a run that blows up says so and leaves the state" begin
-    f = fresh(; optimizer = Descent(1.0f38))
+    f = fresh(; optimizer = Descent(Inf32))
     st = State(f, ZygoteEngine(f.model, f.loss))
     before = copy(st.θ)
     warnings = String[]
