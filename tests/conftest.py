@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +76,30 @@ def no_julia(tmp_path: Path) -> dict[str, str]:
         "PYTHON_JULIAPKG_PROJECT": str(empty / "project"),
         "PYTHON_JULIAPKG_OFFLINE": "yes",
     }
+
+
+@contextlib.contextmanager
+def started(
+    args: Sequence[str], folder: Path, limit: float = 240, **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """A process of Python in `folder`, killed in the end, or after `limit` seconds: a hang
+    must fail."""
+    command = [sys.executable, *args]
+    with subprocess.Popen(command, text=True, cwd=folder, **options) as process:
+        watchdog = threading.Timer(limit, process.kill)
+        watchdog.start()
+        try:
+            yield process
+        finally:
+            watchdog.cancel()
+            process.kill()
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a running process has written a file."""
+    while not file.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ Most tests start a process of their own, since a failure may end it.
 import os
 import shlex
 import signal
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ import pytest
 
 import fedflux
 
-from .conftest import Run
+from .conftest import Run, started, wait_for
 
 RUN = "fedflux.run(dataset='digits', model='softmax_regression', rounds=1, engine='julia'"
 CLEAN = (
@@ -52,43 +50,25 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
 print({RUN}).engine, flush=True)
 """
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=env(PYTHON_JULIACALL_THREADS=threads),
-    ) as process:
-        watchdog = threading.Timer(240, process.kill)  # a hang must fail
-        watchdog.start()
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "go\n"
-            time.sleep(4)  # into the training
-            sent = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            assert process.stdout.readline() == "interrupted\n"
-            assert time.monotonic() - sent < 1
-            assert process.stdout.readline() == "julia\n"  # the process goes on working
-            assert process.wait(60) == 0
-        finally:
-            watchdog.cancel()
-            process.kill()
+    variables = env(PYTHON_JULIACALL_THREADS=threads)
+    with started(["-c", code], tmp_path, stdout=PIPE, env=variables) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "go\n"
+        time.sleep(4)  # into the training
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+        assert time.monotonic() - sent < 1
+        assert process.stdout.readline() == "julia\n"  # the process goes on working
+        assert process.wait(60) == 0
 
 
 def test_ctrl_c_on_the_command_line_is_one_line(julia: None, tmp_path: Path) -> None:
     args = "-m fedflux run --dataset digits --rounds 1000000 --engine julia"
-    command = [sys.executable, *shlex.split(args)]
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env()
-    ) as process:
-        try:
-            time.sleep(20)
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=10)
-        finally:
-            process.kill()
+    with started(shlex.split(args), tmp_path, stderr=PIPE, env=env()) as process:
+        time.sleep(20)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "fedflux: error: interrupted"
     assert "Traceback" not in err
@@ -99,26 +79,12 @@ def test_sigterm_is_one_line_and_keeps_the_checkpoint(
     julia: None, tmp_path: Path, threads: str
 ) -> None:
     args = "-m fedflux run --dataset digits --rounds 1000000 --engine julia --resume run"
-    command = [sys.executable, *shlex.split(args)]
-    with subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=env(PYTHON_JULIACALL_THREADS=threads),
-    ) as process:
-        watchdog = threading.Timer(240, process.kill)
-        watchdog.start()
-        try:
-            while not (tmp_path / "run/round-000003.json").exists():
-                assert process.poll() is None
-                time.sleep(0.02)
-            sent = time.monotonic()
-            process.terminate()
-            _, err = process.communicate(timeout=10)
-        finally:
-            watchdog.cancel()
-            process.kill()
+    variables = env(PYTHON_JULIACALL_THREADS=threads)
+    with started(shlex.split(args), tmp_path, stderr=PIPE, env=variables) as process:
+        wait_for(tmp_path / "run/round-000003.json", process)
+        sent = time.monotonic()
+        process.terminate()
+        _, err = process.communicate(timeout=10)
     assert time.monotonic() - sent < 2  # Python and Julia also take a while to leave
     assert process.returncode == 143
     assert err.splitlines() == ["fedflux: error: terminated"]

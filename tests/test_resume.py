@@ -18,7 +18,7 @@ import pytest
 
 import fedflux
 
-from .conftest import Run
+from .conftest import Run, started, wait_for
 
 KILLS = int(os.environ.get("FEDFLUX_KILLS", "2"))
 SMALL: dict[str, Any] = {
@@ -166,19 +166,13 @@ def _newest(folder: Path) -> str:
 def test_two_runs_in_one_folder(julia: None, tmp_path: Path) -> None:
     args = "-m fedflux run --dataset digits --rounds 1000000 --engine julia --resume run"
     folder = tmp_path / "run"
-    with subprocess.Popen([sys.executable, *shlex.split(args)], cwd=tmp_path) as process:
-        try:
-            while not (folder / "round-000001.json").exists():
-                assert process.poll() is None
-                time.sleep(0.02)
-            with pytest.raises(
-                fedflux.FedFluxError,
-                match=rf"another run writes to .*run \(process {process.pid} on",
-            ):
-                fedflux.run(resume=str(folder), rounds=3)
-        finally:
-            process.kill()
-            process.wait()
+    with started(shlex.split(args), tmp_path) as process:
+        wait_for(folder / "round-000001.json", process)
+        with pytest.raises(
+            fedflux.FedFluxError,
+            match=rf"another run writes to .*run \(process {process.pid} on",
+        ):
+            fedflux.run(resume=str(folder), rounds=3)
     newest = int(_newest(folder)[6:12])
     rest = fedflux.run(resume=str(folder), rounds=newest + 1)
     assert (rest.details["resumed"], len(rest.history)) == (newest, newest + 1)

@@ -59,13 +59,11 @@ def _object_class(name: str) -> Any:
     hint = ""
     if name[:1].isupper():
         from .objects import classes
+        from .option import suggestion
 
         if name in classes():
             return classes()[name]
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, classes(), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = suggestion(name, classes())
     raise AttributeError(f"module 'fedflux' has no attribute {name!r}{hint}")
 
 

@@ -25,7 +25,7 @@ def run(
     """Run the core.
 
     Args:
-        config: the options that are set.
+        config: the options; None for what is unset.
         data: x_train, y_train, x_test, y_test and owner with NumPy's axes; None if the core
             loads the data.
         model: a Flux model; None for the model that the options name.
@@ -49,7 +49,7 @@ def run(
         start = [np.ascontiguousarray(a, dtype=np.float32).T for a in init]
     try:
         text, arrays = julia.core._pyrun(
-            json.dumps(config), _transposed(data), model, start, callback
+            _json(config), _transposed(data), model, start, callback
         )
     except julia.error as error:
         if "InterruptException" in first_line(error):
@@ -77,8 +77,7 @@ def recorded_options(folder: str) -> dict[str, Any]:
         >>> recorded_options("no/such/folder")  # doctest: +SKIP
         {}
     """
-    options = _facts(boot().core._recorded(folder))["options"]
-    return {name: value for name, value in options.items() if value is not None}
+    return _given(_facts(boot().core._recorded(folder))["options"])
 
 
 def partition(config: dict[str, Any], data: Arrays | None) -> dict[str, Any]:
@@ -93,7 +92,15 @@ def partition(config: dict[str, Any], data: Arrays | None) -> dict[str, Any]:
     Raises:
         FedFluxError: the core reports an error.
     """
-    return _facts(boot().core._pypartition(json.dumps(config), _transposed(data)))
+    return _facts(boot().core._pypartition(_json(config), _transposed(data)))
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _json(config: dict[str, Any]) -> str:
+    return json.dumps(_given(config))
 
 
 def _transposed(data: Arrays | None) -> tuple[NDArray[Any] | None, ...] | None:

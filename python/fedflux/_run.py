@@ -108,5 +108,4 @@ def partition(
     checked = check(options)
     arrays = (x_train, y_train, None, None, owner)
     data = inputs.user_data(arrays, checked, "dataset" in options, tokens=True)
-    config = {name: value for name, value in checked.items() if value is not None}
-    return _bridge.partition(config, data)
+    return _bridge.partition(checked, data)

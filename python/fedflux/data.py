@@ -127,14 +127,8 @@ def _inputs(name: str, value: Any, tokens: bool) -> Array:
     if tokens and x.dtype.kind in "iu" and x.dtype != np.uint8 and x.ndim == 2:
         if x.size == 0:
             raise DataError(f"{name}: expected at least one token, got shape {x.shape}")
-        if x.min() < 0:
-            raise DataError(f"{name}: expected tokens from 0, got {x.min()}")
-        if x.max() >= MAX_CLASSES:
-            raise DataError(
-                f"{name}: expected tokens below {MAX_CLASSES}, got {x.max()}; number the "
-                "tokens from 0, or pass other numbers as floats"
-            )
-        return np.ascontiguousarray(x, dtype=np.int64)
+        advice = "number the tokens from 0, or pass other numbers as floats"
+        return _from_zero(name, x, "tokens", advice)
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(
             f"{name}: expected shape (n, features), (n, height, width) or "
@@ -198,14 +192,17 @@ def _labels(name: str, y: Array, max_dimensions: int) -> Array:
             f"{name}: expected integer labels from 0, got {y.dtype.name}; convert with "
             f"{name}.astype('int64')"
         )
-    if y.min() < 0:
-        raise DataError(f"{name}: expected labels from 0, got {y.min()}")
-    if y.max() >= MAX_CLASSES:
+    return _from_zero(name, y, "labels", "number the classes from 0")
+
+
+def _from_zero(name: str, values: Array, what: str, advice: str) -> Array:
+    if values.min() < 0:
+        raise DataError(f"{name}: expected {what} from 0, got {values.min()}")
+    if values.max() >= MAX_CLASSES:
         raise DataError(
-            f"{name}: expected labels below {MAX_CLASSES}, got {y.max()}; number the "
-            "classes from 0"
+            f"{name}: expected {what} below {MAX_CLASSES}, got {values.max()}; {advice}"
         )
-    return np.ascontiguousarray(y, dtype=np.int64)
+    return np.ascontiguousarray(values, dtype=np.int64)
 
 
 def _owners(value: Any, samples: int) -> Array:

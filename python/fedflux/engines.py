@@ -92,7 +92,7 @@ def _run_reference(task: Task, monitor: Monitor) -> tuple[dict[str, Any], list[A
 
 
 def _run_core(task: Task, monitor: Monitor) -> tuple[dict[str, Any], list[Any]]:
-    config = {name: value for name, value in task.options.items() if value is not None}
+    config = dict(task.options)
     if task.data is not None:
         config["dataset"] = user_data_name(config["dataset"])
     serial = _julia.boot().serial

@@ -179,14 +179,19 @@ class Option:
         )
 
 
-def suggestion(name: str, names: Iterable[str]) -> str:
+def suggestion(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """Suggest the nearest of the known names; empty if none is near.
+
+    Args:
+        name: what the user wrote.
+        names: the known names.
+        cutoff: how near a name must be, from 0 to 1 (the same).
 
     Example:
         >>> suggestion("lenett", ["lenet", "mlp"])
         "; did you mean 'lenet'?"
     """
-    near = difflib.get_close_matches(name, list(names), n=1)
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

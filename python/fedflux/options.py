@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,7 +10,7 @@ from typing import Any, ClassVar, Self
 from ._core import read_table
 from .errors import OptionError
 from .objects import Spec
-from .option import Option
+from .option import Option, suggestion
 from .specs import parse
 
 
@@ -124,7 +123,6 @@ def unknown(name: str) -> str:
         >>> unknown("round")
         "unknown option 'round'; did you mean 'rounds'?"
     """
-    near = difflib.get_close_matches(name, declared(), n=1, cutoff=0.5)
-    if near:
-        return f"unknown option {name!r}; did you mean {near[0]!r}?"
-    return f"unknown option {name!r}; the options are {', '.join(declared())}"
+    near = suggestion(name, declared(), cutoff=0.5)
+    others = f"; the options are {', '.join(declared())}"
+    return f"unknown option {name!r}{near or others}"

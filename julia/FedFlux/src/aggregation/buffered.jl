@@ -62,7 +62,5 @@ zeros32(n) = zeros(Float32, n)
 
 "One vector as the named vectors of these lengths."
 function split_vectors(v::Vector{Float32}, lengths::NamedTuple)
-    stops = cumsum(collect(Int, values(lengths)))
-    return NamedTuple{keys(lengths)}(
-        Tuple(v[(stop-n+1):stop] for (stop, n) in zip(stops, values(lengths))))
+    return NamedTuple{keys(lengths)}(Tuple(v[r] for r in consecutive(values(lengths))))
 end

@@ -34,21 +34,14 @@ The lower weighted median of each coordinate: the smallest value that reaches ha
 weight together with all smaller ones. `weights` sum to 1.
 """
 function weighted_median(X, weights, threads)
-    d, n = size(X)
+    n = size(X, 2)
     network, shares = sorting_network(n), Float32.(weights)
-    result = Vector{Float32}(undef, d)
-    scratch() = map(m -> zeros(Float32, LANES, m), (n, n, 1, 1))
-    in_blocks(d, 128LANES, threads, scratch) do rows, (tile, carried, reached, out)
-        for from = first(rows):LANES:last(rows)
-            width = min(LANES, last(rows) - from + 1)
-            load_tile!(tile, X, from, width)
-            foreach(i -> fill!(view(carried, :, i), shares[i]), 1:n)
-            sort_rows!(tile, carried, network)
-            reach_half!(out, reached, tile, carried)
-            copyto!(result, from, out, 1, width)
-        end
+    scratch() = (; carried = zeros(Float32, LANES, n), reached = zeros(Float32, LANES))
+    return by_tiles(X, threads, scratch) do out, tile, (; carried, reached)
+        foreach(i -> fill!(view(carried, :, i), shares[i]), 1:n)
+        sort_rows!(tile, carried, network)
+        reach_half!(out, reached, tile, carried)
     end
-    return result
 end
 
 function reach_half!(out, reached, tile, carried)

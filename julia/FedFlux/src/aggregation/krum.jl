@@ -15,10 +15,11 @@ combine_updates(Krum(1), updates).delta     # Float32[1.0]
 """
 struct Krum <: Buffered
     f::Int
-    Krum(f = 1) =
-        f >= 0 ? new(f) :
-        fail("Krum: f is ", f, "; expected 0 or more hostile updates")
+    Krum(f = 1) = (check_hostile("Krum", f); new(f))
 end
+
+check_hostile(name, f) =
+    f >= 0 || fail(name, ": f is ", f, "; expected 0 or more hostile updates")
 
 construct(::Val{:aggregate}, ::Val{:krum}; f) = Krum(f)
 min_updates(a::Krum) = 2a.f + 3
@@ -39,7 +40,7 @@ struct MultiKrum <: Buffered
     f::Int
     m::Union{Nothing,Int}
     function MultiKrum(f = 1, m = nothing)
-        f >= 0 || fail("MultiKrum: f is ", f, "; expected 0 or more hostile updates")
+        check_hostile("MultiKrum", f)
         m === nothing || m >= 1 ||
             fail("MultiKrum: m is ", m, "; expected 1 or more updates")
         return new(f, m)
@@ -77,9 +78,7 @@ for fewer than `4f + 3` updates. El Mhamdi et al. 2018 (arXiv:1802.07927), Algor
 """
 struct Bulyan <: Buffered
     f::Int
-    Bulyan(f = 1) =
-        f >= 0 ? new(f) :
-        fail("Bulyan: f is ", f, "; expected 0 or more hostile updates")
+    Bulyan(f = 1) = (check_hostile("Bulyan", f); new(f))
 end
 
 construct(::Val{:aggregate}, ::Val{:bulyan}; f) = Bulyan(f)

@@ -65,25 +65,29 @@ function sort_rows!(tile::Matrix{Float32}, carried::Matrix{Float32}, network)
 end
 
 """
-    by_sorted_rows(combine!, X, network, threads) -> Vector{Float32}
+    by_tiles(combine!, X, threads, scratch = Returns(nothing)) -> Vector{Float32}
 
-For each coordinate, one number from its values in all columns of `X`: `combine!(out, tile)`
-gets LANES coordinates, sorted as the network sorts them, and fills `out`.
+For each coordinate, one number from its values in all columns of `X`: `combine!(out, tile,
+s)` gets LANES coordinates and fills `out`; `s` is what `scratch()` made for its task.
 """
-function by_sorted_rows(combine!::F, X, network, threads) where {F}
+function by_tiles(combine!::F, X, threads, scratch = Returns(nothing)) where {F}
     d, n = size(X)
     result = Vector{Float32}(undef, d)
-    scratch() = (; tile = zeros(Float32, LANES, n), out = zeros(Float32, LANES))
-    in_blocks(d, 128LANES, threads, scratch) do rows, (; tile, out)
+    own() = (; tile = zeros(Float32, LANES, n), out = zeros(Float32, LANES), s = scratch())
+    in_blocks(d, 128LANES, threads, own) do rows, (; tile, out, s)
         for from = first(rows):LANES:last(rows)
             width = min(LANES, last(rows) - from + 1)
             load_tile!(tile, X, from, width)
-            combine!(out, sort_rows!(tile, network))
+            combine!(out, tile, s)
             copyto!(result, from, out, 1, width)
         end
     end
     return result
 end
+
+"[`by_tiles`](@ref) for `combine!(out, tile)` and values that the `network` has sorted."
+by_sorted_rows(combine!::F, X, network, threads) where {F} =
+    by_tiles((out, tile, _) -> combine!(out, sort_rows!(tile, network)), X, threads)
 
 function load_tile!(tile, X, from, width)
     if width == LANES

@@ -65,7 +65,7 @@ function readable(f, what)
     catch err
         err isa Union{FedFluxError,InterruptException} && rethrow()
         fail("checkpoint: ", what, " is nothing that this FedFlux can read: ",
-            first(split(sprint(showerror, err), '\n')))
+            first_line(err))
     end
 end
 

@@ -22,7 +22,7 @@ function load_checkpoint(folder; warn = m -> @warn(m))
             err isa InterruptException && rethrow()
             reason =
                 err isa FedFluxError ? err.message :
-                first(split(sprint(showerror, err), '\n'))
+                first_line(err)
             warn("the checkpoint after round $round is skipped: $reason")
         end
     end

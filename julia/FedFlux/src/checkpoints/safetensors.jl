@@ -95,6 +95,6 @@ function parse_json(what, text)
         return JSON.parse(text)
     catch err
         err isa InterruptException && rethrow()
-        fail(what, " can't be read as JSON: ", first(split(sprint(showerror, err), '\n')))
+        fail(what, " can't be read as JSON: ", first_line(err))
     end
 end

@@ -53,11 +53,9 @@ end
 
 function Clients(pairs::AbstractVector{<:Tuple})
     isempty(pairs) && fail("there are no clients: expected one (x, y) per client")
-    sizes = [numobs(y) for (_, y) in pairs]
-    stops = cumsum(sizes)
     join_last(arrays) = cat(arrays...; dims = ndims(first(arrays)))
     return Clients(join_last(first.(pairs)), join_last(last.(pairs)),
-        [(stop-n+1):stop for (stop, n) in zip(stops, sizes)])
+        consecutive([numobs(y) for (_, y) in pairs]))
 end
 
 Base.length(c::Clients) = length(c.starts) - 1

@@ -5,8 +5,7 @@
 function normalise(d::Dataset, mean, std)
     mean === nothing && std === nothing && return d
     m, s = Float32(something(mean, 0)), Float32(something(std, 1))
-    f(x) = x === nothing ? nothing : standardise(as_inputs(x, false), m, s)
-    return Dataset(f(d.x), d.y, f(d.xtest), d.ytest, d.name, d.owner)
+    return map_inputs(x -> standardise(as_inputs(x, false), m, s), d)
 end
 
 function standardise(x, mean, std)

@@ -25,8 +25,7 @@ the first parts are one longer.
 """
 function equal_cuts(list, n)
     share, longer = divrem(length(list), n)
-    stops = cumsum([share + (k <= longer) for k = 1:n])
-    return [list[(k==1 ? 1 : stops[k-1]+1):stops[k]] for k = 1:n]
+    return [list[range] for range in consecutive([share + (k <= longer) for k = 1:n])]
 end
 
 """

@@ -21,7 +21,7 @@ end
 function proportional_cuts(list, proportions)
     stops = round.(Int, cumsum(proportions) .* length(list))
     stops[end] = length(list)
-    return [list[(k==1 ? 1 : stops[k-1]+1):stops[k]] for k in eachindex(stops)]
+    return [list[range] for range in consecutive(diff([0; stops]))]
 end
 
 """

@@ -69,11 +69,14 @@ function check_samples(name, x)
     return ndims(x) == 3 ? reshape(x, size(x, 1), size(x, 2), 1, size(x, 3)) : x
 end
 
-"The data with inputs for the model: `tokens` from 1, for Flux's Embedding, or Float32."
-function inputs_for(d::Dataset, tokens::Bool)
-    xtest = d.xtest === nothing ? nothing : as_inputs(d.xtest, tokens)
-    return Dataset(as_inputs(d.x, tokens), d.y, xtest, d.ytest, d.name, d.owner)
+"The data with `f` of its inputs in their place, for training and for test."
+function map_inputs(f, d::Dataset)
+    xtest = d.xtest === nothing ? nothing : f(d.xtest)
+    return Dataset(f(d.x), d.y, xtest, d.ytest, d.name, d.owner)
 end
+
+"The data with inputs for the model: `tokens` from 1, for Flux's Embedding, or Float32."
+inputs_for(d::Dataset, tokens::Bool) = map_inputs(x -> as_inputs(x, tokens), d)
 
 function as_inputs(x, tokens)
     tokens || return convert(Array{Float32}, x)
@@ -132,7 +135,7 @@ function load_npz(path)
     catch err
         err isa InterruptException && rethrow()
         fail("dataset: ", path, " can't be read as .npz: ",
-            first(split(sprint(showerror, err), '\n')))
+            first_line(err))
     end
     arrays isa AbstractDict ||
         fail("dataset: ", path,
@@ -179,7 +182,7 @@ function load_mldataset(name, dir)
         return Base.invokelatest(mldataset, Val(Symbol(name)), dir)
     catch err
         err isa InterruptException && rethrow()
-        reason = first(split(sprint(showerror, err), '\n'))
+        reason = first_line(err)
         fail("dataset ", name, " is not in ", dir === nothing ? "MLDatasets' cache" : dir,
             " and could not be downloaded, or its files can't be read (",
             first(reason, 300), "); expected its four files, such as ",

@@ -25,11 +25,8 @@ end
 function ZygoteEngine(model, loss)
     model = deepcopy(model)
     params = Optimisers.trainables(model)
-    stops = cumsum(length.(params))
-    ranges = IdDict{Any,UnitRange{Int}}(
-        p => (stop-length(p)+1):stop for (p, stop) in zip(params, stops))
     nstats = sum(length, statistics(model); init = 0)
-    return ZygoteEngine(model, loss, params, ranges, nstats, Xoshiro(0))
+    return ZygoteEngine(model, loss, params, ranges_of(params), nstats, Xoshiro(0))
 end
 
 nparams(e::ZygoteEngine) = sum(length, e.params; init = 0)

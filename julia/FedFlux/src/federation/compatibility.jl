@@ -72,10 +72,9 @@ conflict(
 Why a rule can't be used with an aggregator, or `nothing`.
 """
 conflict(::Rule, ::Aggregator) = nothing
-conflict(::Union{QFFL,AFL,CountSketch}, a::Buffered) = needs_mean(a)
-conflict(::Union{QFFL,AFL,CountSketch}, a::NormClipping) = needs_mean(a)
-needs_mean(
-    a
+conflict(
+    ::Union{QFFL,AFL,CountSketch},
+    a::Union{Buffered,NormClipping}
 ) = "it needs the weighted mean of the updates, and $(nameof(typeof(a))) is none"
 
 function check_aggregator(rules, aggregate)

@@ -27,17 +27,11 @@ function evaluate(pool::WorkerPool, f::Federated, θ, stats, x, y, nclasses)
     losses = zeros(length(starts))
     right = zeros(Int, nclasses, length(starts))
     total = zeros(Int, nclasses, length(starts))
-    next = Threads.Atomic{Int}(1)
-    tasks = min(length(pool.workers), length(starts))
-    in_parallel(tasks, pool.control, pool.tick) do i
-        e = pool.workers[i].engine
-        setstats!(e, stats)
-        while (b = Threads.atomic_add!(next, 1)) <= length(starts) &&
-            !should_stop(pool.control)
-            idx = starts[b]:min(starts[b]+EVAL_BATCH-1, n)
-            losses[b] = evaluate_batch!(view(right, :, b), view(total, :, b), e, f.loss, θ,
-                x, y, idx)
-        end
+    foreach(worker -> setstats!(worker.engine, stats), pool.workers)
+    in_pool(pool, length(starts)) do worker, b
+        idx = starts[b]:min(starts[b]+EVAL_BATCH-1, n)
+        losses[b] = evaluate_batch!(view(right, :, b), view(total, :, b), worker.engine,
+            f.loss, θ, x, y, idx)
     end
     return Evaluation(sum(losses) / n, vec(sum(right; dims = 2)), vec(sum(total; dims = 2)))
 end

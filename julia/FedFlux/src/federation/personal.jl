@@ -10,16 +10,12 @@ pool's threads share the clients.
 function evaluate_own(put!, pool::WorkerPool, f::Federated, ks, test, nclasses, samples)
     x, y = test
     evaluations = Vector{Evaluation}(undef, length(ks))
-    next = Threads.Atomic{Int}(1)
-    in_parallel(min(length(pool.workers), length(ks)), pool.control, pool.tick) do i
-        worker = pool.workers[i]
-        while (j = Threads.atomic_add!(next, 1)) <= length(ks) && !should_stop(pool.control)
-            put!(worker, ks[j])
-            setstats!(worker.engine, worker.stats)
-            right, total, idx = zeros(Int, nclasses), zeros(Int, nclasses), samples(ks[j])
-            loss = evaluate_batch!(right, total, worker.engine, f.loss, worker.w, x, y, idx)
-            evaluations[j] = Evaluation(loss / length(idx), right, total)
-        end
+    in_pool(pool, length(ks)) do worker, j
+        put!(worker, ks[j])
+        setstats!(worker.engine, worker.stats)
+        right, total, idx = zeros(Int, nclasses), zeros(Int, nclasses), samples(ks[j])
+        loss = evaluate_batch!(right, total, worker.engine, f.loss, worker.w, x, y, idx)
+        evaluations[j] = Evaluation(loss / length(idx), right, total)
     end
     return evaluations
 end
@@ -78,16 +74,9 @@ end
 """
 Train the worker's model on client k's data alone, by the local training `t`, without rules.
 """
-function train_alone!(worker::Worker, f, clients, k, round, t::LocalTraining, control)
-    (; engine, order, stats) = worker
-    set_samples!(worker, indices(clients, k))
-    reseed!(worker, f.seed, round, k)
-    setstats!(engine, stats)
-    localfit!(worker, clients.x, clients.y, t, Stream(f.seed, :personal, round, k),
-        (; steps = nsteps(t, length(order))), control)
-    stats!(stats, engine)
-    return worker
-end
+train_alone!(worker::Worker, f, clients, k, round, t::LocalTraining, control) =
+    train_alone!(worker, f, clients, indices(clients, k), t,
+        Stream(f.seed, :personal, round, k), round, k, control)
 
 """
     finetuned_accuracy(pool, f, st, clients, epochs, test, counts)

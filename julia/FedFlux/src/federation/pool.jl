@@ -41,6 +41,20 @@ function WorkerPool(f::Federated, x, y = nothing; threads = Threads.nthreads(),
     return WorkerPool(workers, trainer, reason, Control(), tick)
 end
 
+"""
+    in_pool(work, pool, n)
+
+Call `work(worker, j)` for j in 1:n, spread over the pool's workers; an exception ends all.
+"""
+function in_pool(work, pool::WorkerPool, n)
+    next = Threads.Atomic{Int}(1)
+    in_parallel(min(length(pool.workers), n), pool.control, pool.tick) do i
+        while (j = Threads.atomic_add!(next, 1)) <= n && !should_stop(pool.control)
+            work(pool.workers[i], j)
+        end
+    end
+end
+
 soft_labels(f) = mixes(f.train.augment) && f.loss isa CrossEntropy
 
 function zygote_for_soft_labels(f)

@@ -59,14 +59,14 @@ function wasted_bytes(f, st, clients, work, dropped)
     alive = [d.client for d in dropped if d.reason != CRASHED]
     failed = [work.cohort[i] for (i, _) in work.errors]
     return sum([alive; failed]; init = 0) do k
-        private = get(() -> private_init(f.rules, st.θ), st.private, k)
+        private = private_state(f, st, k)
         ctx = client_context(f, st, clients, k, length(work.cohort))
         downloaded_bytes(f, st, (; st.shared, private), ctx)
     end
 end
 
 failure_text(err) =
-    string("failed: ", first(first(split(sprint(showerror, err), '\n')), 200))
+    string("failed: ", first(first_line(err), 200))
 
 """
 The server's part of a round; `nothing`, or why the round leaves the model as it was. `st`
@@ -122,15 +122,10 @@ the aggregator kept of the last round.
 function aggregator_reference(f, st, clients, pool)
     needs_root(f.aggregate) || return st.aggregator
     isempty(clients.root) && return nothing
-    worker = first(pool.workers)
-    (; engine, w) = worker
-    copyto!(w, st.θ)
-    setstats!(engine, st.stats)
-    set_samples!(worker, clients.root)
-    reseed!(worker, f.seed, st.round + 1, 0)
-    training = at_round(f.train, st.round + 1)
-    ctx = (; st.θ, steps = nsteps(training, length(clients.root)))
-    localfit!(worker, clients.x, clients.y, training,
-        Stream(f.seed, :batches, st.round + 1, 0), ctx, pool.control)
-    return hide!(f.rules, st.shared, w .- st.θ)
+    worker, round = first(pool.workers), st.round + 1
+    copyto!(worker.w, st.θ)
+    copyto!(worker.stats, st.stats)
+    train_alone!(worker, f, clients, clients.root, at_round(f.train, round),
+        Stream(f.seed, :batches, round, 0), round, 0, pool.control)
+    return hide!(f.rules, st.shared, worker.w .- st.θ)
 end

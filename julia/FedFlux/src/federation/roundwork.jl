@@ -1,32 +1,32 @@
 # Inside a round: workers take clients one after another; updates are added in cohort order.
 
 "A round in progress: the next client to train, and trained ones that wait for their turn."
-mutable struct RoundWork{F,C,V,B}
+Base.@kwdef mutable struct RoundWork{F,C,V,B}
     f::F
     st::State
     clients::C
-    cohort::Vector{Int}
+    cohort::Vector{Int}                          # who trains
     start_states::V                # client => the state that it starts from; nothing: st
-    next::Threads.Atomic{Int}      # position in the cohort of the next client to train
+    next::Threads.Atomic{Int} = Threads.Atomic{Int}(1)   # cohort[next] is the next to train
     buffers::Channel{B}            # two per thread: who holds one may train a client
-    lock::ReentrantLock            # guards everything below
-    waiting::Dict{Int,Any}         # position => (trained, buffer)
-    added::Int
-    acc::Any                       # the aggregator's
-    private::Dict{Int,Any}
-    loss::Float64
-    seen::Int
-    bytes_up::Int
-    bytes_down::Int
-    adding_ns::UInt64
+    lock::ReentrantLock = ReentrantLock()        # guards everything below
+    waiting::Dict{Int,Any} = Dict{Int,Any}()     # position => (trained, buffer)
+    added::Int = 0
+    acc::Any                                     # the aggregator's
+    private::Dict{Int,Any} = Dict{Int,Any}()
+    loss::Float64 = 0.0
+    seen::Int = 0
+    bytes_up::Int = 0
+    bytes_down::Int = 0
+    adding_ns::UInt64 = UInt64(0)
     validator::Validator
-    accepted::Int
-    weight::Float64                    # of the accepted updates
-    rejected::Vector{Dropped}
-    errors::Vector{Tuple{Int,Any}}     # position => exception
+    accepted::Int = 0
+    weight::Float64 = 0.0                        # of the accepted updates
+    rejected::Vector{Dropped} = Dropped[]
+    errors::Vector{Tuple{Int,Any}} = Tuple{Int,Any}[]    # position => exception
     hostile::Set{Int}
-    moments::Moments                   # of the honest updates, where attackers know them
-    omniscient::Bool
+    omniscient::Bool                             # whether attackers know all updates
+    moments::Moments = Moments()                 # of the honest ones, for them
 end
 
 function RoundWork(f, st, clients, cohort, start_states, threads, reference)
@@ -35,16 +35,13 @@ function RoundWork(f, st, clients, cohort, start_states, threads, reference)
     buffers = Channel{typeof(first_buffer)}(Inf)
     put!(buffers, first_buffer)
     foreach(_ -> put!(buffers, new_buffer()), 2:2threads)
-    bad = Set(hostile(f.attack, f.seed, length(clients)))
-    knows = f.attack !== nothing && omniscient(f.attack.attack)
-    training = knows ? filter(!in(bad), cohort) : collect(Int, cohort)
+    bad = intersect(Set(hostile(f.attack, f.seed, length(clients))), cohort)
+    omniscient = !isempty(bad) && FedFlux.omniscient(f.attack.attack)
     max_weight = f.weights === :samples ? length(clients.order) : 1
-    return RoundWork(f, st, clients, training, start_states, Threads.Atomic{Int}(1),
-        buffers, ReentrantLock(), Dict{Int,Any}(), 0,
-        start(f.aggregate, length(cohort), reference), Dict{Int,Any}(), 0.0, 0,
-        0, 0, UInt64(0), Validator(st, cohort, max_weight), 0, 0.0, Dropped[],
-        Tuple{Int,Any}[], intersect(bad, cohort), Moments(),
-        knows && !isdisjoint(bad, cohort))
+    return RoundWork(; f, st, clients,
+        cohort = omniscient ? filter(!in(bad), cohort) : collect(Int, cohort),
+        start_states, buffers, acc = start(f.aggregate, length(cohort), reference),
+        validator = Validator(st, cohort, max_weight), hostile = bad, omniscient)
 end
 
 # A worker takes a buffer before it takes a client, so the first client that isn't added yet
@@ -74,7 +71,7 @@ end
 function try_client!(work, worker, buffer, k, control)
     (; f, st) = work
     from = work.start_states === nothing ? st : work.start_states[k]
-    private = get(() -> private_init(f.rules, st.θ), st.private, k)
+    private = private_state(f, st, k)
     n = length(work.cohort)
     try
         return train_client!(worker, buffer, f, from, work.clients, k, private, n, control,

@@ -105,7 +105,11 @@ clients out of 1:N. It may be empty: such a round changes nothing.
 """
 abstract type Availability end
 
-"    AlwaysAvailable()\n\nEvery client is available in every round."
+"""
+    AlwaysAvailable()
+
+Every client is available in every round.
+"""
 struct AlwaysAvailable <: Availability end
 
 construct(::Val{:availability}, ::Val{:always}) = AlwaysAvailable()

@@ -61,7 +61,6 @@ construct(::Val{:schedule}, ::Val{:exponential}; parameters...) =
 construct(::Val{:schedule}, ::Val{:cosine}; parameters...) = CosineDecay(; parameters...)
 construct(::Val{:schedule}, ::Val{:warmup}; parameters...) = Warmup(; parameters...)
 
-
 """
     scheduled(optimizer, schedule, round)
 

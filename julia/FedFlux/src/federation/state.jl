@@ -123,6 +123,10 @@ end
 State(st::State; round, θ, stats, shared) =
     State(round, θ, stats, shared, st.private, st.server, st.aggregator)
 
+"The private state of client k: what its rules kept, or begin with."
+private_state(f::Federated, st::State, k) =
+    get(() -> private_init(f.rules, st.θ), st.private, k)
+
 Base.show(io::IO, st::State) =
     print(io, "State(after round ", st.round, ", ", length(st.θ), " parameters)")
 

@@ -66,11 +66,9 @@ struct Worker{E<:Engine,A}
 end
 
 function Worker(engine::Engine, augmenter = nothing)
-    zeros32(n) = zeros(Float32, n)
     n = nparams(engine)
     return Worker(engine, zeros32(n), zeros32(n), Int[], zeros32(nstats(engine)),
-        zeros32(n),
-        augmenter)
+        zeros32(n), augmenter)
 end
 
 """
@@ -119,6 +117,21 @@ end
 "Local training without rules."
 localfit!(worker::Worker, x, y, t::LocalTraining, rng, ctx, control) =
     localfit!(worker, (), (; shared = (), private = ()), x, y, t, rng, ctx, control)
+
+"""
+Train the worker's model, parameters and statistics, on these samples of the clients' data,
+without rules. `rng` draws the batches; other draws are those of client `k` (0: the server).
+"""
+function train_alone!(worker::Worker, f, clients, samples, t, rng, round, k, control)
+    (; engine, order, stats) = worker
+    set_samples!(worker, samples)
+    reseed!(worker, f.seed, round, k)
+    setstats!(engine, stats)
+    ctx = (; steps = nsteps(t, length(order)))
+    localfit!(worker, clients.x, clients.y, t, rng, ctx, control)
+    stats!(stats, engine)
+    return worker
+end
 
 "One step of an Optimisers rule on the flat `w`; returns the rule's new state."
 function step!(rule::Optimisers.AbstractRule, state, w, g)

@@ -121,20 +121,17 @@ function prepare_model(o::Options, d::Dataset, outputs, init)
     takes_tokens(model) && check_embedding(model, d)
     # A model of the user's own may have more outputs than there are labels.
     more = own && loss_of(o) isa CrossEntropy
-    checkmodel(model, sample, more ? 0 : outputs)
-    more && check_enough_outputs(model, sample, outputs)
-    output = model(sample)
+    output = checkmodel(model, sample, more ? 0 : outputs)
+    more && check_enough_outputs(output, outputs)
     check_targets(loss_of(o), output, "y_train", d.y)
     d.ytest === nothing || check_targets(loss_of(o), output, "y_test", d.ytest)
     init === nothing || (model = update_model(model, collect(init)))
     return model
 end
 
-function check_enough_outputs(model, sample, outputs)
-    n = size(model(sample), 1)
-    n >= outputs ||
-        fail("the model gives ", n, " outputs, and labels go up to ", outputs - 1)
-end
+check_enough_outputs(output, outputs) =
+    size(output, 1) >= outputs ||
+    fail("the model gives ", size(output, 1), " outputs, and labels go up to ", outputs - 1)
 
 function check_embedding(model, d)
     n = size(first(model.layers).weight, 2)

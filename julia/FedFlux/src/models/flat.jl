@@ -76,6 +76,16 @@ function scatter!(arrays, flat::AbstractVector)
     return arrays
 end
 
+"The ranges of these lengths, one after the other from 1 on."
+function consecutive(lengths)
+    stops = cumsum(collect(Int, lengths))
+    return [(stop-n+1):stop for (stop, n) in zip(stops, lengths)]
+end
+
+"The range of each array in the flat vector of all `arrays`."
+ranges_of(arrays) =
+    IdDict{Any,UnitRange{Int}}(zip(arrays, consecutive(map(length, arrays))))
+
 "The parameters of a model as one new flat vector, in model order."
 function flatten(model)
     ps = Optimisers.trainables(model)

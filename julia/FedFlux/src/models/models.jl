@@ -202,10 +202,10 @@ function build_model(name, dims::Dims, outputs; hidden = (200, 200), embedding =
 end
 
 """
-    checkmodel(model, sample, outputs) -> model
+    checkmodel(model, sample, outputs) -> output
 
-Run one sample through `model`, layer by layer. Throws a [`FedFluxError`](@ref) that names
-the first layer that does not accept its input, or the last layer if the number of its
+The output of `model` for one sample, layer by layer. Throws a [`FedFluxError`](@ref) that
+names the first layer that does not accept its input, or the last layer if the number of its
 outputs is not `outputs` (0: any number).
 """
 function checkmodel(model, sample, outputs)
@@ -219,7 +219,7 @@ function checkmodel(model, sample, outputs)
             err isa InterruptException && rethrow()
             fail("layer ", i, ", ", summary_of(layer),
                 ", does not accept its input, an array of size ", before,
-                " (one sample): ", first(split(sprint(showerror, err), '\n')))
+                " (one sample): ", first_line(err))
         end
         x isa AbstractArray ||
             fail("layer ", i, ", ", summary_of(layer), ", gives a ", typeof(x),
@@ -228,7 +228,7 @@ function checkmodel(model, sample, outputs)
     outputs == 0 || size(x, 1) == outputs ||
         fail("the last layer, ", summary_of(last(layers)), ", gives ", size(x, 1),
             " outputs; the data and the loss need ", outputs)
-    return model
+    return x
 end
 
 summary_of(layer) = first(split(repr(layer), '\n'))

@@ -16,5 +16,8 @@ Throw a [`FedFluxError`](@ref) where clients don't train with plain SGD, as `rul
 """
 check_sgd(rule, training) =
     training.optimizer isa Optimisers.Descent ||
-    fail("rule ", rule, " needs clients that train with sgd; their optimizer is ",
-        nameof(typeof(training.optimizer)))
+    refuse_optimizer(rule, "that train with sgd", training.optimizer)
+
+refuse_optimizer(rule, needed, optimizer) =
+    fail("rule ", rule, " needs clients ", needed, "; their optimizer is ",
+        nameof(typeof(optimizer)))

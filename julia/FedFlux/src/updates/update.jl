@@ -47,6 +47,15 @@ Base.map(f, u::Update, others::Update...) =
         f(u.stats, map(o -> o.stats, others)...),
         map(f, u.metrics, map(o -> o.metrics, others)...))
 
+"""
+`u` with `f(name, v)` in the place of each vector `v` that has `n` values: those as long as
+the parameters.
+"""
+function map_parameters(f, u::Update, n)
+    names = filter(name -> length(u.vectors[name]) == n, keys(u.vectors))
+    return Update(u; NamedTuple{names}(map(name -> f(name, u.vectors[name]), names))...)
+end
+
 Base.:(==)(a::Update, b::Update) =
     a.vectors == b.vectors && a.stats == b.stats && a.metrics == b.metrics
 

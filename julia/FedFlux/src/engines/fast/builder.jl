@@ -17,13 +17,8 @@ mutable struct Builder
 end
 
 function Builder(model, maxbatch, cpu)
-    function ranges(arrays)
-        stops = cumsum(length.(arrays))
-        slots = (a => (s-length(a)+1):s for (a, s) in zip(arrays, stops))
-        return IdDict{Any,UnitRange{Int}}(slots)
-    end
-    parameters = ranges(Optimisers.trainables(model))
-    return Builder(parameters, ranges(statistics(model)), [], 0, maxbatch, cpu)
+    parameters, running = Optimisers.trainables(model), statistics(model)
+    return Builder(ranges_of(parameters), ranges_of(running), [], 0, maxbatch, cpu)
 end
 
 """

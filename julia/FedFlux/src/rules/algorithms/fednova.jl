@@ -30,9 +30,7 @@ prepare(r::FedNova, layout, training) = (local_work(training.optimizer, 1); r)
 local_work(::Optimisers.Descent, steps) = Float32(steps)
 local_work(o::Optimisers.Momentum, steps) =
     Float32((steps - o.rho * (1 - o.rho^steps) / (1 - o.rho)) / (1 - o.rho))
-local_work(o, steps) =
-    fail("rule FedNova needs clients that train with sgd or momentum; their optimizer is ",
-        nameof(typeof(o)))
+local_work(o, steps) = refuse_optimizer("FedNova", "that train with sgd or momentum", o)
 
 function client!(::FedNova, s, u, ctx)
     a = local_work(ctx.optimizer, ctx.steps)

@@ -40,5 +40,4 @@ function receive!(r::FedRep, s, m, ctx, own)
     return s.private
 end
 
-correct!(r::FedRep, s, g, w, ctx) =
-    foreach(range -> fill!(view(g, range), 0), r.private.ranges)
+correct!(r::FedRep, s, g, w, ctx) = hide!(r, nothing, g)

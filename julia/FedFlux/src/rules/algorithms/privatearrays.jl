@@ -68,9 +68,8 @@ function client!(r::PrivateArrays, s, u, ctx)
     w = gather!(Vector{Float32}(undef, sum(length, own.ranges)), private_views(r, ctx.w))
     private = (; w, stats = own.stats ? copy(ctx.stats) : Float32[])
     own.stats && fill!(u.stats, 0)
-    names = filter(name -> length(u.vectors[name]) == ctx.layout.n, keys(u.vectors))
-    masked = map(name -> Masked(hide!(r, nothing, u.vectors[name]), own.shared), names)
-    return private, Update(u; NamedTuple{names}(masked)...)
+    masked(_, v) = Masked(hide!(r, nothing, v), own.shared)
+    return private, map_parameters(masked, u, ctx.layout.n)
 end
 
 function hide!(r::PrivateArrays, shared, v)

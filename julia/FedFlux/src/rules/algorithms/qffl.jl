@@ -26,8 +26,7 @@ construct(::Val{:rule}, ::Val{:qffl}; parameters...) = QFFL(; parameters...)
 
 function prepare(r::QFFL, layout, training)
     learning_rate(training.optimizer) === nothing &&
-        fail("rule QFFL needs clients with a learning rate; their optimizer is ",
-            nameof(typeof(training.optimizer)))
+        refuse_optimizer("QFFL", "with a learning rate", training.optimizer)
     return r
 end
 

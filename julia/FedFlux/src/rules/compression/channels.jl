@@ -57,12 +57,8 @@ end
 
 "The indices of each array's values in the flat vector in model order."
 function positions(model)
-    ps = Optimisers.trainables(model)
-    stops = cumsum(length.(ps))
-    return IdDict{Any,Any}(
-        p => reshape((stop-length(p)+1):stop, size(p))
-        for (p, stop) in zip(ps, stops)
-    )
+    ranges = ranges_of(Optimisers.trainables(model))
+    return IdDict{Any,Any}(a => reshape(range, size(a)) for (a, range) in ranges)
 end
 
 own_weights(at, link, c) = vec(selectdim(at[link.from.weight], output_dim(link.from), c))

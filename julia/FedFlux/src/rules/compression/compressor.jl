@@ -64,13 +64,12 @@ init(::Compressor, θ) = (nothing, (;))
 
 function client!(c::Compressor, s, u, ctx)
     allfinite(u) || return s.private, u
-    names = filter(name -> length(u.vectors[name]) == ctx.layout.n, keys(u.vectors))
-    sent = map(names) do name
-        residual = name === :delta ? get(s.private, name, nothing) : nothing
-        compress(c, u.vectors[name], residual, ctx.rng, ctx.layout)
+    (; rng, layout) = ctx
+    delta, lost = compress(c, u.delta, get(s.private, :delta, nothing), rng, layout)
+    u = map_parameters(u, layout.n) do name, v
+        name === :delta ? delta : first(compress(c, v, nothing, rng, layout))
     end
-    private = feedback(c) ? (; delta = last(sent[1])) : s.private
-    return private, Update(u; NamedTuple{names}(map(first, sent))...)
+    return feedback(c) ? (; delta = lost) : s.private, u
 end
 
 """

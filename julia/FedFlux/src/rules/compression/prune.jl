@@ -19,17 +19,15 @@ abstract type Pruning <: Rule end
 init(::Pruning, θ) = (zeros(Int32, length(θ)), 0)
 
 # A pruned parameter is zero, and so is its gradient. So it stays zero under any optimizer.
-correct!(::Pruning, s, g, w, ctx) = g .= ifelse.(s.shared .== 0, g, 0.0f0)
+correct!(r::Pruning, s, g, w, ctx) = hide!(r, s.shared, g)
 
 function client!(::Pruning, s, u, ctx)
     all(iszero, s.shared) && return ctx.round, u
     kept = findall(iszero, s.shared)
-    names = filter(name -> length(u.vectors[name]) == length(s.shared), keys(u.vectors))
-    masked = map(names) do name
-        v = u.vectors[name]
+    masked = map_parameters(u, length(s.shared)) do _, v
         Masked(ifelse.(s.shared .== 0, v, 0.0f0), v isa Masked ? v.kept ∩ kept : kept)
     end
-    return ctx.round, Update(u; NamedTuple{names}(masked)...)
+    return ctx.round, masked
 end
 
 hide!(::Pruning, shared, v) = v .= ifelse.(shared .== 0, v, 0.0f0)

@@ -5,6 +5,22 @@ const BUCKET = 512
 
 buckets(n, size) = Iterators.partition(1:n, size)
 
+"""
+The `n` values that follow the scales of their buckets: `read!(r, s)` reads one, of a bucket
+with the scale s, and takes at least `bits` bits.
+"""
+function decode_buckets(read!::F, bytes, n, bucket, bits, name) where {F}
+    r = Reader(bytes)
+    require_bytes(r, 4 * cld(n, bucket) + cld(n * bits, 8), "an update by $name")
+    scales = readfloats!(r, cld(n, bucket), "the scales")
+    v = Vector{Float32}(undef, n)
+    for (s, b) in zip(scales, buckets(n, bucket)), i in b
+        v[i] = read!(r, s)
+    end
+    check_all_read(r)
+    return v
+end
+
 function checkbucket(bucket, name)
     1 <= bucket <= 1 << 20 ||
         fail("bucket of ", name, " is ", bucket, "; expected from 1 to ", 1 << 20)
@@ -52,15 +68,9 @@ end
 
 function decode(c::Quantize, bytes, n, layout)
     top = Float32(1 << c.bits - 1)
-    r = Reader(bytes)
-    require_bytes(r, 4 * cld(n, c.bucket) + cld(n * c.bits, 8), "an update by quantize")
-    scales = readfloats!(r, cld(n, c.bucket), "the scales")
-    v = Vector{Float32}(undef, n)
-    for (s, b) in zip(scales, buckets(n, c.bucket)), i in b
-        v[i] = (2 * Float32(readbits!(r, c.bits, "the levels")) / top - 1) * s
+    return decode_buckets(bytes, n, c.bucket, c.bits, "quantize") do r, s
+        (2 * Float32(readbits!(r, c.bits, "the levels")) / top - 1) * s
     end
-    check_all_read(r)
-    return v
 end
 
 """
@@ -106,17 +116,11 @@ function encode(c::QSGD, v, rng, layout)
 end
 
 function decode(c::QSGD, bytes, n, layout)
-    r = Reader(bytes)
-    require_bytes(r, 4 * cld(n, c.bucket) + cld(n, 8), "an update by qsgd")
-    norms = readfloats!(r, cld(n, c.bucket), "the norms")
-    v = Vector{Float32}(undef, n)
-    for (norm, b) in zip(norms, buckets(n, c.bucket)), i in b
+    return decode_buckets(bytes, n, c.bucket, 1, "qsgd") do r, norm
         number = readgamma!(r, UInt64(c.levels + 1), "a number") - 1
         negative = number > 0 && readbits!(r, 1, "a sign") == 1
-        v[i] = (negative ? -norm : norm) * (Float32(number) / c.levels)
+        (negative ? -norm : norm) * (Float32(number) / c.levels)
     end
-    check_all_read(r)
-    return v
 end
 
 "Write `x` ≥ 1 as an Elias gamma code: a zero per bit after the first, a one, those bits."

@@ -31,17 +31,10 @@ function encode(c::SignSGD, v, rng, layout)
     return take_bytes!(w)
 end
 
-function decode(c::SignSGD, bytes, n, layout)
-    r = Reader(bytes)
-    require_bytes(r, 4 * cld(n, c.bucket) + cld(n, 8), "an update by sign")
-    scales = readfloats!(r, cld(n, c.bucket), "the scales")
-    v = Vector{Float32}(undef, n)
-    for (s, b) in zip(scales, buckets(n, c.bucket)), i in b
-        v[i] = readbits!(r, 1, "the signs") == 1 ? -s : s
+decode(c::SignSGD, bytes, n, layout) =
+    decode_buckets(bytes, n, c.bucket, 1, "sign") do r, s
+        readbits!(r, 1, "the signs") == 1 ? -s : s
     end
-    check_all_read(r)
-    return v
-end
 
 """
     Ternary(; bucket = $BUCKET)
