@@ -42,6 +42,9 @@ _lock = threading.Lock()
 _boot: Boot | None = None
 _failure: str | None = None
 
+# Set by the command line: Ctrl-C and SIGTERM may end the process while Julia starts.
+may_be_ended = False
+
 
 def setup() -> None:
     """Install Julia and the packages of the core if they are missing, and start them.
@@ -116,7 +119,7 @@ def _start() -> Boot:
         )
     if not already_imported:
         _set_environment(main)
-    with _signals_kept(main):
+    with _signals_kept(main), _ended_by_signals(main and may_be_ended):
         julia = _import_juliacall()
         ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
         if main and not ignored:  # a handler would wait until the core is loaded
@@ -172,6 +175,36 @@ def _signals_kept(main: bool) -> Iterator[None]:
             for number, handler in handlers:
                 if handler is not None:
                     _give_back(number, handler)
+
+
+ENDED = "fedflux: error: ended by a signal while Julia started"
+_WATCH = 'trap "" INT TERM HUP; read _ || echo "$0" >&2'
+
+
+@contextlib.contextmanager
+def _ended_by_signals(wanted: bool) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the process at once, with one line, while Julia starts.
+
+    Python runs no handler during these seconds, and Julia would print its native stack. The
+    default action needs a thread that doesn't block the signals, and is older than Julia's
+    own, which takes them otherwise. A shell says the line: its pipe ends with the process.
+    """
+    if not wanted or os.name != "posix":
+        yield
+        return
+    done = threading.Event()
+    idle = threading.Thread(target=done.wait, daemon=True)
+    idle.start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    watcher = subprocess.Popen(["/bin/sh", "-c", _WATCH, ENDED], stdin=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        done.set()
+        idle.join()
+        watcher.communicate(b"started\n")
 
 
 def _give_back(number: signal.Signals, handler: Any) -> None:

@@ -245,6 +245,7 @@ def main(args: Sequence[str] | None = None) -> None:
     warnings.showwarning = lambda message, *_args, **_kwargs: _print(
         "warning", str(message)
     )
+    _julia.may_be_ended = True
     try:
         with _sigterm_raises():
             code = cli.main(args, prog_name="fedflux", standalone_mode=False)

@@ -4,7 +4,7 @@ using Test
 const FILES = [
     "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
     "augment", "text", "aggregate", "robust", "rules", "algorithms", "contracts",
-    "combinations", "mended", "schedule", "personal", "compress", "prune", "rounds",
+    "optimum", "combinations", "mended", "schedule", "personal", "compress", "prune", "rounds",
     "trouble",
     "checkpoint", "fuzz", "verbs", "options", "run", "docs", "architecture"
 ]

@@ -25,12 +25,14 @@ function combine(::FLTrust, X, weights, threads, root)
     root === nothing &&
         fail("FLTrust needs root data: give Clients the indices of samples that no client ",
             "holds, as `set_aside` does")
-    D = view(X, eachindex(root), :)      # delta comes first; rules may have added vectors
-    norms = sqrt.(squared_distances(D, zero(root), threads))
+    length(root) == size(X, 1) ||
+        fail("FLTrust: an update holds ", size(X, 1), " values and the server's own ",
+            length(root), "; a rule that adds vectors can't be used with it")
+    norms = sqrt.(squared_distances(X, zero(root), threads))
     own = sqrt(squared_norm(root))
-    trust = map(axes(D, 2)) do i
+    trust = map(axes(X, 2)) do i
         norms[i] > 0 && own > 0 || return 0.0
-        return max(0.0, dot64(root, view(D, :, i)) / (own * norms[i]))
+        return max(0.0, dot64(root, view(X, :, i)) / (own * norms[i]))
     end
     sum(trust) > 0 || return nothing
     scale = [t == 0 ? 0.0 : t * own / norm / sum(trust) for (t, norm) in zip(trust, norms)]

@@ -77,6 +77,11 @@ conflict(
     a::Union{Buffered,NormClipping}
 ) = "it needs the weighted mean of the updates, and $(nameof(typeof(a))) is none"
 
+conflict(
+    ::Scaffold,
+    ::FLTrust
+) = "the server's root data has no control variate that would bound those of the clients"
+
 function check_aggregator(rules, aggregate)
     for r in rules
         reason = conflict(r, aggregate)
