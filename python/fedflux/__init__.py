@@ -18,6 +18,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._julia import setup
     from ._run import partition, run
+    from .accountant import epsilon, noise_multiplier
     from .errors import (
         DataError,
         FedFluxError,
@@ -35,12 +36,21 @@ __all__ = [
     "OptionError",
     "Result",
     "__version__",
+    "epsilon",
+    "noise_multiplier",
     "partition",
     "run",
     "setup",
 ]
 
-_MODULES = {"partition": "_run", "run": "_run", "setup": "_julia", "Result": "result"}
+_MODULES = {
+    "epsilon": "accountant",
+    "noise_multiplier": "accountant",
+    "partition": "_run",
+    "run": "_run",
+    "setup": "_julia",
+    "Result": "result",
+}
 
 
 def __getattr__(name: str) -> Any:

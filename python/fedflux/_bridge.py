@@ -95,6 +95,22 @@ def partition(config: dict[str, Any], data: Arrays | None) -> dict[str, Any]:
     return _facts(boot().core._pypartition(_json(config), _transposed(data)))
 
 
+def value(function: str, arguments: dict[str, Any]) -> float:
+    """Call a function of the core that takes an object of arguments and returns a number.
+
+    Args:
+        function: its name.
+        arguments: the arguments, as JSON can hold them.
+
+    Returns:
+        The number, which may be infinite.
+
+    Raises:
+        FedFluxError: the core reports an error.
+    """
+    return float(_facts(getattr(boot().core, function)(_json(arguments)))["value"])
+
+
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 

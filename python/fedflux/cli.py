@@ -1,4 +1,4 @@
-"""The command line: `fedflux run`, `partition`, `doctor` and `setup`."""
+"""The command line: `fedflux run`, `partition`, `epsilon`, `noise`, `doctor`, `setup`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import _privacy_commands
 from ._version import __version__
 from .errors import FedFluxError, JuliaUnavailable, OptionError
 from .files import remove_unfinished, write_whole
@@ -170,6 +171,10 @@ def partition(plot_file: Path | None, **given: Any) -> None:
 
 
 partition.params[:0] = [_as_click(declared()[name]) for name in PARTITION_OPTIONS]
+
+
+cli.add_command(_privacy_commands.epsilon)
+cli.add_command(_privacy_commands.noise)
 
 
 @cli.command()

@@ -14,6 +14,7 @@ using Flux: Flux, Chain, Conv, Dense, MaxPool, relu
 using Functors: Functors
 using JSON: JSON
 using LinearAlgebra: BLAS, axpy!, dot, norm, rmul!
+using LogExpFunctions: log1pexp, logaddexp, logexpm1
 using MLUtils: getobs, numobs
 using NPZ: NPZ
 using Optimisers: Optimisers
@@ -21,6 +22,7 @@ using PrecompileTools: @compile_workload, @setup_workload
 using Printf: @printf
 using Random: Random, AbstractRNG, Xoshiro, shuffle!
 using SHA: sha256
+using SpecialFunctions: SpecialFunctions, erfc, erfcx, logabsgamma, logerfc
 using Statistics: median!, quantile
 using TOML: TOML
 using Zygote: Zygote
@@ -37,6 +39,17 @@ include("options/options.jl")
 include("random/stream.jl")
 include("random/draws.jl")
 export Stream
+
+# Privacy: what noise costs in ε, by Rényi divergences and by privacy-loss distributions.
+include("privacy/rdp.jl")
+include("privacy/fft.jl")
+include("privacy/pld.jl")
+include("privacy/composed.jl")
+include("privacy/accountant.jl")
+include("privacy/calibration.jl")
+include("privacy/distributed.jl")
+include("privacy/tree.jl")
+export RDPAccountant, PLDAccountant, compose!, epsilon, noise_multiplier
 
 # Models, losses, and a model's parameters as one flat vector.
 include("models/flat.jl")

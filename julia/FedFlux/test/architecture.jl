@@ -8,6 +8,7 @@ const ARROWS = Dict(
     "errors" => [],
     "options" => [],
     "random" => [],
+    "privacy" => [],
     "models" => [],
     "engines" => ["random", "models"],
     "data" => ["options", "random", "models", "engines"],
@@ -20,7 +21,7 @@ const ARROWS = Dict(
     "checkpoints" => ["options", "models", "engines", "data", "rules", "federation"],
     "interface" =>
         ["options", "random", "models", "engines", "data", "updates", "rules",
-            "aggregation", "federation", "checkpoints"])
+            "aggregation", "federation", "checkpoints", "privacy"])
 
 "The files that `path` includes, in order, each after those that it includes itself."
 function included(path)

@@ -4,9 +4,9 @@ using Test
 const FILES = [
     "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
     "augment", "text", "aggregate", "robust", "rules", "algorithms", "contracts",
-    "optimum", "combinations", "mended", "schedule", "personal", "compress", "prune", "rounds",
-    "trouble",
-    "checkpoint", "fuzz", "verbs", "options", "run", "docs", "architecture"
+    "optimum", "combinations", "mended", "schedule", "personal", "compress", "prune",
+    "rounds", "trouble", "accountant", "checkpoint", "fuzz", "verbs", "options", "run",
+    "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 

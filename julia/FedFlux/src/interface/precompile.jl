@@ -11,5 +11,10 @@
         _pyrun(config(), data, nothing, nothing, go_on)
         short = config(; dataset = "digits", local_steps = 1)
         _pyrun(short, nothing, nothing, nothing, go_on)
+        for accountant in ("rdp", "pld")
+            plan = Dict("noise_multiplier" => 1.0, "sampling_rate" => 0.1, "steps" => 1,
+                "delta" => 1e-5, "sampling" => "poisson", "accountant" => accountant)
+            _pyepsilon(JSON.json(plan))
+        end
     end
 end

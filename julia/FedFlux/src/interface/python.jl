@@ -75,6 +75,25 @@ _pypartition(config::AbstractString, data) = first(or_error() do
     merge(holdings(clients), facts), nothing
 end)
 
+"""
+    _pyepsilon(config) -> json
+    _pynoise(config) -> json
+
+For Python: [`epsilon`](@ref) and [`noise_multiplier`](@ref) of a JSON object of their
+arguments, as `{"value": …}`, the text "inf" where ε is infinite.
+"""
+_pyepsilon(config::AbstractString) = python_value(epsilon, config)
+_pynoise(config::AbstractString) = python_value(noise_multiplier, config)
+
+python_value(f, config) = first(or_error() do
+    given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
+    for name in (:sampling, :accountant)
+        given[name] = Symbol(given[name])
+    end
+    value = f(; given...)
+    Dict{String,Any}("value" => isfinite(value) ? value : "inf"), nothing
+end)
+
 function python_options(config, model)
     given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
     model === nothing || (given[:model] = model)

@@ -1,0 +1,120 @@
+"""`fedflux.epsilon` and `fedflux.noise_multiplier`: ε for some noise, and the inverse."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+from . import _bridge
+from .errors import FedFluxError, JuliaUnavailable, OptionError
+
+
+def epsilon(
+    *,
+    noise_multiplier: float,
+    sampling_rate: float = 1.0,
+    steps: int,
+    delta: float,
+    sampling: str = "poisson",
+    accountant: str = "rdp",
+) -> float:
+    """Compute ε after some rounds with Gaussian noise.
+
+    Args:
+        noise_multiplier: the standard deviation of the noise on the sum over the norm that
+            each client is clipped to.
+        sampling_rate: the share of the clients in a cohort, above 0 and at most 1.
+        steps: the number of rounds, the empty ones included.
+        delta: δ, between 0 and 1.
+        sampling: "poisson" if each client is in the cohort with probability
+            `sampling_rate`, independently; neighbours differ in the presence of one client.
+            "fixed" for a cohort of fixed size drawn without replacement; neighbours differ
+            in the data of one client, which changes a sum by up to twice the clip. "none"
+            for no amplification: a client may be in each round, and the rate is not used.
+        accountant: "rdp" or "pld"; "pld" gives a smaller ε, but not for "fixed".
+
+    Returns:
+        ε; infinite for noise that is next to none.
+
+    Raises:
+        OptionError: a wrong type or value.
+        JuliaUnavailable: Julia is not available.
+
+    Example:
+        >>> import fedflux
+        >>> fedflux.epsilon(  # doctest: +SKIP
+        ...     noise_multiplier=1.3, sampling_rate=0.0025, steps=6000, delta=1e-5
+        ... )
+        0.7242234026105978
+    """
+    return _value(
+        "_pyepsilon",
+        noise_multiplier=noise_multiplier,
+        sampling_rate=sampling_rate,
+        steps=steps,
+        delta=delta,
+        sampling=sampling,
+        accountant=accountant,
+    )
+
+
+def noise_multiplier(
+    *,
+    epsilon: float,
+    sampling_rate: float = 1.0,
+    steps: int,
+    delta: float,
+    sampling: str = "poisson",
+    accountant: str = "rdp",
+) -> float:
+    """Find the smallest noise multiplier with which some rounds cost at most ε.
+
+    Args:
+        epsilon: the ε that must not be exceeded.
+        sampling_rate, steps, delta, sampling, accountant: as in `epsilon`.
+
+    Returns:
+        The noise multiplier to six digits, rounded up.
+
+    Raises:
+        OptionError: a wrong type or value, or an ε that no noise gives.
+        JuliaUnavailable: Julia is not available.
+
+    Example:
+        >>> import fedflux
+        >>> fedflux.noise_multiplier(  # doctest: +SKIP
+        ...     epsilon=8, sampling_rate=0.04, steps=2250, delta=1e-5
+        ... )
+        1.4158732891082764
+    """
+    return _value(
+        "_pynoise",
+        epsilon=epsilon,
+        sampling_rate=sampling_rate,
+        steps=steps,
+        delta=delta,
+        sampling=sampling,
+        accountant=accountant,
+    )
+
+
+def _value(function: str, **arguments: Any) -> float:
+    checked = {name: _checked(name, value) for name, value in arguments.items()}
+    try:
+        return _bridge.value(function, checked)
+    except JuliaUnavailable:
+        raise
+    except FedFluxError as error:
+        raise OptionError(str(error)) from None
+
+
+def _checked(name: str, value: Any) -> str | int | float:
+    """Check what JSON can't tell the core; the core checks the bounds."""
+    if name in ("sampling", "accountant"):
+        if isinstance(value, str):
+            return value
+        raise OptionError(f"{name}: expected a text, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise OptionError(f"{name}: expected a finite number, got {value!r}")
+    return int(value) if isinstance(value, Integral) else float(value)
