@@ -77,6 +77,15 @@ conflict(
     a::Union{Buffered,NormClipping}
 ) = "it needs the weighted mean of the updates, and $(nameof(typeof(a))) is none"
 
+conflict(
+    ::Union{Compressor,Pruning,Download},
+    ::CKKS
+) = "an encrypted vector has all its values, whatever they are, so it gets no smaller"
+conflict(
+    ::Union{QFFL,AFL},
+    ::CKKS
+) = "its server divides by means that may be as small as the error of the encryption"
+
 function check_aggregator(rules, aggregate)
     for r in rules
         reason = conflict(r, aggregate)
