@@ -60,6 +60,11 @@ def run(
     return facts, [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in arrays]
 
 
+def provide_ckks(parties: Callable[..., Any]) -> None:
+    """Give the core the function that makes the parties of CKKS from its parameters."""
+    boot().core._provide_ckks(parties)
+
+
 def recorded_options(folder: str) -> dict[str, Any]:
     """Read the options of the run whose checkpoints are in a folder.
 

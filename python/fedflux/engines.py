@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import _bridge, _julia, datasets, initial, reference_run
+from . import _bridge, _julia, datasets, he, initial, reference_run
 from .data import Data
 from .errors import JuliaUnavailable, OptionError
 from .initial import Parameters
@@ -14,6 +14,7 @@ from .inputs import Options, user_data_name
 from .monitor import Monitor
 from .reference_options import check_supported
 from .result import Result
+from .specs import parse
 
 
 @dataclass(frozen=True)
@@ -99,5 +100,7 @@ def _run_core(task: Task, monitor: Monitor) -> tuple[dict[str, Any], list[Any]]:
     if serial is not None:
         monitor.warn(serial)
         config["threads"] = 1
+    if parse("aggregate", config["aggregate"])[0] == "ckks":
+        _bridge.provide_ckks(he.Exchange)
     start = None if task.init is None else list(task.init.values())
     return _bridge.run(config, task.data, task.model, start, monitor)

@@ -32,8 +32,8 @@ class Result:
             client_accuracy, personal_accuracy (of the clients' own models, if a rule keeps
             them), clients, seconds_train, seconds_aggregate, seconds_eval, bytes_up,
             bytes_down, rejected and dropped (lists of client and reason), skipped (why the
-            round did not change the model) and seconds_simulated. None for what was not
-            measured.
+            round did not change the model), seconds_simulated and aggregation (numbers
+            by name that the aggregator reports). None for what was not measured.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
         params_sha256: SHA-256 of the parameters' bytes, in model order.
         stopped: why the run ended: rounds, target_accuracy, patience, time_budget or
@@ -97,7 +97,7 @@ class Result:
 
         Returns:
             One row per round; client_accuracy becomes the columns client_accuracy_min, _q1,
-            _median, _q3 and _max.
+            _median, _q3 and _max, and each number of aggregation a column aggregation_NAME.
 
         Raises:
             FedFluxError: pandas is not installed.
@@ -114,6 +114,8 @@ class Result:
             spread = row.pop("client_accuracy", None) or {}
             for name in ("min", "q1", "median", "q3", "max"):
                 row[f"client_accuracy_{name}"] = spread.get(name)
+            for name, number in row.pop("aggregation", {}).items():
+                row[f"aggregation_{name}"] = number
             rows.append(row)
         return pandas.DataFrame(rows)
 

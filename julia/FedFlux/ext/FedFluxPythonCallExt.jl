@@ -1,9 +1,15 @@
-# What the Python front needs beyond the core: truth values of its callback.
+# What the Python front needs beyond the core: truth values of its callback, and CKKS.
 module FedFluxPythonCallExt
 
 using FedFlux: FedFlux
 using PythonCall: Py, pyconvert
 
 FedFlux.as_bool(x::Py) = pyconvert(Bool, x)
+
+function FedFlux.encrypted_sum(parties::Py, vectors, shares)
+    sum, costs = parties(vectors, shares)
+    named = sort!(collect(pyconvert(Dict{Symbol,Any}, costs)); by = first)
+    return pyconvert(Vector{Float64}, sum), NamedTuple(named)
+end
 
 end

@@ -11,7 +11,7 @@ roundtrip(x) = (
 
 @testset "states come back exactly, with their types" begin
     xs = (nothing, true, -3, 2^62, 0.1, -0.0, 1e300, 5e-324, Inf, NaN, 0.1f0, Float16(0.1),
-        0x07, typemax(UInt64), "a \"quoted\" ü", :word, (), (1, (2.0, "b")),
+        0x07, typemax(UInt64), "a \"quoted\" ü", :word, (), (;), (1, (2.0, "b")),
         (; a = 1, b = (; c = [1.0f0, NaN32, -0.0f0])), Float32[], [1 2; 3 4],
         rand(Float32, 2, 3, 4), [true, false], BitVector([1, 0, 1]),
         UInt8[1, 2], ["a", "b"], Any[1, "a", nothing], [(; client = 1, reason = "x")],

@@ -76,7 +76,8 @@ end
             p -> !haskey(p, "default") && !endswith(p["type"], '?'),
             values(get(spec, "params", Dict()))
         )
-        required || @test build(kind, name) !== nothing
+        python = name == "ckks"      # which test/aggregate.jl builds
+        required || python || @test build(kind, name) !== nothing
         @test !isempty(spec["help"]) && !isempty(spec["class"])
     end
 end

@@ -35,6 +35,15 @@ needs_root(::Aggregator) = false
 carry_over(::Aggregator, ū) = nothing
 
 """
+    report(a::Aggregator, acc) -> NamedTuple
+
+Numbers about a round's aggregation, by name, for the round's record: after `finish`, or
+before it where the round was skipped. `bytes_up` and `bytes_down` among them replace those
+of the record, where updates travel in another form than rules gave them.
+"""
+report(::Aggregator, acc) = (;)
+
+"""
     combine_updates(a::Aggregator, updates; weights = ones, threads = 1,
                     reference = nothing)
 

@@ -28,7 +28,7 @@ pack(x::OtherNumber, at, arrays) = pack_number(x)
 pack(x::Symbol, at, arrays) = Dict("symbol" => string(x))
 pack(x::Tuple, at, arrays) = Dict("tuple" => pack_all(x, at, arrays))
 pack(x::NamedTuple, at, arrays) =
-    Dict("names" => collect(string.(keys(x))),
+    Dict("names" => String[string(k) for k in keys(x)],
         "values" => Any[pack(v, "$at/$k", arrays) for (k, v) in pairs(x)])
 pack(x::BitVector, at, arrays) = stored("bits", Array(x), at, arrays)
 pack(x::Array, at, arrays) =

@@ -82,6 +82,15 @@ conflict(
     ::FLTrust
 ) = "the server's root data has no control variate that would bound those of the clients"
 
+conflict(
+    ::Union{Compressor,Pruning,Download},
+    ::CKKS
+) = "an encrypted vector has all its values, whatever they are, so it gets no smaller"
+conflict(
+    ::Union{QFFL,AFL},
+    ::CKKS
+) = "its server divides by means that may be as small as the error of the encryption"
+
 function check_aggregator(rules, aggregate)
     for r in rules
         reason = conflict(r, aggregate)

@@ -21,6 +21,7 @@ there are no classes.
   of each client that sent none.
 - `skipped`: why the round left the model as it was, or `nothing`.
 - `seconds_simulated`: the simulated duration of the round, where there are delays.
+- `aggregation`: what the aggregator reports, as numbers by name (see [`report`](@ref)).
 """
 Base.@kwdef struct Record
     round::Int
@@ -39,6 +40,7 @@ Base.@kwdef struct Record
     dropped::Vector{Dropped} = Dropped[]
     skipped::Union{Nothing,String} = nothing
     seconds_simulated::Union{Nothing,Float64} = nothing
+    aggregation::NamedTuple = (;)
 end
 
 asdict(r::Record) = Dict{String,Any}(

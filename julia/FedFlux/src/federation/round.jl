@@ -45,12 +45,14 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
     for (i, err) in work.errors
         push!(dropped, (; client = work.cohort[i], reason = failure_text(err)))
     end
+    aggregation = report(f.aggregate, work.acc)
+    (; bytes_up, bytes_down) = merge((; work.bytes_up, work.bytes_down), aggregation)
     metrics = (; train_loss = work.loss / work.seen, clients = work.accepted,
         seconds_train = seconds - adding,
         seconds_aggregate = adding + (time_ns() - finishing) / 1e9,
-        work.bytes_up, work.bytes_down, work.rejected,
+        bytes_up, bytes_down, work.rejected,
         dropped = sort!(dropped; by = d -> d.client), skipped,
-        seconds_simulated = simulated)
+        seconds_simulated = simulated, aggregation)
     return st, metrics
 end
 

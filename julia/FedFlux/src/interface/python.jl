@@ -15,6 +15,13 @@ end
 (c::PythonCallback)(kind, payload) = as_bool(c.f(kind, payload))::Bool
 
 """
+    _provide_ckks(parties)
+
+Let [`CKKS`](@ref) take its parties from this Python function.
+"""
+_provide_ckks(parties) = (CKKS_PARTIES[] = parties; nothing)
+
+"""
     _pyrun(config, data, model, init, callback) -> (json, arrays)
 
 Run from Python. `config` is a JSON object of options; `data` is `nothing` or the arrays
