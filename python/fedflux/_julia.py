@@ -121,9 +121,10 @@ def _start() -> Boot:
         _set_environment(main)
     with _signals_kept(main), _ended_by_signals(main and may_be_ended):
         julia = _import_juliacall()
-        ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
-        if main and not ignored:  # a handler would wait until the core is loaded
-            _give_back(signal.SIGTERM, signal.SIG_DFL)
+        # a handler would wait until the core is loaded
+        for number in (signal.SIGTERM, *([signal.SIGINT] if may_be_ended else [])):
+            if main and signal.getsignal(number) is not signal.SIG_IGN:
+                _give_back(number, signal.SIG_DFL)
         core = _import_core(julia)
     threads = int(julia.Main.seval("Threads.nthreads()"))
     serial = None
