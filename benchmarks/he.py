@@ -1,8 +1,8 @@
 """Measure homomorphic encryption of 50,000 parameters: `python -m benchmarks.he`.
 
-A Markdown table on stdout, for ten clients, in one process on one thread: the CPU time in ms
-of a client to encrypt, of the server for each update of the sum (reading it, adding it), of
-a client to decrypt, medians of ten; the bytes of an encrypted update; the largest error of
+A Markdown table on stdout, for ten clients, in one process on one thread: milliseconds of
+CPU time of a client to encrypt, of the server for each update (reading it, adding it), of a
+client to decrypt, medians of ten; the bytes of an encrypted update; the largest error of
 the mean.
 """
 
