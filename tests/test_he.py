@@ -392,6 +392,13 @@ def test_a_run_is_refused_before_it_trains(
         fedflux.run(**{**DIGITS, "aggregate": "ckks", **options}, callback=trained)
 
 
+@needs_tenseal
+def test_an_update_that_is_too_large_ends_the_run(julia: None) -> None:
+    with pytest.raises(fedflux.FedFluxError, match="and where 5 are added"):
+        fedflux.run(**DIGITS | {"lr": 10.0}, aggregate="ckks(scale_bits=58)")
+    assert len(fedflux.run(**DIGITS, aggregate="ckks").history) == 3
+
+
 def test_without_tenseal_it_is_one_line(
     julia: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

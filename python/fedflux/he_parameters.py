@@ -33,7 +33,7 @@ class Parameters:
     Example:
         >>> Parameters().error < 2e-10
         True
-        >>> Parameters(4096, (40, 20, 40), 20)
+        >>> Parameters(4096, (40, 20, 40), 20)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         fedflux.errors.OptionError: aggregate ckks: too coarse: with scale_bits 20 ...
     """

@@ -132,9 +132,12 @@ include("aggregation/krum.jl")
 include("aggregation/geometric.jl")
 include("aggregation/clipping.jl")
 include("aggregation/fltrust.jl")
-include("aggregation/ckks.jl")
 export Aggregator, Mean, Median, TrimmedMean, Krum, MultiKrum, Bulyan, GeometricMedian
-export NormClipping, CenteredClipping, FLTrust, CKKS, combine_updates
+export NormClipping, CenteredClipping, FLTrust, combine_updates
+
+# The mean of encrypted updates, with Python's TenSEAL.
+include("aggregation/ckks.jl")
+export CKKS
 
 # Federation: settings and state, a client's training, the round, the run.
 include("federation/compatibility.jl")
