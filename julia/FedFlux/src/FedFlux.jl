@@ -38,7 +38,9 @@ include("options/options.jl")
 # Random numbers from (seed, purpose, round, client).
 include("random/stream.jl")
 include("random/draws.jl")
-export Stream
+include("random/secure.jl")
+include("random/gaussian.jl")
+export Stream, SecureRandom
 
 # Privacy: what noise costs in ε, by Rényi divergences and by privacy-loss distributions.
 include("privacy/rdp.jl")
@@ -103,6 +105,11 @@ include("rules/algorithms/fedopt.jl")
 export Rule, FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL
 export AFL, FedBuff, FedAdagrad, FedAdam, FedYogi
 
+include("rules/privacy/clip.jl")
+include("rules/privacy/clientdp.jl")
+include("rules/privacy/localdp.jl")
+export ClientDP, LocalDP
+
 include("rules/compression/bytes.jl")
 include("rules/compression/indices.jl")
 include("rules/compression/select.jl")
@@ -150,6 +157,7 @@ include("federation/training.jl")
 include("federation/state.jl")
 include("federation/pool.jl")
 include("federation/history.jl")
+include("federation/privacy.jl")
 include("federation/evaluation.jl")
 include("federation/client.jl")
 include("federation/validation.jl")

@@ -13,10 +13,10 @@ const ARROWS = Dict(
     "engines" => ["random", "models"],
     "data" => ["options", "random", "models", "engines"],
     "updates" => ["models"],
-    "rules" => ["options", "random", "models", "updates"],
+    "rules" => ["options", "random", "privacy", "models", "updates"],
     "aggregation" => ["options", "models", "updates"],
     "federation" =>
-        ["options", "random", "models", "engines", "data", "updates", "rules",
+        ["options", "random", "privacy", "models", "engines", "data", "updates", "rules",
             "aggregation"],
     "checkpoints" => ["options", "models", "engines", "data", "rules", "federation"],
     "interface" =>

@@ -57,7 +57,7 @@ inner(r) = r isa ErasedRule ? r.inner : r
 struct Ledger <: Rule
     bytes::Threads.Atomic{Int}
 end
-FedFlux.chain_position(::Ledger) = 9
+FedFlux.chain_position(::Ledger) = 10
 function FedFlux.sent(r::Ledger, s, private, u, ctx)
     Threads.atomic_add!(r.bytes, sum(sent_bytes, FedFlux.parts(u)))
     return private

@@ -1,6 +1,6 @@
-# Quadratic clients, whose rounds and optima are known. Every rule × weights × participation ×
-# sizes × optimizer follows the papers' equations, computed here in Float64, and ends where it
-# should.
+# Quadratic clients, whose rounds and optima are known. Every rule × weights × participation
+# × sizes × optimizer follows the papers' equations, computed here in Float64, and ends
+# where it should.
 using FedFlux: draw_cohort, PoissonSampling, WorkerPool
 
 distance(θ, w) = sqrt(sum(abs2, θ .- w))
@@ -240,9 +240,9 @@ end
     end
 end
 
-# Where a rule ends. With part of the clients each cohort pulls to its own weighted mean; with
-# a falling rate the model ends where these pulls cancel: at the optimum for the weights
-# E[1(k in the cohort) · wₖ / Σ of the cohort's weights].
+# Where a rule ends. With part of the clients each cohort pulls to its own weighted mean;
+# with a falling rate the model ends where these pulls cancel: at the optimum for the
+# weights E[1(k in the cohort) · wₖ / Σ of the cohort's weights].
 "The mean weight of each client in the cohorts that may be drawn, and 0s where none is."
 function mean_weights(weights, name)
     N = length(weights)

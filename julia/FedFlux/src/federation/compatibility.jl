@@ -5,8 +5,8 @@
 
 Where a rule stands in a chain, whatever the order in which rules are given: 1 for those
 that read the whole local update (and a user's own), 2 for what replaces it, 3 for what
-reweighs it, 4 for staleness, 5 for private arrays, 6 for pruning, 7 for compression, 8 for
-the compression of the download.
+reweighs it, 4 for staleness, 5 for private arrays, 6 for pruning, 7 for the privacy of what
+is sent, 8 for compression, 9 for the compression of the download.
 """
 chain_position(::Rule) = 1
 chain_position(::FedSGD) = 2
@@ -14,8 +14,9 @@ chain_position(::Union{FedNova,QFFL,AFL}) = 3
 chain_position(::FedBuff) = 4
 chain_position(::PrivateArrays) = 5
 chain_position(::Pruning) = 6
-chain_position(::Compressor) = 7
-chain_position(::Download) = 8
+chain_position(::Union{ClientDP,LocalDP}) = 7
+chain_position(::Compressor) = 8
+chain_position(::Download) = 9
 
 "The rules in the order of their positions, after checking that all go together."
 function ordered_chain(rules::Tuple)
@@ -40,7 +41,7 @@ Why two rules can't be used together, or `nothing`. Asked in both orders.
 """
 function conflict(a::Rule, b::Rule)
     personalises(a) && personalises(b) && return "both give clients models of their own"
-    single = chain_position(a) == chain_position(b) in (3, 6, 7, 8)
+    single = chain_position(a) == chain_position(b) in (3, 6, 7, 8, 9)
     single && return "only one of this kind can be used"
     typeof(a) == typeof(b) && chain_position(a) > 1 && return "it is given twice"
     return nothing
@@ -66,6 +67,19 @@ conflict(
     ::Union{Scaffold,FedDyn,AFL,Pruning,CountSketch,Download}
 ) = "clients start from older models, and the server's state is newer"
 
+conflict(
+    ::Union{FedNova,QFFL,AFL},
+    ::Union{ClientDP,LocalDP}
+) = "what clients report beside their update would need a clip and noise of its own"
+conflict(
+    ::FedBuff,
+    ::ClientDP
+) = "who trains next follows from who was fastest, which is no cohort to account for"
+conflict(
+    ::ClientDP,
+    ::Compressor
+) = "encoding may make an update longer than it was clipped to"
+
 """
     conflict(r::Rule, a::Aggregator) -> reason or nothing
 
@@ -90,6 +104,20 @@ conflict(
     ::Union{QFFL,AFL},
     ::CKKS
 ) = "its server divides by means that may be as small as the error of the encryption"
+
+conflict(
+    ::ClientDP,
+    a::Aggregator
+) = "the noise is meant for the sum of all updates, and $(nameof(typeof(a))) is none"
+conflict(::ClientDP, ::Union{Mean,CKKS}) = nothing
+
+"Throw where BatchNorm would be sent with noise: a variance may become negative."
+function check_statistics(rules, model)
+    noisy = any(r -> r isa Union{ClientDP,LocalDP}, rules)
+    noisy && !isempty(statistics(model)) && !any(r -> r isa FedBN, rules) &&
+        fail("the model has BatchNorm, and noise would make its variances negative: use ",
+            "GroupNorm or LayerNorm, or keep the statistics private with rule FedBN")
+end
 
 function check_aggregator(rules, aggregate)
     for r in rules

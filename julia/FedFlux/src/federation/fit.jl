@@ -52,20 +52,31 @@ function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
     warn = m -> @warn(m), checkpoints = nothing, progress = Progress())
     check_cohort(f, sampling.clients_per_round, length(clients))
     evaluation = TestData(f, test, clients)
+    privacy = promise(f, sampling, length(clients))
+    exhausted(privacy, 0) &&
+        fail("the privacy budget is ", privacy.budget, ", and one round ",
+            "costs ", round(epsilon_after(privacy, 1); sigdigits = 3),
+            ": more noise, fewer ",
+            "clients per round or a larger budget are needed")
     data, warned = poisoned(f.attack, f, clients), Set{Symbol}()
     (; history) = progress
     begun = time() - progress.seconds
     stopped = reason_to_stop(stopping, history, progress.seconds)
+    exhausted(privacy, st.round) && (stopped = something(stopped, "budget"))
     begin_checkpoints(checkpoints, f, st, engine(pool), progress)
     # Threads work on clients; BLAS's own would change the sums.
     with_blas_threads(1) do
         while stopped === nothing
             cohort, metrics = next_round!(f, st, data, sampling, pool)
             warn_once!(warned, metrics, st.round, warn)
-            last_one = st.round == stopping.rounds || out_of_time(stopping, time() - begun)
+            last_one =
+                st.round == stopping.rounds || exhausted(privacy, st.round) ||
+                out_of_time(stopping, time() - begun)
             due = st.round % eval_every == 0 || last_one
+            metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round))
             push!(history, record(pool, f, st, cohort, metrics, due ? evaluation : nothing))
             stopped = reason_to_stop(stopping, history, time() - begun)
+            stopped === nothing && exhausted(privacy, st.round) && (stopped = "budget")
             if checkpoint_due(checkpoints, st, stopped)
                 sofar = Progress(history, time() - begun)
                 save_or_warn(checkpoints, f, st, engine(pool), sofar, warn)
@@ -102,7 +113,8 @@ function next_round!(f, st, clients, sampling, pool)
     cohort = draw_cohort(sampling, clients, size, f.seed, st.round + 1)
     # A sampler's cohort is what it drew; only over-selection waits for fewer.
     wanted = f.faults.overselect > 1 ? n : length(cohort)
-    _, metrics = round!(f, st, clients, cohort; pool, wanted)
+    expected = expected_clients(sampling, length(clients))
+    _, metrics = round!(f, st, clients, cohort; pool, wanted, expected)
     return cohort, metrics
 end
 

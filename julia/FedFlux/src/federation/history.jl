@@ -21,6 +21,7 @@ there are no classes.
   of each client that sent none.
 - `skipped`: why the round left the model as it was, or `nothing`.
 - `seconds_simulated`: the simulated duration of the round, where there are delays.
+- `epsilon`: ε after this round, where a rule promises differential privacy.
 - `aggregation`: what the aggregator reports, as numbers by name (see [`report`](@ref)).
 """
 Base.@kwdef struct Record
@@ -40,6 +41,7 @@ Base.@kwdef struct Record
     dropped::Vector{Dropped} = Dropped[]
     skipped::Union{Nothing,String} = nothing
     seconds_simulated::Union{Nothing,Float64} = nothing
+    epsilon::Union{Nothing,Float64} = nothing
     aggregation::NamedTuple = (;)
 end
 

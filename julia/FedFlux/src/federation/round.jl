@@ -2,13 +2,14 @@
 
 """
     round!(f, st, clients, cohort; pool = WorkerPool(f, clients), wanted = length(cohort),
-           start_states = nothing) -> (st, metrics)
+           expected = length(cohort), start_states = nothing) -> (st, metrics)
 
 One round: each client of `cohort` trains on its own share from `st.θ`; the updates that
 pass validation are added in cohort order as soon as they are there; the server takes its
 step. Changes `st`. `metrics` is a NamedTuple of the fields of a [`Record`](@ref).
 
 - `wanted`: the number of updates to wait for, where more clients are selected.
+- `expected`: the size of a cohort that is expected before it is drawn.
 - `start_states`: for each client the state that it starts from, where it isn't `st`
   (asynchronous federation).
 
@@ -23,7 +24,7 @@ a time, except by aggregators that need all at once.
 """
 function round!(f::Federated, st::State, clients::Clients, cohort;
     pool = WorkerPool(f, clients), wanted = length(cohort),
-    start_states = nothing)
+    expected = length(cohort), start_states = nothing)
     begun = time_ns()
     responding, dropped, simulated =
         simulate_faults(f.faults, f.seed, st.round + 1, cohort, wanted)
@@ -39,7 +40,7 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
     seconds = (time_ns() - begun) / 1e9
     finishing = time_ns()
     work.omniscient && add_forged!(work)
-    skipped = server_part!(f, st, clients, work, pool)
+    skipped = server_part!(f, st, clients, work, pool, expected)
     st.round += 1
     adding = work.adding_ns / 1e9
     for (i, err) in work.errors
@@ -74,21 +75,26 @@ failure_text(err) =
 The server's part of a round; `nothing`, or why the round leaves the model as it was. `st`
 is changed at the end, all at once.
 """
-function server_part!(f, st, clients, work, pool)
+function server_part!(f, st, clients, work, pool, expected)
     hint = "try a smaller learning rate (lr is $(learning_rate(f.train.optimizer)))"
     needed = max(f.faults.min_updates, min_updates(f.aggregate))
     if work.accepted == 0 && !isempty(work.rejected)
         why = "every update was rejected, the first since it $(first(work.rejected).reason)"
         return any(r -> r.reason == NOT_FINITE, work.rejected) ? "$why: $hint" : why
     end
-    work.accepted >= needed ||
+    silent = hides_cohort(f.rules)
+    work.accepted >= needed || silent ||
         return "$(work.accepted) updates came, and $needed are needed"
     ū = finish(f.aggregate, work.acc, length(pool.workers))
+    ū === nothing && silent && (ū = nobody_sent(f.rules, st))
     ū === nothing && return "no update has a weight"
     allfinite(ū) || return "the aggregate is not finite: $hint"
     aggregator = carry_over(f.aggregate, ū)
-    share = work.weight / sum(k -> weight(f, clients, k), 1:length(clients))
-    step = server_step(f, st, ū, work.accepted, length(clients), share, engine(pool))
+    share =
+        silent ? expected / length(clients) :
+        work.weight / sum(k -> weight(f, clients, k), 1:length(clients))
+    step =
+        server_step(f, st, ū, work.accepted, length(clients), share, expected, engine(pool))
     allfinite(step.Δ) || return "the server's step is not finite: $hint"
     st.aggregator, st.shared, st.server = aggregator, step.shared, step.server
     st.θ .+= step.Δ
@@ -98,10 +104,10 @@ function server_part!(f, st, clients, work, pool)
 end
 
 "The rules on the server, in reverse order, and the step that its optimizer takes."
-function server_step(f::Federated, st::State, ū, n, N, share, engine)
+function server_step(f::Federated, st::State, ū, n, N, share, expected, engine)
     round = st.round + 1
     lr = learning_rate(at_round(f.train, round).optimizer)
-    ctx = (; st.θ, round, client = 0, n, N, share, lr,
+    ctx = (; st.θ, round, client = 0, n, N, share, expected, lr,
         rng = Stream(f.seed, :rules, round, 0), f.layout, f.model, engine)
     shared, ū = server!(f.rules, (; st.shared), ū, ctx)
     (; optimizer, schedule) = f.server

@@ -117,7 +117,7 @@ end
 
 function report(r::RunResult)
     same = (:dataset, :trainer, :trainer_reason, :threads, :stopped, :seconds,
-        :params_sha256, :names, :resumed, :warnings, :finetuned_accuracy)
+        :params_sha256, :names, :resumed, :warnings, :finetuned_accuracy, :privacy)
     facts = Dict{String,Any}(string(name) => getfield(r, name) for name in same)
     facts["clients"] = r.holdings
     facts["versions"] = versions()

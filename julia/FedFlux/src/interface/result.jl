@@ -13,6 +13,8 @@ The result of a run:
 - `finetuned_accuracy` and `baselines`, where they were asked for;
 - `dataset`; `trainer` and why that one (`trainer_reason`); `threads`; `seconds`;
   `warnings`;
+- `privacy`: what is promised to whom, where a rule promises differential privacy, else
+  `nothing`;
 - `holdings`: the number of samples and labels of each client;
 - `options`: the checked [`Options`](@ref); `resumed`: the round that the run was resumed
   after (0 for a run from the beginning).
@@ -33,6 +35,7 @@ Base.@kwdef struct RunResult
     threads::Int
     seconds::Float64
     warnings::Vector{String}
+    privacy::Union{Nothing,Dict{String,Any}} = nothing
     holdings::Dict{String,Any}
     options::Options
     resumed::Int = 0

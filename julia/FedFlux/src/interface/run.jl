@@ -97,9 +97,10 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, warnings)
 
     # Round after round: draw a cohort, train, aggregate, step, evaluate.
     warn(message) = message in warnings || (note(message); hooks.warned(message))
+    sampling = cohort_sampling(o, length(clients))
     st, history, stopped =
         fit!(f, st, clients; stopping = stopping_of(o), test, o.eval_every, pool,
-            sampling = cohort_sampling(o, length(clients)), hooks.callback, warn,
+            sampling, hooks.callback, warn,
             checkpoints, progress)
 
     comparison = compare_with_baselines(o, f, st, clients, test, pool)
@@ -112,6 +113,7 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, warnings)
         dataset = dataset.name, pool.trainer,
         trainer_reason = pool.reason, comparison..., threads,
         seconds = earlier + time() - begun, warnings,
+        privacy = statement(promise(f, sampling, length(clients)), st.round),
         holdings = holdings(clients), options = o, resumed)
 end
 

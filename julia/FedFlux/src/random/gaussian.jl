@@ -10,9 +10,9 @@ const Words64 = Vec{8,UInt64}
     add_gaussian!(v, σ, rng) -> v
 
 Add independent draws from N(0, `σ`²) to the values of `v`, a `Vector{Float32}`. Box and
-Muller's transform (1958), in Float64; the sum is rounded to Float32 once. Each pair of draws
-takes one 64-bit word of `rng`: 40 bits for the radius, so that no draw is beyond 7.6σ (a
-normal one is with probability 3e-14), and 24 bits for the angle.
+Muller's transform (1958), in Float64; the sum is rounded to Float32 once. Each pair of
+draws takes one 64-bit word of `rng`: 40 bits for the radius, so that no draw is beyond 7.6σ
+(a normal one is with probability 3e-14), and 24 bits for the angle.
 
 ```julia
 FedFlux.add_gaussian!(zeros(Float32, 1000), 0.1, SecureRandom())

@@ -21,6 +21,8 @@ One idea of federated learning, as hooks that may each be left out, in the order
 - `sent(r, s, private, u, ctx) -> private`: what the client keeps of `private`, given the
   update `u` as it was sent: encoded, or with values that are not sent at all;
 - `hide!(r, shared, v) -> v`: sets to zero what a client would not send of a vector `v`;
+- `nobody_sent(r, u) -> u`: adds the zeros that the rule would send to an update of zeros,
+  which stands for a round without clients where that must look like any other;
 - `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate of the updates; rules run in
   reverse order here;
 - `publish!(r, s, Δ, ctx) -> (shared, Δ)`: changes the server's step `Δ` before it is taken
@@ -39,6 +41,7 @@ One idea of federated learning, as hooks that may each be left out, in the order
   its weight in the average; `steps`, the number of local steps; `optimizer`, an Optimisers
   rule; and in `correct!` `step`, from 1, and `batch`, the size of the batch;
 - on the server: `share`, the weight of the updates that count over that of all clients;
+  `expected`, the size that a cohort is expected to have before it is drawn;
   `model` and `engine`, whose [`to_model!`](@ref) and [`to_engine!`](@ref)
   convert flat vectors between the engine's order and the model's.
 
@@ -57,6 +60,7 @@ server!(::Rule, s, ū, ctx) = (s.shared, ū)
 publish!(::Rule, s, Δ, ctx) = (s.shared, Δ)
 sent(::Rule, s, private, u, ctx) = private
 hide!(::Rule, shared, v) = v
+nobody_sent(::Rule, u) = u
 personalises(::Rule) = false
 personal!(::Rule, private, m) = m
 
