@@ -11,10 +11,10 @@
         _pyrun(config(), data, nothing, nothing, go_on)
         short = config(; dataset = "digits", local_steps = 1)
         _pyrun(short, nothing, nothing, nothing, go_on)
-        for accountant in ("rdp", "pld")
-            plan = Dict("noise_multiplier" => 1.0, "sampling_rate" => 0.1, "steps" => 1,
-                "delta" => 1e-5, "sampling" => "poisson", "accountant" => accountant)
-            _pyepsilon(JSON.json(plan))
+        noise = Dict("noise_multiplier" => 1.0, "sampling_rate" => 0.1, "steps" => 1,
+            "delta" => 1e-5, "sampling" => "poisson")
+        foreach(("rdp", "pld")) do accountant
+            _pyepsilon(JSON.json(merge(noise, Dict("accountant" => accountant))))
         end
     end
 end
