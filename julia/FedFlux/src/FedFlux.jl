@@ -14,6 +14,7 @@ using Flux: Flux, Chain, Conv, Dense, MaxPool, relu
 using Functors: Functors
 using JSON: JSON
 using LinearAlgebra: BLAS, axpy!, dot, norm, rmul!
+using libsodium_jll: libsodium
 using MLUtils: getobs, numobs
 using NPZ: NPZ
 using Optimisers: Optimisers
@@ -107,6 +108,17 @@ include("rules/compression/shrink.jl")
 export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD
 export CountSketch, Download, Prune, PruneChannels, shrink
 
+# Secure aggregation: the parties, their messages, and the cryptography of libsodium.
+include("secagg/sodium.jl")
+include("secagg/masks.jl")
+include("secagg/shamir.jl")
+include("secagg/messages.jl")
+include("secagg/party_client.jl")
+include("secagg/party_server.jl")
+include("secagg/simulation.jl")
+include("secagg/fixedpoint.jl")
+export SecureSetup, SecureClient, SecureServer, secure_sum
+
 # Aggregators: many updates into one.
 include("aggregation/aggregator.jl")
 include("aggregation/mean.jl")
@@ -119,8 +131,9 @@ include("aggregation/krum.jl")
 include("aggregation/geometric.jl")
 include("aggregation/clipping.jl")
 include("aggregation/fltrust.jl")
+include("aggregation/secure.jl")
 export Aggregator, Mean, Median, TrimmedMean, Krum, MultiKrum, Bulyan, GeometricMedian
-export NormClipping, CenteredClipping, FLTrust, combine_updates
+export NormClipping, CenteredClipping, FLTrust, SecureMean, combine_updates
 
 # Federation: settings and state, a client's training, the round, the run.
 include("federation/compatibility.jl")

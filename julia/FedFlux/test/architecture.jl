@@ -13,7 +13,8 @@ const ARROWS = Dict(
     "data" => ["options", "random", "models", "engines"],
     "updates" => ["models"],
     "rules" => ["options", "random", "models", "updates"],
-    "aggregation" => ["options", "models", "updates"],
+    "secagg" => [],
+    "aggregation" => ["options", "random", "models", "updates", "secagg"],
     "federation" =>
         ["options", "random", "models", "engines", "data", "updates", "rules",
             "aggregation"],

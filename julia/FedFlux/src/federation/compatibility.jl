@@ -77,6 +77,19 @@ conflict(
     a::Union{Buffered,NormClipping}
 ) = "it needs the weighted mean of the updates, and $(nameof(typeof(a))) is none"
 
+conflict(
+    ::Union{Compressor,Pruning},
+    ::SecureMean
+) = "the masked vector is dense, so what the rule leaves out would be sent all the same"
+conflict(
+    ::FedBuff,
+    ::SecureMean
+) = "clients send at different times, and masks cancel only in the sum of one cohort"
+conflict(
+    ::AFL,
+    ::SecureMean
+) = "it reports each client's loss in a place of its own, which the sum would show"
+
 function check_aggregator(rules, aggregate)
     for r in rules
         reason = conflict(r, aggregate)

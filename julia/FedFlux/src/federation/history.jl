@@ -20,6 +20,10 @@ there are no classes.
 - `rejected`, `dropped`: `(; client, reason)` of each update that the server rejected, and
   of each client that sent none.
 - `skipped`: why the round left the model as it was, or `nothing`.
+- `secure`: what secure aggregation did: `bits` of a value; `clipped`, the number of values
+  beyond the range; and for its four stages `vanished`, the number of clients that did, and
+  `bytes_up`, `bytes_down` of all clients, which are in the sums above;
+  `seconds_client`, a client's on average, and `seconds_server`.
 - `seconds_simulated`: the simulated duration of the round, where there are delays.
 """
 Base.@kwdef struct Record
@@ -39,6 +43,7 @@ Base.@kwdef struct Record
     dropped::Vector{Dropped} = Dropped[]
     skipped::Union{Nothing,String} = nothing
     seconds_simulated::Union{Nothing,Float64} = nothing
+    secure::Union{Nothing,NamedTuple} = nothing
 end
 
 asdict(r::Record) = Dict{String,Any}(

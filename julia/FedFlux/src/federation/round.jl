@@ -42,6 +42,7 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
     skipped = server_part!(f, st, clients, work, pool)
     st.round += 1
     adding = work.adding_ns / 1e9
+    append!(dropped, work.left_out)
     for (i, err) in work.errors
         push!(dropped, (; client = work.cohort[i], reason = failure_text(err)))
     end
@@ -50,7 +51,7 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
         seconds_aggregate = adding + (time_ns() - finishing) / 1e9,
         work.bytes_up, work.bytes_down, work.rejected,
         dropped = sort!(dropped; by = d -> d.client), skipped,
-        seconds_simulated = simulated)
+        seconds_simulated = simulated, work.secure)
     return st, metrics
 end
 
@@ -82,6 +83,10 @@ function server_part!(f, st, clients, work, pool)
     work.accepted >= needed ||
         return "$(work.accepted) updates came, and $needed are needed"
     ū = finish(f.aggregate, work.acc, length(pool.workers))
+    aborted = settle!(work, protocol(f.aggregate, work.acc))
+    aborted === nothing || return "secure aggregation was aborted: $aborted"
+    work.accepted >= needed ||
+        return "$(work.accepted) updates were left, and $needed are needed"
     ū === nothing && return "no update has a weight"
     allfinite(ū) || return "the aggregate is not finite: $hint"
     aggregator = carry_over(f.aggregate, ū)
@@ -120,6 +125,7 @@ What the aggregator refers to: the server's own update, trained on its root data
 the aggregator kept of the last round.
 """
 function aggregator_reference(f, st, clients, pool)
+    needs_round(f.aggregate) && return round_facts(f, st, clients)
     needs_root(f.aggregate) || return st.aggregator
     isempty(clients.root) && return nothing
     worker, round = first(pool.workers), st.round + 1
@@ -129,3 +135,7 @@ function aggregator_reference(f, st, clients, pool)
         Stream(f.seed, :batches, round, 0), round, 0, pool.control)
     return hide!(f.rules, st.shared, worker.w .- st.θ)
 end
+
+"The run's seed, the number of the round, and the largest weight that a client can have."
+round_facts(f, st, clients) = (; f.seed, round = st.round + 1,
+    max_weight = Float64(maximum(k -> weight(f, clients, k), 1:length(clients))))

@@ -76,6 +76,7 @@ function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules 
     train = LocalTraining(train; training...)
     rules = ordered_chain(Tuple(rules))
     check_aggregator(rules, aggregate)
+    check_attack(attack, aggregate)
     layout = Layout(model)
     rules = map(r -> prepare(r, layout, train), rules)
     server = server isa ServerStep ? server : ServerStep(server)

@@ -1,0 +1,141 @@
+# The weighted mean by secure aggregation, simulated with all its parties.
+
+"""
+    SecureMean(; neighbours = nothing, threshold = 2/3, range = 8.0, bits = nothing,
+               ring = 32, drop = 0.0)
+
+The weighted mean of the updates, as the server computes it without seeing any of them:
+secure aggregation (Bonawitz et al. 2017, CCS) with the neighbour graph of SecAgg+ (Bell et
+al. 2020, CCS), one party for each client. docs/privacy.md says who learns what.
+
+- `neighbours`: with how many others a client shares masks and secrets, an even number;
+  `nothing`: with all others.
+- `threshold`: this share of each client's neighbours must answer to the end, or the round
+  leaves the model as it was.
+- `range`: a client clips each value of its vectors to `-range` … `range`; statistics and
+  metrics, which take two integers each, reach 2^(bits-1) times as far.
+- `bits`: of the integer that stands for a value; `nothing`: as many as the ring holds for
+  the cohort, at most 24.  `ring`: sums are modulo 2^32 or 2^64.
+- `drop`: the probability with which a simulated client vanishes in each of the four stages.
+
+The result is that of fixed point, exactly: Σ rₖ / Σ wₖ with rₖ = wₖ·clip(uₖ) rounded to a
+multiple of `max_weight·range/2^(bits-1)`. It depends on no secret, so runs are the
+same each time. Throws a [`FedFluxError`](@ref) for weights that aren't whole numbers, and,
+before anything is sent, for `bits` with which the cohort's sum would wrap around.
+
+```julia
+updates = [Update(; delta = Float32[k, 1]) for k in 1:3]
+combine_updates(SecureMean(), updates).delta     # Float32[2, 1]
+```
+"""
+struct SecureMean <: Aggregator
+    neighbours::Union{Nothing,Int}
+    threshold::Float64
+    range::Float64
+    bits::Union{Nothing,Int}
+    ring::Int
+    drop::Float64
+end
+
+function SecureMean(; neighbours = nothing, threshold = 2 / 3, range = 8.0,
+    bits = nothing, ring = 32, drop = 0.0)
+    check_graph(neighbours, threshold)
+    ring in (32, 64) || fail("SecureMean: ring is ", ring, "; expected 32 or 64 bits")
+    0 <= drop <= 1 || fail("SecureMean: drop is ", drop, "; expected a probability")
+    ring == 32 ? FixedPoint{UInt32}(3; range, bits) : FixedPoint{UInt64}(3; range, bits)
+    return SecureMean(neighbours, threshold, range, bits, ring, drop)
+end
+
+construct(::Val{:aggregate}, ::Val{:secure}; parameters...) = SecureMean(; parameters...)
+
+min_updates(::SecureMean) = 3       # of two, each would learn the other's update
+needs_round(::SecureMean) = true
+update_bytes(::SecureMean, u) = 0   # an update is sent under its masks, at the end
+
+"The updates of a cohort, as the integers that its clients mask."
+mutable struct SecureCohort{T<:Ring}
+    fixed::FixedPoint{T}
+    facts::@NamedTuple{seed::UInt64, round::Int, max_weight::Float64}
+    like::Any                       # the shape of the first update
+    inputs::Vector{Vector{T}}
+    outcome::Union{Nothing,SecureOutcome{T}}
+    clipped::Int
+end
+
+start(a::SecureMean, n, ::Nothing) =
+    start(a, n, (; seed = UInt64(0), round = 1, max_weight = 1.0))
+start(a::SecureMean, n, facts) =
+    a.ring == 32 ? start(a, n, facts, UInt32) : start(a, n, facts, UInt64)
+start(a::SecureMean, n, facts, ::Type{T}) where {T} =
+    SecureCohort{T}(FixedPoint{T}(n; a.range, a.bits), facts, nothing, [], nothing, 0)
+
+function add!(a::SecureMean, acc::SecureCohort{T}, u, weight) where {T}
+    (; fixed, facts) = acc
+    0 <= weight <= facts.max_weight && isinteger(weight) ||
+        fail("SecureMean: a weight is ", weight, "; expected a whole number up to ",
+            facts.max_weight)
+    allfinite(u) || fail("SecureMean: an update holds NaN or Inf, which has no integer")
+    acc.like === nothing && (acc.like = shape(u))
+    push!(acc.inputs, as_integers(fixed, u, weight, facts.max_weight))
+    return acc
+end
+
+"""
+All that a client sends, as integers: its vectors; and as wide numbers its statistics, its
+metrics, its weight, and how many values were clipped.
+"""
+function as_integers(f::FixedPoint{T}, u, weight, max_weight) where {T}
+    narrow, wide = values(u.vectors), (u.stats, values(u.metrics)...)
+    n, m = sum(length, narrow; init = 0), sum(length, wide)
+    weight <= widest(f) || fail("SecureMean: the weight ", weight, " goes beyond ",
+        widest(f), ", the most that ", f.bits, " bits hold; use more bits")
+    out = Vector{T}(undef, n + 2 * (m + 2))
+    lengths = (length.(narrow)..., 2 .* length.(wide)..., 2, 2)
+    places = consecutive(lengths)
+    clipped = sum(zip((narrow..., wide...), places)) do (v, place)
+        quantise!(f, view(out, place), decoded(v), weight / max_weight)
+    end
+    write_wide!(f, view(out, places[end-1]), Int64(weight))
+    write_wide!(f, view(out, places[end]), Int64(clipped))
+    return out
+end
+
+function finish(a::SecureMean, acc::SecureCohort, threads)
+    check_count(a, length(acc.inputs))
+    (; seed, round) = acc.facts
+    vanishes = [stage_of(a.drop, Stream(seed, :secure, round, i))
+                for i in eachindex(acc.inputs)]
+    acc.outcome = secure_sum(acc.inputs; a.neighbours, a.threshold, round, vanishes)
+    return acc.outcome.sum === nothing ? nothing : mean_of_sum!(acc, acc.outcome.sum)
+end
+
+"The first of the four stages in which a client vanishes; 0: in none."
+stage_of(p, rng) = something(findfirst(_ -> rand(rng, Float64) < p, 1:4), 0)
+
+"The mean that the sum of the integers stands for."
+function mean_of_sum!(acc::SecureCohort, sum)
+    (; fixed, like) = acc
+    wide = (like.stats, values(like.metrics)..., 1, 1)
+    places = consecutive((values(like.vectors)..., (2 .* wide)...))
+    weight, acc.clipped = (only(read_wide(fixed, sum[p])) for p in places[(end-1):end])
+    weight > 0 || return nothing
+    factor = acc.facts.max_weight / weight
+    narrow(place) = dequantise(fixed, signed.(view(sum, place)), factor)
+    n, m = length(like.vectors), length(like.metrics)
+    widened(place) = dequantise(fixed, read_wide(fixed, view(sum, place)), factor)
+    return Update(NamedTuple{keys(like.vectors)}(map(narrow, Tuple(places[1:n]))),
+        widened(places[n+1]),
+        NamedTuple{keys(like.metrics)}(map(widened, Tuple(places[(n+2):(n+1+m)]))))
+end
+
+function protocol(a::SecureMean, acc::SecureCohort)
+    o = acc.outcome
+    left_out = [(i, "vanished before $(STAGES[stage])") for (i, stage) in o.vanished
+                if !(i in o.arrived)]
+    n = length(acc.inputs)
+    details = (; acc.fixed.bits, acc.clipped,
+        vanished = ntuple(stage -> count(==(stage), last.(o.vanished)), 4),
+        bytes_up = Tuple(o.bytes_up), bytes_down = Tuple(o.bytes_down), seconds_client = o.seconds_clients / n, o.seconds_server)
+    return (; o.aborted, left_out, bytes_up = sum(o.bytes_up),
+        bytes_down = sum(o.bytes_down), details)
+end
