@@ -3,8 +3,9 @@ using Test
 # `runtests.jl NAME...` runs only these files.
 const FILES = [
     "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
-    "augment", "text", "aggregate", "robust", "rules", "algorithms", "contracts",
-    "combinations", "mended", "schedule", "personal", "compress", "prune", "rounds",
+    "augment", "text", "aggregate", "robust", "secagg", "secure", "rules", "algorithms",
+    "contracts", "combinations", "mended", "schedule", "personal", "compress", "prune",
+    "rounds",
     "trouble",
     "checkpoint", "fuzz", "verbs", "options", "run", "docs", "architecture"
 ]

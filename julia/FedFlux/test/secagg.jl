@@ -1,5 +1,5 @@
-# Secure aggregation: the cryptography against published vectors, the protocol's sums against
-# plain ones, and what it refuses.
+# Secure aggregation: the cryptography against published vectors, the sums against plain
+# ones, and what the parties refuse.
 using FedFlux: chacha20_xor!, hkdf_sha256, public_key, seal, unseal, shared_secret,
     random_bytes, KeyPair, add_mask!, subtract_mask!, share_secret, recover_secret, FIELD,
     Share, advertise!, share!, mask!, unmask!, deliver!, advertised!, shared!, masked!,
@@ -49,8 +49,9 @@ end
     @test chacha20_xor!(zeros(UInt8, 64), key, 1; nonce) ==
           bytes("10f1e7e4d13b5915500fdd1fa32071c4c7d1f4c733c068030422aa9ac3d46c4e
                  d2826446079faa0914c2d705d98b02a2b5129cd1de164eb9cbd083e8a2503c4e")
-    text = "Ladies and Gentlemen of the class of '99: If I could offer you only one tip " *
-           "for the future, sunscreen would be it."
+    text =
+        "Ladies and Gentlemen of the class of '99: If I could offer you only one tip " *
+        "for the future, sunscreen would be it."
     key, nonce = collect(0x80:0x9f), bytes("070000004041424344454647")
     header = bytes("50515253c0c1c2c3c4c5c6c7")
     sealed = seal(key, Vector{UInt8}(text), header; nonce)
@@ -89,7 +90,7 @@ function interpolate(points, p)
 end
 
 @testset "Shamir's shares: $t of $n" for (t, n) in
-                                        ((1, 1), (2, 3), (7, 10), (10, 10), (67, 100))
+                                         ((1, 1), (2, 3), (7, 10), (10, 10), (67, 100))
     secret = random_bytes(32)
     holders = UInt32.(sort!(shuffle(1:10n)[1:n]))
     shares = share_secret(secret, t, holders)
@@ -100,10 +101,11 @@ end
     for limb = 1:5      # bytes 1 to 7, 8 to 14, …, 29 to 32
         part = secret[(7limb-6):min(7limb, 32)]
         points = [(big(holders[i]), big(shares[i][limb])) for i in some]
-        @test interpolate(points, big(FIELD)) == sum(big(256) .^ (0:(length(part)-1)) .* part)
+        @test interpolate(points, big(FIELD)) ==
+              sum(big(256) .^ (0:(length(part)-1)) .* part)
         # The polynomial has degree t − 1, no less: t − 1 points lead elsewhere.
         t > 1 && @test interpolate(points[2:end], big(FIELD)) !=
-                       sum(big(256) .^ (0:(length(part)-1)) .* part)
+              sum(big(256) .^ (0:(length(part)-1)) .* part)
     end
     few = message(() -> recover_secret(shares[1:(t-1)], holders[1:(t-1)], t))
     @test occursin("$(t - 1) shares came, and $t are needed", few)
@@ -130,10 +132,9 @@ end
     end
 end
 
-@testset "every client has k neighbours, both ways: $n clients, $k" for (n, k) in
-                                                                       ((100, 10), (12, 10),
-    (11, 10), (5, 10), (7, nothing))
+const GRAPHS = ((100, 10), (12, 10), (11, 10), (5, 10), (7, nothing))
 
+@testset "every client has k neighbours, both ways: $n clients, $k" for (n, k) in GRAPHS
     ids = UInt32.(shuffle(1:1000)[1:n])
     graph = draw_neighbours(ids, k)
     @test Set(keys(graph)) == Set(ids)
@@ -142,7 +143,7 @@ end
     @test all(id in graph[v] && v != id for id in ids for v in graph[id])
     # Another round has another circle.
     degree < n - 1 && @test Set.(getindex.(Ref(graph), ids)) !=
-                            Set.(getindex.(Ref(draw_neighbours(ids, k)), ids))
+          Set.(getindex.(Ref(draw_neighbours(ids, k)), ids))
 end
 
 "The parties and all messages of a round of `n` clients; `edit` may change what is sent."
@@ -179,8 +180,10 @@ function plain_loop(x)
     return total .% eltype(first(x))
 end
 
-@testset "the sum is exact: 100 clients × 50,000, $k neighbours, vanish in $stage, $T" for
-    (k, T) in ((10, UInt32), (nothing, UInt32), (10, UInt64)), stage in 0:5
+const KINDS = ((10, UInt32), (nothing, UInt32), (10, UInt64))
+
+@testset "exact: 100 × 50,000, $k neighbours, stage $stage, $T" for (k, T) in KINDS,
+    stage = 0:5
 
     rng = Xoshiro(stage)
     x = [rand(rng, T, 50_000) for _ = 1:100]
@@ -205,9 +208,10 @@ end
     o = secure_sum(r.x; neighbours = 4)
     @test o.bytes_up == 6 .* [72, 456, 4008, 168]
     @test o.bytes_down == 6 .* [0, 4 + 4 * 72, 4 + 4 * 104, 4 + 4 * 4]
-    isplain(x) = x isa Union{Integer,Vector{<:Union{Integer,Share}}} ||
-                 x isa Vector && all(isplain, x) ||
-                 !(x isa Vector) && all(i -> isplain(getfield(x, i)), 1:nfields(x))
+    isplain(x) =
+        x isa Union{Integer,Vector{<:Union{Integer,Share}}} ||
+        x isa Vector && all(isplain, x) ||
+        !(x isa Vector) && all(i -> isplain(getfield(x, i)), 1:nfields(x))
     @test all(isplain(m) for stage in values(r.sent) for m in values(stage))
     @test !occursin(r"\[0x|seed", sprint(show, r.clients[1]))
 end
@@ -242,7 +246,8 @@ end
         @test sum(o.bytes_up) > 0
     end
     # At the threshold it goes on, one below it stops: 3 of 5 neighbours.
-    ok(n, stage) = secure_sum(x[1:6]; threshold = 0.6, vanishes = [fill(stage, n); zeros(Int, 6 - n)])
+    ok(n, stage) =
+        secure_sum(x[1:6]; threshold = 0.6, vanishes = [fill(stage, n); zeros(Int, 6 - n)])
     for stage in (2, 3)
         @test ok(2, stage).sum == plain(x[3:6], UInt32)
         @test occursin("2 of the 5 neighbours of client 4 are left", ok(3, stage).aborted)
@@ -283,7 +288,10 @@ end
     @test occursin("names a client twice", asked(UInt32[2, 2, 3, 4, 5], UInt32[6]))
     @test occursin("holds no share of client 1", asked(UInt32[1, 2, 3, 4, 5], UInt32[]))
     @test occursin("with 3 neighbours left", asked(UInt32[2, 3, 4], UInt32[5, 6]))
-    @test occursin("round 4 came in round 3", asked(UInt32[2, 3, 4, 5], UInt32[6]; round = 4))
+    @test occursin(
+        "round 4 came in round 3",
+        asked(UInt32[2, 3, 4, 5], UInt32[6]; round = 4)
+    )
 end
 
 flip(v, i) = (w = copy(v); w[i] ⊻= 0x01; w)
@@ -291,13 +299,17 @@ flip(v, i) = (w = copy(v); w[i] ⊻= 0x01; w)
 @testset "what was changed on its way is an error" begin
     change(m, s) = ShareBundle(m.round, m.client, m.commitment, [s; m.shares[2:end]])
     function tampered(alter)
-        play(; edit = (stage, m) -> stage == 2 && m.client == 5 ?
-                                    change(m, alter(m.shares[1])) : m)
+        play(;
+            edit = (stage, m) ->
+                stage == 2 && m.client == 5 ?
+                change(m, alter(m.shares[1])) : m
+        )
     end
     for i in (1, 40, 80, 81, 96)     # in the shares, and in the tag
         m = message(() -> tampered(s -> SealedShares(s.from, s.to, flip(s.sealed, i))))
-        @test m == "secure aggregation: the shares that client 5 sealed for client 1 were " *
-                   "changed on their way"
+        @test m ==
+              "secure aggregation: the shares that client 5 sealed for client 1 were " *
+              "changed on their way"
     end
     # shares of another sender, or for another receiver
     r = play()
@@ -305,18 +317,35 @@ flip(v, i) = (w = copy(v); w[i] ⊻= 0x01; w)
     setup = SecureSetup{UInt32}(; round = 3, words = 5)
     swap(s, from, to) = SealedShares(from, to, s.sealed)
     fresh() = (c = SecureClient(setup, 1); advertise!(c); share!(c, r.keys[1]); c)
-    @test occursin("changed on their way", message(() -> mask!(fresh(), r.boxes[1], r.x[1])))
-    @test occursin("from 2 for 3", message(() -> mask!(fresh(), ReceivedShares(3,
-            [swap(box[1], 2, 3); box[2:end]]), r.x[1])))
-    @test occursin("from 9 for 1", message(() -> mask!(fresh(), ReceivedShares(3,
-            [swap(box[1], 9, 1); box[2:end]]), r.x[1])))
-    @test occursin("names a client twice", message(() -> mask!(fresh(),
-            ReceivedShares(3, [box[1]; box]), r.x[1])))
+    @test occursin(
+        "changed on their way",
+        message(() -> mask!(fresh(), r.boxes[1], r.x[1]))
+    )
+    @test occursin(
+        "from 2 for 3",
+        message(
+            () -> mask!(fresh(), ReceivedShares(3,
+                    [swap(box[1], 2, 3); box[2:end]]), r.x[1])
+        )
+    )
+    @test occursin(
+        "from 9 for 1",
+        message(
+            () -> mask!(fresh(), ReceivedShares(3,
+                    [swap(box[1], 9, 1); box[2:end]]), r.x[1])
+        )
+    )
+    @test occursin(
+        "names a client twice",
+        message(() -> mask!(fresh(),
+            ReceivedShares(3, [box[1]; box]), r.x[1]))
+    )
     # a wrong share of a seed, or of a mask key, in the last stage
     wrong(share) = (share[1] ⊻ 1, share[2:end]...)
     lie(m; seeds = m.seeds, keys = m.keys) = UnmaskShares(m.round, m.client, seeds, keys)
     spoil_seed(stage, m) =
-        stage == 4 && m.client == 1 ? lie(m; seeds = [wrong(m.seeds[1]); m.seeds[2:end]]) : m
+        stage == 4 && m.client == 1 ? lie(m; seeds = [wrong(m.seeds[1]); m.seeds[2:end]]) :
+        m
     spoil_key(stage, m) = stage == 4 && m.client == 1 ? lie(m; keys = wrong.(m.keys)) : m
     for (spoil, skip) in ((spoil_seed, Dict()), (spoil_key, Dict(2 => 3)))
         reason = message(() -> play(; edit = spoil, skip, threshold = 0.8))
@@ -333,7 +362,10 @@ end
     refused("33 bytes", PublicKeys(3, 1, key, [key; 0x00]))
     refused("of round 2 came in round 3", PublicKeys(2, 1, key, key))
     refused("number 0", PublicKeys(3, 0, key, key))
-    refused("came in stage 1, and belongs to stage 3", MaskedVector(UInt32(3), UInt32(1), UInt32[]))
+    refused(
+        "came in stage 1, and belongs to stage 3",
+        MaskedVector(UInt32(3), UInt32(1), UInt32[])
+    )
     refused("takes none", MaskedVector(UInt32(3), UInt32(1), UInt64[1, 2, 3, 4, 5]))
     refused("takes none", "text")
     clients = [SecureClient(setup, id) for id = 1:6]
@@ -350,11 +382,26 @@ end
     client_refuses("was given 5 neighbours", NeighbourKeys(3, ads[2:6]))
     client_refuses("itself", NeighbourKeys(3, [mine[1:3]; ads[1]]))
     client_refuses("twice", NeighbourKeys(3, [mine[1:3]; mine[3]]))
-    client_refuses("31 bytes", NeighbourKeys(3, [mine[1:3];
-        PublicKeys(3, mine[4].client, key, key[1:31])]))
-    @test occursin("low order", message(() -> share!(SecureClient(setup, 1) |>
-        (c -> (advertise!(c); c)), NeighbourKeys(3, [mine[1:3];
-        PublicKeys(3, mine[4].client, zeros(UInt8, 32), key)]))))
+    client_refuses(
+        "31 bytes",
+        NeighbourKeys(
+            3,
+            [mine[1:3];
+                PublicKeys(3, mine[4].client, key, key[1:31])]
+        )
+    )
+    @test occursin(
+        "low order",
+        message(
+            () -> share!(SecureClient(setup, 1) |>
+                   (c -> (advertise!(c); c)),
+                NeighbourKeys(
+                    3,
+                    [mine[1:3];
+                        PublicKeys(3, mine[4].client, zeros(UInt8, 32), key)]
+                ))
+        )
+    )
     @test occursin("stage 2 was asked for",
         message(() -> share!(SecureClient(setup, 1), keys[1])))
 
@@ -365,8 +412,13 @@ end
     refused("a commitment has 3 bytes", remake(commitment = UInt8[1, 2, 3]))
     refused("one share to each", remake(shares = b.shares[1:3]))
     refused("one share to each", remake(shares = [b.shares[2]; b.shares[2:end]]))
-    refused("has 95 bytes", remake(shares = [SealedShares(1, b.shares[1].to,
-        b.shares[1].sealed[1:95]); b.shares[2:end]]))
+    refused(
+        "has 95 bytes",
+        remake(
+            shares = [SealedShares(1, b.shares[1].to,
+                    b.shares[1].sealed[1:95]); b.shares[2:end]]
+        )
+    )
     foreach(m -> deliver!(server, m), bundles[1:5])
     boxes = shared!(server)
     refused("came in stage 3", bundles[6])

@@ -104,7 +104,7 @@ function finish(a::SecureMean, acc::SecureCohort, threads)
     check_count(a, length(acc.inputs))
     (; seed, round) = acc.facts
     vanishes = [stage_of(a.drop, Stream(seed, :secure, round, i))
-                for i in eachindex(acc.inputs)]
+     for i in eachindex(acc.inputs)]
     acc.outcome = secure_sum(acc.inputs; a.neighbours, a.threshold, round, vanishes)
     return acc.outcome.sum === nothing ? nothing : mean_of_sum!(acc, acc.outcome.sum)
 end
@@ -130,12 +130,15 @@ end
 
 function protocol(a::SecureMean, acc::SecureCohort)
     o = acc.outcome
-    left_out = [(i, "vanished before $(STAGES[stage])") for (i, stage) in o.vanished
-                if !(i in o.arrived)]
+    left_out = [
+        (i, "vanished before $(STAGES[stage])") for (i, stage) in o.vanished
+        if !(i in o.arrived)
+    ]
     n = length(acc.inputs)
     details = (; acc.fixed.bits, acc.clipped,
         vanished = ntuple(stage -> count(==(stage), last.(o.vanished)), 4),
-        bytes_up = Tuple(o.bytes_up), bytes_down = Tuple(o.bytes_down), seconds_client = o.seconds_clients / n, o.seconds_server)
+        bytes_up = Tuple(o.bytes_up), bytes_down = Tuple(o.bytes_down),
+        seconds_client = o.seconds_clients / n, o.seconds_server)
     return (; o.aborted, left_out, bytes_up = sum(o.bytes_up),
         bytes_down = sum(o.bytes_down), details)
 end

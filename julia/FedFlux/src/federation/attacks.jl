@@ -46,13 +46,6 @@ function Attackers(attack::Attack; count = 0, clients = Int[])
     return Attackers{typeof(attack)}(attack, count, sort!(unique(clients)))
 end
 
-"Throw a [`FedFluxError`](@ref) for attackers that know what an aggregator hides."
-check_attack(attack, aggregate) = nothing
-check_attack(a::Attackers, ::SecureMean) =
-    omniscient(a.attack) &&
-    fail("attack ", nameof(typeof(a.attack)), " and aggregate SecureMean don't go ",
-        "together: the attackers know all honest updates, which nobody does under masks")
-
 "The hostile ones among `N` clients, in rising order."
 hostile(::Nothing, seed, N) = Int[]
 function hostile(a::Attackers, seed, N)

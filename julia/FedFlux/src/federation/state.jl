@@ -84,6 +84,12 @@ function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules 
         trainer, UInt64(seed), faults, attack, layout)
 end
 
+check_attack(attack, aggregate) = nothing
+check_attack(a::Attackers, ::SecureMean) =
+    omniscient(a.attack) &&
+    fail("attack ", nameof(typeof(a.attack)), " and aggregate SecureMean don't go ",
+        "together: the attackers know all honest updates, which nobody does under masks")
+
 function Base.show(io::IO, f::Federated)
     (; optimizer, epochs, batchsize) = f.train
     print(io, "Federated(", f.layout.n, " parameters; ", nameof(typeof(f.aggregate)))

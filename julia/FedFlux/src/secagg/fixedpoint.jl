@@ -24,15 +24,16 @@ end
 
 function FixedPoint{T}(cohort::Integer; range = 8.0, bits = nothing) where {T<:Ring}
     range > 0 && isfinite(range) ||
-        fail("secure aggregation: range is ", range, "; expected a positive number")
+        refuse("range is ", range, "; expected a positive number")
     capacity = Int64(typemax(T) >> 1)
     fits = ndigits(capacity ÷ max(cohort, 1); base = 2)
     bits = something(bits, min(24, fits))
-    4 <= bits <= MOST_BITS || fail("secure aggregation: bits is ", bits,
+    4 <= bits <= MOST_BITS || refuse("bits is ", bits,
         "; expected from 4 to ", MOST_BITS)
-    bits <= fits || fail("secure aggregation: the sum of ", cohort, " clients × ",
+    bits <= fits || refuse("the sum of ", cohort, " clients × ",
         2^(bits - 1), ", the largest integer of ", bits, " bits, goes beyond ",
-        capacity, " and would wrap around in the ring of ", 8 * sizeof(T), " bits; use ",
+        capacity, " and would wrap around in the ring of ", 8 * sizeof(T),
+        " bits; use ",
         "bits=", fits, T === UInt32 ? " or ring=64" : "")
     return FixedPoint{T}(range, bits)
 end
@@ -41,7 +42,7 @@ const MOST_BITS = 32        # a wide number is one Int64
 
 limit(f::FixedPoint) = Int64(2)^(f.bits - 1)
 widest(f::FixedPoint) = limit(f)^2
-scale(f::FixedPoint) = limit(f) / f.range
+units(f::FixedPoint) = limit(f) / f.range
 
 """
     quantise!(f::FixedPoint, out, v, factor) -> clipped
@@ -55,7 +56,7 @@ function quantise!(f::FixedPoint, out, v, factor)
     reach = wide ? f.range * limit(f) : f.range
     clipped = count(x -> abs(x) > reach, v)
     wide ? quantise_wide!(f, out, v, factor, reach) :
-    quantise_narrow!(out, v, factor * scale(f), reach)
+    quantise_narrow!(out, v, factor * units(f), reach)
     return clipped
 end
 
@@ -68,7 +69,7 @@ end
 
 quantise_wide!(f, out, v, factor, reach) =
     for (i, x) in enumerate(v)
-        q = round(Int64, clamp(Float64(x), -reach, reach) * factor * scale(f))
+        q = round(Int64, clamp(Float64(x), -reach, reach) * factor * units(f))
         write_wide!(f, view(out, (2i-1):2i), q)
     end
 
@@ -85,4 +86,4 @@ read_wide(f::FixedPoint, sum) =
 
 "Sums of integers as numbers, times `factor`."
 dequantise(f::FixedPoint, integers, factor) =
-    Vector{Float32}(Float64.(integers) .* (factor / scale(f)))
+    Vector{Float32}(Float64.(integers) .* (factor / units(f)))

@@ -23,13 +23,13 @@ function apply_mask!(op, y::Vector{T}, key) where {T<:Ring}
         fill!(stream, 0x00)
         chacha20_xor!(stream, key, (block - 1) * (MASK_BLOCK ÷ 64))
         last = min(first + n - 1, length(y))
-        add_values!(op, y, values, first, last)
+        add_stream!(op, y, values, first, last)
     end
     fill!(stream, 0x00)
     return y
 end
 
-function add_values!(op, y, values, first, last)
+function add_stream!(op, y, values, first, last)
     @inbounds @simd for i = first:last
         y[i] = op(y[i], ltoh(values[i-first+1]))
     end

@@ -1,5 +1,5 @@
-# The messages of secure aggregation, in the order of a round. They are plain data: integers,
-# bytes and integers of the ring. Client numbers are positive and the same for all parties.
+# The messages of secure aggregation, in the order of a round: plain data. Clients have
+# positive numbers, the same for all parties.
 
 """
     SecureSetup{T}(; round, words, neighbours = nothing, threshold = 2/3)
@@ -28,9 +28,9 @@ end
 
 function check_graph(neighbours, threshold)
     neighbours === nothing || neighbours >= 2 && iseven(neighbours) ||
-        fail("secure aggregation: neighbours is ", neighbours,
+        refuse("neighbours is ", neighbours,
             "; expected an even number from 2 on, or none for all others")
-    0 < threshold <= 1 || fail("secure aggregation: threshold is ", threshold,
+    0 < threshold <= 1 || refuse("threshold is ", threshold,
         "; expected a fraction of the neighbours, more than 0 and at most 1")
 end
 
@@ -101,16 +101,19 @@ message_bytes(v::Vector) = sum(message_bytes, v; init = 0)
 message_bytes(m) = sum(i -> message_bytes(getfield(m, i)), 1:nfields(m))
 
 function check_round(s::SecureSetup, m)
-    m.round == s.round || fail("secure aggregation: a ", nameof(typeof(m)), " of round ",
+    m.round == s.round || refuse("a ", nameof(typeof(m)), " of round ",
         m.round, " came in round ", s.round)
 end
 
 check_distinct(what, ids) =
-    allunique(ids) || fail("secure aggregation: ", what, " names a client twice")
+    allunique(ids) || refuse(what, " names a client twice")
 
 check_share(share) =
     all(<(FIELD), share) ||
-    fail("secure aggregation: a share is no element of the field")
+    refuse("a share is no element of the field")
+
+check_sealed(s::SealedShares) =
+    check_size("a pair of sealed shares", s.sealed, 2 * sizeof(Share) + TAG_BYTES)
 
 const DOMAIN = Vector{UInt8}("fedflux secure aggregation 1")
 

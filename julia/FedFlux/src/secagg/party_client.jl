@@ -3,8 +3,8 @@
 """
     SecureClient(setup, id)
 
-A client in one round of secure aggregation, with fresh keys. Its stages, in this order, each
-once:
+A client in one round of secure aggregation, with fresh keys. Its stages, each once and in
+this order:
 
     advertise!(c) -> PublicKeys
     share!(c, ::NeighbourKeys) -> ShareBundle
@@ -39,7 +39,7 @@ Base.show(io::IO, c::SecureClient) =      # no secret is ever printed
     print(io, "SecureClient(", Int(c.id), ", ", c.stage, " of 4 stages done)")
 
 function begin_stage!(c::SecureClient, n)
-    c.stage == n - 1 || fail("secure aggregation: client ", c.id, " has done ", c.stage,
+    c.stage == n - 1 || refuse("client ", c.id, " has done ", c.stage,
         " of 4 stages, and stage ", n, " was asked for")
     c.stage = n
 end
@@ -63,8 +63,12 @@ function share!(c::SecureClient, m::NeighbourKeys)
     keys = share_secret(c.masking.secret, t, holders)
     sealed = map(holders, seeds, keys) do to, seed, key
         text = collect(reinterpret(UInt8, htol.([seed..., key...])))
-        SealedShares(c.id, to, seal(sealing_key(c, to, c.id, to), text,
-            domain("shares", c.setup.round, c.id, to)))
+        SealedShares(
+            c.id,
+            to,
+            seal(sealing_key(c, to, c.id, to), text,
+                domain("shares", c.setup.round, c.id, to))
+        )
     end
     return ShareBundle(c.setup.round, c.id, commitment(c.seed, c.setup.round, c.id), sealed)
 end
@@ -72,11 +76,11 @@ end
 function check_keys(c, keys)
     check_distinct("the list of neighbours", [k.client for k in keys])
     limit = something(c.setup.neighbours, typemax(Int))
-    2 <= length(keys) <= limit || fail("secure aggregation: client ", c.id, " was given ",
+    2 <= length(keys) <= limit || refuse("client ", c.id, " was given ",
         length(keys), " neighbours; expected from 2 to ", limit)
     for k in keys
         check_round(c.setup, k)
-        k.client == c.id && fail("secure aggregation: client ", c.id, " was given itself ",
+        k.client == c.id && refuse("client ", c.id, " was given itself ",
             "as a neighbour")
         check_size("a public key", k.sealing, KEY_BYTES)
         check_size("a public key", k.masking, KEY_BYTES)
@@ -92,10 +96,10 @@ sealing_key(c, neighbour, from, to) =
 function mask!(c::SecureClient{T}, m::ReceivedShares, x::Vector{T}) where {T}
     (; round, words) = c.setup
     check_round(c.setup, m)
-    length(x) == words || fail("secure aggregation: client ", c.id, " has ", length(x),
+    length(x) == words || refuse("client ", c.id, " has ", length(x),
         " values; expected ", words)
     check_distinct("the list of shares", [s.from for s in m.shares])
-    length(m.shares) >= threshold(c) || fail("secure aggregation: client ", c.id,
+    length(m.shares) >= threshold(c) || refuse("client ", c.id,
         " was given shares of ", length(m.shares), " neighbours; expected at least ",
         threshold(c))
     held = Dict(s.from => open_shares(c, s) for s in m.shares)
@@ -111,12 +115,12 @@ function mask!(c::SecureClient{T}, m::ReceivedShares, x::Vector{T}) where {T}
 end
 
 function open_shares(c, s::SealedShares)
-    s.to == c.id && haskey(c.neighbours, s.from) || fail("secure aggregation: client ",
+    s.to == c.id && haskey(c.neighbours, s.from) || refuse("client ",
         c.id, " was given shares from ", s.from, " for ", s.to)
-    check_size("a pair of sealed shares", s.sealed, 2 * sizeof(Share) + TAG_BYTES)
+    check_sealed(s)
     text = unseal(sealing_key(c, s.from, s.from, c.id), s.sealed,
         domain("shares", c.setup.round, s.from, c.id))
-    text === nothing && fail("secure aggregation: the shares that client ", s.from,
+    text === nothing && refuse("the shares that client ", s.from,
         " sealed for client ", c.id, " were changed on their way")
     values = ltoh.(reinterpret(UInt64, text))
     check_share(values)
@@ -133,10 +137,11 @@ function unmask!(c::SecureClient, m::UnmaskRequest)
     check_distinct("the request to unmask", [m.arrived; m.vanished])
     for id in [m.arrived; m.vanished]
         haskey(c.held, id) ||
-            fail("secure aggregation: client ", c.id, " holds no share of client ", id)
+            refuse("client ", c.id, " holds no share of client ", id)
     end
-    length(m.arrived) >= threshold(c) || fail("secure aggregation: client ", c.id,
-        " is asked to unmask with ", length(m.arrived), " neighbours left; expected at ",
+    length(m.arrived) >= threshold(c) || refuse("client ", c.id,
+        " is asked to unmask with ", length(m.arrived),
+        " neighbours left; expected at ",
         "least ", threshold(c))
     begin_stage!(c, 4)
     shares = UnmaskShares(c.setup.round, c.id, [c.held[id][1] for id in m.arrived],

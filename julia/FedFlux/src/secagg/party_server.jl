@@ -49,20 +49,20 @@ expected(s::SecureServer) =
 
 function check_turn(s, m, stage, done)
     check_round(s.setup, m)
-    s.stage == stage || fail("secure aggregation: a ", nameof(typeof(m)), " came in stage ",
-        s.stage, ", and belongs to stage ", stage)
-    stage == 1 || m.client in expected(s) || fail("secure aggregation: client ", m.client,
-        " did not take part in the stage before ", STAGES[stage])
-    m.client in done &&
-        fail("secure aggregation: client ", m.client, " sent a ", nameof(typeof(m)), " twice")
+    what = nameof(typeof(m))
+    s.stage == stage ||
+        refuse("a ", what, " came in stage ", s.stage, ", and belongs to stage ", stage)
+    stage == 1 || m.client in expected(s) ||
+        refuse("client ", m.client, " did not take part before ", STAGES[stage])
+    m.client in done && refuse("client ", m.client, " sent a ", what, " twice")
 end
 
-deliver!(s::SecureServer{T}, m) where {T} = fail("secure aggregation: a ", typeof(m),
+deliver!(s::SecureServer{T}, m) where {T} = refuse("a ", typeof(m),
     " came, and the server of a round of ", T, " takes none")
 
 function deliver!(s::SecureServer, m::PublicKeys)
     check_turn(s, m, 1, keys(s.public))
-    m.client >= 1 || fail("secure aggregation: a client has the number 0")
+    m.client >= 1 || refuse("a client has the number 0")
     check_size("a public key", m.sealing, KEY_BYTES)
     check_size("a public key", m.masking, KEY_BYTES)
     s.public[m.client] = m
@@ -74,12 +74,16 @@ function advertised!(s::SecureServer)
     length(ids) >= 3 || too_few(s, ids, 3)
     s.neighbours = draw_neighbours(ids, s.setup.neighbours)
     s.stage = 2
-    return Dict(id => NeighbourKeys(s.setup.round, [s.public[v] for v in s.neighbours[id]])
-                for id in ids)
+    return Dict(
+        id => NeighbourKeys(s.setup.round, [s.public[v] for v in s.neighbours[id]])
+        for id in ids
+    )
 end
 
-too_few(s, ids, needed) = throw(RoundAborted("$(length(ids)) clients are left after " *
-    "$(STAGES[s.stage]), and $needed are needed"))
+abort(parts...) = throw(RoundAborted(string(parts...)))
+too_few(s, ids, needed) =
+    abort(length(ids), " clients are left after ", STAGES[s.stage], ", and ", needed,
+        " are needed")
 
 """
     draw_neighbours(ids, k) -> Dict(id => neighbours)
@@ -93,19 +97,20 @@ function draw_neighbours(ids, k)
     (k === nothing || k >= n - 1) &&
         return Dict(id => filter(!=(id), ids) for id in ids)
     circle = shuffle!(Random.RandomDevice(), copy(ids))
-    steps = [-(k÷2):-1; 1:(k÷2)]
-    return Dict(id => [circle[mod1(i + d, n)] for d in steps]
-                for (i, id) in enumerate(circle))
+    steps = [(-(k÷2)):-1; 1:(k÷2)]
+    return Dict(
+        id => [circle[mod1(i + d, n)] for d in steps]
+        for (i, id) in enumerate(circle)
+    )
 end
 
 function deliver!(s::SecureServer, m::ShareBundle)
     check_turn(s, m, 2, keys(s.bundles))
     check_size("a commitment", m.commitment, KEY_BYTES)
-    all(x -> x.from == m.client, m.shares) && [x.to for x in m.shares] ==
-        s.neighbours[m.client] || fail("secure aggregation: client ", m.client,
-        " did not send one share to each of its neighbours")
-    foreach(x -> check_size("a pair of sealed shares", x.sealed,
-            2 * sizeof(Share) + TAG_BYTES), m.shares)
+    all(x -> x.from == m.client, m.shares) &&
+    [x.to for x in m.shares] == s.neighbours[m.client] ||
+        refuse("client ", m.client, " did not send one share to each of its neighbours")
+    foreach(check_sealed, m.shares)
     s.bundles[m.client] = m
     return s
 end
@@ -113,9 +118,11 @@ end
 function shared!(s::SecureServer)
     check_enough(s, keys(s.bundles))
     s.stage = 3
-    inbox(id) = [x for v in s.neighbours[id] if haskey(s.bundles, v)
-                 for x in s.bundles[v].shares if x.to == id]
-    return Dict(id => ReceivedShares(s.setup.round, inbox(id)) for id in keys(s.bundles))
+    inboxes = Dict(id => SealedShares[] for id in keys(s.bundles))
+    for bundle in values(s.bundles), x in bundle.shares
+        haskey(inboxes, x.to) && push!(inboxes[x.to], x)
+    end
+    return Dict(id => ReceivedShares(s.setup.round, box) for (id, box) in inboxes)
 end
 
 "Every client of `left` needs as many of its neighbours in it as give a secret back."
@@ -123,16 +130,19 @@ function check_enough(s, left)
     length(left) >= 3 || too_few(s, left, 3)
     for id in sort!(collect(left))
         n, t = count(in(left), s.neighbours[id]), threshold(s, id)
-        n >= t || throw(RoundAborted("$n of the $(length(s.neighbours[id])) neighbours " *
-            "of client $id are left after $(STAGES[s.stage]), and $t are needed"))
+        n >= t || too_few_neighbours(s, id, n, t)
     end
 end
+
+too_few_neighbours(s, id, n, t) =
+    abort(n, " of the ", length(s.neighbours[id]), " neighbours of client ", id,
+        " are left after ", STAGES[s.stage], ", and ", t, " are needed")
 
 threshold(s::SecureServer, id) = shares_needed(s.setup, length(s.neighbours[id]))
 
 function deliver!(s::SecureServer{T}, m::MaskedVector{T}) where {T}
     check_turn(s, m, 3, s.arrived)
-    length(m.values) == s.setup.words || fail("secure aggregation: client ", m.client,
+    length(m.values) == s.setup.words || refuse("client ", m.client,
         " sent ", length(m.values), " values; expected ", s.setup.words)
     s.sum .+= m.values
     push!(s.arrived, m.client)
@@ -142,11 +152,11 @@ end
 function masked!(s::SecureServer)
     check_enough(s, s.arrived)
     s.stage = 4
-    s.requests = Dict(map(collect(s.arrived)) do id
+    for id in s.arrived
         shared = filter(v -> haskey(s.bundles, v), s.neighbours[id])
-        id => UnmaskRequest(s.setup.round, filter(in(s.arrived), shared),
+        s.requests[id] = UnmaskRequest(s.setup.round, filter(in(s.arrived), shared),
             filter(!in(s.arrived), shared))
-    end)
+    end
     return s.requests
 end
 
@@ -154,7 +164,7 @@ function deliver!(s::SecureServer, m::UnmaskShares)
     check_turn(s, m, 4, keys(s.answers))
     (; arrived, vanished) = s.requests[m.client]
     length(m.seeds) == length(arrived) && length(m.keys) == length(vanished) ||
-        fail("secure aggregation: client ", m.client, " sent ", length(m.seeds), " and ",
+        refuse("client ", m.client, " sent ", length(m.seeds), " and ",
             length(m.keys), " shares; expected ", length(arrived), " and ",
             length(vanished))
     foreach(check_share, m.seeds)
@@ -168,7 +178,7 @@ function unmasked!(s::SecureServer)
     for id in s.arrived
         seed = recover(s, id, r -> r.arrived, a -> a.seeds)
         commitment(seed, round, id) == s.bundles[id].commitment ||
-            fail("secure aggregation: a share of client ", id, "'s seed is wrong")
+            refuse("a share of client ", id, "'s seed is wrong")
         subtract_mask!(s.sum, seed_key(seed, round, id))
     end
     for id in setdiff(keys(s.bundles), s.arrived)
@@ -176,7 +186,7 @@ function unmasked!(s::SecureServer)
         isempty(others) && continue             # its masks are in no vector
         secret = recover(s, id, r -> r.vanished, a -> a.keys)
         public_key(secret) == s.public[id].masking ||
-            fail("secure aggregation: a share of client ", id, "'s mask key is wrong")
+            refuse("a share of client ", id, "'s mask key is wrong")
         for v in others
             key = mask_key(secret, s.public[v].masking, round, id, v)
             add_pair_mask!(s.sum, key, id, v)   # the opposite of what v added
@@ -191,9 +201,7 @@ function recover(s, id, asked, answered)
     holders = filter(v -> haskey(s.answers, v), s.neighbours[id])
     position(v) = findfirst(==(id), asked(s.requests[v]))
     t = threshold(s, id)
-    length(holders) >= t || throw(RoundAborted("$(length(holders)) of the " *
-        "$(length(s.neighbours[id])) neighbours of client $id are left after " *
-        "$(STAGES[4]), and $t are needed"))
+    length(holders) >= t || too_few_neighbours(s, id, length(holders), t)
     shares = [answered(s.answers[v])[position(v)] for v in resize!(holders, t)]
     return recover_secret(shares, holders, t)
 end

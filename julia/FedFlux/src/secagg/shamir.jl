@@ -30,10 +30,11 @@ end
 
 "Uniform in the field, from the operating system."
 function random_field(sizes...)
-    draw(n) = reinterpret(UInt64, random_bytes(8n)) .>> 3       # 61 bits
-    x = reshape(draw(prod(sizes)), sizes)
-    while (again = findall(==(FIELD), x); !isempty(again))
-        x[again] = draw(length(again))
+    fresh(n) = reinterpret(UInt64, random_bytes(8n)) .>> 3       # 61 bits
+    x = reshape(fresh(prod(sizes)), sizes)
+    while
+    (again = findall(==(FIELD), x); !isempty(again))
+        x[again] = fresh(length(again))
     end
     return x
 end
@@ -46,7 +47,7 @@ of them give it back, fewer say nothing about it.
 """
 function share_secret(secret, t, holders)
     1 <= t <= length(holders) ||
-        fail("secure aggregation: the threshold is ", t, " of ", length(holders), " shares")
+        refuse("the threshold is ", t, " of ", length(holders), " shares")
     coefficients = random_field(LIMBS, t - 1)
     constants = limbs(secret)
     value(limb, x) = add_field(constants[limb],
@@ -64,8 +65,7 @@ The secret of `shares`, which belong to `holders`, by Lagrange's interpolation a
 a [`FedFluxError`](@ref) for fewer than `t`, and for shares that belong to no secret.
 """
 function recover_secret(shares, holders, t)
-    length(shares) >= t || fail("secure aggregation: ", length(shares),
-        " shares came, and ", t, " are needed")
+    length(shares) >= t || refuse(length(shares), " shares came, and ", t, " are needed")
     xs = UInt64.(view(holders, 1:t))
     sums = zeros(UInt64, LIMBS)
     for i = 1:t
@@ -88,12 +88,14 @@ function lagrange_weight(xs, i)
     return times_field(above, invert_field(below))
 end
 
-limb_range(limb) = (LIMB_BYTES*(limb-1)+1):min(LIMB_BYTES * limb, KEY_BYTES)
+limb_range(limb) = (LIMB_BYTES*(limb-1)+1):min(LIMB_BYTES*limb, KEY_BYTES)
 
 function limbs(secret)
     check_size("a secret", secret, KEY_BYTES)
-    return [foldr((byte, v) -> v << 8 | byte, view(secret, limb_range(limb));
-                init = UInt64(0)) for limb = 1:LIMBS]
+    return [
+        foldr((byte, v) -> v << 8 | byte, view(secret, limb_range(limb));
+            init = UInt64(0)) for limb = 1:LIMBS
+    ]
 end
 
 function secret_of(values)
@@ -101,7 +103,7 @@ function secret_of(values)
     for (limb, v) in enumerate(values)
         bytes = limb_range(limb)
         v < UInt64(1) << 8length(bytes) ||
-            fail("secure aggregation: the shares belong to no secret; one is wrong")
+            refuse("the shares belong to no secret; one is wrong")
         secret[bytes] = [(v >> 8i) % UInt8 for i = 0:(length(bytes)-1)]
     end
     return secret

@@ -35,7 +35,7 @@ function shared_secret(secret, public)
     shared = similar(secret)
     code = @ccall libsodium.crypto_scalarmult(
         shared::Ptr{UInt8}, secret::Ptr{UInt8}, public::Ptr{UInt8})::Cint
-    code == 0 || fail("secure aggregation: a public key is of low order; whoever sent it ",
+    code == 0 || refuse("a public key is of low order; whoever sent it ",
         "does not follow the protocol")
     return shared
 end
@@ -102,6 +102,8 @@ function chacha20_xor!(bytes::Vector{UInt8}, key, block; nonce = NONCE)
     return bytes
 end
 
+refuse(parts...) = fail("secure aggregation: ", parts...)
+
 check_size(what, bytes, n) =
     length(bytes) == n ||
-    fail("secure aggregation: ", what, " has ", length(bytes), " bytes; expected ", n)
+    refuse("", what, " has ", length(bytes), " bytes; expected ", n)
