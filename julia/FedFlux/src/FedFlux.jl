@@ -117,6 +117,7 @@ include("secagg/party_client.jl")
 include("secagg/party_server.jl")
 include("secagg/simulation.jl")
 include("secagg/fixedpoint.jl")
+include("secagg/noise.jl")
 export SecureSetup, SecureClient, SecureServer, secure_sum
 
 # Aggregators: many updates into one.

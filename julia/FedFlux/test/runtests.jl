@@ -3,7 +3,8 @@ using Test
 # `runtests.jl NAME...` runs only these files.
 const FILES = [
     "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
-    "augment", "text", "aggregate", "robust", "secagg", "secure", "rules", "algorithms",
+    "augment", "text", "aggregate", "robust", "secagg", "secure", "noise", "rules",
+    "algorithms",
     "contracts", "combinations", "mended", "schedule", "personal", "compress", "prune",
     "rounds",
     "trouble",

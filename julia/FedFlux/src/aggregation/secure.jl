@@ -2,7 +2,7 @@
 
 """
     SecureMean(; neighbours = nothing, threshold = 2/3, range = 8.0, bits = nothing,
-               ring = 32, drop = 0.0)
+               ring = 32, drop = 0.0, noise = nothing, clip = nothing)
 
 The weighted mean of the updates, as the server computes it without seeing any of them:
 secure aggregation (Bonawitz et al. 2017, CCS) with the neighbour graph of SecAgg+ (Bell et
@@ -17,11 +17,17 @@ al. 2020, CCS), one party for each client. docs/privacy.md says who learns what.
 - `bits`: of the integer that stands for a value; `nothing`: as many as the ring holds for
   the cohort, at most 24.  `ring`: sums are modulo 2^32 or 2^64.
 - `drop`: the probability with which a simulated client vanishes in each of the four stages.
+- `clip`, `noise`: differential privacy without trust in the server. Each client scales its
+  vectors and statistics down to the L2 norm `clip` and adds its share of discrete Gaussian
+  noise before it masks, so that the sum of the cohort has `noise` times the sensitivity as
+  its deviation. Needs equal weights. Clients that vanish take their share of it along; the
+  round's record says how many were left, for the accounting.
 
 The result is that of fixed point, exactly: Σ rₖ / Σ wₖ with rₖ = wₖ·clip(uₖ) rounded to a
-multiple of `max_weight·range/2^(bits-1)`. It depends on no secret, so runs are the
-same each time. Throws a [`FedFluxError`](@ref) for weights that aren't whole numbers, and,
-before anything is sent, for `bits` with which the cohort's sum would wrap around.
+multiple of `max_weight·range/2^(bits-1)`. Without noise it depends on no secret, so runs
+are the same each time; noise comes from the operating system. Throws a
+[`FedFluxError`](@ref) for weights that aren't whole numbers, and, before anything is sent,
+for `bits` with which the cohort's sum would wrap around.
 
 ```julia
 updates = [Update(; delta = Float32[k, 1]) for k in 1:3]
@@ -35,16 +41,34 @@ struct SecureMean <: Aggregator
     bits::Union{Nothing,Int}
     ring::Int
     drop::Float64
+    noise::Union{Nothing,Float64}
+    clip::Union{Nothing,Float64}
 end
 
 function SecureMean(; neighbours = nothing, threshold = 2 / 3, range = 8.0,
-    bits = nothing, ring = 32, drop = 0.0)
+    bits = nothing, ring = 32, drop = 0.0, noise = nothing, clip = nothing)
     check_graph(neighbours, threshold)
     ring in (32, 64) || fail("SecureMean: ring is ", ring, "; expected 32 or 64 bits")
     0 <= drop <= 1 || fail("SecureMean: drop is ", drop, "; expected a probability")
-    ring == 32 ? FixedPoint{UInt32}(3; range, bits) : FixedPoint{UInt64}(3; range, bits)
-    return SecureMean(neighbours, threshold, range, bits, ring, drop)
+    (noise === nothing) == (clip === nothing) ||
+        fail("SecureMean: noise is ", noise, " and clip ", clip, "; expected both or none")
+    all(v -> something(v, 1.0) > 0 && isfinite(something(v, 1.0)), (noise, clip)) ||
+        fail(
+            "SecureMean: noise is ",
+            noise,
+            " and clip ",
+            clip,
+            "; expected positive numbers"
+        )
+    a = SecureMean(neighbours, threshold, range, bits, ring, drop, noise, clip)
+    fixed_point(a, 3)
+    return a
 end
+
+"The fixed point of a cohort of `n`, or an error where it is too small."
+fixed_point(a::SecureMean, n) = fixed_point(a, n, a.ring == 32 ? UInt32 : UInt64)
+fixed_point(a::SecureMean, n, ::Type{T}) where {T} = FixedPoint{T}(n; a.range, a.bits,
+    noise = something(a.noise, 0.0) * something(a.clip, 0.0))
 
 construct(::Val{:aggregate}, ::Val{:secure}; parameters...) = SecureMean(; parameters...)
 
@@ -54,7 +78,9 @@ update_bytes(::SecureMean, u) = 0   # an update is sent under its masks, at the 
 
 "The updates of a cohort, as the integers that its clients mask."
 mutable struct SecureCohort{T<:Ring}
+    n::Int
     fixed::FixedPoint{T}
+    noise::Union{Nothing,DistributedNoise}      # of each client, from the first update on
     facts::@NamedTuple{seed::UInt64, round::Int, max_weight::Float64}
     like::Any                       # the shape of the first update
     inputs::Vector{Vector{T}}
@@ -64,10 +90,14 @@ end
 
 start(a::SecureMean, n, ::Nothing) =
     start(a, n, (; seed = UInt64(0), round = 1, max_weight = 1.0))
-start(a::SecureMean, n, facts) =
-    a.ring == 32 ? start(a, n, facts, UInt32) : start(a, n, facts, UInt64)
-start(a::SecureMean, n, facts, ::Type{T}) where {T} =
-    SecureCohort{T}(FixedPoint{T}(n; a.range, a.bits), facts, nothing, [], nothing, 0)
+function start(a::SecureMean, n, facts)
+    a.noise === nothing || facts.max_weight == 1 ||
+        fail("SecureMean: with noise the updates count the same, and a weight may be ",
+            facts.max_weight, "; use weights=uniform")
+    return SecureCohort(n, fixed_point(a, n), facts)
+end
+SecureCohort(n, fixed::FixedPoint{T}, facts) where {T} =
+    SecureCohort{T}(n, fixed, nothing, facts, nothing, [], nothing, 0)
 
 function add!(a::SecureMean, acc::SecureCohort{T}, u, weight) where {T}
     (; fixed, facts) = acc
@@ -76,15 +106,28 @@ function add!(a::SecureMean, acc::SecureCohort{T}, u, weight) where {T}
             facts.max_weight)
     allfinite(u) || fail("SecureMean: an update holds NaN or Inf, which has no integer")
     acc.like === nothing && (acc.like = shape(u))
-    push!(acc.inputs, as_integers(fixed, u, weight, facts.max_weight))
+    if a.noise !== nothing
+        u = clipped_for_noise(u, a.clip)
+        values = sum(length, u.vectors; init = 0) + length(u.stats)
+        acc.noise = DistributedNoise(fixed, a.noise, a.clip, acc.n, values)
+    end
+    push!(acc.inputs, as_integers(fixed, u, weight, facts.max_weight, acc.noise))
     return acc
+end
+
+function clipped_for_noise(u, clip)
+    isempty(u.metrics) || fail("SecureMean: noise covers vectors and statistics, and an ",
+        "update has the metrics ", join(keys(u.metrics), ", "),
+        ", which it would not hide")
+    norm = sqrt(sum(squared_norm, parts(u)))
+    return norm > clip ? map(v -> Float32(clip / norm) .* v, u) : u
 end
 
 """
 All that a client sends, as integers: its vectors; and as wide numbers its statistics, its
-metrics, its weight, and how many values were clipped.
+metrics, its weight, and how many values were clipped, which stays a secret under noise.
 """
-function as_integers(f::FixedPoint{T}, u, weight, max_weight) where {T}
+function as_integers(f::FixedPoint{T}, u, weight, max_weight, noise = nothing) where {T}
     narrow, wide = values(u.vectors), (u.stats, values(u.metrics)...)
     n, m = sum(length, narrow; init = 0), sum(length, wide)
     weight <= widest(f) || fail("SecureMean: the weight ", weight, " goes beyond ",
@@ -96,7 +139,10 @@ function as_integers(f::FixedPoint{T}, u, weight, max_weight) where {T}
         quantise!(f, view(out, place), decoded(v), weight / max_weight)
     end
     write_wide!(f, view(out, places[end-1]), Int64(weight))
-    write_wide!(f, view(out, places[end]), Int64(clipped))
+    write_wide!(f, view(out, places[end]), noise === nothing ? Int64(clipped) : 0)
+    random = noise === nothing ? nothing : CipherStream()
+    add_noise!(view(out, 1:n), noise, f, random)
+    add_wide_noise!(view(out, places[length(narrow)+1]), noise, f, random)
     return out
 end
 
@@ -135,7 +181,10 @@ function protocol(a::SecureMean, acc::SecureCohort)
         if !(i in o.arrived)
     ]
     n = length(acc.inputs)
-    details = (; acc.fixed.bits, acc.clipped,
+    noisy = acc.noise !== nothing
+    details = (; acc.fixed.bits, clipped = noisy ? nothing : acc.clipped,
+        sensitivity = noisy ? acc.noise.sensitivity : nothing,
+        variance = noisy ? acc.noise.variance : nothing, senders = length(o.arrived),
         vanished = ntuple(stage -> count(==(stage), last.(o.vanished)), 4),
         bytes_up = Tuple(o.bytes_up), bytes_down = Tuple(o.bytes_down),
         seconds_client = o.seconds_clients / n, o.seconds_server)

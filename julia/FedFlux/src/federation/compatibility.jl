@@ -90,6 +90,9 @@ conflict(
     ::SecureMean
 ) = "it reports each client's loss in a place of its own, which the sum would show"
 
+conflict(::Union{FedNova,QFFL}, a::SecureMean) =
+    a.noise === nothing ? nothing : "it reports metrics, which the noise doesn't cover"
+
 function check_aggregator(rules, aggregate)
     for r in rules
         reason = conflict(r, aggregate)

@@ -20,10 +20,11 @@ there are no classes.
 - `rejected`, `dropped`: `(; client, reason)` of each update that the server rejected, and
   of each client that sent none.
 - `skipped`: why the round left the model as it was, or `nothing`.
-- `secure`: what secure aggregation did: `bits` of a value; `clipped`, the number of values
-  beyond the range; and for its four stages `vanished`, the number of clients that did, and
-  `bytes_up`, `bytes_down` of all clients, which are in the sums above;
-  `seconds_client`, a client's on average, and `seconds_server`.
+- `secure`: what secure aggregation did. `bits` of a value; `clipped`, the number of values
+  beyond the range; `senders`, the clients in the sum; with noise, in the sum's integers,
+  the `sensitivity` and each sender's `variance`. For the four stages, `vanished`, the
+  clients that did, and `bytes_up`, `bytes_down` of all clients, which are in the sums above.
+  `seconds_client`, of a client on average, and `seconds_server`.
 - `seconds_simulated`: the simulated duration of the round, where there are delays.
 """
 Base.@kwdef struct Record

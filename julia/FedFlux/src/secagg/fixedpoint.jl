@@ -1,12 +1,13 @@
 # Fixed point: numbers as integers of the ring, so that a sum is exact.
 
 """
-    FixedPoint{T}(cohort; range = 8.0, bits = nothing)
+    FixedPoint{T}(cohort; range = 8.0, bits = nothing, noise = 0.0)
 
 How numbers from `-range` to `range` become integers of the ring `T`, of which `cohort` many
 can be added up: multiples of `range/2^(bits-1)`, rounded to the nearest (ties to even).
 `bits` counts the sign; `nothing` takes as many as the ring holds, at most 24, which is
-Float32's precision.
+Float32's precision. Beside the values there is room for ten deviations of noise, of which
+`noise` is one.
 
 A *wide* number takes two integers, the digits of base 2^(bits-1), and reaches 2^(bits-1)
 times as far with the same spacing.
@@ -22,18 +23,20 @@ struct FixedPoint{T<:Ring}
     bits::Int
 end
 
-function FixedPoint{T}(cohort::Integer; range = 8.0, bits = nothing) where {T<:Ring}
+function FixedPoint{T}(cohort::Integer; range = 8.0, bits = nothing,
+    noise = 0.0) where {T<:Ring}
     range > 0 && isfinite(range) ||
         refuse("range is ", range, "; expected a positive number")
     capacity = Int64(typemax(T) >> 1)
-    fits = ndigits(capacity ÷ max(cohort, 1); base = 2)
-    bits = something(bits, min(24, fits))
+    needed(bits) = (cohort + 10 * noise / range) * 2.0^(bits - 1)
+    fits = something(findlast(b -> needed(b) <= capacity, 1:MOST_BITS), 0)
+    bits = something(bits, clamp(fits, 4, 24))
     4 <= bits <= MOST_BITS || refuse("bits is ", bits,
         "; expected from 4 to ", MOST_BITS)
     bits <= fits || refuse("the sum of ", cohort, " clients × ",
         2^(bits - 1), ", the largest integer of ", bits, " bits, goes beyond ",
         capacity, " and would wrap around in the ring of ", 8 * sizeof(T),
-        " bits; use ",
+        " bits", noise > 0 ? ", with the noise" : "", "; use ",
         "bits=", fits, T === UInt32 ? " or ring=64" : "")
     return FixedPoint{T}(range, bits)
 end

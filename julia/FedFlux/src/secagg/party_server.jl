@@ -119,7 +119,7 @@ function shared!(s::SecureServer)
     check_enough(s, keys(s.bundles))
     s.stage = 3
     inboxes = Dict(id => SealedShares[] for id in keys(s.bundles))
-    for bundle in values(s.bundles), x in bundle.shares
+    for id in sort!(collect(keys(s.bundles))), x in s.bundles[id].shares
         haskey(inboxes, x.to) && push!(inboxes[x.to], x)
     end
     return Dict(id => ReceivedShares(s.setup.round, box) for (id, box) in inboxes)
