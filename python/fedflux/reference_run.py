@@ -141,6 +141,7 @@ class Run:
             "dropped": [],
             "skipped": skipped,
             "seconds_simulated": None,
+            "secure": None,
         }
 
     def _aggregate(self, trained: list[list[Array]], weights: list[float]) -> str | None:

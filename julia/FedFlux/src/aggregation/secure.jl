@@ -1,7 +1,7 @@
 # The weighted mean by secure aggregation, simulated with all its parties.
 
 """
-    SecureMean(; neighbours = nothing, threshold = 2/3, range = 8.0, bits = nothing,
+    SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0, bits = nothing,
                ring = 32, drop = 0.0, noise = nothing, clip = nothing)
 
 The weighted mean of the updates, as the server computes it without seeing any of them:
@@ -45,7 +45,7 @@ struct SecureMean <: Aggregator
     clip::Union{Nothing,Float64}
 end
 
-function SecureMean(; neighbours = nothing, threshold = 2 / 3, range = 8.0,
+function SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0,
     bits = nothing, ring = 32, drop = 0.0, noise = nothing, clip = nothing)
     check_graph(neighbours, threshold)
     ring in (32, 64) || fail("SecureMean: ring is ", ring, "; expected 32 or 64 bits")

@@ -23,7 +23,7 @@ there are no classes.
 - `secure`: what secure aggregation did. `bits` of a value; `clipped`, the number of values
   beyond the range; `senders`, the clients in the sum; with noise, in the sum's integers,
   the `sensitivity` and each sender's `variance`. For the four stages, `vanished`, the
-  clients that did, and `bytes_up`, `bytes_down` of all clients, which are in the sums above.
+  clients that did, and `bytes_up`, `bytes_down` of all clients, parts of the above.
   `seconds_client`, of a client on average, and `seconds_server`.
 - `seconds_simulated`: the simulated duration of the round, where there are delays.
 """

@@ -2,7 +2,7 @@
 # positive numbers, the same for all parties.
 
 """
-    SecureSetup{T}(; round, words, neighbours = nothing, threshold = 2/3)
+    SecureSetup{T}(; round, words, neighbours = nothing, threshold = 0.6)
 
 What all parties of a round know before it.
 
@@ -20,7 +20,7 @@ struct SecureSetup{T<:Ring}
 end
 
 function SecureSetup{T}(; round, words, neighbours = nothing,
-    threshold = 2 / 3) where {T<:Ring}
+    threshold = 0.6) where {T<:Ring}
     words >= 0 || fail("SecureSetup: words is ", words, "; expected 0 or more")
     check_graph(neighbours, threshold)
     return SecureSetup{T}(round, words, neighbours, threshold)

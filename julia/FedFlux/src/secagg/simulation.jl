@@ -38,7 +38,7 @@ mutable struct SecureRound{T<:Ring}
 end
 
 """
-    secure_sum(inputs; neighbours = nothing, threshold = 2/3, round = 1,
+    secure_sum(inputs; neighbours = nothing, threshold = 0.6, round = 1,
                vanishes = zeros(Int, length(inputs))) -> SecureOutcome
 
 The sum of `inputs`, vectors of `UInt32` or of `UInt64`, modulo 2^32 or 2^64, by secure
@@ -54,7 +54,7 @@ Throws a [`FedFluxError`](@ref) for vectors of different lengths.
 FedFlux.secure_sum([UInt32[k, 1] for k in 1:5]).sum == UInt32[15, 5]
 ```
 """
-function secure_sum(inputs::Vector{Vector{T}}; neighbours = nothing, threshold = 2 / 3,
+function secure_sum(inputs::Vector{Vector{T}}; neighbours = nothing, threshold = 0.6,
     round = 1, vanishes = zeros(Int, length(inputs))) where {T<:Ring}
     words = isempty(inputs) ? 0 : length(first(inputs))
     all(x -> length(x) == words, inputs) ||
