@@ -118,7 +118,7 @@ include("secagg/party_server.jl")
 include("secagg/simulation.jl")
 include("secagg/fixedpoint.jl")
 include("secagg/noise.jl")
-export SecureSetup, SecureClient, SecureServer, secure_sum
+export SecureSetup, SecureClient, SecureServer, SecureMean, secure_sum
 
 # Aggregators: many updates into one.
 include("aggregation/aggregator.jl")
@@ -130,11 +130,11 @@ include("aggregation/coordinates.jl")
 include("aggregation/distances.jl")
 include("aggregation/krum.jl")
 include("aggregation/geometric.jl")
+include("aggregation/secure.jl")
 include("aggregation/clipping.jl")
 include("aggregation/fltrust.jl")
-include("aggregation/secure.jl")
 export Aggregator, Mean, Median, TrimmedMean, Krum, MultiKrum, Bulyan, GeometricMedian
-export NormClipping, CenteredClipping, FLTrust, SecureMean, combine_updates
+export NormClipping, CenteredClipping, FLTrust, combine_updates
 
 # Federation: settings and state, a client's training, the round, the run.
 include("federation/compatibility.jl")

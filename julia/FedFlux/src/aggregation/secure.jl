@@ -16,6 +16,8 @@ al. 2020, CCS), one party for each client. docs/privacy.md says who learns what.
   metrics, which take two integers each, reach 2^(bits-1) times as far.
 - `bits`: of the integer that stands for a value; `nothing`: as many as the ring holds for
   the cohort, at most 24.  `ring`: sums are modulo 2^32 or 2^64.
+  In [`combine_updates`](@ref), `reference = (; seed, round, max_weight)` gives what a run
+  knows: the largest weight of any client, 1 by default.
 - `drop`: the probability with which a simulated client vanishes in each of the four stages.
 - `clip`, `noise`: differential privacy without trust in the server. Each client scales its
   vectors and statistics down to the L2 norm `clip` and adds its share of discrete Gaussian

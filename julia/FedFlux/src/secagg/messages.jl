@@ -11,6 +11,12 @@ What all parties of a round know before it.
 - `neighbours`: with how many others a client shares masks, an even number; `nothing`: with
   all.
 - `threshold`: this share of a client's neighbours must answer to the end.
+
+Throws a [`FedFluxError`](@ref) for values out of range.
+
+```julia
+SecureSetup{UInt32}(; round = 1, words = 50_000, neighbours = 10)
+```
 """
 struct SecureSetup{T<:Ring}
     round::UInt32

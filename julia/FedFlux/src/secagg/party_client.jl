@@ -14,8 +14,12 @@ this order:
 Each throws a [`FedFluxError`](@ref) for a message that breaks the protocol: of another
 round, of a wrong size, changed on its way, or out of turn.
 
-Bonawitz et al. 2017 (CCS), Figure 4, without its signatures; Bell et al. 2020 (CCS),
-Algorithm 2, for the neighbours.
+Bonawitz et al. 2017 (CCS), Figure 4, without its signatures; Bell et al. 2020 (CCS), for
+the neighbours. [`SecureServer`](@ref) has an example of a whole round.
+
+```julia
+SecureClient(SecureSetup{UInt32}(; round = 1, words = 2), 7)
+```
 """
 mutable struct SecureClient{T<:Ring}
     setup::SecureSetup{T}

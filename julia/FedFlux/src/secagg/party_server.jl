@@ -23,6 +23,22 @@ by `deliver!(s, m)`, in any order, until all have come or time is up. Then
 end a stage. The sum is that of the clients in `s.arrived`. They throw
 [`RoundAborted`](@ref) where too few clients are left. `deliver!` throws a
 [`FedFluxError`](@ref) for a message that breaks the protocol, and goes on without it.
+
+```julia
+using FedFlux: deliver!, advertise!, advertised!, share!, shared!, mask!, masked!, unmask!,
+    unmasked!
+setup = SecureSetup{UInt32}(; round = 1, words = 2)
+server, clients = SecureServer(setup), [SecureClient(setup, id) for id in 1:5]
+foreach(c -> deliver!(server, advertise!(c)), clients)
+keys = advertised!(server)
+foreach(c -> deliver!(server, share!(c, keys[c.id])), clients)
+shares = shared!(server)
+left = clients[1:4]                     # client 5 vanishes
+foreach(c -> deliver!(server, mask!(c, shares[c.id], UInt32[c.id, 1])), left)
+requests = masked!(server)
+foreach(c -> deliver!(server, unmask!(c, requests[c.id])), left)
+unmasked!(server)                       # UInt32[10, 4]
+```
 """
 mutable struct SecureServer{T<:Ring}
     setup::SecureSetup{T}
