@@ -36,7 +36,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:  # mark by fixture, so that no mark is forgotten
         if "julia" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.julia)
-    items.sort(key=lambda item: item.name == "test_julia_suite")  # it runs beside the others
+    items.sort(
+        key=lambda item: item.name == "test_julia_suite"
+    )  # it runs beside the others
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _privacy_commands
-from . import _julia
+from . import _julia, _privacy_commands
 from ._version import __version__
 from .errors import FedFluxError, JuliaUnavailable, OptionError
 from .files import remove_unfinished, write_whole

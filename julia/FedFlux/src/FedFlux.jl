@@ -15,6 +15,7 @@ using Functors: Functors
 using JSON: JSON
 using LinearAlgebra: BLAS, axpy!, dot, norm, rmul!
 using LogExpFunctions: log1pexp, logaddexp, logexpm1
+using libsodium_jll: libsodium
 using MLUtils: getobs, numobs
 using NPZ: NPZ
 using Optimisers: Optimisers
@@ -127,6 +128,18 @@ include("rules/compression/shrink.jl")
 export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD
 export CountSketch, Download, Prune, PruneChannels, shrink
 
+# Secure aggregation: the parties, their messages, and the cryptography of libsodium.
+include("secagg/sodium.jl")
+include("secagg/masks.jl")
+include("secagg/shamir.jl")
+include("secagg/messages.jl")
+include("secagg/party_client.jl")
+include("secagg/party_server.jl")
+include("secagg/simulation.jl")
+include("secagg/fixedpoint.jl")
+include("secagg/noise.jl")
+export SecureSetup, SecureClient, SecureServer, SecureMean, secure_sum
+
 # Aggregators: many updates into one.
 include("aggregation/aggregator.jl")
 include("aggregation/mean.jl")
@@ -137,6 +150,7 @@ include("aggregation/coordinates.jl")
 include("aggregation/distances.jl")
 include("aggregation/krum.jl")
 include("aggregation/geometric.jl")
+include("aggregation/secure.jl")
 include("aggregation/clipping.jl")
 include("aggregation/fltrust.jl")
 export Aggregator, Mean, Median, TrimmedMean, Krum, MultiKrum, Bulyan, GeometricMedian

@@ -110,6 +110,10 @@ conflict(
     a::Aggregator
 ) = "the noise is meant for the sum of all updates, and $(nameof(typeof(a))) is none"
 conflict(::ClientDP, ::Union{Mean,CKKS}) = nothing
+conflict(
+    ::ClientDP,
+    ::SecureMean
+) = "a cohort may be too small for masks; its parameter noise adds noise under them"
 
 "Throw where BatchNorm would be sent with noise: a variance may become negative."
 function check_statistics(rules, model)
@@ -118,6 +122,22 @@ function check_statistics(rules, model)
         fail("the model has BatchNorm, and noise would make its variances negative: use ",
             "GroupNorm or LayerNorm, or keep the statistics private with rule FedBN")
 end
+
+conflict(
+    ::Union{Compressor,Pruning},
+    ::SecureMean
+) = "the masked vector is dense, so what the rule leaves out would be sent all the same"
+conflict(
+    ::FedBuff,
+    ::SecureMean
+) = "clients send at different times, and masks cancel only in the sum of one cohort"
+conflict(
+    ::AFL,
+    ::SecureMean
+) = "it reports each client's loss in a place of its own, which the sum would show"
+
+conflict(::Union{FedNova,QFFL}, a::SecureMean) =
+    a.noise === nothing ? nothing : "it reports metrics, which the noise doesn't cover"
 
 function check_aggregator(rules, aggregate)
     for r in rules
