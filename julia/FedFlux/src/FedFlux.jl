@@ -36,7 +36,9 @@ include("options/options.jl")
 # Random numbers from (seed, purpose, round, client).
 include("random/stream.jl")
 include("random/draws.jl")
-export Stream
+include("random/secure.jl")
+include("random/gaussian.jl")
+export Stream, SecureRandom
 
 # Models, losses, and a model's parameters as one flat vector.
 include("models/flat.jl")
@@ -49,8 +51,9 @@ export CrossEntropy, BinaryCrossEntropy, MSE
 include("engines/engine.jl")
 include("engines/zygote.jl")
 include("engines/fast/engine.jl")
+include("engines/fast/clipped.jl")
 include("engines/choice.jl")
-export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
+export Engine, ZygoteEngine, LayerEngine, valgrad!, clipped_gradient!, predict
 
 # Data: sources, clients, partitions, text, normalisation, augmentation.
 include("data/clients.jl")
@@ -89,6 +92,9 @@ include("rules/algorithms/fedbuff.jl")
 include("rules/algorithms/fedopt.jl")
 export Rule, FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL
 export AFL, FedBuff, FedAdagrad, FedAdam, FedYogi
+
+include("rules/privacy/dpsgd.jl")
+export DPSGD
 
 include("rules/compression/bytes.jl")
 include("rules/compression/indices.jl")
@@ -130,6 +136,7 @@ include("federation/faults.jl")
 include("federation/attacks.jl")
 include("federation/parallel.jl")
 include("federation/training.jl")
+include("federation/dpsgd.jl")
 include("federation/state.jl")
 include("federation/pool.jl")
 include("federation/history.jl")

@@ -5,7 +5,7 @@ const FILES = [
     "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
     "augment", "text", "aggregate", "robust", "rules", "algorithms", "contracts",
     "combinations", "mended", "schedule", "personal", "compress", "prune", "rounds",
-    "trouble",
+    "trouble", "dpsgd",
     "checkpoint", "fuzz", "verbs", "options", "run", "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS

@@ -66,6 +66,20 @@ conflict(
     ::Union{Scaffold,FedDyn,AFL,Pruning,CountSketch,Download}
 ) = "clients start from older models, and the server's state is newer"
 
+conflict(::DPSGD, ::DPSGD) = "it is given twice"
+conflict(
+    ::DPSGD,
+    ::FedSGD
+) = "FedSGD's gradient goes over all examples in turn, and DPSGD draws its batches"
+conflict(
+    ::DPSGD,
+    ::Union{Ditto,FedRep}
+) = "the latter also trains on the examples without clipping and noise"
+conflict(
+    ::DPSGD,
+    ::Union{QFFL,AFL}
+) = "clients would send their losses too, which carry no noise"
+
 """
     conflict(r::Rule, a::Aggregator) -> reason or nothing
 
@@ -76,6 +90,10 @@ conflict(
     ::Union{QFFL,AFL,CountSketch},
     a::Union{Buffered,NormClipping}
 ) = "it needs the weighted mean of the updates, and $(nameof(typeof(a))) is none"
+conflict(
+    ::DPSGD,
+    ::FLTrust
+) = "the server trains on the samples set aside without clipping and noise"
 
 function check_aggregator(rules, aggregate)
     for r in rules

@@ -13,6 +13,9 @@ function mix64(z::UInt64)
     return z ⊻ (z >> 31)
 end
 
+"A generator of 64-bit words: `next!(r)` gives the next one."
+abstract type WordRNG <: AbstractRNG end
+
 """
     Stream(seed, purpose, round = 0, client = 0)
 
@@ -26,7 +29,7 @@ depend on the number of threads or on a resume.
 rand(Stream(42, :batches, 1, 3), Float32)
 ```
 """
-mutable struct Stream <: AbstractRNG
+mutable struct Stream <: WordRNG
     state::UInt64
 end
 
@@ -43,17 +46,17 @@ Base.copy(r::Stream) = Stream(r.state)
 next!(r::Stream) = mix64(r.state += GAMMA)
 
 const Int8to64 = Union{Bool,Int8,UInt8,Int16,UInt16,Int32,UInt32,Int64,UInt64}
-Random.rand(r::Stream, ::Random.SamplerType{T}) where {T<:Int8to64} = next!(r) % T
-Random.rand(r::Stream, ::Random.SamplerTrivial{Random.CloseOpen01{Float32}}) =
+Random.rand(r::WordRNG, ::Random.SamplerType{T}) where {T<:Int8to64} = next!(r) % T
+Random.rand(r::WordRNG, ::Random.SamplerTrivial{Random.CloseOpen01{Float32}}) =
     Float32(next!(r) >> 40) * 2.0f0^-24
-Random.rand(r::Stream, ::Random.SamplerTrivial{Random.CloseOpen01{Float64}}) =
+Random.rand(r::WordRNG, ::Random.SamplerTrivial{Random.CloseOpen01{Float64}}) =
     Float64(next!(r) >> 11) * 2.0^-53
-Random.rng_native_52(::Stream) = UInt64
+Random.rng_native_52(::WordRNG) = UInt64
 
 "A random integer in 0:n-1, for 0 < n < 2^32."
-below!(r::Stream, n::Integer) = (((next!(r) >> 32) * UInt64(n)) >> 32) % Int
+below!(r::WordRNG, n::Integer) = (((next!(r) >> 32) * UInt64(n)) >> 32) % Int
 
-function Random.shuffle!(r::Stream, v::AbstractVector)
+function Random.shuffle!(r::WordRNG, v::AbstractVector)
     for i = length(v):-1:2
         j = 1 + below!(r, i)
         @inbounds v[i], v[j] = v[j], v[i]
