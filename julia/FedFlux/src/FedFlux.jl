@@ -65,8 +65,9 @@ export CrossEntropy, BinaryCrossEntropy, MSE
 include("engines/engine.jl")
 include("engines/zygote.jl")
 include("engines/fast/engine.jl")
+include("engines/fast/clipped.jl")
 include("engines/choice.jl")
-export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
+export Engine, ZygoteEngine, LayerEngine, valgrad!, clipped_gradient!, predict
 
 # Data: sources, clients, partitions, text, normalisation, augmentation.
 include("data/clients.jl")
@@ -109,7 +110,8 @@ export AFL, FedBuff, FedAdagrad, FedAdam, FedYogi
 include("rules/privacy/clip.jl")
 include("rules/privacy/clientdp.jl")
 include("rules/privacy/localdp.jl")
-export ClientDP, LocalDP
+include("rules/privacy/dpsgd.jl")
+export ClientDP, LocalDP, DPSGD
 
 include("rules/compression/bytes.jl")
 include("rules/compression/indices.jl")
@@ -168,6 +170,7 @@ include("federation/faults.jl")
 include("federation/attacks.jl")
 include("federation/parallel.jl")
 include("federation/training.jl")
+include("federation/dpsgd.jl")
 include("federation/state.jl")
 include("federation/pool.jl")
 include("federation/history.jl")

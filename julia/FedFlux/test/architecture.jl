@@ -17,7 +17,8 @@ const ARROWS = Dict(
     "secagg" => [],
     "aggregation" => ["options", "random", "models", "updates", "secagg"],
     "federation" =>
-        ["options", "random", "privacy", "models", "engines", "data", "updates", "rules",
+        ["options", "random", "privacy", "models", "engines", "data", "updates",
+            "rules",
             "aggregation"],
     "checkpoints" => ["options", "models", "engines", "data", "rules", "federation"],
     "interface" =>

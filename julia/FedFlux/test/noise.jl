@@ -68,10 +68,10 @@ function noise_of_sum(a, n, values; weight = 1.0)
     acc = start(a, n, uniform_facts)
     foreach(_ -> acc = add!(a, acc, u, weight), 1:n)
     ū = finish(a, acc, 1)
-    p = protocol(a, acc)
+    told = FedFlux.report(a, acc)
     back(v) =
-        round.(Int, Float64.(v) .* (p.details.senders * 2.0^(p.details.bits - 1) / a.range))
-    return [back(ū.delta); back(ū.stats)], p.details
+        round.(Int, Float64.(v) .* (told.senders * 2.0^(told.bits - 1) / a.range))
+    return [back(ū.delta); back(ū.stats)], told
 end
 
 @testset "the sum's noise has the deviation asked for; $n clients, multiplier $z" for (
@@ -157,6 +157,9 @@ end
     @test start(SecureMean(; noise = 50.0, clip = 8.0), 100, uniform_facts).fixed.bits < 24
     run = FedFlux.run(; dataset = "digits", model = "softmax_regression", clients = 5,
         rounds = 2, weights = "uniform", aggregate = "secure(noise=0.5, clip=1)")
-    @test all(r -> r.aggregation.variance > 0 && r.aggregation.clipped === nothing, run.history)
+    @test all(
+        r -> r.aggregation.variance > 0 && r.aggregation.clipped === nothing,
+        run.history
+    )
     @test FedFlux.asdict(run.history[1])["aggregation"]["senders"] == 5
 end

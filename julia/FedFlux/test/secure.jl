@@ -72,7 +72,7 @@ update(rng) = Update(; delta = 3 .* randn(rng, Float32, 50), dc = randn(rng, Flo
     acc = start(a, 40, facts(W))
     foreach((u, w) -> (acc = add!(a, acc, u, w)), us, weights)
     ū = finish(a, acc, 1)
-    p = protocol(a, acc)
+    p, told = protocol(a, acc), FedFlux.report(a, acc)
     there = setdiff(1:40, first.(p.left_out))
     @test p.aborted === nothing && (drop == 0) == isempty(p.left_out)
     # The equations of docs/privacy.md, anew: spacing 4/2^19, wide numbers reach 4·2^19.
@@ -91,8 +91,8 @@ update(rng) = Update(; delta = 3 .* randn(rng, Float32, 50), dc = randn(rng, Flo
     @test ū.delta == fixed(u -> u.delta, 4.0) && ū.dc == fixed(u -> u.dc, 4.0)
     @test ū.stats == fixed(u -> u.stats, 4 * 2.0^19)
     @test ū.metrics.work == fixed(u -> u.metrics.work, 4 * 2.0^19)
-    @test p.details.clipped == sum(i -> count(x -> abs(x) > 4, us[i].delta), there) > 0
-    @test p.details.bits == 20
+    @test told.clipped == sum(i -> count(x -> abs(x) > 4, us[i].delta), there) > 0
+    @test told.bits == 20
     # And the plain mean, of clipped values, within half a unit for each client.
     clipped(u) = Update(u; delta = clamp.(u.delta, -4.0f0, 4.0f0))
     plain = combine_updates(Mean(), clipped.(us[there]); weights = weights[there])
@@ -191,7 +191,8 @@ end
         @test r.clients == 6 - length(r.dropped) || r.skipped !== nothing
         @test all(d -> startswith(d.reason, "vanished before "), r.dropped)
         late = r.aggregation.vanished[4]
-        @test length(r.dropped) + late == sum(r.aggregation.vanished) || r.skipped !== nothing
+        @test length(r.dropped) + late == sum(r.aggregation.vanished) ||
+              r.skipped !== nothing
     end
 end
 
@@ -271,7 +272,8 @@ end
         FedFlux.run(; named..., rounds = 2, checkpoint = folder)
         resumed = FedFlux.run(; resume = folder, rounds = 4)
         @test resumed.params_sha256 == whole.params_sha256
-        key(r) = (r.round, r.dropped, r.bytes_up, r.aggregation[(:bits, :clipped, :vanished)])
+        key(r) =
+            (r.round, r.dropped, r.bytes_up, r.aggregation[(:bits, :clipped, :vanished)])
         @test key.(resumed.history) == key.(whole.history)
     end
     gap(a, b) = maximum(maximum(abs, u .- v) for (u, v) in zip(a.parameters, b.parameters))

@@ -79,6 +79,22 @@ conflict(
     ::ClientDP,
     ::Compressor
 ) = "encoding may make an update longer than it was clipped to"
+conflict(
+    ::DPSGD,
+    ::Union{DPSGD,ClientDP,LocalDP}
+) = "each protects something else, and the history tells one ε"
+conflict(
+    ::DPSGD,
+    ::FedSGD
+) = "FedSGD's gradient goes over all examples in turn, and DPSGD draws its batches"
+conflict(
+    ::DPSGD,
+    ::Union{Ditto,FedRep}
+) = "the latter also trains on the examples without clipping and noise"
+conflict(
+    ::DPSGD,
+    ::Union{QFFL,AFL}
+) = "clients would send their losses too, which carry no noise"
 
 """
     conflict(r::Rule, a::Aggregator) -> reason or nothing
@@ -90,6 +106,10 @@ conflict(
     ::Union{QFFL,AFL,CountSketch},
     a::Union{Buffered,NormClipping}
 ) = "it needs the weighted mean of the updates, and $(nameof(typeof(a))) is none"
+conflict(
+    ::DPSGD,
+    ::FLTrust
+) = "the server trains on the samples set aside without clipping and noise"
 
 conflict(
     ::Scaffold,

@@ -80,6 +80,7 @@ function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules 
     check_attack(attack, aggregate)
     layout = Layout(model)
     rules = map(r -> prepare(r, layout, train), rules)
+    check_examples(rules, model, train)
     server = server isa ServerStep ? server : ServerStep(server)
     return Federated(deepcopy(model), loss, train, rules, aggregate, server, weights,
         trainer, UInt64(seed), faults, attack, layout)
