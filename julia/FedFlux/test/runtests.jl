@@ -5,7 +5,7 @@ const FILES = [
     "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
     "augment", "text", "aggregate", "ckks", "robust", "rules", "algorithms", "contracts",
     "optimum", "combinations", "mended", "schedule", "personal", "compress", "prune",
-    "rounds", "trouble", "accountant", "clientdp", "checkpoint", "fuzz", "verbs",
+    "rounds", "trouble", "accountant", "clientdp", "audit", "checkpoint", "fuzz", "verbs",
     "options", "run", "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS

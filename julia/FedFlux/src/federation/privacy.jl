@@ -20,18 +20,22 @@ Base.@kwdef struct Promise
     why::String
 end
 
-private_rule(rules) = something(findfirst(r -> r isa Union{ClientDP,LocalDP}, rules), 0)
-
 """
     promise(f, sampling::CohortSampling, N) -> Promise or nothing
 
-The promise of a federation with `N` clients whose cohorts are drawn so. Throws a
-[`FedFluxError`](@ref) where the claim of a private rule would not hold.
+The promise of a federation with `N` clients whose cohorts are drawn so: that of its first
+rule that makes one. Throws a [`FedFluxError`](@ref) where the claim of a private rule would
+not hold.
 """
 function promise(f::Federated, sampling, N)
-    i = private_rule(f.rules)
-    return i == 0 ? nothing : promise(f.rules[i], f, sampling, N)
+    for r in f.rules
+        p = promise(r, f, sampling, N)
+        p === nothing || return p
+    end
+    return nothing
 end
+
+promise(::Rule, f, sampling, N) = nothing
 
 # Who sees a client's update only with its noise needs no other assumption.
 promise(r::LocalDP, f, sampling, N) =
@@ -60,7 +64,9 @@ function promise(r::ClientDP, f, sampling, N)
 end
 
 "Whether nobody may see how many took part: a round without clients is then as any other."
-hides_cohort(rules::Tuple) = any(r -> r isa ClientDP, rules)
+hides_cohort(rules::Tuple) = any(hides_cohort, rules)
+hides_cohort(::Rule) = false
+hides_cohort(::ClientDP) = true
 
 "The aggregate of a round without clients: zeros of all that clients would send."
 nobody_sent(rules::Tuple, st::State) =
@@ -106,15 +112,17 @@ const NEIGHBOURS = Dict(:poisson => "with and without the unit",
     :none => "with and without the unit", :fixed => "the unit's data replaced by others"
 )
 
+"Whether neighbours differ in the data of a unit rather than in its presence."
+replaced(p::Promise) = p.sampling === :fixed || startswith(p.unit, "one client's data")
+
 "The promise in words and numbers, for the result of a run of `rounds` rounds."
 function statement(p::Promise, rounds)
-    replaced = p.sampling === :fixed || startswith(p.unit, "one client's data")
     return Dict{String,Any}("unit" => p.unit,
         "epsilon" => as_json(epsilon_after(p, rounds)), "delta" => p.delta,
         "rounds" => rounds, "accountant" => "rdp",
         "noise_multiplier" => p.noise_multiplier, "sampling" => string(p.sampling),
         "sampling_rate" => p.rate, "amplification" => p.why,
-        "neighbours" => replaced ? NEIGHBOURS[:fixed] : NEIGHBOURS[p.sampling],
+        "neighbours" => replaced(p) ? NEIGHBOURS[:fixed] : NEIGHBOURS[p.sampling],
         "noise" =>
             p.reproducible ?
             "from the run's seed: an experiment, private from nobody who knows it" :
