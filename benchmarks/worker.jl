@@ -76,14 +76,16 @@ function read_federated(request)
     )
 end
 
-"A model's engine, and the batches of one pass."
-struct Steps{W,X,Y,R}
+"A model's engine, and the batches of one pass; with a `clip`, of private steps."
+struct Steps{W,X,Y,R,C}
     worker::W
     x::X
     y::Y
     rule::R
     order::Vector{Int}
     batch::Int
+    clip::C
+    secret::SecureRandom
 end
 
 function Steps(request)
@@ -93,17 +95,31 @@ function Steps(request)
     worker = first(pool.workers)
     copyto!(worker.w, State(f, worker.engine).θ)
     order = length(d.parts[1]) >= PASS ? d.parts[1][1:PASS] : collect(1:PASS)
-    return Steps(worker, d.x, d.y, f.train.optimizer, order, request["batch"])
+    clip, secret = get(request, "clip", nothing), SecureRandom()
+    return Steps(
+        worker, d.x, d.y, f.train.optimizer, order, request["batch"], clip, secret
+    )
 end
 
-function one_pass!(s::Steps)
+gradient!(s::Steps{W,X,Y,R,Nothing}, x, y, noise) where {W,X,Y,R} =
+    valgrad!(s.worker.engine, s.worker.g, s.worker.w, x, y)
+
+function gradient!(s::Steps, x, y, noise)
+    (; engine, w, g) = s.worker
+    loss = clipped_gradient!(engine, g, w, x, y, s.clip)
+    FedFlux.add_gaussian!(g, noise * s.clip, s.secret)
+    g ./= s.batch
+    return loss
+end
+
+function one_pass!(s::Steps, noise = 1.0)
     (; engine, w, g) = s.worker
     state = Optimisers.init(s.rule, w)
     loss = 0.0f0
     for first = 1:s.batch:length(s.order)
         idx = view(s.order, first:min(first+s.batch-1, length(s.order)))
         x, y = FedFlux.batch(engine, s.x, s.y, idx)
-        loss = valgrad!(engine, g, w, x, y)
+        loss = gradient!(s, x, y, noise)
         state = FedFlux.step!(s.rule, state, w, g)
     end
     return loss
@@ -123,18 +139,20 @@ end
 
 allocated(s::Steps) = (one_pass!(s); @allocated one_pass!(s))
 
-const PREPARED = Dict{Tuple{String,Int},Any}()
+const PREPARED = Dict{Tuple{String,Int,Bool},Any}()
+key(request) =
+    (request["task"], request["batch"], get(request, "clip", nothing) !== nothing)
 
 function prepare(request)
     s = Steps(request)
-    loss = one_pass!(s)
+    loss = one_pass!(s, 0.0)     # of private steps without the noise
     bytes = allocated(s)
-    PREPARED[request["task"], request["batch"]] = s
+    PREPARED[key(request)] = s
     return (; loss, note = "trainer $TRAINER", bytes_per_step = bytes ÷ nsteps(s))
 end
 
 function steps(request)
-    s = PREPARED[request["task"], request["batch"]]
+    s = PREPARED[key(request)]
     return (; ms = 1e3 * measure(s, request["seconds"]))
 end
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTES = pytest.StashKey[list[str]]()
+SUITE = pytest.StashKey["JuliaSuite"]()
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -30,21 +32,64 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[NOTES] = []
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:  # mark by fixture, so that no mark is forgotten
         if "julia" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.julia)
+    items.sort(
+        key=lambda item: item.name == "test_julia_suite"
+    )  # it runs beside the others
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.items and session.items[-1].name == "test_julia_suite":
+        session.config.stash[SUITE] = JuliaSuite()
+
+
+class JuliaSuite:
+    """The core's own tests, in a process that runs beside those in Python."""
+
+    def __init__(self) -> None:
+        self.output = tempfile.TemporaryFile("w+")
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        from fedflux.doctor import find_julia
+
+        exe, project = find_julia()
+        assert exe is not None
+        options = (f"--project={project}", "--startup-file=no", "--threads=2")
+        self.process = subprocess.Popen(
+            [exe, *options, "test/runtests.jl"],
+            cwd=ROOT / "julia" / "FedFlux",
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def wait(self) -> tuple[int, list[str]]:
+        """Its exit code and the lines that it printed."""
+        assert self.process is not None
+        code = self.process.wait(timeout=3600)
+        self.output.seek(0)
+        return code, self.output.read().splitlines()
 
 
 @pytest.fixture(scope="session")
-def _julia_problem() -> str | None:
+def _julia_problem(request: pytest.FixtureRequest) -> Iterator[str | None]:
     import fedflux
 
+    suite = request.config.stash.get(SUITE, None)
     try:
         fedflux.setup()
     except fedflux.JuliaUnavailable as error:
-        return str(error)
-    return None
+        yield str(error)
+        return
+    if suite is not None:
+        suite.start()
+    yield None
+    if suite is not None and suite.process is not None:
+        suite.process.kill()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import fedflux
 from fedflux.doctor import find_julia
 
-from .conftest import NOTES, ROOT, Run
+from .conftest import NOTES, SUITE, Run
 from .images import IMAGES, ROWS
 
 
@@ -139,31 +139,15 @@ def test_the_case_study_learns_real_images(
 
 
 def test_julia_suite(julia: None, request: pytest.FixtureRequest) -> None:
-    """The core's own tests, in the project of the runs; prints their summary at the end."""
-    exe, project = find_julia()
-    assert exe is not None
-    command = [
-        exe,
-        f"--project={project}",
-        "--startup-file=no",
-        "--threads=2",
-        "test/runtests.jl",
-    ]
-    done = subprocess.run(
-        command,
-        cwd=ROOT / "julia" / "FedFlux",
-        capture_output=True,
-        text=True,
-        timeout=3600,
-    )
-    lines = (done.stdout + done.stderr).splitlines()
-    start = max(
-        (i for i, line in enumerate(lines) if line.startswith("Test Summary")), default=None
-    )
-    summary = [] if start is None else lines[start : start + 2]
-    request.config.stash[NOTES].extend(f"Julia suite: {line}" for line in summary)
-    assert done.returncode == 0, "\n".join(lines[-80:])
-    assert summary, "the suite printed no summary"
+    """The core's own tests; prints their summary and every failure at the end."""
+    code, lines = request.config.stash[SUITE].wait()
+    summaries = [i for i, line in enumerate(lines) if line.startswith("Test Summary")]
+    assert summaries, "\n".join(["the suite printed no summary", *lines[-40:]])
+    summary = lines[summaries[-1] :][:2]
+    failed = [line for line in lines if "Test Failed at" in line or "Error During" in line]
+    notes = [f"Julia suite: {line}" for line in (*summary, *failed)]
+    request.config.stash[NOTES].extend(notes)
+    assert code == 0, "\n".join([*failed, *lines[-80:]])
 
 
 @pytest.mark.usefixtures("julia")

@@ -141,6 +141,7 @@ class Run:
             "dropped": [],
             "skipped": skipped,
             "seconds_simulated": None,
+            "epsilon": None,
             "aggregation": {},
         }
 

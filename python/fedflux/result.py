@@ -32,8 +32,9 @@ class Result:
             client_accuracy, personal_accuracy (of the clients' own models, if a rule keeps
             them), clients, seconds_train, seconds_aggregate, seconds_eval, bytes_up,
             bytes_down, rejected and dropped (lists of client and reason), skipped (why the
-            round did not change the model), seconds_simulated and aggregation (numbers
-            by name that the aggregator reports). None for what was not measured.
+            round did not change the model), seconds_simulated, epsilon (after the round,
+            where a rule promises differential privacy) and aggregation (what the
+            aggregator reports, by name). None for what was not measured.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
         params_sha256: SHA-256 of the parameters' bytes, in model order.
         stopped: why the run ended: rounds, target_accuracy, patience, time_budget or

@@ -15,6 +15,7 @@ using Functors: Functors
 using JSON: JSON
 using LinearAlgebra: BLAS, axpy!, dot, norm, rmul!
 using LogExpFunctions: log1pexp, logaddexp, logexpm1
+using libsodium_jll: libsodium
 using MLUtils: getobs, numobs
 using NPZ: NPZ
 using Optimisers: Optimisers
@@ -66,8 +67,9 @@ export CrossEntropy, BinaryCrossEntropy, MSE
 include("engines/engine.jl")
 include("engines/zygote.jl")
 include("engines/fast/engine.jl")
+include("engines/fast/clipped.jl")
 include("engines/choice.jl")
-export Engine, ZygoteEngine, LayerEngine, valgrad!, predict
+export Engine, ZygoteEngine, LayerEngine, valgrad!, clipped_gradient!, predict
 
 # Data: sources, clients, partitions, text, normalisation, augmentation.
 include("data/clients.jl")
@@ -110,7 +112,8 @@ export AFL, FedBuff, FedAdagrad, FedAdam, FedYogi
 include("rules/privacy/clip.jl")
 include("rules/privacy/clientdp.jl")
 include("rules/privacy/localdp.jl")
-export ClientDP, LocalDP
+include("rules/privacy/dpsgd.jl")
+export ClientDP, LocalDP, DPSGD
 
 include("rules/compression/bytes.jl")
 include("rules/compression/indices.jl")
@@ -129,6 +132,18 @@ include("rules/compression/shrink.jl")
 export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD
 export CountSketch, Download, Prune, PruneChannels, shrink
 
+# Secure aggregation: the parties, their messages, and the cryptography of libsodium.
+include("secagg/sodium.jl")
+include("secagg/masks.jl")
+include("secagg/shamir.jl")
+include("secagg/messages.jl")
+include("secagg/party_client.jl")
+include("secagg/party_server.jl")
+include("secagg/simulation.jl")
+include("secagg/fixedpoint.jl")
+include("secagg/noise.jl")
+export SecureSetup, SecureClient, SecureServer, SecureMean, secure_sum
+
 # Aggregators: many updates into one.
 include("aggregation/aggregator.jl")
 include("aggregation/mean.jl")
@@ -139,6 +154,7 @@ include("aggregation/coordinates.jl")
 include("aggregation/distances.jl")
 include("aggregation/krum.jl")
 include("aggregation/geometric.jl")
+include("aggregation/secure.jl")
 include("aggregation/clipping.jl")
 include("aggregation/fltrust.jl")
 export Aggregator, Mean, Median, TrimmedMean, Krum, MultiKrum, Bulyan, GeometricMedian
@@ -156,6 +172,7 @@ include("federation/faults.jl")
 include("federation/attacks.jl")
 include("federation/parallel.jl")
 include("federation/training.jl")
+include("federation/dpsgd.jl")
 include("federation/state.jl")
 include("federation/pool.jl")
 include("federation/history.jl")

@@ -66,6 +66,9 @@ end
     @test rdp_epsilon([2.0, 3.0], [Inf, Inf], 1e-5) == Inf
     @test rdp_epsilon([2.0], [1e-12], 1e-5) == 0
     @test rdp_epsilon([1024.0], [1e-9], 0.9) == 0
+    # The looser conversion of Mironov 2017, which older libraries print.
+    rdp = [6000poisson_rdp(α, 1.3, 0.0025) for α in RDP_ORDERS]
+    @test minimum(@. rdp - log(1e-5) / (RDP_ORDERS - 1)) ≈ 0.941870567 rtol = 1e-6
 end
 
 @testset "the sampling decides ε" begin
@@ -139,6 +142,9 @@ end
     at(interval) = pld_epsilon([(1.3, 0.0025, 6000)], 1e-5; interval)
     @test at(4e-4) > at(2e-4) > at(1e-4) > at(5e-5) > 0.64
     @test at(1e-4) < 1.0005 * at(2e-5)
+    # δ too small for the rounding of so many steps: RDP's ε.
+    many = (; noise_multiplier = 2.0, sampling_rate = 0.001, steps = 10^7, delta = 1e-12)
+    @test epsilon(; many..., accountant = :pld) == epsilon(; many...)
     # A long grid becomes coarser, so that it fits.
     @test 870 <
           epsilon(; noise_multiplier = 0.5, sampling_rate = 0.5, steps = 1000,
@@ -327,6 +333,8 @@ end
         "participations is 0",
         message(() -> tree_noise(1.0, 5; participations = 0))
     )
+    @test sprint(show, rdp) == "RDPAccountant(ε = 0.0, δ = 1.0e-5)"
+    @test sprint(show, pld) == "PLDAccountant(0 steps, δ = 1.0e-5)"
     @test all(iszero, rdp.rdp) && epsilon(rdp) == 0 && isempty(pld.steps)
 end
 

@@ -14,9 +14,11 @@ const ARROWS = Dict(
     "data" => ["options", "random", "models", "engines"],
     "updates" => ["models"],
     "rules" => ["options", "random", "privacy", "models", "updates"],
-    "aggregation" => ["options", "models", "updates"],
+    "secagg" => [],
+    "aggregation" => ["options", "random", "models", "updates", "secagg"],
     "federation" =>
-        ["options", "random", "privacy", "models", "engines", "data", "updates", "rules",
+        ["options", "random", "privacy", "models", "engines", "data", "updates",
+            "rules",
             "aggregation"],
     "checkpoints" => ["options", "models", "engines", "data", "rules", "federation"],
     "interface" =>

@@ -80,7 +80,7 @@ abstract type Planted <: Rule end
 hides_cohort(::Planted) = true
 init(r::Planted, θ) = init(r.dp, θ)
 nobody_sent(r::Planted, u) = nobody_sent(r.dp, u)
-promise(r::Planted, f, sampling, N) = promise(r.dp, f, sampling, N)
+promise(r::Planted, f, sampling, clients) = promise(r.dp, f, sampling, clients)
 client!(r::Planted, s, u, ctx) = client!(r.dp, s, u, ctx)
 server!(r::Planted, s, ū, ctx) = server!(r.dp, s, ū, ctx)
 
@@ -152,6 +152,7 @@ end
 @testset "settings that can't be audited" begin
     dp = ClientDP()
     for (f, words) in ((() -> audit(FedProx())) => "FedProx promises no ε",
+        (() -> audit(DPSGD())) => "the audit attacks what clients send",
         (() -> audit(dp; trials = 3)) => "trials is 3; expected a number from 20",
         (() -> audit(dp; rounds = 0)) => "rounds is 0; expected 1 or more",
         (() -> audit(dp; seed = -1)) => "seed is -1; expected 0 or more",

@@ -126,7 +126,7 @@ end
     # Both mechanisms together cost what z says: 1/z² = 1/z_u² + 1/(2σ_b)².
     r = ClientDP(; noise_multiplier = 1.5, quantile = 0.5)
     @test 1 / update_noise(r, 40)^2 + 1 / (2 * 40 / 20)^2 ≈ 1 / 1.5^2
-    @test occursin("count_noise is 0.5",
+    @test occursin("adaptive clip is 0.5; expected more",
         message(() -> fitted(private(ClientDP(; quantile = 0.5, count_noise = 0.5)))))
     # In rounds C goes to the median norm, with the noise that it should have.
     r = ClientDP(; clip = 30.0, noise_multiplier = 0.5, quantile = 0.5, clip_lr = 0.5,

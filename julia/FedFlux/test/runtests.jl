@@ -3,10 +3,12 @@ using Test
 # `runtests.jl NAME...` runs only these files.
 const FILES = [
     "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
-    "augment", "text", "aggregate", "ckks", "robust", "rules", "algorithms", "contracts",
-    "optimum", "combinations", "mended", "schedule", "personal", "compress", "prune",
-    "rounds", "trouble", "accountant", "clientdp", "audit", "checkpoint", "fuzz", "verbs",
-    "options", "run", "docs", "architecture"
+    "augment", "text", "aggregate", "ckks", "robust", "secagg", "secure", "noise",
+    "rules",
+    "algorithms", "contracts", "optimum", "combinations", "mended", "schedule",
+    "personal",
+    "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpsgd",
+    "audit", "checkpoint", "fuzz", "verbs", "options", "run", "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 

@@ -31,6 +31,21 @@ check_count(a, n) =
 "Whether the server trains on root data of its own and passes its update as `reference`."
 needs_root(::Aggregator) = false
 
+"Whether `reference` is `(; seed, round, max_weight)`, of the run, the round and a client."
+needs_round(::Aggregator) = false
+
+"What an update costs on its way up when it is added."
+update_bytes(::Aggregator, u) = wire_bytes(u)
+
+"""
+What a protocol between the clients and the server did when the aggregate was finished, for
+the round's record; `nothing` where there is none.
+
+`(; aborted, left_out, bytes_up, bytes_down)`: why it failed, or `nothing`; the `(position,
+reason)` of each added update that is not in the aggregate; the bytes of all clients.
+"""
+protocol(::Aggregator, acc) = nothing
+
 "What an aggregator keeps of the aggregate `ū` as the `reference` of the next round."
 carry_over(::Aggregator, ū) = nothing
 

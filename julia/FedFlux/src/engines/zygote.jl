@@ -46,6 +46,20 @@ function valgrad!(e::ZygoteEngine, g, w, x, y)
     return Float32(loss)
 end
 
+# The definition itself, one example after another.
+function clipped_gradient!(e::ZygoteEngine, g, w, x, y, clip)
+    reason = mixes_examples(e.model)
+    reason === nothing || throw(Unsupported(reason))
+    n, total, one = numobs(x), 0.0, similar(g)
+    fill!(g, 0)
+    for i = 1:n
+        total += valgrad!(e, one, w, batch(e, x, y, i:i)...)
+        factor = clip_factor(sum(v -> abs2(Float64(v)), one; init = 0.0), clip)
+        factor > 0 && (g .+= factor .* one)
+    end
+    return Float32(total / n)
+end
+
 function predict(e::ZygoteEngine, w, x)
     scatter!(e.params, w)
     return e.model(x)

@@ -148,7 +148,7 @@ function AuditTarget(rule, N, n, sampling, rounds, seed)
     clients = Clients(x, zeros(Int, N + 9), [[1:10]; [k:k for k = 11:(N+9)]])
     f = Federated(softmax_regression(7, 3); rules = (rule,), weights = :uniform,
         optimizer = Optimisers.Descent(0.0f0), batchsize = 1, maxsteps = 1)
-    claim = promise(f, with, N)
+    claim = promise(f, with, clients)
     claim === nothing &&
         fail("rule ", nameof(typeof(rule)), " promises no ε that could be audited")
     without =
@@ -160,6 +160,9 @@ function AuditTarget(rule, N, n, sampling, rounds, seed)
 end
 
 attacked_cohorts(::Rule, N, n, sampling) = N, CohortSampling(n; sampling)
+attacked_cohorts(::DPSGD, N, n, sampling) =
+    fail("rule DPSGD clips gradients, and the audit attacks what clients send: it can't ",
+        "audit this rule")
 # Its server sees who sent what, so that others hide nobody.
 attacked_cohorts(::LocalDP, N, n, sampling) = 1, CohortSampling(1)
 

@@ -79,6 +79,22 @@ conflict(
     ::ClientDP,
     ::Compressor
 ) = "encoding may make an update longer than it was clipped to"
+conflict(
+    ::DPSGD,
+    ::Union{DPSGD,ClientDP,LocalDP}
+) = "each protects something else, and the history tells one ε"
+conflict(
+    ::DPSGD,
+    ::FedSGD
+) = "FedSGD's gradient goes over all examples in turn, and DPSGD draws its batches"
+conflict(
+    ::DPSGD,
+    ::Union{Ditto,FedRep}
+) = "the latter also trains on the examples without clipping and noise"
+conflict(
+    ::DPSGD,
+    ::Union{QFFL,AFL}
+) = "clients would send their losses too, which carry no noise"
 
 """
     conflict(r::Rule, a::Aggregator) -> reason or nothing
@@ -90,6 +106,10 @@ conflict(
     ::Union{QFFL,AFL,CountSketch},
     a::Union{Buffered,NormClipping}
 ) = "it needs the weighted mean of the updates, and $(nameof(typeof(a))) is none"
+conflict(
+    ::DPSGD,
+    ::FLTrust
+) = "the server trains on the samples set aside without clipping and noise"
 
 conflict(
     ::Scaffold,
@@ -110,6 +130,10 @@ conflict(
     a::Aggregator
 ) = "the noise is meant for the sum of all updates, and $(nameof(typeof(a))) is none"
 conflict(::ClientDP, ::Union{Mean,CKKS}) = nothing
+conflict(
+    ::ClientDP,
+    ::SecureMean
+) = "a cohort may be too small for masks; its parameter noise adds noise under them"
 
 "Throw where BatchNorm would be sent with noise: a variance may become negative."
 function check_statistics(rules, model)
@@ -118,6 +142,22 @@ function check_statistics(rules, model)
         fail("the model has BatchNorm, and noise would make its variances negative: use ",
             "GroupNorm or LayerNorm, or keep the statistics private with rule FedBN")
 end
+
+conflict(
+    ::Union{Compressor,Pruning},
+    ::SecureMean
+) = "the masked vector is dense, so what the rule leaves out would be sent all the same"
+conflict(
+    ::FedBuff,
+    ::SecureMean
+) = "clients send at different times, and masks cancel only in the sum of one cohort"
+conflict(
+    ::AFL,
+    ::SecureMean
+) = "it reports each client's loss in a place of its own, which the sum would show"
+
+conflict(::Union{FedNova,QFFL}, a::SecureMean) =
+    a.noise === nothing ? nothing : "it reports metrics, which the noise doesn't cover"
 
 function check_aggregator(rules, aggregate)
     for r in rules

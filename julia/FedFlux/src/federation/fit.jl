@@ -52,7 +52,7 @@ function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
     warn = m -> @warn(m), checkpoints = nothing, progress = Progress())
     check_cohort(f, sampling.clients_per_round, length(clients))
     evaluation = TestData(f, test, clients)
-    privacy = promise(f, sampling, length(clients))
+    privacy = promise(f, sampling, clients)
     exhausted(privacy, 0) &&
         fail("the privacy budget is ", privacy.budget, ", and one round ",
             "costs ", round(epsilon_after(privacy, 1); sigdigits = 3),

@@ -29,6 +29,7 @@ function WorkerPool(f::Federated, x, y = nothing; threads = Threads.nthreads(),
         fail("threads is ", threads, ", and Julia runs with ", Threads.nthreads(),
             ": start Julia with more, e.g. `julia --threads ", threads, "`")
     n = min(f.train.batchsize, numobs(x))
+    n = min(largest_batch(example_privacy(f.rules), n), numobs(x))
     soft = soft_labels(f)
     engine, trainer, reason =
         soft ? zygote_for_soft_labels(f) :

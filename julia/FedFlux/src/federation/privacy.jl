@@ -5,46 +5,62 @@
     Promise
 
 What is accounted for a run: `unit`, whom it protects; `noise_multiplier`, `rate` and
-`sampling` of one round, as [`compose!`](@ref) takes them; `delta`; the `budget` for ε, or
-`nothing`; `reproducible`, whether the noise can be drawn again; and `why` no sampling makes
-it smaller, or may.
+`sampling` of a step, as [`compose!`](@ref) takes them; `costs`, the RDP of a round at
+`RDP_ORDERS`, for each size of client where that matters; `delta`; the `budget` for ε, or
+`nothing`; `reproducible`, whether the noise can be drawn again; and `why` sampling makes it
+smaller, or doesn't.
 """
 Base.@kwdef struct Promise
     unit::String
     noise_multiplier::Float64
     rate::Float64
     sampling::Symbol
+    costs::Vector{Vector{Float64}} =
+        [step_rdp(RDP_ORDERS, noise_multiplier, rate, sampling)]
     delta::Float64
-    budget::Union{Nothing,Float64}
+    budget::Union{Nothing,Float64} = nothing
     reproducible::Bool
     why::String
 end
 
 """
-    promise(f, sampling::CohortSampling, N) -> Promise or nothing
+    promise(f, sampling::CohortSampling, clients) -> Promise or nothing
 
-The promise of a federation with `N` clients whose cohorts are drawn so: that of its first
-rule that makes one. Throws a [`FedFluxError`](@ref) where the claim of a private rule would
-not hold.
+The promise of a federation with these clients, whose cohorts are drawn so: that of its
+first rule that makes one. Throws a [`FedFluxError`](@ref) where the claim of a private rule
+would not hold.
 """
-function promise(f::Federated, sampling, N)
+function promise(f::Federated, sampling, clients)
     for r in f.rules
-        p = promise(r, f, sampling, N)
+        p = promise(r, f, sampling, clients)
         p === nothing || return p
     end
     return nothing
 end
 
-promise(::Rule, f, sampling, N) = nothing
+promise(::Rule, f, sampling, clients) = nothing
 
 # Who sees a client's update only with its noise needs no other assumption.
-promise(r::LocalDP, f, sampling, N) =
+promise(r::LocalDP, f, sampling, clients) =
     Promise(; unit = "one client's data, in each round that it takes part in",
         noise_multiplier = r.noise_multiplier / 2, rate = 1.0, sampling = :none, r.delta,
-        budget = nothing, r.reproducible,
+        r.reproducible,
         why = "none: the server sees who sent which update")
 
-function promise(r::ClientDP, f, sampling, N)
+# An example's client may be absent from a round; nothing is claimed for that.
+function promise(r::DPSGD, f, sampling, clients)
+    sizes = unique(nsamples(clients, k) for k = 1:length(clients))
+    steps = [example_mechanism(f, n) for n in sizes]
+    cost(m) = m.steps .* step_rdp(RDP_ORDERS, r.noise_multiplier, m.sampling_rate, :poisson)
+    return Promise(; unit = "one example of one client", r.noise_multiplier,
+        rate = maximum(m -> m.sampling_rate, steps), sampling = :poisson,
+        costs = cost.(steps), r.delta, r.reproducible,
+        why = "each example is in a local step with this probability at most, independently"
+    )
+end
+
+function promise(r::ClientDP, f, sampling, clients)
+    N = length(clients)
     f.weights === :uniform ||
         fail("rule ClientDP clips each client to the same norm, and ",
             "weights is \"samples\": give weights = \"uniform\"")
@@ -93,15 +109,10 @@ accounted(::RoundRobin, c, N) = 1.0, :none, "none: cohorts follow from the round
 accounted(s::Sampling, c, N) = fail("rule ClientDP can't account for cohorts drawn by ",
     nameof(typeof(s)), ": use sampling = \"poisson\", \"uniform\" or \"round_robin\"")
 
-"The accountant after `rounds` rounds."
-function spent(p::Promise, rounds)
-    accountant = RDPAccountant(; p.delta)
-    return compose!(accountant, p.noise_multiplier, p.rate, p.sampling; steps = rounds)
-end
-
 "ε after `rounds` rounds, `nothing` without a promise."
 epsilon_after(::Nothing, rounds) = nothing
-epsilon_after(p::Promise, rounds) = epsilon(spent(p, rounds))
+epsilon_after(p::Promise, rounds) =
+    maximum(cost -> rdp_epsilon(RDP_ORDERS, rounds .* cost, p.delta), p.costs)
 
 "Whether one more round would exceed the budget."
 exhausted(::Nothing, rounds) = false

@@ -43,6 +43,7 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
     skipped = server_part!(f, st, clients, work, pool, expected)
     st.round += 1
     adding = work.adding_ns / 1e9
+    append!(dropped, work.left_out)
     for (i, err) in work.errors
         push!(dropped, (; client = work.cohort[i], reason = failure_text(err)))
     end
@@ -86,6 +87,10 @@ function server_part!(f, st, clients, work, pool, expected)
     work.accepted >= needed || silent ||
         return "$(work.accepted) updates came, and $needed are needed"
     ū = finish(f.aggregate, work.acc, length(pool.workers))
+    aborted = settle!(work, protocol(f.aggregate, work.acc))
+    aborted === nothing || return "secure aggregation was aborted: $aborted"
+    work.accepted >= needed || silent ||
+        return "$(work.accepted) updates were left, and $needed are needed"
     ū === nothing && silent && (ū = nobody_sent(f.rules, st))
     ū === nothing && return "no update has a weight"
     allfinite(ū) || return "the aggregate is not finite: $hint"
@@ -128,6 +133,7 @@ What the aggregator refers to: the server's own update, trained on its root data
 the aggregator kept of the last round.
 """
 function aggregator_reference(f, st, clients, pool)
+    needs_round(f.aggregate) && return round_facts(f, st, clients)
     needs_root(f.aggregate) || return st.aggregator
     isempty(clients.root) && return nothing
     worker, round = first(pool.workers), st.round + 1
@@ -137,3 +143,7 @@ function aggregator_reference(f, st, clients, pool)
         Stream(f.seed, :batches, round, 0), round, 0, pool.control)
     return hide!(f.rules, st.shared, worker.w .- st.θ)
 end
+
+"The run's seed, the number of the round, and the largest weight that a client can have."
+round_facts(f, st, clients) = (; f.seed, round = st.round + 1,
+    max_weight = Float64(maximum(k -> weight(f, clients, k), 1:length(clients))))

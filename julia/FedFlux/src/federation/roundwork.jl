@@ -21,8 +21,10 @@ Base.@kwdef mutable struct RoundWork{F,C,V,B}
     adding_ns::UInt64 = UInt64(0)
     validator::Validator
     accepted::Int = 0
+    counted::Vector{Tuple{Int,Float64}} = Tuple{Int,Float64}[]    # (client, weight) added
     weight::Float64 = 0.0                        # of the accepted updates
     rejected::Vector{Dropped} = Dropped[]
+    left_out::Vector{Dropped} = Dropped[]        # by the aggregator's protocol
     errors::Vector{Tuple{Int,Any}} = Tuple{Int,Any}[]    # position => exception
     hostile::Set{Int}
     omniscient::Bool                             # whether attackers know all updates
@@ -98,7 +100,7 @@ end
 function add_trained!(work::RoundWork, trained::Trained)
     (; f, st) = work
     (; client) = trained
-    work.bytes_up += wire_bytes(trained.update)
+    work.bytes_up += update_bytes(f.aggregate, trained.update)
     work.bytes_down += trained.downloaded
     m = message(work, client, map(decoded, trained.update))
     expect!(work.validator, m.update)
@@ -126,6 +128,7 @@ function accept!(work::RoundWork, m::Message)
     end
     work.accepted += 1
     work.weight += m.weight
+    push!(work.counted, (m.client, m.weight))
     work.acc = add!(work.f.aggregate, work.acc, m.update, m.weight)
     return true
 end
@@ -138,4 +141,19 @@ function add_forged!(work::RoundWork)
     n = moments.n + length(bad)
     update = forge(f.attack.attack, moments.mean, deviation(moments), n, length(bad))
     foreach(k -> accept!(work, message(work, k, update)), bad)
+end
+
+"Take note of what the aggregator's protocol did; who is not in the aggregate drops out."
+settle!(work::RoundWork, ::Nothing) = nothing
+function settle!(work::RoundWork, p)
+    work.bytes_up += p.bytes_up
+    work.bytes_down += p.bytes_down
+    for (i, reason) in p.left_out
+        client, weight = work.counted[i]
+        work.accepted -= 1
+        work.weight -= weight
+        delete!(work.private, client)
+        push!(work.left_out, (; client, reason))
+    end
+    return p.aborted
 end

@@ -77,12 +77,20 @@ function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules 
     rules = ordered_chain(Tuple(rules))
     check_aggregator(rules, aggregate)
     check_statistics(rules, model)
+    check_attack(attack, aggregate)
     layout = Layout(model)
     rules = map(r -> prepare(r, layout, train), rules)
+    check_examples(rules, model, train)
     server = server isa ServerStep ? server : ServerStep(server)
     return Federated(deepcopy(model), loss, train, rules, aggregate, server, weights,
         trainer, UInt64(seed), faults, attack, layout)
 end
+
+check_attack(attack, aggregate) = nothing
+check_attack(a::Attackers, ::SecureMean) =
+    omniscient(a.attack) &&
+    fail("attack ", nameof(typeof(a.attack)), " and aggregate SecureMean don't go ",
+        "together: the attackers know all honest updates, which nobody does under masks")
 
 function Base.show(io::IO, f::Federated)
     (; optimizer, epochs, batchsize) = f.train

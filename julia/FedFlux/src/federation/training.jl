@@ -91,8 +91,13 @@ Train `worker.w` on the samples `worker.order` of `x, y`. Before each epoch the 
 shuffled by `rng`; batches are consecutive among its first `t.samples_per_epoch`. `rules`
 correct each gradient with their states `s`. Returns the sum of the losses of the samples at
 the time they were seen, and their number.
+
+[`DPSGD`](@ref) among the rules draws other batches, and has steps of its own.
 """
-function localfit!(worker::Worker, rules, s, x, y, t::LocalTraining, rng, ctx, control)
+localfit!(worker::Worker, rules, s, x, y, t::LocalTraining, rng, ctx, control) =
+    local_steps!(example_privacy(rules), worker, rules, s, x, y, t, rng, ctx, control)
+
+function local_steps!(::Nothing, worker, rules, s, x, y, t, rng, ctx, control)
     (; engine, w, g, order) = worker
     state = Optimisers.init(t.optimizer, w)
     total, seen, step = 0.0, 0, 0

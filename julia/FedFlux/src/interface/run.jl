@@ -113,7 +113,7 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, warnings)
         dataset = dataset.name, pool.trainer,
         trainer_reason = pool.reason, comparison..., threads,
         seconds = earlier + time() - begun, warnings,
-        privacy = statement(promise(f, sampling, length(clients)), st.round),
+        privacy = statement(promise(f, sampling, clients), st.round),
         holdings = holdings(clients), options = o, resumed)
 end
 

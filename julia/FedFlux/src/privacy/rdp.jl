@@ -34,10 +34,10 @@ function poisson_rdp(α, σ, q)
     isinteger(α) && return poisson_log_moment(Int(α), σ, q) / (α - 1)
     log_A = fractional_log_moment(α, σ, q)
     log_A > 1e-10 && return log_A / (α - 1)
-    # Near A = 1 the series has lost its digits: its error is added. Or the chord between the
-    # integer orders on both sides, which is above log A_α, since that is convex in α.
-    return min(max(0.0, log_A) + SERIES_ERROR, chord(k -> poisson_log_moment(k, σ, q), α)) /
-           (α - 1)
+    # Near A = 1 the series has lost its digits: its error is added. Or the chord between
+    # the whole orders on both sides, which is above log A_α, since that is convex in α.
+    above = chord(k -> poisson_log_moment(k, σ, q), α)
+    return min(max(0.0, log_A) + SERIES_ERROR, above) / (α - 1)
 end
 
 "The value at α on the line through (⌊α⌋, f(⌊α⌋)) and (⌈α⌉, f(⌈α⌉))."

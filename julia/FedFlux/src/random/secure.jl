@@ -1,8 +1,6 @@
 # Random numbers that nobody can foresee, for the noise that privacy rests on. The cipher
 # and the key are libsodium's; here is only the buffer.
 
-using libsodium_jll: libsodium
-
 const KEY_WORDS = 4         # 256 bits
 const KEYSTREAM_WORDS = 1024
 

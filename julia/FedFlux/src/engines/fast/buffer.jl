@@ -34,6 +34,7 @@ offset(b::Buffer, i, j) = (j + b.top) * row_stride(b) + (i + b.left) * b.C
 "The memory and the settings of one call."
 struct Pass
     arena::Ptr32
+    examples::Ptr32 # the examples' own gradients
     staged::Ptr32
     w::Ptr32        # parameters
     g::Ptr32        # their gradient

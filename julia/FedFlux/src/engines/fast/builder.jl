@@ -4,21 +4,22 @@
     Builder(model, maxbatch, cpu)
 
 The state of a plan in progress: the slots of the parameters and statistics that are still
-unused, the orders of the parameters that the engine holds differently, and the size of the
-workspace.
+unused, the orders of the parameters that the engine holds differently, and the sizes of the
+workspace and of the examples' gradients.
 """
 mutable struct Builder
     slots::IdDict{Any,UnitRange{Int}}
     statistics::IdDict{Any,UnitRange{Int}}
     orders::Vector{Pair{UnitRange{Int},Order}}
     workspace::Int
+    examples::Int
     maxbatch::Int
     cpu::CPU
 end
 
 function Builder(model, maxbatch, cpu)
     parameters, running = Optimisers.trainables(model), statistics(model)
-    return Builder(ranges_of(parameters), ranges_of(running), [], 0, maxbatch, cpu)
+    return Builder(ranges_of(parameters), ranges_of(running), [], 0, 0, maxbatch, cpu)
 end
 
 """

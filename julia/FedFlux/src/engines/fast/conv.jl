@@ -26,6 +26,8 @@ struct ConvOp{S,F<:Tiling,B<:Tiling,G<:Tiling,DX} <: Operation
     tiling::F
     backward_tiling::B
     gradient_tiling::G
+    examples::ExampleWeights
+    biases::ExampleValues
 end
 
 function output_shape(l::Conv, s::Shape)
@@ -59,7 +61,9 @@ function make_operation(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
         l.σ, x, dx, y, dy, w, bias, groups, win, forward, backward, taps, dyoffsets, packed,
         Tiling(cout, V -> tile_pixels(V, most_columns([forward]), b.cpu), b.cpu),
         Tiling(cin, V -> tile_pixels(V, most_columns(backward), b.cpu), b.cpu),
-        Tiling(cout, V -> tile_weights(V, longest_run, b.cpu), b.cpu)
+        Tiling(cout, V -> tile_weights(V, longest_run, b.cpu), b.cpu),
+        ExampleWeights(b, cin * prod(win.k), cout, pixels(y); groups),
+        ExampleValues(b, l.bias === false ? 0 : y.C)
     )
 end
 
@@ -85,11 +89,11 @@ end
 function backward!(o::ConvOp, p::Pass, lo, hi)
     db = o.b < 0 ? Ptr32(C_NULL) : at(p.g, o.b)
     epilogue_backward!(o.σ, p, o.y, o.dy, db, lo, hi)
-    conv_weight_gradient!(o, p, lo, hi)
+    conv_weight_gradient!(o, p, lo, hi, lo > 0)
     o.dx === nothing || conv_input_gradient!(o, p, lo, hi)
 end
 
-function conv_weight_gradient!(o::ConvOp, p::Pass, lo, hi)
+function conv_weight_gradient!(o::ConvOp, p::Pass, lo, hi, accumulate)
     cin, cout = group_channels(o)
     size = cin * cout * prod(o.win.k)
     for g = 0:(o.groups-1)
@@ -99,7 +103,7 @@ function conv_weight_gradient!(o::ConvOp, p::Pass, lo, hi)
         outer_macrokernel!(
             o.gradient_tiling, o.forward.runs, dw, cout, dy, sample_stride(o.dy),
             x, sample_stride(o.x), pointer(o.forward.xoffsets), pointer(o.dyoffsets),
-            length(o.dyoffsets), hi - lo + 1, lo > 0
+            length(o.dyoffsets), hi - lo + 1, accumulate
         )
     end
 end
@@ -135,18 +139,20 @@ function pack_weights!(o::ConvOp, p::Pass)
 end
 
 """
-    epilogue_backward!(σ, p, y, dy, db, lo, hi)
+    epilogue_backward!(σ, p, y, dy, db, lo, hi, accumulate = lo > 0)
 
 The backward pass of the epilogue `σ(· + b)`: backpropagates `dy` through σ in place, and
 sums it over the pixels into the bias's gradient `db` unless that is `C_NULL`.
 """
-function epilogue_backward!(σ::S, p::Pass, y::Buffer, dy::Buffer, db, lo, hi) where {S}
+function epilogue_backward!(
+    σ::S, p::Pass, y::Buffer, dy::Buffer, db, lo, hi, accumulate = lo > 0
+) where {S}
     σ === identity && db == C_NULL && return
     each_vector(Val(16), y.C) do c, width, mask
         sum = backprop_sum!(σ, p, y, dy, c, width, mask, lo, hi)
         if db != C_NULL
             d = at(db, c)
-            store(lo > 0 ? load(width, d, mask) + sum : sum, d, mask)
+            store(accumulate ? load(width, d, mask) + sum : sum, d, mask)
         end
     end
 end

@@ -16,6 +16,8 @@ struct DenseOp{S,DX,P<:Gemm} <: Operation
     b::Int          # -1: no bias
     gemm::P
     packed::Int     # workspace: a block of the weights, transposed
+    examples::ExampleWeights
+    biases::ExampleValues
 end
 
 function output_shape(l::Dense, s::Shape)
@@ -31,7 +33,9 @@ function make_operation(l::Dense, b::Builder, s::Shape, x, dx, y, dy)
     gemm = Gemm(b.cpu, y.C, x.C, x.C, y.C, columns(x, b.maxbatch))
     bias = l.bias === false ? -1 : parameter!(b, l.bias)
     packed = workspace!(b, packing_length(gemm))
-    return DenseOp(l.σ, x, dx, y, dy, w, bias, gemm, packed)
+    examples = ExampleWeights(b, x.C, y.C, pixels(x))
+    biases = ExampleValues(b, bias < 0 ? 0 : y.C)
+    return DenseOp(l.σ, x, dx, y, dy, w, bias, gemm, packed, examples, biases)
 end
 
 columns(b::Buffer, n) = b.W * b.H * n
@@ -48,7 +52,12 @@ function backward!(o::DenseOp, p::Pass, lo, hi)
     db = o.b < 0 ? Ptr32(C_NULL) : at(p.g, o.b)
     epilogue_backward!(o.σ, p, o.y, o.dy, db, lo, hi)
     gemm_weight_gradient!(o.gemm, at(p.g, o.w), dy, address(p, o.x, lo), n)
+    dense_input_gradient!(o, p, lo, hi)
+end
+
+function dense_input_gradient!(o::DenseOp, p::Pass, lo, hi)
     o.dx === nothing && return
-    packed = at(p.arena, o.packed)
-    gemm_input_gradient!(o.gemm, address(p, o.dx, lo), at(p.w, o.w), dy, n, packed)
+    n, packed = columns(o.x, hi - lo + 1), at(p.arena, o.packed)
+    dx, dy = address(p, o.dx, lo), address(p, o.dy, lo)
+    gemm_input_gradient!(o.gemm, dx, at(p.w, o.w), dy, n, packed)
 end

@@ -42,8 +42,10 @@ function forward!(o::EmbeddingOp, p::Pass, lo, hi)
     end
 end
 
-function backward!(o::EmbeddingOp, p::Pass, lo, hi)
-    zeros!(at(p.g, o.w), o.y.C * o.vocabulary)
+backward!(o::EmbeddingOp, p::Pass, lo, hi) = embedding_gradient!(o, p, lo, hi, false)
+
+function embedding_gradient!(o::EmbeddingOp, p::Pass, lo, hi, accumulate)
+    accumulate || zeros!(at(p.g, o.w), o.y.C * o.vocabulary)
     each_token(o, p, lo, hi) do column, i
         add_values!(at(p.g, o.w + column), at(address(p, o.dy), o.y.C * i), o.y.C)
     end

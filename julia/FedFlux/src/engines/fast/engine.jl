@@ -17,6 +17,7 @@ include("microkernel.jl")
 include("transpose.jl")
 include("macrokernel.jl")
 include("offsets.jl")
+include("outer.jl")
 include("conv.jl")
 include("gemm.jl")
 include("dense.jl")
@@ -32,6 +33,7 @@ include("cells.jl")
 include("loss.jl")
 include("staging.jl")
 include("plan.jl")
+include("examples.jl")
 
 """
     LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
@@ -60,6 +62,9 @@ struct LayerEngine{O<:Tuple,L<:Loss,N} <: Engine
     nparams::Int
     maxbatch::Int
     arena::Vector{Float32}        # workspace; nothing in it outlives a call
+    examples::Vector{Float32}     # the same for clipped gradients; empty until the first
+    nexamples::Int                # its length then
+    factors::Vector{Float32}      # of the batch's clipped gradients
     staged::Vector{Float32}       # staging area: the padded input batch, then the targets
     targets::Int                  # offset of the targets in the staging area
     predicted::Array{Float32,N}
@@ -91,7 +96,8 @@ function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
     stats = gather!(zeros(Float32, nstats), statistics(model))
     return LayerEngine(
         operations, loss, kind, input, output, gradient, parameters, Int(maxbatch), arena,
-        staged, targets, predicted, stats, builder.orders
+        Float32[], builder.examples + SLACK, zeros(Float32, maxbatch), staged, targets,
+        predicted, stats, builder.orders
     )
 end
 
@@ -153,7 +159,7 @@ function valgrad!(e::LayerEngine, g, w, x, y)
     GC.@preserve e w g begin
         arena, staged, stats = pointer(e.arena), pointer(e.staged), pointer(e.stats)
         wp, gp = checked_pointer(e, w), checked_pointer(e, g)
-        p = Pass(arena, staged, wp, gp, stats, n, true)
+        p = Pass(arena, C_NULL, staged, wp, gp, stats, n, true)
         forward_all!(e.operations, p)
         loss = loss_gradient!(e.loss, p, e.output, e.gradient, at(p.staged, e.targets))
         backward_all!(e.operations, p)
@@ -165,7 +171,7 @@ function predict(e::LayerEngine, w, x)
     n = stage!(e, x, nothing)
     GC.@preserve e w begin
         arena, staged, stats = pointer(e.arena), pointer(e.staged), pointer(e.stats)
-        p = Pass(arena, staged, checked_pointer(e, w), C_NULL, stats, n, false)
+        p = Pass(arena, C_NULL, staged, checked_pointer(e, w), C_NULL, stats, n, false)
         forward_all!(e.operations, p)
         unsafe_copyto!(pointer(e.predicted), address(p, e.output), features(e.output) * n)
     end
@@ -195,4 +201,7 @@ end
 end
 
 "Fill the workspace with `byte`, to test that results don't depend on its contents."
-poison!(e::LayerEngine, byte::UInt8) = (fill!(reinterpret(UInt8, e.arena), byte); e)
+function poison!(e::LayerEngine, byte::UInt8)
+    foreach(a -> fill!(reinterpret(UInt8, a), byte), (e.arena, e.examples))
+    return e
+end

@@ -16,6 +16,8 @@ struct LayerNormOp{S,DX,DY} <: Operation
     γ::Int
     saved::Int
     ϵ::Float32
+    scales::ExampleValues
+    shifts::ExampleValues
 end
 
 function output_shape(l::LayerNorm, s::Shape)
@@ -40,7 +42,10 @@ function make_operation(l::LayerNorm, b::Builder, s::Shape, x, dx, y, dy)
     offset(a) = a isa AbstractArray ? parameter!(b, a, order) : -1
     γ, β = l.affine ? (offset(l.diag.scale), offset(l.diag.bias)) : (-1, -1)
     saved = workspace!(b, 2 * pixels(x) * b.maxbatch)
-    return LayerNormOp(l.λ, x, dx, y, dy, β, γ, saved, variance_offset(l.ϵ))
+    scales, shifts = ExampleValues(b, γ < 0 ? 0 : s.C), ExampleValues(b, β < 0 ? 0 : s.C)
+    return LayerNormOp(
+        l.λ, x, dx, y, dy, β, γ, saved, variance_offset(l.ϵ), scales, shifts
+    )
 end
 
 "The value that Flux adds to the variance, ϵ². Throws for a Flux that normalises otherwise."
@@ -82,33 +87,37 @@ end
     return sum
 end
 
-function backward!(o::LayerNormOp, p::Pass, lo, hi)
+backward!(o::LayerNormOp, p::Pass, lo, hi) =
+    layernorm_backward!(o, p, lo, hi, at(p.g, o.γ), at(p.g, o.β))
+
+"The backward pass, with the gradients of γ and β, where there are some, at `dγ` and `dβ`."
+function layernorm_backward!(o::LayerNormOp, p::Pass, lo, hi, dγ, dβ)
     o.dy === nothing && return
-    C = o.x.C
-    o.γ < 0 || zeros!(at(p.g, o.γ), C)
-    o.β < 0 || zeros!(at(p.g, o.β), C)
-    for k = 0:(columns(o.x, hi-lo+1)-1)
-        x, y = at(address(p, o.x, lo), k * C), at(address(p, o.y, lo), k * C)
-        dy = at(address(p, o.dy, lo), k * C)
+    C, T = o.x.C, pixels(o.x)
+    o.γ < 0 || zeros!(dγ, C)
+    o.β < 0 || zeros!(dβ, C)
+    for k = (lo*T):((hi+1)*T-1)
+        x, y = at(address(p, o.x), k * C), at(address(p, o.y), k * C)
+        dy = at(address(p, o.dy), k * C)
         m = unsafe_load(p.arena, o.saved + 2k + 1)
         scale = unsafe_load(p.arena, o.saved + 2k + 2)
-        affine_backward!(o, p, x, y, dy, m, scale)
+        affine_backward!(o, p, x, y, dy, m, scale, dγ, dβ)
         o.dx === nothing ||
-            column_gradient!(at(address(p, o.dx, lo), k * C), x, dy, C, m, scale)
+            column_gradient!(at(address(p, o.dx), k * C), x, dy, C, m, scale)
     end
 end
 
 "Add to the gradients of γ and β, and replace `dy` with the gradient of x̂."
-function affine_backward!(o::LayerNormOp, p, x, y, dy, m, scale)
+function affine_backward!(o::LayerNormOp, p, x, y, dy, m, scale, dγ, dβ)
     each_vector(Val(16), o.x.C) do i, width, mask
         d = backprop(o.λ, load(width, at(y, i), mask), load(width, at(dy, i), mask))
         if o.γ >= 0
-            to = at(p.g, o.γ + i)
+            to = at(dγ, i)
             x̂ = (load(width, at(x, i), mask) - m) * scale
             store(muladd(d, x̂, load(width, to, mask)), to, mask)
         end
         if o.β >= 0
-            to = at(p.g, o.β + i)
+            to = at(dβ, i)
             store(load(width, to, mask) + d, to, mask)
         end
         store(d * first(affine(o, p, i, width, mask)), at(dy, i), mask)

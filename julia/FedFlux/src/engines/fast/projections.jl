@@ -38,6 +38,7 @@ struct FeatureProjection{DX,P<:Gemm}
     wi::Int
     gemm::P
     packed::Int     # workspace: a block of wi, transposed
+    examples::ExampleWeights
 end
 
 """
@@ -52,12 +53,18 @@ struct TokenProjection{P<:Gemm}
     gemm::P
     packed::Int
     table::Int
+    examples::ExampleWeights
+    places::Vector{Int32}      # of each token among an example's different tokens; 0: none
+    xoffsets::Vector{Int32}    # of an example's tokens in the embedding
+    yoffsets::Vector{Int32}    # of its steps in the gates
 end
 
 function feature_projection(l, b::Builder, x, dx, rows, columns)
     gemm = Gemm(b.cpu, rows, x.C, x.C, rows, columns)
     wi = parameter!(b, l.cell.Wi)
-    return FeatureProjection(x, dx, wi, gemm, workspace!(b, packing_length(gemm)))
+    packed = workspace!(b, packing_length(gemm))
+    examples = ExampleWeights(b, x.C, rows, x.W; keep = false)
+    return FeatureProjection(x, dx, wi, gemm, packed, examples)
 end
 
 function token_projection(l::TokenRecurrent, b::Builder, x, rows)
@@ -66,7 +73,13 @@ function token_projection(l::TokenRecurrent, b::Builder, x, rows)
     embedding = parameter!(b, l.embedding.weight)
     wi = parameter!(b, l.recurrent.cell.Wi)
     packed = workspace!(b, packing_length(gemm))
-    return TokenProjection(x, embedding, V, wi, gemm, packed, workspace!(b, rows * V))
+    table = workspace!(b, rows * V)
+    yoffsets = Int32[rows * t for t = 0:(x.W-1)]
+    examples = ExampleWeights(b, E, rows, x.W; keep = false)
+    return TokenProjection(
+        x, embedding, V, wi, gemm, packed, table, examples,
+        zeros(Int32, V), zeros(Int32, x.W), yoffsets
+    )
 end
 
 vocabulary(::FeatureProjection) = 0
@@ -98,24 +111,30 @@ end
 end
 
 """
-Backpropagate the gradient of the gates of `n` columns, from sample `lo` on. Gradients of
-parameters are added to what is there if `accumulate`.
+The gradients of the weights, and of the bias unless `db` is null, from the gradient of the
+gates of `n` columns, from sample `lo` on; added to what is there if `accumulate`.
 """
-function project_backward!(s::FeatureProjection, p::Pass, gates, lo, n, db, accumulate)
+function project_weights!(s::FeatureProjection, p::Pass, gates, lo, n, db, accumulate)
     gemm_weight_gradient!(s.gemm, at(p.g, s.wi), gates, address(p, s.x, lo), n; accumulate)
     db == C_NULL || sum_columns!(db, gates, s.gemm.M, n, accumulate)
-    s.dx === nothing && return
-    dx, packed = address(p, s.dx, lo), at(p.arena, s.packed)
-    gemm_input_gradient!(s.gemm, dx, at(p.w, s.wi), gates, n, packed)
 end
 
-function project_backward!(s::TokenProjection, p::Pass, gates, lo, n, db, accumulate)
+function project_weights!(s::TokenProjection, p::Pass, gates, lo, n, db, accumulate)
     rows = s.gemm.M
     accumulate || zeros!(at(p.arena, s.table), rows * s.vocabulary)
     for i = 0:(n-1)
         add_values!(table_column(s, p, lo, i), at(gates, i * rows), rows)
     end
 end
+
+"The gradient of the inputs from that of the gates of `n` columns, from sample `lo` on."
+function project_inputs!(s::FeatureProjection, p::Pass, gates, lo, n)
+    s.dx === nothing && return
+    dx, packed = address(p, s.dx, lo), at(p.arena, s.packed)
+    gemm_input_gradient!(s.gemm, dx, at(p.w, s.wi), gates, n, packed)
+end
+
+project_inputs!(::TokenProjection, p::Pass, gates, lo, n) = nothing
 
 "Compute the gradients that need the whole batch."
 finish!(::FeatureProjection, p::Pass, db) = nothing

@@ -14,7 +14,8 @@ function cell_backward! end
 function feature_projection end
 function prepare! end
 function project! end
-function project_backward! end
+function project_weights! end
+function project_inputs! end
 function finish! end
 
 """
@@ -46,6 +47,8 @@ struct RecurrentOp{C<:Cell,I,P<:Gemm,Q<:Gemm,R<:Gemm} <: Operation
     step_gemm::P     # wh, for one time step
     back_gemm::Q     # its transpose, for one time step
     full_gemm::R     # wh, for all time steps
+    examples::ExampleWeights
+    biases::ExampleValues
 end
 
 const Recurrent = Union{RNN,LSTM,GRU}
@@ -86,7 +89,8 @@ function build_recurrent(l, b::Builder, inputs, y, dy)
     full_gemm = Gemm(b.cpu, k * H, H, H, k * H, T * block)
     return RecurrentOp(
         cell, inputs, y, dy, wh, bias, gates, hidden, memory, states, carry, packed,
-        step_gemm, back_gemm, full_gemm
+        step_gemm, back_gemm, full_gemm, ExampleWeights(b, H, k * H, T; keep = false),
+        ExampleValues(b, bias < 0 ? 0 : k * H)
     )
 end
 
@@ -135,19 +139,35 @@ function forward_block!(o::RecurrentOp, p::Pass, lo, hi)
 end
 
 function backward!(o::RecurrentOp, p::Pass, lo, hi)
-    H, k = o.y.C, ngates(o.cell) * o.y.C
-    transpose!(at(p.arena, o.packed), H, at(p.w, o.wh), k, H, k)
-    for first = lo:SAMPLE_BLOCK:hi
-        backward_block!(o, p, first, min(first + SAMPLE_BLOCK - 1, hi), first > lo)
+    pack_states!(o, p)
+    each_block(lo, hi) do from, to
+        backward_block!(o, p, from, to)
+        recurrent_weight_gradient!(o, p, from, to, from > lo, bias(o, p.g))
+        project_inputs!(o.inputs, p, gates(o, p, from), from, o.y.W * (to - from + 1))
     end
     finish!(o.inputs, p, bias(o, p.g))
 end
 
-"""
-The gradients for the samples lo:hi. Those of the parameters are added to what is there if
-`accumulate`.
-"""
-function backward_block!(o::RecurrentOp, p::Pass, lo, hi, accumulate)
+"Call `f(from, to)` for each block of the samples lo:hi."
+@inline function each_block(f::F, lo, hi) where {F}
+    for from = lo:SAMPLE_BLOCK:hi
+        f(from, min(from + SAMPLE_BLOCK - 1, hi))
+    end
+end
+
+"Pack `wh`, transposed, for the backward pass."
+function pack_states!(o::RecurrentOp, p::Pass)
+    H, k = o.y.C, ngates(o.cell) * o.y.C
+    transpose!(at(p.arena, o.packed), H, at(p.w, o.wh), k, H, k)
+end
+
+"The address of sample `n`'s gates, of its hidden state's projections, of its hidden state."
+gates(o::RecurrentOp, p, n) = step_at(o, p, o.gates, ngates(o.cell) * o.y.C, 0, n)
+states(o::RecurrentOp, p, n) = step_at(o, p, o.states, ngates(o.cell) * o.y.C, 0, n)
+hidden(o::RecurrentOp, p, n) = step_at(o, p, o.hidden, o.y.C, 0, n)
+
+"The gradients of the gates and of the hidden state's projections for the samples lo:hi."
+function backward_block!(o::RecurrentOp, p::Pass, lo, hi)
     H, T, N = o.y.C, o.y.W, hi - lo + 1
     k = ngates(o.cell) * H
     carry = at(p.arena, o.carry + 2H * lo)
@@ -161,10 +181,16 @@ function backward_block!(o::RecurrentOp, p::Pass, lo, hi, accumulate)
             gemm!(identity, o.back_gemm, carry, packed, dstates, N; accumulate = true)
         end
     end
-    gates, states = step_at(o, p, o.gates, k, 0, lo), step_at(o, p, o.states, k, 0, lo)
-    project_backward!(o.inputs, p, gates, lo, T * N, bias(o, p.g), accumulate)
-    hidden = step_at(o, p, o.hidden, H, 0, lo)
-    gemm_weight_gradient!(o.full_gemm, at(p.g, o.wh), states, hidden, T * N; accumulate)
+end
+
+"""
+The gradients of the weights for a block of samples, added to what is there if `accumulate`.
+"""
+function recurrent_weight_gradient!(o::RecurrentOp, p::Pass, lo, hi, accumulate, db)
+    n = o.y.W * (hi - lo + 1)
+    project_weights!(o.inputs, p, gates(o, p, lo), lo, n, db, accumulate)
+    dw, dstates, h = at(p.g, o.wh), states(o, p, lo), hidden(o, p, lo)
+    gemm_weight_gradient!(o.full_gemm, dw, dstates, h, n; accumulate)
 end
 
 "The sum of `n` columns of `C` values, added to what is there if `accumulate`."

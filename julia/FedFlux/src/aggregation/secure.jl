@@ -1,0 +1,198 @@
+# The weighted mean by secure aggregation, simulated with all its parties.
+
+"""
+    SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0, bits = nothing,
+               ring = 32, drop = 0.0, noise = nothing, clip = nothing)
+
+The weighted mean of the updates, as the server computes it without seeing any of them:
+secure aggregation (Bonawitz et al. 2017, CCS) with the neighbour graph of SecAgg+ (Bell et
+al. 2020, CCS), one party for each client. docs/privacy.md says who learns what.
+
+- `neighbours`: with how many others a client shares masks and secrets, an even number;
+  `nothing`: with all others.
+- `threshold`: this share of each client's neighbours must answer to the end, or the round
+  leaves the model as it was.
+- `range`: a client clips each value of its vectors to `-range` … `range`; statistics and
+  metrics, which take two integers each, reach 2^(bits-1) times as far.
+- `bits`: of the integer that stands for a value; `nothing`: as many as the ring holds for
+  the cohort, at most 24.  `ring`: sums are modulo 2^32 or 2^64.
+  In [`combine_updates`](@ref), `reference = (; seed, round, max_weight)` gives what a run
+  knows: the largest weight of any client, 1 by default.
+- `drop`: the probability with which a simulated client vanishes in each of the four stages.
+- `clip`, `noise`: differential privacy without trust in the server. Each client scales its
+  vectors and statistics down to the L2 norm `clip` and adds its share of discrete Gaussian
+  noise before it masks, so that the sum of the cohort has `noise` times the sensitivity as
+  its deviation. Needs equal weights. Clients that vanish take their share of it along; the
+  round's record says how many were left, for the accounting.
+
+The result is that of fixed point, exactly: Σ rₖ / Σ wₖ with rₖ = wₖ·clip(uₖ) rounded to a
+multiple of `max_weight·range/2^(bits-1)`. Without noise it depends on no secret, so runs
+are the same each time; noise comes from the operating system. Throws a
+[`FedFluxError`](@ref) for weights that aren't whole numbers, and, before anything is sent,
+for `bits` with which the cohort's sum would wrap around.
+
+```julia
+updates = [Update(; delta = Float32[k, 1]) for k in 1:3]
+combine_updates(SecureMean(), updates).delta     # Float32[2, 1]
+```
+"""
+struct SecureMean <: Aggregator
+    neighbours::Union{Nothing,Int}
+    threshold::Float64
+    range::Float64
+    bits::Union{Nothing,Int}
+    ring::Int
+    drop::Float64
+    noise::Union{Nothing,Float64}
+    clip::Union{Nothing,Float64}
+end
+
+function SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0,
+    bits = nothing, ring = 32, drop = 0.0, noise = nothing, clip = nothing)
+    check_graph(neighbours, threshold)
+    ring in (32, 64) || fail("SecureMean: ring is ", ring, "; expected 32 or 64 bits")
+    0 <= drop <= 1 || fail("SecureMean: drop is ", drop, "; expected a probability")
+    (noise === nothing) == (clip === nothing) ||
+        fail("SecureMean: noise is ", noise, " and clip ", clip, "; expected both or none")
+    all(v -> something(v, 1.0) > 0 && isfinite(something(v, 1.0)), (noise, clip)) ||
+        fail(
+            "SecureMean: noise is ",
+            noise,
+            " and clip ",
+            clip,
+            "; expected positive numbers"
+        )
+    a = SecureMean(neighbours, threshold, range, bits, ring, drop, noise, clip)
+    fixed_point(a, 3)
+    return a
+end
+
+"The fixed point of a cohort of `n`, or an error where it is too small."
+fixed_point(a::SecureMean, n) = fixed_point(a, n, a.ring == 32 ? UInt32 : UInt64)
+fixed_point(a::SecureMean, n, ::Type{T}) where {T} = FixedPoint{T}(n; a.range, a.bits,
+    noise = something(a.noise, 0.0) * something(a.clip, 0.0))
+
+construct(::Val{:aggregate}, ::Val{:secure}; parameters...) = SecureMean(; parameters...)
+
+min_updates(::SecureMean) = 3       # of two, each would learn the other's update
+needs_round(::SecureMean) = true
+update_bytes(::SecureMean, u) = 0   # an update is sent under its masks, at the end
+
+"The updates of a cohort, as the integers that its clients mask."
+mutable struct SecureCohort{T<:Ring}
+    n::Int
+    fixed::FixedPoint{T}
+    noise::Union{Nothing,DistributedNoise}      # of each client, from the first update on
+    facts::@NamedTuple{seed::UInt64, round::Int, max_weight::Float64}
+    like::Any                       # the shape of the first update
+    inputs::Vector{Vector{T}}
+    outcome::Union{Nothing,SecureOutcome{T}}
+    clipped::Int
+end
+
+start(a::SecureMean, n, ::Nothing) =
+    start(a, n, (; seed = UInt64(0), round = 1, max_weight = 1.0))
+function start(a::SecureMean, n, facts)
+    a.noise === nothing || facts.max_weight == 1 ||
+        fail("SecureMean: with noise the updates count the same, and a weight may be ",
+            facts.max_weight, "; use weights=uniform")
+    return SecureCohort(n, fixed_point(a, n), facts)
+end
+SecureCohort(n, fixed::FixedPoint{T}, facts) where {T} =
+    SecureCohort{T}(n, fixed, nothing, facts, nothing, [], nothing, 0)
+
+function add!(a::SecureMean, acc::SecureCohort{T}, u, weight) where {T}
+    (; fixed, facts) = acc
+    0 <= weight <= facts.max_weight && isinteger(weight) ||
+        fail("SecureMean: a weight is ", weight, "; expected a whole number up to ",
+            facts.max_weight)
+    allfinite(u) || fail("SecureMean: an update holds NaN or Inf, which has no integer")
+    acc.like === nothing && (acc.like = shape(u))
+    if a.noise !== nothing
+        u = clipped_for_noise(u, a.clip)
+        values = sum(length, u.vectors; init = 0) + length(u.stats)
+        acc.noise = DistributedNoise(fixed, a.noise, a.clip, acc.n, values)
+    end
+    push!(acc.inputs, as_integers(fixed, u, weight, facts.max_weight, acc.noise))
+    return acc
+end
+
+function clipped_for_noise(u, clip)
+    isempty(u.metrics) || fail("SecureMean: noise covers vectors and statistics, and an ",
+        "update has the metrics ", join(keys(u.metrics), ", "),
+        ", which it would not hide")
+    norm = sqrt(sum(squared_norm, parts(u)))
+    return norm > clip ? map(v -> Float32(clip / norm) .* v, u) : u
+end
+
+"""
+All that a client sends, as integers: its vectors; and as wide numbers its statistics, its
+metrics, its weight, and how many values were clipped, which stays a secret under noise.
+"""
+function as_integers(f::FixedPoint{T}, u, weight, max_weight, noise = nothing) where {T}
+    narrow, wide = values(u.vectors), (u.stats, values(u.metrics)...)
+    n, m = sum(length, narrow; init = 0), sum(length, wide)
+    weight <= widest(f) || fail("SecureMean: the weight ", weight, " goes beyond ",
+        widest(f), ", the most that ", f.bits, " bits hold; use more bits")
+    out = Vector{T}(undef, n + 2 * (m + 2))
+    lengths = (length.(narrow)..., 2 .* length.(wide)..., 2, 2)
+    places = consecutive(lengths)
+    clipped = sum(zip((narrow..., wide...), places)) do (v, place)
+        quantise!(f, view(out, place), decoded(v), weight / max_weight)
+    end
+    write_wide!(f, view(out, places[end-1]), Int64(weight))
+    write_wide!(f, view(out, places[end]), noise === nothing ? Int64(clipped) : 0)
+    random = noise === nothing ? nothing : CipherStream()
+    add_noise!(view(out, 1:n), noise, f, random)
+    add_wide_noise!(view(out, places[length(narrow)+1]), noise, f, random)
+    return out
+end
+
+function finish(a::SecureMean, acc::SecureCohort, threads)
+    check_count(a, length(acc.inputs))
+    (; seed, round) = acc.facts
+    vanishes = [stage_of(a.drop, Stream(seed, :secure, round, i))
+     for i in eachindex(acc.inputs)]
+    acc.outcome = secure_sum(acc.inputs; a.neighbours, a.threshold, round, vanishes)
+    return acc.outcome.sum === nothing ? nothing : mean_of_sum!(acc, acc.outcome.sum)
+end
+
+"The first of the four stages in which a client vanishes; 0: in none."
+stage_of(p, rng) = something(findfirst(_ -> rand(rng, Float64) < p, 1:4), 0)
+
+"The mean that the sum of the integers stands for."
+function mean_of_sum!(acc::SecureCohort, sum)
+    (; fixed, like) = acc
+    wide = (like.stats, values(like.metrics)..., 1, 1)
+    places = consecutive((values(like.vectors)..., (2 .* wide)...))
+    weight, acc.clipped = (only(read_wide(fixed, sum[p])) for p in places[(end-1):end])
+    weight > 0 || return nothing
+    factor = acc.facts.max_weight / weight
+    narrow(place) = dequantise(fixed, signed.(view(sum, place)), factor)
+    n, m = length(like.vectors), length(like.metrics)
+    widened(place) = dequantise(fixed, read_wide(fixed, view(sum, place)), factor)
+    return Update(NamedTuple{keys(like.vectors)}(map(narrow, Tuple(places[1:n]))),
+        widened(places[n+1]),
+        NamedTuple{keys(like.metrics)}(map(widened, Tuple(places[(n+2):(n+1+m)]))))
+end
+
+function protocol(a::SecureMean, acc::SecureCohort)
+    o = acc.outcome
+    left_out = [
+        (i, "vanished before $(STAGES[stage])") for (i, stage) in o.vanished
+        if !(i in o.arrived)
+    ]
+    return (; o.aborted, left_out, bytes_up = sum(o.bytes_up),
+        bytes_down = sum(o.bytes_down))
+end
+
+function report(a::SecureMean, acc::SecureCohort)
+    acc.outcome === nothing && return (;)
+    o, noisy = acc.outcome, acc.noise !== nothing
+    return (; acc.fixed.bits, clipped = noisy ? nothing : acc.clipped,
+        sensitivity = noisy ? acc.noise.sensitivity : nothing,
+        variance = noisy ? acc.noise.variance : nothing, senders = length(o.arrived),
+        vanished = ntuple(stage -> count(==(stage), last.(o.vanished)), 4),
+        stages_up = Tuple(o.bytes_up), stages_down = Tuple(o.bytes_down),
+        seconds_client = o.seconds_clients / length(acc.inputs), o.seconds_server)
+end

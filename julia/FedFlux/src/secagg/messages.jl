@@ -1,0 +1,144 @@
+# The messages of secure aggregation, in the order of a round: plain data. Clients have
+# positive numbers, the same for all parties.
+
+"""
+    SecureSetup{T}(; round, words, neighbours = nothing, threshold = 0.6)
+
+What all parties of a round know before it.
+
+- `T`: the ring, `UInt32` or `UInt64`.  `words`: the number of integers that are summed.
+- `round`: the number of the round; messages of another are refused.
+- `neighbours`: with how many others a client shares masks, an even number; `nothing`: with
+  all.
+- `threshold`: this share of a client's neighbours must answer to the end.
+
+Throws a [`FedFluxError`](@ref) for values out of range.
+
+```julia
+SecureSetup{UInt32}(; round = 1, words = 50_000, neighbours = 10)
+```
+"""
+struct SecureSetup{T<:Ring}
+    round::UInt32
+    words::Int
+    neighbours::Union{Nothing,Int}
+    threshold::Float64
+end
+
+function SecureSetup{T}(; round, words, neighbours = nothing,
+    threshold = 0.6) where {T<:Ring}
+    words >= 0 || fail("SecureSetup: words is ", words, "; expected 0 or more")
+    check_graph(neighbours, threshold)
+    return SecureSetup{T}(round, words, neighbours, threshold)
+end
+
+function check_graph(neighbours, threshold)
+    neighbours === nothing || neighbours >= 2 && iseven(neighbours) ||
+        refuse("neighbours is ", neighbours,
+            "; expected an even number from 2 on, or none for all others")
+    0 < threshold <= 1 || refuse("threshold is ", threshold,
+        "; expected a fraction of the neighbours, more than 0 and at most 1")
+end
+
+"How many of `n` shares give a secret back; at least 2 where there are as many."
+shares_needed(s::SecureSetup, n) = clamp(ceil(Int, s.threshold * n - 1e-9), min(2, n), n)
+
+"Client → server, stage 1: the public keys for shares and for masks."
+struct PublicKeys
+    round::UInt32
+    client::UInt32
+    sealing::Vector{UInt8}
+    masking::Vector{UInt8}
+end
+
+"Server → client: the public keys of its neighbours."
+struct NeighbourKeys
+    round::UInt32
+    keys::Vector{PublicKeys}
+end
+
+"A share of a seed and one of a mask key, sealed for one neighbour."
+struct SealedShares
+    from::UInt32
+    to::UInt32
+    sealed::Vector{UInt8}
+end
+
+"Client → server, stage 2: shares for each neighbour, and a commitment to the seed."
+struct ShareBundle
+    round::UInt32
+    client::UInt32
+    commitment::Vector{UInt8}
+    shares::Vector{SealedShares}
+end
+
+"Server → client: the shares that its neighbours made for it."
+struct ReceivedShares
+    round::UInt32
+    shares::Vector{SealedShares}
+end
+
+"Client → server, stage 3: its vector under all masks."
+struct MaskedVector{T<:Ring}
+    round::UInt32
+    client::UInt32
+    values::Vector{T}
+end
+
+"Server → client: which neighbours' seeds, and which ones' mask keys, it asks shares of."
+struct UnmaskRequest
+    round::UInt32
+    arrived::Vector{UInt32}
+    vanished::Vector{UInt32}
+end
+
+"Client → server, stage 4: the shares, in the order of the request."
+struct UnmaskShares
+    round::UInt32
+    client::UInt32
+    seeds::Vector{Share}
+    keys::Vector{Share}
+end
+
+"The bytes of a message's integers and vectors, without a transport's framing."
+message_bytes(x::Union{Integer,Share}) = sizeof(x)
+message_bytes(v::Vector{<:Union{Integer,Share}}) = sizeof(v)
+message_bytes(v::Vector) = sum(message_bytes, v; init = 0)
+message_bytes(m) = sum(i -> message_bytes(getfield(m, i)), 1:nfields(m))
+
+function check_round(s::SecureSetup, m)
+    m.round == s.round || refuse("a ", nameof(typeof(m)), " of round ",
+        m.round, " came in round ", s.round)
+end
+
+check_distinct(what, ids) =
+    allunique(ids) || refuse(what, " names a client twice")
+
+check_share(share) =
+    all(<(FIELD), share) ||
+    refuse("a share is no element of the field")
+
+check_sealed(s::SealedShares) =
+    check_size("a pair of sealed shares", s.sealed, 2 * sizeof(Share) + TAG_BYTES)
+
+const DOMAIN = Vector{UInt8}("fedflux secure aggregation 1")
+
+"What a derived key is for: a purpose, the round and client numbers."
+function domain(purpose, round, clients...)
+    numbers = htol.(UInt32[round, clients...])
+    return [codeunits(purpose); 0x00; reinterpret(UInt8, numbers)]
+end
+
+derive_key(secret, purpose, round, clients...) =
+    hkdf_sha256(secret, DOMAIN, domain(purpose, round, clients...))
+
+"The key that masks between two clients come from; the same for both."
+mask_key(secret, public, round, a, b) =
+    derive_key(shared_secret(secret, public), "mask", round, minmax(a, b)...)
+
+# The seed gives two independent keys: one masks, the other may be shown beforehand.
+seed_key(seed, round, client) = derive_key(seed, "self", round, client)
+commitment(seed, round, client) = derive_key(seed, "commitment", round, client)
+
+"Add the mask that clients `a` and `b` share, with the sign that it has at `a`."
+add_pair_mask!(y, key, a, b) = a < b ? add_mask!(y, key) : subtract_mask!(y, key)

@@ -1,0 +1,131 @@
+# Noise that clients add before they mask: the discrete Gaussian, sampled exactly, without
+# floating point (Canonne, Kamath, Steinke 2020, arXiv:2004.00010, Algorithms 1 to 3).
+
+"""
+    CipherStream(key = random_bytes(32))
+
+Random words from the ChaCha20 stream of a key, by default one of the operating system.
+"""
+mutable struct CipherStream
+    key::Vector{UInt8}
+    block::Int                  # the next one of MASK_BLOCK bytes
+    bytes::Vector{UInt8}
+    position::Int               # of the next word
+end
+CipherStream(key = random_bytes(KEY_BYTES)) =
+    CipherStream(key, 0, zeros(UInt8, MASK_BLOCK), MASK_BLOCK ÷ 8 + 1)
+
+function next_word!(r::CipherStream)
+    if r.position > MASK_BLOCK ÷ 8
+        fill!(r.bytes, 0x00)
+        chacha20_xor!(r.bytes, r.key, r.block * (MASK_BLOCK ÷ 64))
+        r.block, r.position = r.block + 1, 1
+    end
+    word = reinterpret(UInt64, r.bytes)[r.position]
+    r.position += 1
+    return ltoh(word)
+end
+
+"Uniform from 0 to n − 1: as many bits as n − 1 has, again where they are more."
+function uniform!(r::CipherStream, n::UInt128)
+    bits = 128 - leading_zeros(n - 1)
+    while true
+        x =
+            bits <= 64 ? UInt128(next_word!(r)) :
+            UInt128(next_word!(r)) << 64 | next_word!(r)
+        x &= (UInt128(1) << bits) - 1
+        x < n && return x
+    end
+end
+
+"True with probability exp(−a/b). Algorithm 1."
+function bernoulli_exp!(r, a::UInt128, b::UInt128)
+    while a > b             # exp(−a/b) = exp(−1)·exp(−(a − b)/b)
+        bernoulli_exp!(r, UInt128(1), UInt128(1)) || return false
+        a -= b
+    end
+    k = UInt128(1)
+    while uniform!(r, b * k) < a
+        k += 1
+    end
+    return isodd(k)
+end
+
+"An integer with probability ∝ exp(−|x|/t). Algorithm 2, for a whole t."
+function discrete_laplace!(r, t::UInt128)
+    while true
+        u = uniform!(r, t)
+        bernoulli_exp!(r, u, t) || continue
+        v = UInt128(0)
+        while bernoulli_exp!(r, UInt128(1), UInt128(1))
+            v += 1
+        end
+        x, negative = u + t * v, isodd(next_word!(r))
+        negative && x == 0 && continue
+        return negative ? -Int64(x) : Int64(x)
+    end
+end
+
+"""
+    discrete_gaussian!(r::CipherStream, variance) -> Int64
+
+An integer with probability ∝ exp(−x²/(2·variance)), for a whole `variance` from 1 to 2^52:
+Algorithm 3. The variance of what it gives is at most `variance`, and almost that.
+"""
+function discrete_gaussian!(r::CipherStream, variance::Integer)
+    1 <= variance <= MOST_VARIANCE || refuse("the noise has a variance of ", variance,
+        "; expected from 1 to ", MOST_VARIANCE)
+    σ², t = UInt128(variance), UInt128(isqrt(variance) + 1)
+    while true
+        y = discrete_laplace!(r, t)
+        d = abs(Int128(abs(y)) * Int128(t) - Int128(σ²))
+        bernoulli_exp!(r, UInt128(d)^2, 2 * σ² * t^2) && return y
+    end
+end
+
+const MOST_VARIANCE = Int64(2)^52       # with it no product goes beyond 128 bits
+
+"""
+    DistributedNoise(sensitivity, variance)
+
+The noise of one client, in integers: a discrete Gaussian of whole `variance` for each
+value. `sensitivity` is the most, in the L2 norm, by which one client changes the sum.
+"""
+struct DistributedNoise
+    sensitivity::Float64
+    variance::Int64
+end
+
+"""
+    DistributedNoise(f::FixedPoint, multiplier, clip, n, values)
+
+Noise for a sum of `n` clients whose updates of `values` numbers have an L2 norm up to
+`clip`: together it has the deviation `multiplier`·sensitivity. Rounding moves each number
+by at most ½, so the sensitivity is clip in integers and √values/2. The variance of a
+client is rounded up. Kairouz, Liu, Steinke 2021, arXiv:2102.06387.
+"""
+function DistributedNoise(f::FixedPoint, multiplier, clip, n, values)
+    sensitivity = clip * units(f) + sqrt(values) / 2
+    variance = ceil((multiplier * sensitivity)^2 / n)
+    variance <= MOST_VARIANCE || refuse("the noise of a client has a variance of ",
+        variance, "; expected at most ", MOST_VARIANCE, ": use fewer bits")
+    return DistributedNoise(sensitivity, max(1, Int64(variance)))
+end
+
+add_noise!(out, ::Nothing, f, r) = out
+function add_noise!(out::AbstractVector{T}, d::DistributedNoise, f, r) where {T}
+    for i in eachindex(out)
+        out[i] += discrete_gaussian!(r, d.variance) % T
+    end
+    return out
+end
+
+"The same for wide numbers, two integers each."
+add_wide_noise!(out, ::Nothing, f, r) = out
+function add_wide_noise!(out, d::DistributedNoise, f, r)
+    for (i, q) in enumerate(read_wide(f, out))
+        noisy = clamp(q + discrete_gaussian!(r, d.variance), -widest(f), widest(f))
+        write_wide!(f, view(out, (2i-1):2i), Int64(noisy))
+    end
+    return out
+end
