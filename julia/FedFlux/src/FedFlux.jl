@@ -188,9 +188,10 @@ include("federation/personal.jl")
 include("federation/fit.jl")
 include("federation/baselines.jl")
 include("federation/audit.jl")
+include("federation/membership.jl")
 export Federated, State, LocalTraining, ServerStep, Faults, Attackers, round!, fit!
 export CohortSampling, Stopping, Record, StepDecay, ExponentialDecay, CosineDecay, Warmup
-export audit, isbroken
+export audit, isbroken, MembershipInference
 
 # Checkpoints: durable files, packed states, resuming.
 include("checkpoints/durable.jl")

@@ -163,3 +163,40 @@ end
         @test occursin(words, message(f))
     end
 end
+
+@testset "membership inference while a model trains" begin
+    # Labels without a pattern can be learned by heart only.
+    rng = Xoshiro(2)
+    x, y = randn(rng, Float32, 20, 200), rand(rng, 0:1, 200)
+    clients = Clients(x[:, 1:100], y[1:100], [1:50, 51:100])
+    attacked(; rules = (), rounds = 40, test = (x[:, 101:200], y[101:200]), kw...) = begin
+        f = Federated(mlp(20, 2; hidden = (64,), rng = Stream(1, :init)); rules,
+            weights = :uniform, epochs = 5, batchsize = 10,
+            optimizer = Descent(0.2f0))
+        pool = FedFlux.WorkerPool(f, clients; threads = 1)
+        st = State(f, pool)
+        attack = MembershipInference(f, st, clients, test; pool, kw...)
+        _, history, stopped =
+            fit!(f, st, clients; rounds, pool, callback = attack, warn = Returns(nothing))
+        @test length(history) == length(attack.history) == rounds
+        @test stopped == "rounds" && last(attack.history).round == rounds
+        attack
+    end
+    plain = attacked()
+    (; auc, accuracy, epsilon) = last(plain.history)
+    @test first(plain.history).auc < auc && auc > 0.8 && accuracy > 0.8
+    # The limit is of the accuracy's: 100 guesses count.
+    p = 1 / (1 + exp(-epsilon))
+    pmf(j, n, p) = binomial(big(n), j) * big(p)^j * (1 - big(p))^(n - j)
+    @test sum(pmf(j, 100, p) for j = round(Int, 100accuracy):100) ≈ 0.05 rtol = 1e-6
+    # The same samples on both sides look alike.
+    alike = last(attacked(; rounds = 2, test = (x[:, 1:100], y[1:100])).history)
+    @test alike.auc == 0.5 && alike.accuracy == 0.5 && alike.epsilon == 0
+    # Noise hides who was there.
+    noisy = attacked(; rules = (ClientDP(; noise_multiplier = 1.0, reproducible = true),))
+    @test 0.3 < last(noisy.history).auc < 0.7
+    @test occursin(
+        "there are 100 and 3",
+        message(() -> attacked(; test = (x[:, 1:3], y[1:3])))
+    )
+end
