@@ -8,7 +8,7 @@ The upper limit of a probability after `failures` in `n` independent trials: at 
 true one with this confidence, whatever it is. Clopper and Pearson 1934, Biometrika 26(4).
 
 ```julia
-FedFlux.binomial_upper(0, 500, 0.975)      # 0.00735
+FedFlux.binomial_upper(3, 10, 0.95)      # 0.6066
 ```
 """
 binomial_upper(failures, n, confidence) =
@@ -23,7 +23,7 @@ tell nothing. From both inequalities that bound any test: 1 − fnr ≤ e^ε fpr
 same with the rates exchanged (Kairouz, Oh, Viswanath 2015, arXiv:1311.0776, Theorem 2.1).
 
 ```julia
-FedFlux.epsilon_lower(0.01, 0.5, 1e-5)      # log(0.49999 / 0.01) = 3.912
+FedFlux.epsilon_lower(0.01, 0.5, 1e-5)      # 3.912
 ```
 """
 function epsilon_lower(fpr, fnr, delta)
