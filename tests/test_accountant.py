@@ -200,7 +200,7 @@ def test_noise_command(fed: Command) -> None:
 def test_the_outputs_in_the_docs(fed: Command) -> None:
     page = (ROOT / "docs" / "privacy.md").read_text()
     shown = re.findall(r"^\$ fedflux (.*)\n((?:(?!\$|```).*\n)+)", page, re.M)
-    assert len(shown) == 3
+    assert len(shown) == 4
     for args, output in shown:
         out = fed(*shlex.split(args))[1]
         if "--json" in args:

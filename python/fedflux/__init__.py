@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._audit import Audit, audit
     from ._julia import setup
     from ._run import partition, run
     from .accountant import epsilon, noise_multiplier
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .result import Result
 
 __all__ = [
+    "Audit",
     "DataError",
     "FedFluxError",
     "FedFluxWarning",
@@ -36,6 +38,7 @@ __all__ = [
     "OptionError",
     "Result",
     "__version__",
+    "audit",
     "epsilon",
     "noise_multiplier",
     "partition",
@@ -44,6 +47,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Audit": "_audit",
+    "audit": "_audit",
     "epsilon": "accountant",
     "noise_multiplier": "accountant",
     "partition": "_run",

@@ -113,7 +113,22 @@ def value(function: str, arguments: dict[str, Any]) -> float:
     Raises:
         FedFluxError: the core reports an error.
     """
-    return float(_facts(getattr(boot().core, function)(_json(arguments)))["value"])
+    return float(facts(function, arguments)["value"])
+
+
+def facts(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Call a function of the core that takes an object of arguments and returns an object.
+
+    Args:
+        function, arguments: as in `value`.
+
+    Returns:
+        The object.
+
+    Raises:
+        FedFluxError: the core reports an error.
+    """
+    return _facts(getattr(boot().core, function)(_json(arguments)))
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,21 @@
-"""The commands `fedflux epsilon` and `fedflux noise`."""
+"""The commands `fedflux epsilon`, `fedflux noise` and `fedflux audit`."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from ._audit import Audit
+
 SAMPLINGS = ("poisson", "fixed", "none")
+BROKEN = 3  # the exit status of an audit that finds a rule broken
 Command = Callable[..., None]
 
 
@@ -82,6 +88,63 @@ def noise(as_json: bool, **plan: Any) -> None:
         f"noise multiplier = {up:.6f}  (ε ≤ {plan['epsilon']:g} by {plan['accountant']})"
     )
     click.echo(_assumptions(plan))
+
+
+@click.command()
+@click.option("--rule", required=True, help="such as client_dp(noise_multiplier=2)")
+@click.option("--clients", type=int, default=20, help="[default: 20]")
+@click.option("--clients-per-round", type=int, help="[default: all]")
+@click.option(
+    "--sampling",
+    default="poisson",
+    help="how cohorts are drawn: poisson, uniform or round_robin  [default: poisson]",
+)
+@click.option("--rounds", type=int, default=10, help="rounds of a run  [default: 10]")
+@click.option(
+    "--trials",
+    type=int,
+    default=1000,
+    help="runs with the canary, and as many without it  [default: 1000]",
+)
+@click.option(
+    "--confidence", type=float, default=0.95, help="of the lower bound  [default: 0.95]"
+)
+@click.option("--seed", type=int, default=0, help="of the trials  [default: 0]")
+@click.option("--json", "as_json", is_flag=True, help="print a JSON object")
+def audit(as_json: bool, **plan: Any) -> None:
+    """Attack a private rule: a lower bound for ε beside the accountant's upper one.
+
+    The exit status is 3 where the rule is broken.
+    """
+    from ._audit import audit
+
+    found = audit(**plan)
+    if as_json:
+        facts = dataclasses.asdict(found)
+        facts["upper"] = _finite(found.upper)
+        facts["decided"] = {name: _finite(value) for name, value in found.decided.items()}
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        click.echo(_report(found))
+    if found.broken:
+        sys.exit(BROKEN)
+
+
+def _report(found: Audit) -> str:
+    delta, at = f"δ = {found.promise['delta']:g}", found.decided
+    lines = [
+        f"attacked  ε ≥ {found.lower:.4f}  ({delta}, confidence {found.confidence:g})",
+        f"promised  ε ≤ {found.upper:.4f}  ({delta}, {found.rounds} rounds)",
+        f"closest   ε ≥ {at['lower']:.4f} attacked, ε ≤ {at['upper']:.4f} promised at "
+        f"δ = {at['delta']:g}",
+        *(f"finding   {finding}" for finding in found.findings),
+        "BROKEN: the rule does not do what is promised."
+        if found.broken
+        else "Consistent with the promise; an audit can't prove it.",
+        f"Attacked: {found.trials} runs with one client's canary and as many without it. "
+        f"Unit: {found.promise['unit']}; neighbours: {found.promise['neighbours']}.",
+    ]
+    return "\n".join(lines)
 
 
 def _finite(value: float | None) -> float | None:

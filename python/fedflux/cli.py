@@ -1,4 +1,4 @@
-"""The command line: `fedflux run`, `partition`, `epsilon`, `noise`, `doctor`, `setup`."""
+"""The command line: `fedflux run`, `partition`, `doctor`, `setup`, those of privacy."""
 
 from __future__ import annotations
 
@@ -175,6 +175,7 @@ partition.params[:0] = [_as_click(declared()[name]) for name in PARTITION_OPTION
 
 cli.add_command(_privacy_commands.epsilon)
 cli.add_command(_privacy_commands.noise)
+cli.add_command(_privacy_commands.audit)
 
 
 @cli.command()

@@ -23,8 +23,9 @@ using PrecompileTools: @compile_workload, @setup_workload
 using Printf: @printf
 using Random: Random, AbstractRNG, Xoshiro, shuffle!
 using SHA: sha256
-using SpecialFunctions: SpecialFunctions, erfc, erfcx, logabsgamma, logerfc
-using Statistics: median!, quantile
+using SpecialFunctions: SpecialFunctions, beta_inc_inv, erfc, erfcinv, erfcx, logabsgamma
+using SpecialFunctions: logerfc
+using Statistics: mean, median!, quantile
 using TOML: TOML
 using Zygote: Zygote
 
@@ -52,6 +53,7 @@ include("privacy/accountant.jl")
 include("privacy/calibration.jl")
 include("privacy/distributed.jl")
 include("privacy/tree.jl")
+include("privacy/lowerbound.jl")
 export RDPAccountant, PLDAccountant, compose!, epsilon, noise_multiplier
 
 # Models, losses, and a model's parameters as one flat vector.
@@ -185,8 +187,11 @@ include("federation/stopping.jl")
 include("federation/personal.jl")
 include("federation/fit.jl")
 include("federation/baselines.jl")
+include("federation/audit.jl")
+include("federation/membership.jl")
 export Federated, State, LocalTraining, ServerStep, Faults, Attackers, round!, fit!
 export CohortSampling, Stopping, Record, StepDecay, ExponentialDecay, CosineDecay, Warmup
+export audit, isbroken, MembershipInference
 
 # Checkpoints: durable files, packed states, resuming.
 include("checkpoints/durable.jl")

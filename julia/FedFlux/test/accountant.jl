@@ -343,6 +343,7 @@ end
     "accountant",
     "calibration",
     "distributed",
+    "lowerbound",
     "tree"
 ]
     source = read(joinpath(pkgdir(FedFlux), "src", "privacy", "$file.jl"), String)

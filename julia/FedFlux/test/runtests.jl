@@ -8,7 +8,7 @@ const FILES = [
     "algorithms", "contracts", "optimum", "combinations", "mended", "schedule",
     "personal",
     "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpsgd",
-    "checkpoint", "fuzz", "verbs", "options", "run", "docs", "architecture"
+    "audit", "checkpoint", "fuzz", "verbs", "options", "run", "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 

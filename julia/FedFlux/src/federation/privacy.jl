@@ -123,15 +123,17 @@ const NEIGHBOURS = Dict(:poisson => "with and without the unit",
     :none => "with and without the unit", :fixed => "the unit's data replaced by others"
 )
 
+"Whether neighbours differ in the data of a unit rather than in its presence."
+replaced(p::Promise) = p.sampling === :fixed || startswith(p.unit, "one client's data")
+
 "The promise in words and numbers, for the result of a run of `rounds` rounds."
 function statement(p::Promise, rounds)
-    replaced = p.sampling === :fixed || startswith(p.unit, "one client's data")
     return Dict{String,Any}("unit" => p.unit,
         "epsilon" => as_json(epsilon_after(p, rounds)), "delta" => p.delta,
         "rounds" => rounds, "accountant" => "rdp",
         "noise_multiplier" => p.noise_multiplier, "sampling" => string(p.sampling),
         "sampling_rate" => p.rate, "amplification" => p.why,
-        "neighbours" => replaced ? NEIGHBOURS[:fixed] : NEIGHBOURS[p.sampling],
+        "neighbours" => replaced(p) ? NEIGHBOURS[:fixed] : NEIGHBOURS[p.sampling],
         "noise" =>
             p.reproducible ?
             "from the run's seed: an experiment, private from nobody who knows it" :
