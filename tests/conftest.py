@@ -50,7 +50,7 @@ class JuliaSuite:
     """The core's own tests, in a process that runs beside those in Python."""
 
     def __init__(self) -> None:
-        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115: as long as the process
+        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
