@@ -85,6 +85,19 @@ end
     end
 end
 
+@testset "SCAFFOLD's cₖ are what was sent: $(typeof(r))" for r in
+                                                             (
+    ClientDP(; clip = 0.01, noise_multiplier = 1e-9, reproducible = true),
+    LocalDP(; clip = 0.05, noise_multiplier = 1.0, reproducible = true))
+
+    f = Federated(linear(); rules = (Scaffold(), r), weights = :uniform, batchsize = 3,
+        optimizer = Descent(0.2f0), seed = 6)
+    st, = fitted(f; rounds = 6, sampling = CohortSampling(40))
+    i = findfirst(rule -> rule isa Scaffold, f.rules)
+    @test st.shared[i] ≈ mean(st.private[k][i] for k = 1:40) rtol = 1e-3
+    @test sqrt(sum(abs2, st.shared[i])) > 1e-4
+end
+
 @testset "seeded noise is the same again, secret noise is not" begin
     run(r) = fitted(private(r))[1].θ
     seeded = ClientDP(; reproducible = true)

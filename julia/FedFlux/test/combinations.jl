@@ -6,8 +6,9 @@ using FedFlux: build, decoded, Encoded, engine, flatten, global_model, load_chec
 
 const RULES = ["fedprox", "scaffold", "fednova", "feddyn", "ditto", "fedper", "fedrep",
     "fedsgd", "qffl", "afl", "fedbuff(concurrency=2)", "prune(sparsity=0.5, stop=2)",
-    "topk(fraction=0.3)", "quantize(bits=4)", "sketch(rows=3, cols=40, k=10)",
-    "download"]
+    "client_dp(reproducible=true)", "local_dp(noise_multiplier=0.1, reproducible=true)",
+    "dpsgd(reproducible=true)", "topk(fraction=0.3)", "quantize(bits=4)",
+    "sketch(rows=3, cols=40, k=10)", "download"]
 rule_of(name) = name == "download" ? Download(Quantize(8)) : build("rule", name)
 
 const AGGREGATORS = ["mean", "median", "trimmed_mean(fraction=0.25)", "krum(f=0)",
@@ -25,9 +26,10 @@ FedFlux.min_updates(a::Erased) = FedFlux.min_updates(a.inner)
 FedFlux.needs_root(a::Erased) = FedFlux.needs_root(a.inner)
 FedFlux.carry_over(a::Erased, ū) = FedFlux.carry_over(a.inner, ū)
 FedFlux.conflict(r::Rule, a::Erased) = FedFlux.conflict(r, a.inner)
+FedFlux.conflict(r::ClientDP, a::Erased) = FedFlux.conflict(r, a.inner)
 aggregator(name) = Erased(build("aggregate", name))
 
-# The same for rules. FedBuff stays what it is: the federation asks for it by its type.
+# The same for rules. Some stay what they are: the federation asks for them by their type.
 struct ErasedRule <: Rule
     inner::Rule
 end
@@ -50,7 +52,7 @@ F.server!(r::ErasedRule, s, ū, ctx) = F.server!(r.inner, s, ū, ctx)
 F.publish!(r::ErasedRule, s, Δ, ctx) = F.publish!(r.inner, s, Δ, ctx)
 F.personalises(r::ErasedRule) = F.personalises(r.inner)
 F.personal!(r::ErasedRule, private, m) = F.personal!(r.inner, private, m)
-erased(r::Rule) = r isa FedBuff ? r : ErasedRule(r)
+erased(r::Rule) = r isa Union{FedBuff,ClientDP,LocalDP,DPSGD} ? r : ErasedRule(r)
 inner(r) = r isa ErasedRule ? r.inner : r
 
 # Behind all other rules: counts what is really sent, and checks how.
@@ -63,6 +65,7 @@ function FedFlux.sent(r::Ledger, s, private, u, ctx)
     return private
 end
 sent_bytes(v::Vector{Float32}) = 4 * length(v)
+sent_bytes(v::FedFlux.Altered) = 4 * length(v)
 sent_bytes(v::Encoded) = length(v.bytes)
 function sent_bytes(v::Masked)
     all(iszero, v.values[setdiff(eachindex(v), v.kept)]) || error("a hidden value is sent")
@@ -74,7 +77,7 @@ clients = Clients(x, y, collect(1:90), [1, 11, 31, 41, 61, 91], collect(91:100))
 model = mlp(6, 3; hidden = (4,), rng = Stream(1, :init))
 federated(names; rules = Tuple(rule_of.(names)), kw...) =
     Federated(model; rules, batchsize = 10,
-        optimizer = Descent(0.05f0), trainer = :zygote, seed = 3, kw...)
+        optimizer = Descent(0.05f0), trainer = :zygote, seed = 3, weights = :uniform, kw...)
 
 "Rounds of four of the five clients; the parameters, the state and the history."
 function fitted(f; rounds = 2, threads = 1, folder = nothing, resume = false)
@@ -116,8 +119,9 @@ function check_invariants(f, θ, st, history)
         @test st.θ[head] == flatten(model)[head]      # the private head was never sent
     end
     i = findfirst(r -> r isa Scaffold, rules)
-    if i !== nothing && f.aggregate.inner isa Mean && !any(r -> r isa CountSketch, rules)
-        p = [length(FedFlux.indices(clients, k)) for k = 1:5] ./ 90
+    lossy = any(r -> r isa Union{CountSketch,ClientDP}, rules)
+    if i !== nothing && f.aggregate.inner isa Mean && !lossy
+        p = fill(0.2, 5)
         c = sum(
             p[k] .* get(() -> FedFlux.private_init(f.rules, st.θ), st.private, k)[i]
             for k = 1:5
@@ -249,6 +253,8 @@ const CHAINS = [(rule_of(name),) for name in RULES if !startswith(name, "fedbuff
     for hook in HOOKS, nan in (false, true)
         nan && !(hook in SENDS_VALUES) && continue
         nan && hook === :client! && FedSGD() in rules && continue     # which replaces it
+        clips = any(r -> r isa Union{ClientDP,LocalDP}, rules)        # NaN to zeros
+        nan && clips && !(hook in (:server!, :publish!)) && continue
         mean_only = FedFlux.conflict(first(rules), CenteredClipping(1.0)) !== nothing
         f = federated((); rules = (erased.(rules)..., Bomb(hook, nan)), server = FedAdam(),
             aggregate = Erased(mean_only ? Mean() : CenteredClipping(1.0)))

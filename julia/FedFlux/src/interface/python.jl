@@ -107,17 +107,20 @@ end)
 For Python: what [`audit`](@ref) finds with a JSON object of its arguments, where `rule` and
 `sampling` are texts as in the options.
 """
-_pyaudit(config::AbstractString) = first(or_error() do
-    given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
-    rule, sampling = build("rule", pop!(given, :rule)),
-    build("sampling", pop!(given, :sampling))
-    a = audit(rule; sampling, given...)
-    Dict{String,Any}("broken" => isbroken(a), "lower" => a.lower,
-        "upper" => as_json(a.upper), "findings" => a.findings, "trials" => a.trials,
-        "rounds" => a.rounds, "confidence" => a.confidence, "seconds" => a.seconds,
-        "decided" => Dict(string(k) => as_json(v) for (k, v) in pairs(a.decided)),
-        "promise" => statement(a.promise, a.rounds)), nothing
-end)
+_pyaudit(config::AbstractString) = first(
+    or_error() do
+        given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
+        rule, sampling = build("rule", pop!(given, :rule)),
+        build("sampling", pop!(given, :sampling))
+        a = audit(rule; sampling, given...)
+        Dict{String,Any}("broken" => isbroken(a), "lower" => a.lower,
+            "upper" => as_json(a.upper), "findings" => a.findings, "trials" => a.trials,
+            "rounds" => a.rounds, "confidence" => a.confidence, "seconds" => a.seconds,
+            "decided" => Dict(string(k) => as_json(v) for (k, v) in pairs(a.decided)),
+            "promise" => statement(a.promise, a.rounds)),
+        nothing
+    end
+)
 
 function python_options(config, model)
     given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))

@@ -22,10 +22,22 @@ struct Masked <: AbstractVector{Float32}
     kept::Vector{Int}
 end
 
-Base.size(v::Union{Encoded,Masked}) = size(v.values)
-Base.IndexStyle(::Type{<:Union{Encoded,Masked}}) = IndexLinear()
-Base.@propagate_inbounds Base.getindex(v::Union{Encoded,Masked}, i::Int) = v.values[i]
-Base.setindex!(v::Union{Encoded,Masked}, x, i::Int) =
+"""
+    Altered(values)
+
+A vector that was clipped or got noise on its way: a rule that keeps what was sent of its
+own vector can tell that it isn't the one it gave. Costs four bytes per value.
+"""
+struct Altered <: AbstractVector{Float32}
+    values::Vector{Float32}
+end
+
+const OnTheWire = Union{Encoded,Masked,Altered}
+
+Base.size(v::OnTheWire) = size(v.values)
+Base.IndexStyle(::Type{<:OnTheWire}) = IndexLinear()
+Base.@propagate_inbounds Base.getindex(v::OnTheWire, i::Int) = v.values[i]
+Base.setindex!(v::OnTheWire, x, i::Int) =
     fail("a rule changes an update in place after it was encoded; ",
         "place it before compression and pruning in rules")
 
@@ -33,8 +45,9 @@ Base.setindex!(v::Union{Encoded,Masked}, x, i::Int) =
 wire_bytes(v::AbstractVector) = sizeof(v)
 wire_bytes(v::Encoded) = length(v.bytes)
 wire_bytes(v::Masked) = 4 * length(v.kept)
+wire_bytes(v::Altered) = 4 * length(v)
 wire_bytes(u::Update) = sum(wire_bytes, parts(u))
 
 "The values of a vector, as a plain vector."
 decoded(v::AbstractVector) = v
-decoded(v::Union{Encoded,Masked}) = v.values
+decoded(v::OnTheWire) = v.values

@@ -12,13 +12,13 @@ all zeros where that norm is NaN or infinite, so that nothing passes unclipped.
 """
 function clip_update(u::Update, c)
     norm = total_norm(u)
-    isfinite(norm) || return map(v -> zeros(Float32, length(v)), u)
+    isfinite(norm) || return map(v -> Altered(zeros(Float32, length(v))), u)
     norm <= c && return u
     factor = Float32((1 - 2e-7) * c / norm, RoundDown)    # each value is rounded once more
     return map(v -> rescaled(v, factor), u)
 end
 
-rescaled(v, factor) = factor .* v
+rescaled(v, factor) = Altered(factor .* v)
 rescaled(v::Masked, factor) = Masked(factor .* v.values, v.kept)
 
 "Check the settings that rules with a clip and a noise multiplier share."

@@ -35,6 +35,7 @@ end
 
 function client!(r::LocalDP, s, u, ctx)
     rng = r.reproducible ? ctx.rng : SecureRandom()
-    noisy(v) = add_gaussian!(Vector{Float32}(v), r.noise_multiplier * r.clip, rng)
+    noisy(v) =
+        Altered(add_gaussian!(Vector{Float32}(v), r.noise_multiplier * r.clip, rng))
     return nothing, map(noisy, clip_update(u, r.clip))
 end
