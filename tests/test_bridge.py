@@ -58,7 +58,7 @@ print({RUN}).engine, flush=True)
         sent = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "interrupted\n"
-        assert time.monotonic() - sent < 1
+        assert time.monotonic() - sent < 3  # a second, but for the suite that runs beside
         assert process.stdout.readline() == "julia\n"  # the process goes on working
         assert process.wait(60) == 0
 

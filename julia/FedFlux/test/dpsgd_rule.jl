@@ -168,7 +168,8 @@ end
     refused("also trains", rules = (FedRep(), DPSGD()))
     refused("losses", rules = (DPSGD(), QFFL()))
     refused("losses", rules = (AFL(), DPSGD()))
-    refused("twice", rules = (DPSGD(), DPSGD(clip = 2)))
+    refused("something else", rules = (DPSGD(), DPSGD(clip = 2)))
+    refused("something else", rules = (DPSGD(), ClientDP()), weights = :uniform)
     refused("set aside", aggregate = FLTrust(10))
     refused("mixup", augment = (FedFlux.Mixup(),))
     for clip in (0, -1, NaN, Inf)
@@ -185,7 +186,7 @@ end
 @testset "from its name" begin
     @test FedFlux.build("rule", "dpsgd") === DPSGD()
     r = FedFlux.build("rule", "dpsgd(clip=0.5, noise_multiplier=2, reproducible=true)")
-    @test r === DPSGD(0.5, 2.0, true)
+    @test r === DPSGD(; clip = 0.5, noise_multiplier = 2.0, reproducible = true)
     options = (; dataset = "digits", model = "softmax_regression", clients = 3, rounds = 2)
     go(rule) = FedFlux.run(; options..., rules = [rule]).params_sha256
     seeded = "dpsgd(reproducible=true)"
