@@ -231,6 +231,18 @@ end
     end
 end
 
+@testset "private statistics stay as they are, and get no noise" begin
+    normed = Chain(Dense(6 => 4), BatchNorm(4, relu), Dense(4 => 3))
+    f = Federated(normed; rules = (ClientDP(; reproducible = true), FedBN()), seed = 6,
+        weights = :uniform, batchsize = 3, optimizer = Descent(0.1f0))
+    pool = WorkerPool(f, clients; threads = 1)
+    st = State(f, pool)
+    before = copy(st.stats)
+    _, history, _ = fit!(f, st, clients; rounds = 20, clients_per_round = 8, pool,
+        test = (x, y))
+    @test st.stats == before && all(r -> isfinite(r.test_loss), history)
+end
+
 @testset "the result says what is promised" begin
     options = (; dataset = "digits", clients = 100, clients_per_round = 10, rounds = 2,
         model = "softmax_regression", sampling = "poisson", weights = "uniform")

@@ -115,8 +115,6 @@ function server_step(f::Federated, st::State, ū, n, N, share, expected, engine)
     ctx = (; st.θ, round, client = 0, n, N, share, expected, lr,
         rng = Stream(f.seed, :rules, round, 0), f.layout, f.model, engine)
     shared, ū = server!(f.rules, (; st.shared), ū, ctx)
-    # Noise came to what clients don't send, too.
-    hides_cohort(f.rules) && hide!(f.rules, st.shared, ū.delta)
     (; optimizer, schedule) = f.server
     server = st.server
     if optimizer === nothing

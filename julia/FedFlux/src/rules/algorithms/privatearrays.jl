@@ -77,6 +77,10 @@ function hide!(r::PrivateArrays, shared, v)
     return v
 end
 
+# What no client sent may have got noise since.
+server!(r::PrivateArrays, s, ū, ctx) =
+    (s.shared, local_arrays(r).stats ? Update(ū; stats = zero(ū.stats)) : ū)
+
 publish!(r::PrivateArrays, s, Δ, ctx) =
     (s.shared, Masked(hide!(r, nothing, collect(Δ)), local_arrays(r).shared))
 
