@@ -32,17 +32,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[NOTES] = []
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:  # mark by fixture, so that no mark is forgotten
         if "julia" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.julia)
-    items.sort(
-        key=lambda item: item.name == "test_julia_suite"
-    )  # it runs beside the others
+    items.sort(key=_waits_for_the_suite)  # to the end
+
+
+def _waits_for_the_suite(item: pytest.Item) -> bool:
+    return item.name == "test_julia_suite"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if session.items and session.items[-1].name == "test_julia_suite":
+    if any(map(_waits_for_the_suite, session.items)):
         session.config.stash[SUITE] = JuliaSuite()
 
 

@@ -6,7 +6,6 @@ Of its ways to find the examples' gradients the fastest is taken, for each model
 
 from __future__ import annotations
 
-import time
 import warnings
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.peers.protocol import Json, cores, inputs, serve
-from benchmarks.peers.torch_models import build, loss, trainable
+from benchmarks.peers.torch_models import build, loss, milliseconds, trainable
 
 PASS = 320  # samples in the timed unit: whole batches for 10, 32 and 64
 MODES = ("hooks", "ew", "ghost")
@@ -63,14 +62,6 @@ class Steps:
             self.optimizer.step()
         return float(value.item())
 
-    def measure(self, seconds: float) -> float:
-        """Milliseconds a step, over whole passes."""
-        passes, begun = 0, time.perf_counter()
-        while time.perf_counter() - begun < seconds:
-            self.one_pass()
-            passes += 1
-        return 1e3 * (time.perf_counter() - begun) / (passes * len(self.batches))
-
 
 PREPARED: dict[tuple[str, int], Steps] = {}
 
@@ -82,7 +73,7 @@ def prepare(request: Json) -> Json:
         try:
             steps = Steps(request, mode)
             first_loss = steps.one_pass(noise=0.0)
-            ms = min(steps.measure(request["seconds"] / 3) for _ in range(3))
+            ms = min(milliseconds(steps, request["seconds"] / 3) for _ in range(3))
         except Exception as error:
             refused.append(f"{mode}: {str(error).splitlines()[0][:80]}")
             continue
@@ -95,7 +86,8 @@ def prepare(request: Json) -> Json:
 
 
 def measure_steps(request: Json) -> Json:
-    return {"ms": PREPARED[request["task"], request["batch"]].measure(request["seconds"])}
+    steps = PREPARED[request["task"], request["batch"]]
+    return {"ms": milliseconds(steps, request["seconds"])}
 
 
 if __name__ == "__main__":

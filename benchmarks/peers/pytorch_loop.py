@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks.peers.protocol import Json, cores, inputs, serve
-from benchmarks.peers.torch_models import accuracy, build, loss, trainable
+from benchmarks.peers.torch_models import accuracy, build, loss, milliseconds, trainable
 
 PASS = 320  # samples in the timed unit: whole batches for 10, 32 and 64
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -34,14 +34,6 @@ class Steps(NamedTuple):
             value.backward()
             self.optimizer.step()
         return float(value)
-
-    def measure(self, seconds: float) -> float:
-        """Milliseconds a step, over whole passes."""
-        passes, begun = 0, time.perf_counter()
-        while time.perf_counter() - begun < seconds:
-            self.one_pass()
-            passes += 1
-        return 1e3 * (time.perf_counter() - begun) / (passes * len(self.batches))
 
 
 def variant(request: Json, channels_last: bool, fused: bool) -> Steps:
@@ -78,7 +70,7 @@ def fastest(request: Json) -> Steps:
     times: dict[str, list[float]] = {v.name: [] for v in variants}
     for _ in range(4):
         for v in variants:
-            times[v.name].append(v.measure(request["seconds"] / 4))
+            times[v.name].append(milliseconds(v, request["seconds"] / 4))
     return min(variants, key=lambda v: min(times[v.name][1:]))
 
 
@@ -103,7 +95,8 @@ def allocated(steps: Steps) -> int:
 
 
 def measure_steps(request: Json) -> Json:
-    return {"ms": PREPARED[request["task"], request["batch"]].measure(request["seconds"])}
+    steps = PREPARED[request["task"], request["batch"]]
+    return {"ms": milliseconds(steps, request["seconds"])}
 
 
 def train_client(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -84,3 +86,20 @@ def accuracy(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
         for a, b in zip(x.split(500), y.split(500), strict=True)
     )
     return right / y.numel()
+
+
+class Passes(Protocol):
+    """What takes whole passes over its batches."""
+
+    batches: Any
+
+    def one_pass(self) -> float: ...
+
+
+def milliseconds(steps: Passes, seconds: float) -> float:
+    """Milliseconds a step, over whole passes."""
+    passes, begun = 0, time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        steps.one_pass()
+        passes += 1
+    return 1e3 * (time.perf_counter() - begun) / (passes * len(steps.batches))

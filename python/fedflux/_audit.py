@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
-from . import _bridge
-from .errors import FedFluxError, JuliaUnavailable, OptionError
+from ._arguments import facts, integer, none_is_infinite, number, text
 
 
 @dataclass(frozen=True)
@@ -85,45 +82,20 @@ def audit(
         False
     """
     plan = {
-        "rule": _text("rule", rule),
-        "sampling": _text("sampling", sampling),
-        "clients": _integer("clients", clients),
-        "rounds": _integer("rounds", rounds),
-        "trials": _integer("trials", trials),
-        "seed": _integer("seed", seed),
-        "confidence": _number("confidence", confidence),
+        "rule": text("rule", rule),
+        "sampling": text("sampling", sampling),
+        "clients": integer("clients", clients),
+        "rounds": integer("rounds", rounds),
+        "trials": integer("trials", trials),
+        "seed": integer("seed", seed),
+        "confidence": number("confidence", confidence),
     }
     if clients_per_round is not None:
-        plan["clients_per_round"] = _integer("clients_per_round", clients_per_round)
-    try:
-        facts = _bridge.facts("_pyaudit", plan)
-    except JuliaUnavailable:
-        raise
-    except FedFluxError as error:
-        raise OptionError(str(error)) from None
-    decided = {name: _finite(value) for name, value in facts.pop("decided").items()}
-    upper, findings = _finite(facts.pop("upper")), tuple(facts.pop("findings"))
-    return Audit(decided=decided, upper=upper, findings=findings, **facts)
-
-
-def _finite(value: float | None) -> float:
-    """JSON has no infinity: null."""
-    return math.inf if value is None else float(value)
-
-
-def _text(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise OptionError(f"{name}: expected a text, got {value!r}")
-
-
-def _integer(name: str, value: Any) -> int:
-    if not isinstance(value, bool) and isinstance(value, Integral):
-        return int(value)
-    raise OptionError(f"{name}: expected an integer, got {value!r}")
-
-
-def _number(name: str, value: Any) -> float:
-    if not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value):
-        return float(value)
-    raise OptionError(f"{name}: expected a finite number, got {value!r}")
+        plan["clients_per_round"] = integer("clients_per_round", clients_per_round)
+    found = facts("_pyaudit", plan)
+    found["decided"] = {
+        name: none_is_infinite(value) for name, value in found["decided"].items()
+    }
+    found["upper"] = none_is_infinite(found["upper"])
+    found["findings"] = tuple(found["findings"])
+    return Audit(**found)

@@ -100,27 +100,12 @@ def partition(config: dict[str, Any], data: Arrays | None) -> dict[str, Any]:
     return _facts(boot().core._pypartition(_json(config), _transposed(data)))
 
 
-def value(function: str, arguments: dict[str, Any]) -> float:
-    """Call a function of the core that takes an object of arguments and returns a number.
-
-    Args:
-        function: its name.
-        arguments: the arguments, as JSON can hold them.
-
-    Returns:
-        The number, which may be infinite.
-
-    Raises:
-        FedFluxError: the core reports an error.
-    """
-    return float(facts(function, arguments)["value"])
-
-
 def facts(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Call a function of the core that takes an object of arguments and returns an object.
 
     Args:
-        function, arguments: as in `value`.
+        function: its name.
+        arguments: the arguments, as JSON can hold them; None for what is unset.
 
     Returns:
         The object.

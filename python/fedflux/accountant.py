@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Integral, Real
 from typing import Any
 
-from . import _bridge
-from .errors import FedFluxError, JuliaUnavailable, OptionError
+from ._arguments import facts, none_is_infinite, number, text
 
 
 def epsilon(
@@ -100,21 +97,10 @@ def noise_multiplier(
 
 
 def _value(function: str, **arguments: Any) -> float:
-    checked = {name: _checked(name, value) for name, value in arguments.items()}
-    try:
-        return _bridge.value(function, checked)
-    except JuliaUnavailable:
-        raise
-    except FedFluxError as error:
-        raise OptionError(str(error)) from None
-
-
-def _checked(name: str, value: Any) -> str | int | float:
-    """Check what JSON can't tell the core; the core checks the bounds."""
-    if name in ("sampling", "accountant"):
-        if isinstance(value, str):
-            return value
-        raise OptionError(f"{name}: expected a text, got {value!r}")
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise OptionError(f"{name}: expected a finite number, got {value!r}")
-    return int(value) if isinstance(value, Integral) else float(value)
+    checked = {
+        name: text(name, value)
+        if name in ("sampling", "accountant")
+        else number(name, value)
+        for name, value in arguments.items()
+    }
+    return none_is_infinite(facts(function, checked)["value"])

@@ -86,6 +86,7 @@ export Dataset, Clients, describe
 # Updates: what a client sends, and what it costs on the wire.
 include("updates/update.jl")
 include("updates/wire.jl")
+include("updates/clip.jl")
 export Update
 
 # Rules: a paper's idea on both sides of the wire; algorithms, pruning and compression.
@@ -109,7 +110,7 @@ include("rules/algorithms/fedopt.jl")
 export Rule, FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL
 export AFL, FedBuff, FedAdagrad, FedAdam, FedYogi
 
-include("rules/privacy/clip.jl")
+include("rules/privacy/mechanism.jl")
 include("rules/privacy/clientdp.jl")
 include("rules/privacy/localdp.jl")
 include("rules/privacy/dpsgd.jl")

@@ -14,7 +14,7 @@ const ARROWS = Dict(
     "data" => ["options", "random", "models", "engines"],
     "updates" => ["models"],
     "rules" => ["options", "random", "privacy", "models", "updates"],
-    "secagg" => [],
+    "secagg" => ["random"],
     "aggregation" => ["options", "random", "models", "updates", "secagg"],
     "federation" =>
         ["options", "random", "privacy", "models", "engines", "data", "updates",

@@ -1,5 +1,5 @@
 # Noise that clients add under their masks: its distribution, and what reaches the sum.
-using FedFlux: CipherStream, discrete_gaussian!, uniform!, bernoulli_exp!, FixedPoint,
+using FedFlux: discrete_gaussian!, uniform!, bernoulli_exp!, FixedPoint,
     DistributedNoise, as_integers, build, start, add!, finish, protocol
 
 "χ² of integers against probabilities ∝ weight(x), the tails in one cell each."
@@ -22,7 +22,7 @@ limit_of(k) = k * (1 - 2 / 9k + 3.719 * sqrt(2 / 9k))^3
 @testset "the discrete Gaussian, variance $v" for (v, reach) in ((1, 3), (2, 4), (9, 8),
     (100, 25), (10_000, 200))
 
-    r, n = CipherStream(), 40_000
+    r, n = SecureRandom(), 40_000
     x = [discrete_gaussian!(r, v) for _ = 1:n]
     χ², k = chi_square(x, x -> exp(-x^2 / 2v), reach)
     @test χ² < limit_of(k)
@@ -37,7 +37,7 @@ limit_of(k) = k * (1 - 2 / 9k + 3.719 * sqrt(2 / 9k))^3
 end
 
 @testset "large variances, and what is out of range" begin
-    r, n = CipherStream(), 20_000
+    r, n = SecureRandom(), 20_000
     for v in (2^30 + 1, 2^52)
         x = [discrete_gaussian!(r, v) for _ = 1:n]
         @test abs(mean(x)) < 4 * sqrt(v / n)
@@ -57,7 +57,7 @@ end
         @test all(<(m), draws)
         @test abs(mean(Float64.(draws)) / m - (1 - 1 / m) / 2) < 4 * 0.29 / 100
     end
-    @test allunique(discrete_gaussian!(CipherStream(), 2^52) for _ = 1:50)   # fresh keys
+    @test allunique(discrete_gaussian!(SecureRandom(), 2^52) for _ = 1:50)   # fresh keys
 end
 
 uniform_facts = (; seed = UInt64(1), round = 1, max_weight = 1.0)

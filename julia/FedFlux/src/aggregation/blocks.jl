@@ -56,12 +56,3 @@ function squared_distances(X, z, threads)
 end
 
 const DISTANCE_BLOCK = 1024     # coordinates: a block of z stays in the first cache
-
-"Σ v², summed in Float64."
-function squared_norm(v)
-    s = 0.0
-    @inbounds @simd for i in eachindex(v)
-        s += Float64(v[i])^2
-    end
-    return s
-end

@@ -121,8 +121,7 @@ function clipped_for_noise(u, clip)
     isempty(u.metrics) || fail("SecureMean: noise covers vectors and statistics, and an ",
         "update has the metrics ", join(keys(u.metrics), ", "),
         ", which it would not hide")
-    norm = sqrt(sum(squared_norm, parts(u)))
-    return norm > clip ? map(v -> Float32(clip / norm) .* v, u) : u
+    return clip_update(u, clip)
 end
 
 """
@@ -131,22 +130,24 @@ metrics, its weight, and how many values were clipped, which stays a secret unde
 """
 function as_integers(f::FixedPoint{T}, u, weight, max_weight, noise = nothing) where {T}
     narrow, wide = values(u.vectors), (u.stats, values(u.metrics)...)
-    n, m = sum(length, narrow; init = 0), sum(length, wide)
     weight <= widest(f) || fail("SecureMean: the weight ", weight, " goes beyond ",
         widest(f), ", the most that ", f.bits, " bits hold; use more bits")
-    out = Vector{T}(undef, n + 2 * (m + 2))
-    lengths = (length.(narrow)..., 2 .* length.(wide)..., 2, 2)
-    places = consecutive(lengths)
+    places = places_of(shape(u))
+    out = Vector{T}(undef, last(last(places)))
     clipped = sum(zip((narrow..., wide...), places)) do (v, place)
         quantise!(f, view(out, place), decoded(v), weight / max_weight)
     end
     write_wide!(f, view(out, places[end-1]), Int64(weight))
     write_wide!(f, view(out, places[end]), noise === nothing ? Int64(clipped) : 0)
-    random = noise === nothing ? nothing : CipherStream()
-    add_noise!(view(out, 1:n), noise, f, random)
+    random = noise === nothing ? nothing : SecureRandom()
+    foreach(p -> add_noise!(view(out, p), noise, f, random), places[1:length(narrow)])
     add_wide_noise!(view(out, places[length(narrow)+1]), noise, f, random)
     return out
 end
+
+"Where each part of an update of a shape stands among its integers, the weight, the count."
+places_of(like) = consecutive((values(like.vectors)...,
+    (2 .* (like.stats, values(like.metrics)..., 1, 1))...))
 
 function finish(a::SecureMean, acc::SecureCohort, threads)
     check_count(a, length(acc.inputs))
@@ -163,8 +164,7 @@ stage_of(p, rng) = something(findfirst(_ -> rand(rng, Float64) < p, 1:4), 0)
 "The mean that the sum of the integers stands for."
 function mean_of_sum!(acc::SecureCohort, sum)
     (; fixed, like) = acc
-    wide = (like.stats, values(like.metrics)..., 1, 1)
-    places = consecutive((values(like.vectors)..., (2 .* wide)...))
+    places = places_of(like)
     weight, acc.clipped = (only(read_wide(fixed, sum[p])) for p in places[(end-1):end])
     weight > 0 || return nothing
     factor = acc.facts.max_weight / weight
@@ -182,7 +182,9 @@ function protocol(a::SecureMean, acc::SecureCohort)
         (i, "vanished before $(STAGES[stage])") for (i, stage) in o.vanished
         if !(i in o.arrived)
     ]
-    return (; o.aborted, left_out, bytes_up = sum(o.bytes_up),
+    aborted =
+        o.aborted === nothing ? nothing : "secure aggregation was aborted: $(o.aborted)"
+    return (; aborted, left_out, bytes_up = sum(o.bytes_up),
         bytes_down = sum(o.bytes_down))
 end
 

@@ -58,15 +58,16 @@ function audit(rule::Rule; clients = 20, clients_per_round = clients,
 end
 
 function check_audit(clients, clients_per_round, rounds, trials, confidence, seed)
-    1 <= clients_per_round <= clients || fail("clients_per_round is ", clients_per_round,
-        "; expected a number from 1 to ", clients, ", the number of clients")
+    check_clients_per_round(clients_per_round, clients)
     rounds >= 1 || fail("rounds is ", rounds, "; expected 1 or more")
     20 <= trials <= MOST_TRIALS ||
         fail("trials is ", trials, "; expected a number from 20 to ", MOST_TRIALS)
-    0.5 <= confidence < 1 ||
-        fail("confidence is ", confidence, "; expected at least 0.5 and less than 1")
+    check_confidence(confidence)
     seed >= 0 || fail("seed is ", seed, "; expected 0 or more")
 end
+
+check_confidence(c) =
+    0.5 <= c < 1 || fail("confidence is ", c, "; expected at least 0.5 and less than 1")
 
 const MOST_TRIALS = 10_000_000
 
@@ -152,7 +153,7 @@ function AuditTarget(rule, N, n, sampling, rounds, seed)
     claim === nothing &&
         fail("rule ", nameof(typeof(rule)), " promises no ε that could be audited")
     without =
-        replaced(claim) ? with :
+        claim.replaced ? with :
         CohortSampling(with.clients_per_round; with.sampling,
             availability = AvailabilityTrace(reshape((1:N) .!= CANARY, N, 1)))
     pool = WorkerPool(f, clients; threads = 1)
@@ -182,7 +183,7 @@ end
 
 "The sum of a trial's steps along the canary, each in units of the clip if that is public."
 function attack_statistic(t::AuditTarget, i, present)
-    opposite = !present && replaced(t.promise)
+    opposite = !present && t.promise.replaced
     f = trial_federation(t, i, present, opposite ? -CANARY_LENGTH : CANARY_LENGTH, 0)
     direction = first(f.rules).direction
     total = 0.0

@@ -135,14 +135,6 @@ conflict(
     ::SecureMean
 ) = "a cohort may be too small for masks; its parameter noise adds noise under them"
 
-"Throw where BatchNorm would be sent with noise: a variance may become negative."
-function check_statistics(rules, model)
-    noisy = any(r -> r isa Union{ClientDP,LocalDP}, rules)
-    noisy && !isempty(statistics(model)) && !any(r -> r isa FedBN, rules) &&
-        fail("the model has BatchNorm, and noise would make its variances negative: use ",
-            "GroupNorm or LayerNorm, or keep the statistics private with rule FedBN")
-end
-
 conflict(
     ::Union{Compressor,Pruning},
     ::SecureMean
@@ -166,4 +158,12 @@ function check_aggregator(rules, aggregate)
             fail("rule ", nameof(typeof(r)), " and aggregate ", nameof(typeof(aggregate)),
                 " don't go together: ", reason)
     end
+end
+
+"Throw where BatchNorm would be sent with noise: a variance may become negative."
+function check_statistics(rules, model)
+    noisy = any(r -> r isa Union{ClientDP,LocalDP}, rules)
+    noisy && !isempty(statistics(model)) && !any(r -> r isa FedBN, rules) &&
+        fail("the model has BatchNorm, and noise would make its variances negative: use ",
+            "GroupNorm or LayerNorm, or keep the statistics private with rule FedBN")
 end

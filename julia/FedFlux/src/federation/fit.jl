@@ -54,10 +54,9 @@ function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
     evaluation = TestData(f, test, clients)
     privacy = promise(f, sampling, clients)
     exhausted(privacy, 0) &&
-        fail("the privacy budget is ", privacy.budget, ", and one round ",
-            "costs ", round(epsilon_after(privacy, 1); sigdigits = 3),
-            ": more noise, fewer ",
-            "clients per round or a larger budget are needed")
+        fail("the privacy budget is ", privacy.budget, ", and one round costs ",
+            round(epsilon_after(privacy, 1); sigdigits = 3), ": more noise, fewer clients ",
+            "per round or a larger budget are needed")
     data, warned = poisoned(f.attack, f, clients), Set{Symbol}()
     (; history) = progress
     begun = time() - progress.seconds
@@ -88,12 +87,15 @@ function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
 end
 
 function check_cohort(f, n, N)
-    1 <= n <= N || fail("clients_per_round is ", n, "; expected a number from 1 to ", N,
-        ", the number of clients")
+    check_clients_per_round(n, N)
     needed = min_updates(f.aggregate)
     needed <= n || fail(nameof(typeof(f.aggregate)), " needs at least ", needed,
         " updates per round, and clients_per_round is ", n)
 end
+
+check_clients_per_round(n, N) =
+    1 <= n <= N || fail("clients_per_round is ", n, "; expected a number from 1 to ", N,
+        ", the number of clients")
 
 function with_blas_threads(work, n)
     before = BLAS.get_num_threads()

@@ -56,8 +56,7 @@ function MembershipInference(f, st, clients, test;
     n = min(samples, length(held), numobs(x))
     n >= 4 || fail("membership inference needs four samples of clients and four others; ",
         "there are ", length(held), " and ", numobs(x), ", and samples is ", samples)
-    0.5 <= confidence < 1 ||
-        fail("confidence is ", confidence, "; expected at least 0.5 and less than 1")
+    check_confidence(confidence)
     return MembershipInference(f, st, clients, (x, y), pool, spread_over(held, n),
         spread_over(1:numobs(x), n), Float64(confidence), MembershipGuesses[])
 end

@@ -7,7 +7,8 @@
 What is accounted for a run: `unit`, whom it protects; `noise_multiplier`, `rate` and
 `sampling` of a step, as [`compose!`](@ref) takes them; `costs`, the RDP of a round at
 `RDP_ORDERS`, for each size of client where that matters; `delta`; the `budget` for ε, or
-`nothing`; `reproducible`, whether the noise can be drawn again; and `why` sampling makes it
+`nothing`; `replaced`, whether neighbours differ in the data of a unit rather than in its
+presence; `reproducible`, whether the noise can be drawn again; and `why` sampling makes it
 smaller, or doesn't.
 """
 Base.@kwdef struct Promise
@@ -19,6 +20,7 @@ Base.@kwdef struct Promise
         [step_rdp(RDP_ORDERS, noise_multiplier, rate, sampling)]
     delta::Float64
     budget::Union{Nothing,Float64} = nothing
+    replaced::Bool = sampling === :fixed
     reproducible::Bool
     why::String
 end
@@ -44,7 +46,7 @@ promise(::Rule, f, sampling, clients) = nothing
 promise(r::LocalDP, f, sampling, clients) =
     Promise(; unit = "one client's data, in each round that it takes part in",
         noise_multiplier = r.noise_multiplier / 2, rate = 1.0, sampling = :none, r.delta,
-        r.reproducible,
+        replaced = true, r.reproducible,
         why = "none: the server sees who sent which update")
 
 # An example's client may be absent from a round; nothing is claimed for that.
@@ -61,22 +63,18 @@ end
 
 function promise(r::ClientDP, f, sampling, clients)
     N = length(clients)
+    (; overselect, min_updates) = f.faults
     f.weights === :uniform ||
         fail("rule ClientDP clips each client to the same norm, and ",
             "weights is \"samples\": give weights = \"uniform\"")
-    f.faults.overselect == 1 ||
-        fail("rule ClientDP accounts for the cohort that is drawn, ",
-            "and overselect = ", f.faults.overselect,
-            " keeps the fastest of it: leave it out")
-    f.faults.min_updates == 1 || fail("rule ClientDP adds noise in every round, and ",
-        "min_updates = ", f.faults.min_updates,
-        " would show when few took part: leave ",
-        "it out")
+    overselect == 1 || fail("rule ClientDP accounts for the cohort that is drawn, and ",
+        "overselect = ", overselect, " keeps the fastest of it: leave it out")
+    min_updates == 1 || fail("rule ClientDP adds noise in every round, and min_updates = ",
+        min_updates, " would show when few took part: leave it out")
     update_noise(r, expected_clients(sampling, N))      # refuses too little count_noise
     rate, kind, why = accounted(sampling.sampling, sampling, N)
     return Promise(; unit = "one client", r.noise_multiplier, rate, sampling = kind,
-        r.delta,
-        r.budget, r.reproducible, why)
+        r.delta, r.budget, r.reproducible, why)
 end
 
 "Whether nobody may see how many took part: a round without clients is then as any other."
@@ -119,13 +117,6 @@ exhausted(::Nothing, rounds) = false
 exhausted(p::Promise, rounds) =
     p.budget !== nothing && epsilon_after(p, rounds + 1) > p.budget
 
-const NEIGHBOURS = Dict(:poisson => "with and without the unit",
-    :none => "with and without the unit", :fixed => "the unit's data replaced by others"
-)
-
-"Whether neighbours differ in the data of a unit rather than in its presence."
-replaced(p::Promise) = p.sampling === :fixed || startswith(p.unit, "one client's data")
-
 "The promise in words and numbers, for the result of a run of `rounds` rounds."
 function statement(p::Promise, rounds)
     return Dict{String,Any}("unit" => p.unit,
@@ -133,7 +124,8 @@ function statement(p::Promise, rounds)
         "rounds" => rounds, "accountant" => "rdp",
         "noise_multiplier" => p.noise_multiplier, "sampling" => string(p.sampling),
         "sampling_rate" => p.rate, "amplification" => p.why,
-        "neighbours" => replaced(p) ? NEIGHBOURS[:fixed] : NEIGHBOURS[p.sampling],
+        "neighbours" =>
+            p.replaced ? "the unit's data replaced by others" : "with and without the unit",
         "noise" =>
             p.reproducible ?
             "from the run's seed: an experiment, private from nobody who knows it" :

@@ -88,7 +88,7 @@ function server_part!(f, st, clients, work, pool, expected)
         return "$(work.accepted) updates came, and $needed are needed"
     ū = finish(f.aggregate, work.acc, length(pool.workers))
     aborted = settle!(work, protocol(f.aggregate, work.acc))
-    aborted === nothing || return "secure aggregation was aborted: $aborted"
+    aborted === nothing || return aborted
     work.accepted >= needed || silent ||
         return "$(work.accepted) updates were left, and $needed are needed"
     ū === nothing && silent && (ū = nobody_sent(f.rules, st))

@@ -45,6 +45,12 @@ function or_error(f)
     end
 end
 
+"The JSON of the Dict that `f` returns, or of the message of its error."
+json_or_error(f) = first(or_error(() -> (f(), nothing)))
+
+"The arguments that a JSON object holds."
+arguments(config) = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
+
 function run_for_python(config, data, model, init, callback)
     o = python_options(config, model)
     init = init === nothing ? nothing : [Array{Float32}(a) for a in init]
@@ -63,10 +69,10 @@ end
 For Python: the options of the run whose checkpoints lie in `folder` (none where it has none
 yet), as `{"options": …}`.
 """
-_recorded(folder::AbstractString) = first(or_error() do
-    recorded = something(recorded_options(folder), Dict{String,Any}())
-    Dict{String,Any}("options" => recorded), nothing
-end)
+_recorded(folder::AbstractString) =
+    json_or_error() do
+        Dict("options" => something(recorded_options(folder), Dict{String,Any}()))
+    end
 
 """
     _pypartition(config, data) -> json
@@ -74,32 +80,33 @@ end)
 The distribution of the data under these options (see [`holdings`](@ref)), and as a text
 `table`. `config` and `data` as in `_pyrun`.
 """
-_pypartition(config::AbstractString, data) = first(or_error() do
-    o = python_options(config, nothing)
-    dataset = prepare_data(o; data = python_dataset(data, o.dataset))
-    clients, _, _ = prepare_clients(o, dataset)
-    facts = Dict("dataset" => dataset.name, "table" => sprint(describe, clients))
-    merge(holdings(clients), facts), nothing
-end)
+_pypartition(config::AbstractString, data) =
+    json_or_error() do
+        o = python_options(config, nothing)
+        dataset = prepare_data(o; data = python_dataset(data, o.dataset))
+        clients, _, _ = prepare_clients(o, dataset)
+        facts = Dict("dataset" => dataset.name, "table" => sprint(describe, clients))
+        merge(holdings(clients), facts)
+    end
 
 """
     _pyepsilon(config) -> json
     _pynoise(config) -> json
 
 For Python: [`epsilon`](@ref) and [`noise_multiplier`](@ref) of a JSON object of their
-arguments, as `{"value": …}`, the text "inf" where ε is infinite.
+arguments, as `{"value": …}`, null where ε is infinite.
 """
 _pyepsilon(config::AbstractString) = python_value(epsilon, config)
 _pynoise(config::AbstractString) = python_value(noise_multiplier, config)
 
-python_value(f, config) = first(or_error() do
-    given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
-    for name in (:sampling, :accountant)
-        given[name] = Symbol(given[name])
+python_value(f, config) =
+    json_or_error() do
+        given = arguments(config)
+        for name in (:sampling, :accountant)
+            given[name] = Symbol(given[name])
+        end
+        Dict("value" => as_json(f(; given...)))
     end
-    value = f(; given...)
-    Dict{String,Any}("value" => isfinite(value) ? value : "inf"), nothing
-end)
 
 """
     _pyaudit(config) -> json
@@ -107,23 +114,21 @@ end)
 For Python: what [`audit`](@ref) finds with a JSON object of its arguments, where `rule` and
 `sampling` are texts as in the options.
 """
-_pyaudit(config::AbstractString) = first(
-    or_error() do
-        given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
-        rule, sampling = build("rule", pop!(given, :rule)),
-        build("sampling", pop!(given, :sampling))
-        a = audit(rule; sampling, given...)
-        Dict{String,Any}("broken" => isbroken(a), "lower" => a.lower,
-            "upper" => as_json(a.upper), "findings" => a.findings, "trials" => a.trials,
-            "rounds" => a.rounds, "confidence" => a.confidence, "seconds" => a.seconds,
+_pyaudit(config::AbstractString) =
+    json_or_error() do
+        given = arguments(config)
+        rule = build("rule", pop!(given, :rule))
+        given[:sampling] = build("sampling", given[:sampling])
+        a = audit(rule; given...)
+        Dict("broken" => isbroken(a), "lower" => a.lower, "upper" => as_json(a.upper),
             "decided" => Dict(string(k) => as_json(v) for (k, v) in pairs(a.decided)),
-            "promise" => statement(a.promise, a.rounds)),
-        nothing
+            "findings" => a.findings, "trials" => a.trials, "rounds" => a.rounds,
+            "confidence" => a.confidence, "seconds" => a.seconds,
+            "promise" => statement(a.promise, a.rounds))
     end
-)
 
 function python_options(config, model)
-    given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
+    given = arguments(config)
     model === nothing || (given[:model] = model)
     return Options(given)
 end

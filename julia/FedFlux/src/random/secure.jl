@@ -1,5 +1,14 @@
-# Random numbers that nobody can foresee, for the noise that privacy rests on. The cipher
-# and the key are libsodium's; here is only the buffer.
+# Random numbers that nobody can foresee, for secrets and for the noise that privacy rests
+# on. The cipher and the key are libsodium's; here is only the buffer.
+
+"`n` random bytes of the operating system."
+function random_bytes(n)
+    # Idempotent; it also picks the fastest code that this processor runs.
+    @ccall(libsodium.sodium_init()::Cint) >= 0 || fail("libsodium can't be initialised")
+    bytes = Vector{UInt8}(undef, n)
+    @ccall libsodium.randombytes_buf(bytes::Ptr{UInt8}, n::Csize_t)::Cvoid
+    return bytes
+end
 
 const KEY_WORDS = 4         # 256 bits
 const KEYSTREAM_WORDS = 1024
@@ -24,12 +33,7 @@ mutable struct SecureRandom <: WordRNG
     next::Int
 end
 
-function SecureRandom()
-    @ccall(libsodium.sodium_init()::Cint) < 0 && fail("libsodium could not be started")
-    key = Vector{UInt64}(undef, KEY_WORDS)
-    @ccall libsodium.randombytes_buf(key::Ptr{UInt64}, sizeof(key)::Csize_t)::Cvoid
-    return keyed_random(key)
-end
+SecureRandom() = keyed_random(collect(reinterpret(UInt64, random_bytes(8 * KEY_WORDS))))
 
 "The generator under a key, which the tests choose."
 keyed_random(key) =

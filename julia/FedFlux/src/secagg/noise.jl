@@ -1,38 +1,12 @@
 # Noise that clients add before they mask: the discrete Gaussian, sampled exactly, without
 # floating point (Canonne, Kamath, Steinke 2020, arXiv:2004.00010, Algorithms 1 to 3).
 
-"""
-    CipherStream(key = random_bytes(32))
-
-Random words from the ChaCha20 stream of a key, by default one of the operating system.
-"""
-mutable struct CipherStream
-    key::Vector{UInt8}
-    block::Int                  # the next one of MASK_BLOCK bytes
-    bytes::Vector{UInt8}
-    position::Int               # of the next word
-end
-CipherStream(key = random_bytes(KEY_BYTES)) =
-    CipherStream(key, 0, zeros(UInt8, MASK_BLOCK), MASK_BLOCK ÷ 8 + 1)
-
-function next_word!(r::CipherStream)
-    if r.position > MASK_BLOCK ÷ 8
-        fill!(r.bytes, 0x00)
-        chacha20_xor!(r.bytes, r.key, r.block * (MASK_BLOCK ÷ 64))
-        r.block, r.position = r.block + 1, 1
-    end
-    word = reinterpret(UInt64, r.bytes)[r.position]
-    r.position += 1
-    return ltoh(word)
-end
-
 "Uniform from 0 to n − 1: as many bits as n − 1 has, again where they are more."
-function uniform!(r::CipherStream, n::UInt128)
+function uniform!(r::WordRNG, n::UInt128)
     bits = 128 - leading_zeros(n - 1)
     while true
         x =
-            bits <= 64 ? UInt128(next_word!(r)) :
-            UInt128(next_word!(r)) << 64 | next_word!(r)
+            bits <= 64 ? UInt128(next!(r)) : UInt128(next!(r)) << 64 | next!(r)
         x &= (UInt128(1) << bits) - 1
         x < n && return x
     end
@@ -60,19 +34,19 @@ function discrete_laplace!(r, t::UInt128)
         while bernoulli_exp!(r, UInt128(1), UInt128(1))
             v += 1
         end
-        x, negative = u + t * v, isodd(next_word!(r))
+        x, negative = u + t * v, isodd(next!(r))
         negative && x == 0 && continue
         return negative ? -Int64(x) : Int64(x)
     end
 end
 
 """
-    discrete_gaussian!(r::CipherStream, variance) -> Int64
+    discrete_gaussian!(r::WordRNG, variance) -> Int64
 
 An integer with probability ∝ exp(−x²/(2·variance)), for a whole `variance` from 1 to 2^52:
 Algorithm 3. The variance of what it gives is at most `variance`, and almost that.
 """
-function discrete_gaussian!(r::CipherStream, variance::Integer)
+function discrete_gaussian!(r::WordRNG, variance::Integer)
     1 <= variance <= MOST_VARIANCE || refuse("the noise has a variance of ", variance,
         "; expected from 1 to ", MOST_VARIANCE)
     σ², t = UInt128(variance), UInt128(isqrt(variance) + 1)

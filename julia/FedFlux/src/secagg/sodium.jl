@@ -1,17 +1,7 @@
-# Cryptography, all of it libsodium's: X25519, HMAC-SHA-256, ChaCha20, ChaCha20-Poly1305
-# and random bytes of the operating system.
+# Cryptography, all of it libsodium's: X25519, HMAC-SHA-256, ChaCha20, ChaCha20-Poly1305.
 
 const KEY_BYTES = 32
 const TAG_BYTES = 16        # what ChaCha20-Poly1305 adds to a text
-
-"`n` random bytes of the operating system."
-function random_bytes(n)
-    # Idempotent; it also picks the fastest code that this processor runs.
-    @ccall(libsodium.sodium_init()::Cint) >= 0 || fail("libsodium can't be initialised")
-    bytes = Vector{UInt8}(undef, n)
-    @ccall libsodium.randombytes_buf(bytes::Ptr{UInt8}, n::Csize_t)::Cvoid
-    return bytes
-end
 
 "A fresh X25519 key pair (RFC 7748), or that of a `secret`."
 struct KeyPair

@@ -63,10 +63,10 @@ end
 init(r::ClientDP, θ) = ((; r.clip), nothing)
 
 function client!(r::ClientDP, s, u, ctx)
-    C = s.shared.clip
-    clipped = clip_update(u, C)
+    C, norm = s.shared.clip, total_norm(u)
+    clipped = clip_update(u, C, norm)
     r.quantile === nothing && return nothing, clipped
-    below = total_norm(u) <= C ? 0.5f0 : -0.5f0       # a NaN norm is not below
+    below = norm <= C ? 0.5f0 : -0.5f0                # a NaN norm is not below
     return nothing, Update(clipped; metrics = (; below = [below]))
 end
 
