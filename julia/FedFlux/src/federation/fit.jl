@@ -28,8 +28,8 @@ Run rounds until a stop condition holds; changes `st`.
 - `stopping`: a [`Stopping`](@ref).  `sampling`: a [`CohortSampling`](@ref).
 - `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the
   last (unless `callback` ends the run).
-- `callback(record) -> Bool`: called after every round in the calling task; `true` ends the
-  run.
+- `callback(record)`: called after every round in the calling task; `true` ends the run,
+  `false` or `nothing` doesn't.
 - `warn(message)`: called when something goes wrong that doesn't end the run.
 - `checkpoints`: a [`Checkpoints`](@ref), or `nothing`.  `progress`: the [`Progress`](@ref)
   before, for a state that [`restore`](@ref) returned.
@@ -73,14 +73,17 @@ function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
                 out_of_time(stopping, time() - begun)
             due = st.round % eval_every == 0 || last_one
             metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round))
-            push!(history, record(pool, f, st, cohort, metrics, due ? evaluation : nothing))
+            # Before the evaluation, which Ctrl-C may end.
+            push!(history, record(pool, f, st, cohort, metrics, nothing))
+            due && (history[end] = record(pool, f, st, cohort, metrics, evaluation))
             stopped = reason_to_stop(stopping, history, time() - begun)
             stopped === nothing && exhausted(privacy, st.round) && (stopped = "budget")
             if checkpoint_due(checkpoints, st, stopped)
                 sofar = Progress(history, time() - begun)
                 save_or_warn(checkpoints, f, st, engine(pool), sofar, warn)
             end
-            callback(last(history)) && stopped === nothing && (stopped = "callback")
+            wants_stop(callback(last(history))) && stopped === nothing &&
+                (stopped = "callback")
         end
     end
     return st, history, stopped
