@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ._julia import boot, first_line
 from .errors import FedFluxError
 
+TOO_LARGE = ("OutOfMemoryError", "invalid Array dimensions", "invalid Array size")
+
 Arrays = Sequence[NDArray[Any] | None]
 
 
@@ -58,7 +60,7 @@ def run(
     except julia.error as error:
         if "InterruptException" in first_line(error):
             raise KeyboardInterrupt from None
-        if "OutOfMemoryError" in first_line(error):
+        if any(words in first_line(error) for words in TOO_LARGE):
             raise FedFluxError(
                 "Julia ran out of memory: try a smaller model, fewer clients, less data or "
                 "fewer threads"

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import _bridge, _julia, datasets, he, initial, reference_progress, reference_run
 from .data import Data
-from .errors import Interrupted, JuliaUnavailable, OptionError
+from .errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
 from .initial import Parameters
 from .inputs import Options, user_data_name
 from .monitor import Monitor
@@ -114,7 +114,10 @@ def _run_reference(task: Task, monitor: Monitor) -> Outcome:
     else:
         start = None if init is None else list(init.values())
         progress = reference_progress.Progress(start)
-    return *reference_run.run(options, name, data, progress, monitor), None
+    try:
+        return *reference_run.run(options, name, data, progress, monitor), None
+    except MemoryError as error:
+        raise FedFluxError(f"out of memory: {error}; try a smaller model") from None
 
 
 def _run_core(task: Task, monitor: Monitor) -> Outcome:
