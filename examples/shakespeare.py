@@ -40,4 +40,6 @@ def main(play: str) -> fedflux.Result:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python examples/shakespeare.py PLAY")
     main(sys.argv[1])

@@ -32,7 +32,9 @@ def test_version_and_help_list_every_option(fed: Run) -> None:
 
 
 def test_run_writes_json_and_result(fed: Run, tmp_path: Path) -> None:
-    more = shlex.split("--json out.json --save out.safetensors --hidden 20,10 --lr 0.5")
+    more = shlex.split(
+        "--json out.json --save out.safetensors --model mlp --hidden 20,10 --lr 0.5"
+    )
     done = fed(*FAST, *more)
     facts = json.loads((tmp_path / "out.json").read_text())
     assert done.stderr == ""  # quiet where stderr is no terminal

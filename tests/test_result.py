@@ -91,7 +91,7 @@ def test_init_from_dict_result_and_path(
     [
         (
             lambda p: {k: v for k, v in p.items() if k != "layers.2.bias"},
-            "init: expected layers.2.weight, layers.2.bias,",
+            "init: layers.2.bias missing; expected layers.2.weight, layers.2.bias,",
         ),
         (
             lambda p: p | {"layers.2.bias": np.zeros(4)},

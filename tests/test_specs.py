@@ -71,7 +71,9 @@ def test_parse(text: str, name: str, given: dict[str, Any] | None) -> None:
             "'alpha'?",
         ),
         ("plain(a=1)", "no parameter 'a'; it takes none"),
-        ("rich(1)", "can't read 'rich(1)' at '1'; expected parameter=value"),
+        ("rich(n=1, 2)", "can't read 'rich(n=1, 2)' at '2'; expected parameter=value"),
+        ("rich(1, alpha=2)", "gives alpha twice"),
+        ("plain(1)", "can't read 'plain(1)' at '1'"),
         ("plain(" + "x" * 1000 + ")", "expected name or name"),
     ],
 )
@@ -79,6 +81,12 @@ def test_errors(text: str, words: str) -> None:
     with pytest.raises(fedflux.OptionError) as error:
         specs.parse("kind", text)
     assert words in str(error.value)
+
+
+@pytest.mark.usefixtures("_declared")
+def test_the_first_values_may_stand_without_their_names() -> None:
+    named = specs.parse("kind", "rich(alpha=1, n=3)")
+    assert specs.parse("kind", "rich(1, 3)") == specs.parse("kind", "rich(1, n=3)") == named
 
 
 @pytest.mark.usefixtures("_declared")

@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         DataError,
         FedFluxError,
         FedFluxWarning,
+        Interrupted,
         JuliaUnavailable,
         OptionError,
     )
@@ -34,6 +36,7 @@ __all__ = [
     "DataError",
     "FedFluxError",
     "FedFluxWarning",
+    "Interrupted",
     "JuliaUnavailable",
     "OptionError",
     "Result",
@@ -71,15 +74,16 @@ def __getattr__(name: str) -> Any:
 
 def _object_class(name: str) -> Any:
     """Find the class of an object that an option names, such as `FedProx`."""
-    hint = ""
-    if name[:1].isupper():
+    advice = ""
+    module = os.path.join(os.path.dirname(__file__), f"{name}.py")
+    if not name.startswith("_") and not os.path.exists(module):
+        from .hints import hint
         from .objects import classes
-        from .option import suggestion
 
         if name in classes():
             return classes()[name]
-        hint = suggestion(name, classes())
-    raise AttributeError(f"module 'fedflux' has no attribute {name!r}{hint}")
+        advice = hint("class", name, (*__all__, *classes()), cutoff=0.7)
+    raise AttributeError(f"module 'fedflux' has no attribute {name!r}{advice}")
 
 
 def __dir__() -> list[str]:

@@ -12,29 +12,33 @@ from numpy.typing import NDArray
 from ._julia import boot, first_line
 from .errors import FedFluxError
 
+TOO_LARGE = ("OutOfMemoryError", "invalid Array dimensions", "invalid Array size")
+
 Arrays = Sequence[NDArray[Any] | None]
 
 
 def run(
     config: dict[str, Any],
     data: Arrays | None,
-    model: Any,
-    init: Sequence[NDArray[np.float32]] | None,
+    objects: dict[str, Any],
+    init: dict[str, NDArray[np.float32]] | None,
     on_event: Callable[[str, Any], bool],
-) -> tuple[dict[str, Any], list[NDArray[np.float32]]]:
+    previous: Any = None,
+) -> tuple[dict[str, Any], list[NDArray[np.float32]], Any]:
     """Run the core.
 
     Args:
         config: the options; None for what is unset.
         data: x_train, y_train, x_test, y_test and owner with NumPy's axes; None if the core
             loads the data.
-        model: a Flux model; None for the model that the options name.
-        init: initial parameters in model order with NumPy's axes, or None.
+        objects: the Julia objects given for options, by name.
+        init: initial parameters by name with NumPy's axes, or None.
         on_event: called with "start", "warning" or "round" and its payload; returns whether
             the run should stop.
+        previous: the core's result to go on from, or None.
 
     Returns:
-        The facts of the run, and the parameters in model order.
+        The facts of the run, the parameters in model order, and the core's result.
 
     Raises:
         FedFluxError: the core reports an error.
@@ -46,18 +50,26 @@ def run(
 
     start = None
     if init is not None:
-        start = [np.ascontiguousarray(a, dtype=np.float32).T for a in init]
+        arrays = [np.ascontiguousarray(a, dtype=np.float32).T for a in init.values()]
+        start = (json.dumps(list(init)), arrays)
+    given = tuple(objects.items()) or None
     try:
-        text, arrays = julia.core._pyrun(
-            _json(config), _transposed(data), model, start, callback
+        text, trained, result = julia.core._pyrun(
+            _json(config), _transposed(data), given, start, callback, previous
         )
     except julia.error as error:
         if "InterruptException" in first_line(error):
             raise KeyboardInterrupt from None
+        if any(words in first_line(error) for words in TOO_LARGE):
+            raise FedFluxError(
+                "Julia ran out of memory: try a smaller model, fewer clients, less data or "
+                "fewer threads"
+            ) from None
         raise
     facts = _facts(text)
     # np.array copies: the result must not point into Julia's memory
-    return facts, [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in arrays]
+    parameters = [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in trained]
+    return facts, parameters, result
 
 
 def provide_ckks(parties: Callable[..., Any]) -> None:

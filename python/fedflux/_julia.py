@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from . import remembered
 from .errors import FedFluxError, JuliaUnavailable
 
 HINT = "run `fedflux doctor` to see what is missing"
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
+NOT_FOUND = "could not find Julia"  # juliapkg's words where it must not download
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Boot:
 
 _lock = threading.Lock()
 _boot: Boot | None = None
-_failure: str | None = None
+_failure: JuliaUnavailable | None = None
 
 # Set by the command line: Ctrl-C and SIGTERM may end the process while Julia starts.
 may_be_ended = False
@@ -60,6 +62,7 @@ def setup() -> None:
     """
     global _failure
     _failure = None
+    remembered.forget()
     boot()
 
 
@@ -81,11 +84,11 @@ def boot() -> Boot:
     with _lock:
         if _boot is None:
             if _failure is not None:  # a second attempt would take as long as the first
-                raise JuliaUnavailable(_failure)
+                raise _failure
             try:
                 _boot = _start()
             except JuliaUnavailable as error:
-                _failure = str(error)
+                _failure = error
                 raise
     _check_caller(_boot)
     return _boot
@@ -108,7 +111,8 @@ def _check_caller(boot: Boot) -> None:
 def _start() -> Boot:
     if importlib.util.find_spec("juliacall") is None:
         raise JuliaUnavailable(
-            "the Python package juliacall is not installed: run pip install juliacall"
+            "the Python package juliacall is not installed: run pip install juliacall",
+            absent=True,
         )
     main = threading.current_thread() is threading.main_thread()
     already_imported = "juliacall" in sys.modules  # by other code, in the main thread
@@ -116,6 +120,11 @@ def _start() -> Boot:
         raise FedFluxError(
             "juliacall was imported before fedflux, and fedflux was called from another "
             "thread: call fedflux from the main thread"
+        )
+    reason = None if already_imported else remembered.recall()
+    if reason is not None:
+        raise JuliaUnavailable(
+            f"{reason}; this was minutes ago, and `fedflux setup` tries again", absent=True
         )
     if not already_imported:
         _set_environment(main)
@@ -232,12 +241,13 @@ def _import_juliacall() -> Any:
             f"{error.returncode}, see above); {HINT}"
         ) from None
     except OSError as error:  # includes urllib's errors
-        raise JuliaUnavailable(
-            f"Julia is not installed, and can't be downloaded ({_reason(error)}); {HINT}"
-        ) from error
+        reason = f"Julia is not installed, and can't be downloaded ({_reason(error)})"
+        remembered.remember(reason)
+        raise JuliaUnavailable(f"{reason}; {HINT}", absent=True) from error
     except Exception as error:  # juliacall and juliapkg have no error class of their own
+        reason = first_line(error)
         raise JuliaUnavailable(
-            f"Julia can't be started: {first_line(error)}; {HINT}"
+            f"Julia can't be started: {reason}; {HINT}", absent=NOT_FOUND in reason
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from . import _bridge, engines, initial, inputs
-from .data import check_next_tokens
+from .continuing import inherited
+from .data import Data, check_next_tokens
+from .effects import without_effect
+from .errors import OptionError
 from .monitor import Callback, Monitor
 from .options import check
 from .result import Result
@@ -34,14 +37,16 @@ def run(
             for `mse` numbers of shape (n,) or (n, outputs).
         owner: the owner of each training sample, numbers or names of shape (n,);
             `partition="owner"` makes each owner a client.
-        init: initial parameters: arrays by name, a `Result`, or the path of a saved one.
-            Default: drawn from the seed.
+        init: initial parameters to begin anew from: arrays by name, in any order, a
+            `Result`, or the path of a saved one. Default: drawn from the seed.
         callback: function called after each round with its record; it returns True to stop
             the run.
         progress: whether to show a progress bar on stderr.
         **options: any option that `fedflux run --help` lists, with underscores: dataset,
-            model, clients, rounds, lr, seed, ... `model` may also be a Flux model made
-            through juliacall.
+            model, clients, rounds, lr, seed, ... Where an option names an object, such as
+            model, loss, rules or aggregate, it may be one made through juliacall.
+            `resume` also takes a `Result`: the run goes on from its last round, with its
+            options except those given here, as if it had never stopped.
 
     Returns:
         The history, the parameters and the facts of the run.
@@ -50,6 +55,8 @@ def run(
         OptionError: an unknown option, or a wrong type or value.
         DataError: data or initial parameters that are missing or don't fit.
         JuliaUnavailable: engine="julia", and Julia is not available.
+        Interrupted: Ctrl-C while clients train; a KeyboardInterrupt whose `result` holds
+            what was trained.
         FedFluxError: any other error of the engine.
 
     Example:
@@ -65,19 +72,54 @@ def run(
     """
     arrays = (x_train, y_train, x_test, y_test, owner)
     arrays_given = any(a is not None for a in arrays)
-    model, options = inputs.split_model(options)
-    checked = check(inputs.with_recorded_options(options, arrays_given))
-    next_tokens = model is None and checked["model"] in inputs.TOKEN_MODELS
-    tokens = model is not None or next_tokens
-    data = inputs.user_data(arrays, checked, "dataset" in options, tokens)
+    monitor = Monitor(callback)
+    options, objects = inputs.split_objects(options)
+    given = [*options, *objects]
+    previous = options.get("resume")
+    if isinstance(previous, Result):
+        if init is not None:
+            raise OptionError(
+                "init and a result to resume were both given: expected one; init begins "
+                "anew, from other parameters, and resume goes on with the result's run"
+            )
+        del options["resume"]
+        options, kept = inherited(previous, options, arrays_given)
+        objects = kept | objects
+    else:
+        previous = None
+        options = inputs.with_recorded_options(options, arrays_given)
+    checked = check(options)
+    for message in without_effect(given, checked, objects):
+        monitor.warn(message)
+    data = _data(arrays, checked, "dataset" in given, objects)
+    if owner is not None and not checked["partition"].startswith(("owner", "ByOwner")):
+        monitor.warn("owner has no effect: it needs partition=owner")
+    start = None if init is None else initial.read(init)
+    if data is not None and "loss" not in objects:
+        start = initial.fit(start, checked, data, "model" in objects)
+    task = engines.Task(checked, data, objects, start, previous)
+    with monitor.progress(progress, checked["rounds"]):
+        return engines.execute(task, monitor)
+
+
+def _data(
+    arrays: tuple[Any, ...],
+    options: dict[str, Any],
+    dataset_given: bool,
+    objects: dict[str, Any],
+) -> Data | None:
+    """Check the user's arrays or file; None where the core has or loads the data."""
+    if "dataset" in objects:
+        if any(a is not None for a in arrays):
+            raise OptionError("dataset and arrays were both given: expected one of them")
+        return None
+    own_model = "model" in objects
+    next_tokens = not own_model and options["model"] in inputs.TOKEN_MODELS
+    tokens, own_loss = own_model or next_tokens, "loss" in objects
+    data = inputs.user_data(arrays, options, dataset_given, tokens, own_loss)
     if data is not None and next_tokens:
         check_next_tokens(data)
-    start = None if init is None else initial.read(init)
-    if data is not None:
-        start = initial.fit(start, checked, data, model)
-    monitor = Monitor(callback)
-    with monitor.progress(progress, checked["rounds"]):
-        return engines.execute(engines.Task(checked, data, model, start), monitor)
+    return data
 
 
 def partition(

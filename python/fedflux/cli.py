@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import tomllib
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _julia, _privacy_commands
+from . import _ending, _julia, _privacy_commands
 from ._version import __version__
-from .errors import FedFluxError, JuliaUnavailable, OptionError
+from .errors import FedFluxError, OptionError
 from .files import remove_unfinished, write_whole
 from .option import Option
 from .options import SpecOption, declared, unknown
@@ -90,6 +91,7 @@ def _help(option: Option) -> str:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fedflux")
+@click.option("--debug", is_flag=True, expose_value=False, help="show an error's stack")
 def cli() -> None:
     """Federated learning with a Julia core, built on Flux, and a thin Python interface."""
 
@@ -246,8 +248,11 @@ def main(args: Sequence[str] | None = None) -> None:
 
     Raises:
         SystemExit: always, with 0 for success, 1 if Julia is not available, 2 for a user's
-            error, 130 after Ctrl-C and 143 after SIGTERM.
+            error, 70 for an unexpected one, 130 after Ctrl-C and 143 after SIGTERM.
     """
+    given = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in given  # at any place, also after the command
+    args = [argument for argument in given if argument != "--debug"]
     warnings.showwarning = lambda message, *_args, **_kwargs: _print(
         "warning", str(message)
     )
@@ -255,21 +260,27 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         with _sigterm_raises():
             code = cli.main(args, prog_name="fedflux", standalone_mode=False)
+            _ending.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(2)
     except click.ClickException as error:
         _print("error", error.format_message())
         sys.exit(2)
-    except FedFluxError as error:
-        _print("error", str(error))
-        sys.exit(1 if isinstance(error, JuliaUnavailable) else 2)
     except (click.Abort, KeyboardInterrupt):
         _print("error", "interrupted")
         sys.exit(130)
     except _Terminated:
         _print("error", "terminated")
         sys.exit(143)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        message, code = _ending.described(error)
+        _print("error", message)
+        with contextlib.suppress(OSError):
+            _ending.flush()
+        sys.exit(code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .errors import DataError, warn
 
 MAX_CLASSES = 1_000_000
+ANY_TARGETS = "any"  # in the place of a loss's name: integers and floats stay what they are
 
 Array = NDArray[Any]
 
@@ -111,10 +112,17 @@ def check_next_tokens(data: Data) -> None:
 
 
 def _array(name: str, value: Any) -> Array:
+    if isinstance(value, np.ma.MaskedArray) and np.any(value.mask):
+        raise DataError(
+            f"{name}: expected an array without masked values, got {np.sum(value.mask)}; "
+            f"fill them, as {name}.filled(0) does, or leave those samples out"
+        )
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
         raise DataError(f"{name}: can't be converted to an array: {error}") from None
+    if array.dtype == object and all(isinstance(v, str) for v in array.flat):
+        array = array.astype(str)
     if array.dtype == object:
         raise DataError(f"{name}: expected numbers, got an array of Python objects")
     if array.ndim == 0 or len(array) == 0:
@@ -167,6 +175,8 @@ def _targets(name: str, value: Any, loss: str, tokens: bool) -> Array:
     y = _array(name, value)
     if loss == "cross_entropy":
         return _labels(name, y, max_dimensions=2 if tokens else 1)
+    if loss == ANY_TARGETS and y.dtype.kind in "iu":
+        return np.ascontiguousarray(y, dtype=np.int64)
     if y.ndim not in (1, 2) or 0 in y.shape:
         raise DataError(f"{name}: expected shape (n,) or (n, outputs), got {y.shape}")
     if y.dtype.kind not in "biuf":
@@ -187,6 +197,11 @@ def _targets(name: str, value: Any, loss: str, tokens: bool) -> Array:
 def _labels(name: str, y: Array, max_dimensions: int) -> Array:
     if not 1 <= y.ndim <= max_dimensions:
         raise DataError(f"{name}: expected integer labels of shape (n,), got {y.shape}")
+    if y.dtype.kind in "USO":
+        raise DataError(
+            f"{name}: expected integer labels from 0, got text ({y.flat[0]!r}); number the "
+            f"classes: names, {name} = np.unique({name}, return_inverse=True)"
+        )
     if y.dtype.kind not in "iu":
         raise DataError(
             f"{name}: expected integer labels from 0, got {y.dtype.name}; convert with "

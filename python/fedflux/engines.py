@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import _bridge, _julia, datasets, he, initial, reference_run
+from . import _bridge, _julia, datasets, he, initial, reference_progress, reference_run
 from .data import Data
-from .errors import JuliaUnavailable, OptionError
+from .errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
 from .initial import Parameters
 from .inputs import Options, user_data_name
 from .monitor import Monitor
+from .options import declared
 from .reference_options import check_supported
 from .result import Result
 from .specs import parse
@@ -24,14 +25,16 @@ class Task:
     Attributes:
         options: every option.
         data: the user's data, or None for a named data set.
-        model: the user's Flux model, or None for a named model.
+        objects: the Julia objects given for options, by name.
         init: initial parameters, or None to draw them.
+        previous: the result to go on from, or None.
     """
 
     options: Options
     data: Data | None
-    model: Any
+    objects: dict[str, Any]
     init: Parameters | None
+    previous: Result | None = None
 
 
 def execute(task: Task, monitor: Monitor) -> Result:
@@ -46,15 +49,22 @@ def execute(task: Task, monitor: Monitor) -> Result:
 
     Raises:
         OptionError: an option or a model that the reference engine does not support.
-        JuliaUnavailable: engine="julia", and Julia is not available.
+        JuliaUnavailable: engine="julia", and Julia is not available; or Julia is there, and
+            can't be started.
+        Interrupted: Ctrl-C while clients train; it holds the result so far.
         FedFluxError: any other error of the engine.
     """
     engine = _choose(task.options, monitor)
     run = _run_reference if engine == "reference" else _run_core
-    facts, parameters = run(task, monitor)
+    facts, parameters, state = run(task, monitor)
     for message in facts.get("warnings", ()):
         monitor.warn(message)
-    return Result.from_facts(engine, task.options, facts, parameters, monitor.warnings)
+    options = task.options | facts.get("objects", {})
+    result = Result.from_facts(engine, options, facts, parameters, monitor.warnings)
+    result.state = state
+    if result.stopped == "interrupted":
+        raise Interrupted(result)
+    return result
 
 
 def _choose(options: Options, monitor: Monitor) -> str:
@@ -65,20 +75,31 @@ def _choose(options: Options, monitor: Monitor) -> str:
     try:
         _julia.boot()
     except JuliaUnavailable as error:
-        check_supported(options)
+        if not error.absent:  # there is a Julia: whoever has one wants it used
+            raise JuliaUnavailable(
+                f"{error}; engine='reference' runs the slow engine without Julia"
+            ) from None
+        try:
+            check_supported(options)
+        except OptionError as unsupported:
+            message = f"{unsupported}, and Julia can't be had: {error}"
+            raise OptionError(message) from None
         monitor.warn(f"the slow reference engine is used: {error}")
         return "reference"
     return "julia"
 
 
-def _run_reference(task: Task, monitor: Monitor) -> tuple[dict[str, Any], list[Any]]:
-    if task.model is not None:
-        raise OptionError(
-            "model: a Flux model needs engine='julia'; the reference engine takes the name "
-            "of a model"
-        )
+Outcome = tuple[dict[str, Any], list[Any], Any]
+
+
+def _run_reference(task: Task, monitor: Monitor) -> Outcome:
+    for name in task.objects:
+        raise OptionError(f"{name}: a Julia object needs engine='julia'; give a name")
     options, data, init = task.options, task.data, task.init
     check_supported(options)
+    for name in ("threads", "trainer"):
+        if options[name] != declared()[name].default:
+            monitor.warn(f"{name} has no effect: the reference engine has one of its own")
     if data is None:
         name, data, warnings = datasets.load(
             options["dataset"], options["data_dir"], options["loss"], options["clients"]
@@ -88,11 +109,18 @@ def _run_reference(task: Task, monitor: Monitor) -> tuple[dict[str, Any], list[A
         init = initial.fit(init, options, data)
     else:
         name = Path(user_data_name(options["dataset"])).name
-    start = None if init is None else list(init.values())
-    return reference_run.run(options, name, data, start, monitor)
+    if task.previous is not None:
+        progress = reference_progress.progress(task.previous)
+    else:
+        start = None if init is None else list(init.values())
+        progress = reference_progress.Progress(start)
+    try:
+        return *reference_run.run(options, name, data, progress, monitor), None
+    except MemoryError as error:
+        raise FedFluxError(f"out of memory: {error}; try a smaller model") from None
 
 
-def _run_core(task: Task, monitor: Monitor) -> tuple[dict[str, Any], list[Any]]:
+def _run_core(task: Task, monitor: Monitor) -> Outcome:
     config = dict(task.options)
     if task.data is not None:
         config["dataset"] = user_data_name(config["dataset"])
@@ -102,5 +130,5 @@ def _run_core(task: Task, monitor: Monitor) -> tuple[dict[str, Any], list[Any]]:
         config["threads"] = 1
     if parse("aggregate", config["aggregate"])[0] == "ckks":
         _bridge.provide_ckks(he.Exchange)
-    start = None if task.init is None else list(task.init.values())
-    return _bridge.run(config, task.data, task.model, start, monitor)
+    previous = None if task.previous is None else task.previous.state
+    return _bridge.run(config, task.data, task.objects, task.init, monitor, previous)

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from types import FrameType
+from typing import Any
 
 
 class FedFluxError(Exception):
@@ -21,7 +22,32 @@ class DataError(FedFluxError, ValueError):
 
 
 class JuliaUnavailable(FedFluxError, RuntimeError):
-    """Julia or one of its packages is not available; the message says why."""
+    """Julia or one of its packages is not available; the message says why.
+
+    Attributes:
+        absent: whether there is no Julia at all, rather than one that does not start.
+    """
+
+    def __init__(self, message: str, *, absent: bool = False) -> None:
+        super().__init__(message)
+        self.absent = absent
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a run.
+
+    Attributes:
+        result: what was trained, a `Result` whose `stopped` is "interrupted"; the run goes
+            on with `fedflux.run(resume=error.result)`.
+    """
+
+    def __init__(self, result: Any) -> None:
+        rounds = len(result.history)
+        super().__init__(
+            f"interrupted after {rounds} round{'s' * (rounds != 1)}; the exception's "
+            "result holds what was trained"
+        )
+        self.result = result
 
 
 class FedFluxWarning(UserWarning):

@@ -60,17 +60,17 @@ def _numbers(name: str, value: Any) -> NDArray[np.float32]:
 
 
 def fit(
-    init: Parameters | None, options: Mapping[str, Any], data: Data, model: Any = None
+    init: Parameters | None, options: Mapping[str, Any], data: Data, own_model: bool = False
 ) -> Parameters | None:
-    """Check that the model fits the data, and order the initial parameters as it does.
+    """Check that the model fits the data, and the initial parameters the model.
 
-    Models that the reference engine does not know are left to the core.
+    What the reference engine does not know is left to the core, which also matches names.
 
     Args:
         init: initial parameters by name, or None.
         options: every option, checked.
         data: the data of the run.
-        model: a Flux model, or None for the model that the options name.
+        own_model: whether the model is the user's own rather than one that is named.
 
     Returns:
         The initial parameters in the order of the model.
@@ -79,18 +79,22 @@ def fit(
         OptionError: the model does not take the data.
         DataError: a name or a shape differs from the model's.
     """
-    if model is not None or options["model"] not in (SUPPORTED["model"] or ()):
+    known = options["model"] in (SUPPORTED["model"] or ())
+    if own_model or not known or options["loss"] not in (SUPPORTED["loss"] or ()):
         return init
     outputs, _ = outputs_and_classes(options["loss"], data)
     sample = data.x_train.shape[1:]
     shapes = Model(options["model"], sample, outputs, options["hidden"]).shapes
     if init is None:
         return None
-    if set(init) != set(shapes):
-        raise DataError(
-            f"init: expected {', '.join(shapes)} for model {options['model']}, got "
-            f"{', '.join(init)}"
+    missed = [name for name in shapes if name not in init]
+    unknown = [name for name in init if name not in shapes]
+    if missed or unknown:
+        parts = (
+            f"{', '.join(missed)} missing; " if missed else "",
+            f"the model has no {', '.join(unknown)}; " if unknown else "",
         )
+        raise DataError(f"init: {''.join(parts)}expected {', '.join(shapes)}")
     for name, shape in shapes.items():
         if init[name].shape != shape:
             raise DataError(

@@ -1,4 +1,4 @@
-"""The inputs of a run: its options, a Flux model, arrays or a data set."""
+"""The inputs of a run: its options, Julia objects, arrays or a data set."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import _bridge, datasets
-from .data import Data, from_arrays
+from .continuing import ARRAYS
+from .data import ANY_TARGETS, Data, from_arrays
 from .errors import OptionError
 from .npz import from_npz
+from .options import SpecOption, declared
 
 TOKEN_MODELS = ("rnn", "gru", "lstm")
-ARRAYS = "arrays"  # the name of data given as arrays
-
 Options = dict[str, Any]
 
 
@@ -48,32 +48,51 @@ def with_recorded_options(options: Options, arrays_given: bool) -> Options:
     return recorded | options
 
 
-def split_model(options: Options) -> tuple[Any, Options]:
-    """Separate a Flux model from the other options.
+def split_objects(options: Options) -> tuple[Options, dict[str, Any]]:
+    """Separate the Julia objects from the options that are texts and numbers.
 
     Returns:
-        The Flux model, or None if the model is named or not given, and the other options.
+        The other options, and the objects by the option that they are given for: one, or a
+        tuple of objects and texts.
 
     Raises:
-        OptionError: the model is neither a name nor a Flux model.
+        OptionError: the model is neither a name nor an object made through juliacall, or an
+            object is given for an option that takes none.
 
     Example:
-        >>> split_model({"model": "mlp"})
-        (None, {'model': 'mlp'})
+        >>> split_objects({"model": "mlp"})
+        ({'model': 'mlp'}, {})
     """
+    objects = {}
+    for name, value in options.items():
+        if _of_julia(value):
+            objects[name] = value
+        elif isinstance(value, list | tuple) and any(map(_of_julia, value)):
+            objects[name] = tuple(v if _of_julia(v) else str(v) for v in value)
+    for name in objects:
+        option = declared().get(name)
+        takes = name in ("model", "loss", "dataset") or isinstance(option, SpecOption)
+        if option is not None and not takes:
+            raise OptionError(f"{name}: expected {option.expected}, got a Julia object")
     model = options.get("model")
-    if model is None or isinstance(model, str):
-        return None, options
-    if not type(model).__module__.startswith("juliacall"):
+    if model is not None and not isinstance(model, str) and "model" not in objects:
         raise OptionError(
             "model: expected a name or a Flux model made through juliacall, got "
             f"{type(model).__name__}"
         )
-    return model, {name: value for name, value in options.items() if name != "model"}
+    return {n: value for n, value in options.items() if n not in objects}, objects
+
+
+def _of_julia(value: Any) -> bool:
+    return type(value).__module__.startswith("juliacall")
 
 
 def user_data(
-    arrays: tuple[Any, ...], options: Mapping[str, Any], dataset_given: bool, tokens: bool
+    arrays: tuple[Any, ...],
+    options: Mapping[str, Any],
+    dataset_given: bool,
+    tokens: bool,
+    own_loss: bool = False,
 ) -> Data | None:
     """Check the arrays or the .npz file that the user gave.
 
@@ -82,6 +101,7 @@ def user_data(
         options: every option, checked.
         dataset_given: whether the user named a data set.
         tokens: whether the model takes tokens.
+        own_loss: whether the loss is the user's own, which takes any targets.
 
     Returns:
         The data, or None for a named data set.
@@ -91,7 +111,8 @@ def user_data(
             option needs test data.
         DataError: the data does not fit.
     """
-    loss, clients, dataset = options["loss"], options["clients"], options["dataset"]
+    clients, dataset = options["clients"], options["dataset"]
+    loss = ANY_TARGETS if own_loss else options["loss"]
     if any(a is not None for a in arrays):
         if dataset_given:
             raise OptionError(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .errors import warn
+from .errors import OptionError, warn
 
 Record = dict[str, Any]
 Callback = Callable[[Record], bool | None]
@@ -22,9 +22,16 @@ class Monitor:
 
     Attributes:
         warnings: the warnings so far; each is issued once.
+
+    Raises:
+        OptionError: the callback can't be called, or returns neither a bool nor None.
     """
 
     def __init__(self, callback: Callback | None = None) -> None:
+        if callback is not None and not callable(callback):
+            raise OptionError(
+                f"callback: expected a function of a round's record, got {callback!r}"
+            )
         self.callback = callback
         self.warnings: list[str] = []
         self._bar: Any = None
@@ -80,4 +87,14 @@ class Monitor:
                 f"the training loss is not finite in round {record['round']}: try a "
                 "smaller lr"
             )
-        return self.callback is not None and bool(self.callback(record))
+        return self.callback is not None and _stops(self.callback(record))
+
+
+def _stops(answer: Any) -> bool:
+    # NumPy's bool is compared by name, since this module does not import NumPy
+    if answer is None or type(answer).__name__ in ("bool", "bool_"):
+        return bool(answer)
+    raise OptionError(
+        "callback: expected True to stop the run, False or None to go on, got "
+        f"{type(answer).__name__}"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 import os
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from .errors import FedFluxError, OptionError
+from .hints import hint
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,11 @@ class Option:
         )
 
     @property
+    def expected(self) -> str:
+        """What a value must be, in words."""
+        return self.KINDS[self.kind] + (" (or None)" if self.optional else "")
+
+    @property
     def required(self) -> bool:
         """Whether the option has no default and can't be unset."""
         return self.default is None and not self.optional
@@ -125,6 +130,8 @@ class Option:
         try:
             if not self.kind.endswith("s"):
                 return self.check(_read(self.kind, text))
+            if not text.strip():
+                raise self._type_error(text)
             parts = _split(text.strip().removeprefix("[").removesuffix("]"))
             items = [part.strip() for part in parts]
             return self.check([_read(self.kind[:-1], item) for item in items if item])
@@ -161,7 +168,7 @@ class Option:
             choices = [str(choice) for choice in self.choices]
             raise OptionError(
                 f"{self.name}: expected one of {', '.join(choices)}, got {value!r}"
-                f"{suggestion(str(value), choices)}"
+                f"{hint(self.name, str(value), choices)}"
             )
         if self.min is not None and value < self.min:
             raise OptionError(f"{self.name}: expected at least {self.min}, got {value!r}")
@@ -173,26 +180,9 @@ class Option:
             raise OptionError(f"{self.name}: expected at most {self.max}, got {value!r}")
 
     def _type_error(self, value: Any) -> OptionError:
-        expected = self.KINDS[self.kind] + (" (or None)" if self.optional else "")
         return OptionError(
-            f"{self.name}: expected {expected}, got {value!r} ({type(value).__name__})"
+            f"{self.name}: expected {self.expected}, got {value!r} ({type(value).__name__})"
         )
-
-
-def suggestion(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
-    """Suggest the nearest of the known names; empty if none is near.
-
-    Args:
-        name: what the user wrote.
-        names: the known names.
-        cutoff: how near a name must be, from 0 to 1 (the same).
-
-    Example:
-        >>> suggestion("lenett", ["lenet", "mlp"])
-        "; did you mean 'lenet'?"
-    """
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _split(text: str) -> list[str]:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Self
 
 from ._core import read_table
 from .errors import OptionError
+from .hints import hint
 from .objects import Spec
-from .option import Option, suggestion
+from .option import Option
 from .specs import parse
 
 
@@ -123,6 +124,6 @@ def unknown(name: str) -> str:
         >>> unknown("round")
         "unknown option 'round'; did you mean 'rounds'?"
     """
-    near = suggestion(name, declared(), cutoff=0.5)
+    near = hint("argument", name, ()) or hint("option", name, declared(), cutoff=0.5)
     others = f"; the options are {', '.join(declared())}"
     return f"unknown option {name!r}{near or others}"

@@ -16,6 +16,7 @@ from .data import Data
 from .errors import DataError
 from .reference_models import Model
 from .reference_options import check_supported
+from .reference_progress import Progress, checksum
 
 Array = NDArray[Any]
 Record = dict[str, Any]
@@ -55,7 +56,7 @@ class Run:
     Args:
         options: every option, checked.
         data: training and test data, checked.
-        init: initial parameters in model order, or None to draw them.
+        progress: where the run begins.
 
     Raises:
         OptionError: an option that only the core supports, or a model that does not take
@@ -63,9 +64,7 @@ class Run:
         DataError: initial parameters that don't fit the model.
     """
 
-    def __init__(
-        self, options: Mapping[str, Any], data: Data, init: Sequence[Array] | None
-    ) -> None:
+    def __init__(self, options: Mapping[str, Any], data: Data, progress: Progress) -> None:
         check_supported(options)
         self.options = options
         outputs, self.classes = outputs_and_classes(options["loss"], data)
@@ -75,12 +74,16 @@ class Run:
         self.xt = None if data.x_test is None else self._images(data.x_test)
         self.yt = data.y_test
         self.parts = ref.iid(len(self.y), options["clients"], options["seed"])
-        if init is None:
+        if progress.params is None:
             self.params = ref.initial(self.model, options["seed"])
         else:
-            self.params = self._checked(init)
-        self.history: list[Record] = []
+            self.params = self._checked(progress.params)
+        self.history = progress.history
+        self.earlier = progress.seconds
         self.best, self.since_best = float("inf"), 0
+        for record in self.history:
+            if record["test_loss"] is not None:
+                self._compare(record["test_loss"])
         if self.classes:
             counts = (np.bincount(self.y[p], minlength=self.classes) for p in self.parts)
             self.counts = np.stack(list(counts))
@@ -168,6 +171,10 @@ class Run:
             record["accuracy"] = float(np.nansum(by_class * counts) / counts.sum())
             record["client_accuracy"] = ref.spread(by_class, self.counts)
         record["seconds_eval"] = time.perf_counter() - began
+        self._compare(loss)
+
+    def _compare(self, loss: float) -> None:
+        """Count the evaluations since the best one."""
         if loss < self.best:
             self.best, self.since_best = loss, 0
         else:
@@ -187,9 +194,18 @@ class Run:
 
     def fit(self, on_event: EventHandler) -> str:
         """Run the rounds until a stop condition holds; return its name."""
-        began = time.perf_counter()
+        began = time.perf_counter() - self.earlier
         rounds, every = self.options["rounds"], self.options["eval_every"]
-        for number in range(1, rounds + 1):
+        done = len(self.history)
+        reached = self.stop(self.history[-1], self.earlier) if done else None
+        if reached or done > rounds:
+            on_event(
+                "warning",
+                f"resume: the run had ended after {done} rounds, so no round was left: "
+                "give more rounds, or change what ended it",
+            )
+            return reached or "rounds"
+        for number in range(done + 1, rounds + 1):
             record = self.round(number)
             evaluated = number % every == 0 or number == rounds
             if evaluated:
@@ -217,7 +233,7 @@ def run(
     options: Mapping[str, Any],
     name: str,
     data: Data,
-    init: Sequence[Array] | None,
+    progress: Progress,
     on_event: EventHandler,
 ) -> tuple[Record, list[Array]]:
     """Run the reference engine.
@@ -226,7 +242,7 @@ def run(
         options: every option, checked.
         name: of the data set, for the facts.
         data: training and test data, checked.
-        init: initial parameters in model order, or None to draw them.
+        progress: where the run begins.
         on_event: the handler of the run's events.
 
     Returns:
@@ -235,8 +251,11 @@ def run(
     Raises:
         OptionError, DataError: see `Run`.
     """
-    began = time.perf_counter()
-    federation = Run(options, data, init)
+    began, resumed = time.perf_counter() - progress.seconds, len(progress.history)
+    check = checksum(data)
+    if progress.checksum not in (None, check):
+        raise DataError("resume: the data changed: give the same, or begin anew with init")
+    federation = Run(options, data, progress)
     start = {
         "dataset": name,
         "trainer": "numpy",
@@ -245,7 +264,10 @@ def run(
         "warnings": [],
     }
     on_event("start", start)
-    stopped = federation.fit(on_event)
+    try:
+        stopped = federation.fit(on_event)
+    except KeyboardInterrupt:
+        stopped = "interrupted"
     parameters = federation.params
     facts = {
         "dataset": name,
@@ -259,6 +281,8 @@ def run(
         ).hexdigest(),
         "names": federation.model.names,
         "warnings": [],
+        "resumed": resumed,
+        "data": check,
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "history": federation.history,
     }

@@ -37,13 +37,14 @@ class Result:
             aggregator reports, by name). None for what was not measured.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
         params_sha256: SHA-256 of the parameters' bytes, in model order.
-        stopped: why the run ended: rounds, target_accuracy, patience, time_budget or
-            callback.
+        stopped: why the run ended: rounds, target_accuracy, patience, time_budget, budget
+            (of privacy), callback or interrupted (by Ctrl-C).
         seconds: duration of the run.
         options: every option of the run.
         versions: versions of fedflux and of what it used.
         warnings: warnings of the run.
         details: further facts from the engine.
+        state: the core's own result, for `fedflux.run(resume=result)`; it is not saved.
 
     Example:
         >>> import fedflux
@@ -66,6 +67,11 @@ class Result:
     versions: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    state: Any = field(default=None, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have no state of the core."""
+        return self.__dict__ | {"state": None}
 
     @property
     def accuracy(self) -> float | None:
@@ -245,7 +251,7 @@ class Result:
                 yield name, baseline["accuracy"]
 
 
-_FACTS = tuple(f.name for f in fields(Result) if f.name != "parameters")
+_FACTS = tuple(f.name for f in fields(Result) if f.name not in ("parameters", "state"))
 
 
 def fingerprint(parameters: Mapping[str, NDArray[np.float32]]) -> str:

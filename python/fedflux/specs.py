@@ -12,7 +12,8 @@ from typing import Any
 
 from ._core import read_table
 from .errors import OptionError
-from .option import Option, suggestion
+from .hints import hint, suggestion
+from .option import Option
 
 MAX_LENGTH = 1000
 _SPEC = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*", re.DOTALL)
@@ -20,6 +21,7 @@ _PARAMETER = re.compile(
     r"""
     \s* (?:
         (\w+) \s* = \s* ( "[^"]*" | \[[^\]]*\] | [^,\s\[\]"]+ ) \s* (?: , | $ )
+        | ( "[^"]*" | \[[^\]]*\] | [^,\s\[\]"=]+ ) \s* (?: , | $ )  # without its name
         | (\S.*)  # anything else is an error
     )
     """,
@@ -56,7 +58,7 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
     Args:
         kind: the kind of the object, such as "partition".
         text: `name` or `name(parameter=value, ...)`; a value is a number, true, false, a
-            word, a "string" or a [list].
+            word, a "string" or a [list]. The first ones may stand without their names.
 
     Returns:
         The name, and every parameter, with the defaults filled in.
@@ -77,7 +79,7 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
     if name not in names:
         raise OptionError(
             f"{kind}: expected one of {', '.join(names)}, got {match[1]!r}"
-            f"{suggestion(name, names)}"
+            f"{hint(kind, name, names)}"
         )
     given = _parameters(kind, name, text, match[2] or "")
     return name, {
@@ -91,13 +93,22 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
 def _parameters(kind: str, name: str, text: str, inside: str) -> dict[str, Any]:
     """Read the parameters between the brackets of `text`."""
     declared = known(kind)[name]
+    order = list(declared)
     given: dict[str, Any] = {}
-    for match in _PARAMETER.finditer(inside):
-        parameter, value, rest = match.groups()
+    for i, match in enumerate(_PARAMETER.finditer(inside)):
+        parameter, value, alone, rest = match.groups()
         if rest is not None:
             raise OptionError(
                 f"{kind}: can't read {text!r} at {rest!r}; expected parameter=value, ..."
             )
+        if alone is not None:
+            if i >= len(order) or list(given) != order[:i]:
+                takes = f"it takes {', '.join(order) or 'none'}"
+                raise OptionError(
+                    f"{kind}: can't read {text!r} at {alone!r}; expected parameter=value, "
+                    f"...; {takes}"
+                )
+            parameter, value = order[i], alone
         if parameter in given:
             raise OptionError(f"{kind}: {text!r} gives {parameter} twice")
         if parameter not in declared:

@@ -1,10 +1,12 @@
-# What the Python front needs beyond the core: truth values of its callback, and CKKS.
+# What the Python front needs beyond the core: its truth values, Ctrl-C and CKKS.
 module FedFluxPythonCallExt
 
 using FedFlux: FedFlux
-using PythonCall: Py, pyconvert
+using PythonCall: Py, PyException, pybuiltins, pyconvert, pyissubclass
 
 FedFlux.as_bool(x::Py) = pyconvert(Bool, x)
+
+FedFlux.is_interrupt(err::PyException) = pyissubclass(err.t, pybuiltins.KeyboardInterrupt)
 
 function FedFlux.encrypted_sum(parties::Py, vectors, shares)
     sum, costs = parties(vectors, shares)

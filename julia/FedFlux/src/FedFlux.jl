@@ -33,9 +33,11 @@ include("errors.jl")
 export FedFluxError
 
 # Options: declared once in TOML, checked, and the objects that they name.
+include("options/hints.jl")
 include("options/check.jl")
 include("options/specs.jl")
 include("options/options.jl")
+include("options/effects.jl")
 
 # Random numbers from (seed, purpose, round, client).
 include("random/stream.jl")
@@ -58,6 +60,7 @@ export RDPAccountant, PLDAccountant, compose!, epsilon, noise_multiplier
 
 # Models, losses, and a model's parameters as one flat vector.
 include("models/flat.jl")
+include("models/initial.jl")
 include("models/losses.jl")
 include("models/models.jl")
 export case_study_cnn, lenet, mcmahan_cnn, mlp, next_token, softmax_regression
@@ -216,6 +219,8 @@ export ClientSession, ServerSession, Exchange, answer!, next!, receive!, drop!
 # Interface: a run from its options, the case study's verbs, Python's entry.
 include("interface/verbs.jl")
 include("interface/result.jl")
+include("interface/objects.jl")
+include("interface/continue.jl")
 include("interface/prepare.jl")
 include("interface/run.jl")
 include("interface/deployment.jl")

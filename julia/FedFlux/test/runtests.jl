@@ -8,8 +8,8 @@ const FILES = [
     "algorithms", "contracts", "optimum", "combinations", "mended", "schedule",
     "personal",
     "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpsgd",
-    "audit", "checkpoint", "deployment", "fuzz", "verbs", "options", "run", "docs",
-    "architecture"
+    "audit", "checkpoint", "deployment", "fuzz", "verbs", "options", "run", "continue",
+    "misuse", "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 

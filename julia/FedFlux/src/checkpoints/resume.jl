@@ -83,10 +83,12 @@ Throw a [`FedFluxError`](@ref) that names the first thing in which a run with th
 differs from the run in the checkpoint; warn of other versions.
 """
 check_same_run(saved::Saved, facts, warn) =
-    readable(() -> compare_runs(saved, facts, warn), saved.path)
+    readable(saved.path) do
+        compare_runs(saved.content["run"], dirname(saved.path), facts, warn)
+    end
 
-function compare_runs(saved, now, warn)
-    then, folder = saved.content["run"], dirname(saved.path)
+"Compare what decided the run in `folder`, `then`, with what decides it `now`."
+function compare_runs(then, folder, now, warn)
     for name in sort!(collect(keys(now["options"])))
         resumable(name) && continue
         default = get(DECLARED_OPTIONS[name], "default", nothing)

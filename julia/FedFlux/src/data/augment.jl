@@ -11,6 +11,9 @@ same size.
 """
 abstract type Augmentation end
 
+"Throw where images of size (W, H, C) are too small for an augmentation."
+check_image(::Augmentation, dims) = nothing
+
 """
     Shift(pixels = 2)
 
@@ -33,6 +36,11 @@ construct(::Val{:augment}, ::Val{:crop}; pad) = Shift(pad)
 
 "A random whole number in -n:n."
 symmetric!(rng, n) = below!(rng, 2n + 1) - n
+
+check_image(a::Shift, (W, H, C)::NTuple{3,Int}) =
+    a.pixels < min(W, H) ||
+    fail("augment: a shift by up to ", a.pixels, " pixels may move an image of ", W, "×", H,
+        " out of sight; expected less than ", min(W, H))
 
 function augment!(a::Shift, image, scratch, rng)
     right, down = symmetric!(rng, a.pixels), symmetric!(rng, a.pixels)
@@ -132,6 +140,11 @@ end
 Cutout() = Cutout(8)
 
 construct(::Val{:augment}, ::Val{:cutout}; size) = Cutout(size)
+
+check_image(a::Cutout, (W, H, C)::NTuple{3,Int}) =
+    a.size <= max(W, H) ||
+    fail("augment: cutout has size ", a.size, ", and the images are ", W, "×", H,
+        "; expected at most ", max(W, H))
 
 function augment!(a::Cutout, image, scratch, rng)
     W, H, C = size(image)

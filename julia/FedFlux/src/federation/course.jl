@@ -73,7 +73,9 @@ function note_round!(c::Course, cohort, metrics)
         out_of_time(stopping, elapsed(c))
     due = st.round % c.eval_every == 0 || last_one
     metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round))
-    push!(history, record(pool, f, st, cohort, metrics, due ? c.evaluation : nothing))
+    # Before the evaluation, which Ctrl-C may end.
+    push!(history, record(pool, f, st, cohort, metrics, nothing))
+    due && (history[end] = record(pool, f, st, cohort, metrics, c.evaluation))
     c.stopped = reason_to_stop(stopping, history, elapsed(c))
     c.stopped === nothing && exhausted(privacy, st.round) && (c.stopped = "budget")
     if checkpoint_due(c.checkpoints, st, c.stopped)

@@ -12,8 +12,8 @@ Run rounds until a stop condition holds; changes `st`.
 - `stopping`: a [`Stopping`](@ref).  `sampling`: a [`CohortSampling`](@ref).
 - `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the
   last (unless `callback` ends the run).
-- `callback(record) -> Bool`: called after every round in the calling task; `true` ends the
-  run.
+- `callback(record)`: called after every round in the calling task; `true` ends the run,
+  `false` or `nothing` doesn't.
 - `warn(message)`: called when something goes wrong that doesn't end the run.
 - `checkpoints`: a [`Checkpoints`](@ref), or `nothing`.  `progress`: the [`Progress`](@ref)
   before, for a state that [`restore`](@ref) returned.
@@ -43,7 +43,7 @@ function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
         while course.stopped === nothing
             cohort, metrics = next_round!(f, st, data, sampling, pool)
             note_round!(course, cohort, metrics)
-            callback(last(course.history)) && course.stopped === nothing &&
+            wants_stop(callback(last(course.history))) && course.stopped === nothing &&
                 (course.stopped = "callback")
         end
     end

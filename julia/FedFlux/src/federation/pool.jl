@@ -27,7 +27,8 @@ function WorkerPool(f::Federated, x, y = nothing; threads = Threads.nthreads(),
     tick = nothing)
     1 <= threads <= Threads.nthreads() ||
         fail("threads is ", threads, ", and Julia runs with ", Threads.nthreads(),
-            ": start Julia with more, e.g. `julia --threads ", threads, "`")
+            ": start Julia with more, by `julia --threads ", threads, "`, or in Python by ",
+            "JULIA_NUM_THREADS=", threads, " in the environment")
     n = min(f.train.batchsize, numobs(x))
     n = min(largest_batch(example_privacy(f.rules), n), numobs(x))
     soft = soft_labels(f)

@@ -31,3 +31,9 @@ function reason_to_stop(s::Stopping, history, seconds)
 end
 
 out_of_time(s::Stopping, seconds) = s.time_budget !== nothing && seconds >= s.time_budget
+
+"Whether what a callback returned ends the run."
+wants_stop(answer::Bool) = answer
+wants_stop(::Nothing) = false
+wants_stop(answer) = fail("callback returned ", summary(answer),
+    "; expected true to end the run, false or nothing to go on")

@@ -81,6 +81,7 @@ tells besides.
 mutable struct Deployment
     options::Options
     session::ServerSession
+    run::Dict{String,Any}           # what decides the numbers
     lock::Union{Nothing,FolderLock}
     dataset::String
     warnings::Vector{String}
@@ -131,9 +132,7 @@ function open_server(o, facts, data, init, lock, warnings, note)
     pool = WorkerPool(f, d.x, clients.y; threads = something(o.threads, Threads.nthreads()))
 
     folder = checkpoint_folder(o)
-    run =
-        folder === nothing ? Dict{String,Any}() :
-        run_facts(o, pool.trainer, clients, test, versions())
+    run = run_facts(o, pool.trainer, clients, test, versions())
     federation = random_bytes(ID_BYTES)
     st, progress = State(f, pool), Progress()
     if saved !== nothing
@@ -154,7 +153,7 @@ function open_server(o, facts, data, init, lock, warnings, note)
         o.eval_every, pool, warn = note, checkpoints, progress)
     session = ServerSession(f, st, clients, pool, course, sampling; federation, outputs,
         options = shared_options(o))
-    return Deployment(o, session, lock, data === nothing ? "none" : d.name, warnings,
+    return Deployment(o, session, run, lock, data === nothing ? "none" : d.name, warnings,
         st.round)
 end
 
@@ -206,5 +205,5 @@ function result(d::Deployment)
         stopped = something(course.stopped, "stopped"), d.dataset,
         seconds = elapsed(course), d.warnings,
         privacy = statement(course.privacy, st.round), holdings = sizes_held(clients),
-        d.resumed)
+        d.resumed, state = st, facts = d.run)
 end

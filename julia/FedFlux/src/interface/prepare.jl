@@ -55,6 +55,7 @@ outputs_for(loss, y) = 0
 
 "The federation: the model, its local training, the rules, the aggregator and the server."
 function prepare_federated(o::Options, d::Dataset, outputs, init)
+    foreach(a -> check_image(a, size(d.x)[1:(end-1)]), one_or_many(built(o, :augment)))
     model = prepare_model(o, d, outputs, init)
     download = download_rule(built(o, :download))
     return Federated(model; loss = loss_of(o), train = local_training(o),
@@ -125,7 +126,8 @@ function prepare_model(o::Options, d::Dataset, outputs, init)
     more && check_enough_outputs(output, outputs)
     check_targets(loss_of(o), output, "y_train", d.y)
     d.ytest === nothing || check_targets(loss_of(o), output, "y_test", d.ytest)
-    init === nothing || (model = update_model(model, collect(init)))
+    init === nothing ||
+        (model = update_model(model, in_order(init, Layout(model))))
     return model
 end
 

@@ -22,45 +22,62 @@ Let [`CKKS`](@ref) take its parties from this Python function.
 _provide_ckks(parties) = (CKKS_PARTIES[] = parties; nothing)
 
 """
-    _pyrun(config, data, model, init, callback) -> (json, arrays)
+    _pyrun(config, data, objects, init, callback, previous = nothing)
+        -> (json, arrays, result)
 
 Run from Python. `config` is a JSON object of options; `data` is `nothing` or the arrays
 `(x_train, y_train, x_test, y_test)` with reversed axes, and where there are owners a fifth,
-`owner`; `model` is `nothing` or a Flux model; `init` is `nothing` or a list of arrays.
-`callback(kind, payload)` gets "start", "warning", "round" and "tick"; it returns true to
-stop. A user's mistake is returned as `{"error": message}`; an exception of the callback
-passes through.
+`owner`; `objects` is `nothing` or pairs of an option and the Julia object given for it;
+`init` is `nothing` or a JSON list of names and the list of their arrays; `previous` is a
+[`RunResult`](@ref) to go on from. `callback(kind, payload)` gets "start", "warning",
+"round" and "tick"; it returns true to stop. A user's mistake is returned as
+`{"error": message}`; an exception of the callback passes through, but Ctrl-C while clients
+train ends the run with a result.
 """
-_pyrun(config::AbstractString, data, model, init, callback) =
-    or_error(() -> run_for_python(config, data, model, init, PythonCallback(callback)))
+_pyrun(config::AbstractString, data, objects, init, callback, previous = nothing) =
+    or_error() do
+        run_for_python(config, data, objects, init, PythonCallback(callback), previous)
+    end
 
-"The JSON and the arrays that `f` returns, or the message of its [`FedFluxError`](@ref)."
+"""
+The JSON, the arrays and the result that `f` returns, or the message of its
+[`FedFluxError`](@ref).
+"""
 function or_error(f)
     try
-        facts, arrays = f()
-        return JSON.json(facts), arrays
+        facts, arrays, result = f()
+        return JSON.json(facts), arrays, result
     catch err
         err isa FedFluxError || rethrow()
-        return JSON.json(Dict{String,Any}("error" => err.message)), Array{Float32}[]
+        return JSON.json(Dict{String,Any}("error" => err.message)), Array{Float32}[],
+        nothing
     end
 end
 
 "The JSON of the Dict that `f` returns, or of the message of its error."
-json_or_error(f) = first(or_error(() -> (f(), nothing)))
+json_or_error(f) = first(or_error(() -> (f(), nothing, nothing)))
 
 "The arguments that a JSON object holds."
 arguments(config) = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
 
-function run_for_python(config, data, model, init, callback)
-    o = python_options(config, model)
-    init = init === nothing ? nothing : [Array{Float32}(a) for a in init]
+function run_for_python(config, data, objects, init, callback, previous)
+    o = python_options(config, objects)
     send(kind, payload) = (callback(kind, JSON.json(payload)); nothing)
     hooks = RunHooks(; callback = record -> callback("round", JSON.json(asdict(record))),
         started = facts -> send("start", facts),
         warned = message -> send("warning", message),
-        tick = () -> (callback("tick", ""); nothing))
-    result = execute(o, init, hooks; data = python_dataset(data, o.dataset))
-    return report(result), result.parameters
+        tick = () -> (callback("tick", ""); nothing), keep_interrupted = true)
+    result = execute(o, python_init(init), hooks; data = python_dataset(data, o.dataset),
+        previous)
+    return report(result), result.parameters, result
+end
+
+python_init(::Nothing) = nothing
+function python_init(init)
+    names, arrays = init
+    return Dict{String,Any}(
+        string(name) => Array{Float32}(a) for (name, a) in zip(JSON.parse(names), arrays)
+    )
 end
 
 """
@@ -127,9 +144,11 @@ _pyaudit(config::AbstractString) =
             "promise" => statement(a.promise, a.rounds))
     end
 
-function python_options(config, model)
+function python_options(config, objects)
     given = arguments(config)
-    model === nothing || (given[:model] = model)
+    for (name, object) in something(objects, ())
+        given[Symbol(name)] = object
+    end
     return Options(given)
 end
 
@@ -150,5 +169,8 @@ function report(r::RunResult)
     facts["versions"] = versions()
     facts["baselines"] = Dict(name => as_json(b) for (name, b) in r.baselines)
     facts["history"] = map(asdict, r.history)
+    facts["objects"] = Dict(
+        name => type_name(object) for (name, object) in object_options(r.options)
+    )
     return facts
 end

@@ -17,7 +17,9 @@ The result of a run:
   `nothing`;
 - `holdings`: the number of samples and labels of each client;
 - `options`: the checked [`Options`](@ref); `resumed`: the round that the run was resumed
-  after (0 for a run from the beginning).
+  after (0 for a run from the beginning);
+- `state`: the [`State`](@ref) after the last round, and `facts`, what decided the numbers:
+  what `run(resume = result)` goes on from.
 """
 Base.@kwdef struct RunResult
     model::Any
@@ -39,7 +41,12 @@ Base.@kwdef struct RunResult
     holdings::Dict{String,Any}
     options::Options
     resumed::Int = 0
+    state::State
+    facts::Dict{String,Any}
 end
+
+in_order(r::RunResult, layout::Layout) =
+    in_order(Dict(zip(r.names, r.parameters)), layout)
 
 accuracy(r::RunResult) = last(r.history).accuracy
 

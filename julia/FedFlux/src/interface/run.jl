@@ -17,8 +17,14 @@ Run a federation until a stop condition holds. The options are those of Python's
 - `sampling`: a [`Sampling`](@ref);  `availability`: an [`Availability`](@ref);
 - `aggregate`: an [`Aggregator`](@ref).
 
-Further: `init`, a list of arrays in model order to start from; `callback(record) -> Bool`,
-called after each round, `true` ends the run; `verbose = true` prints each round.
+Further:
+
+- `init`: parameters to begin anew from: a Dict of arrays by name, a list in model order, or
+  a result.
+- `resume`: a result, in place of a folder: the run goes on from its last round, with its
+  options except those given here, as if it had never stopped.
+- `callback(record)`: called after each round; `true` ends the run.
+- `verbose = true` prints each round.
 
 Throws a [`FedFluxError`](@ref) for a mistake in the options or the data.
 
@@ -27,43 +33,52 @@ FedFlux.run(dataset = "digits", rounds = 3, lr = 0.1)
 ```
 """
 function run(; init = nothing, callback = Returns(false), verbose = false, options...)
-    o = Options(with_recorded(Dict{Symbol,Any}(options)))
+    given, previous = with_resumed(Dict{Symbol,Any}(options))
+    o = Options(given)
     o.engine == "reference" && fail("engine reference is Python's NumPy implementation; ",
         "in Julia leave engine out")
     announce(record) = (verbose && println(record); callback(record))
     started(facts) = foreach(w -> @warn(w), facts.warnings)
     warned(message) = @warn(message)
-    return execute(o, init, RunHooks(; callback = announce, started, warned))
+    hooks = RunHooks(; callback = announce, started, warned)
+    return execute(o, init, hooks; previous, warnings = without_effect(options, o))
 end
 
 """
 Functions that a run calls: `callback(record)` after each round, `started(facts)` before the
-first, `warned(message)` at each later warning, `tick()` several times per second.
+first, `warned(message)` at each later warning, `tick()` several times per second. With
+`keep_interrupted`, Ctrl-C ends the run with a result, `stopped = "interrupted"`.
 """
 Base.@kwdef struct RunHooks{C,S,W,T}
     callback::C = Returns(false)
     started::S = Returns(nothing)
     warned::W = Returns(nothing)
     tick::T = nothing
+    keep_interrupted::Bool = false
 end
 
 """
-The run itself, from checked options; `data` takes the place of the data set they name. Its
-folder for checkpoints is locked from before the first look into it.
+The run itself, from checked options; `data` takes the place of the data set they name, and
+`previous` is a result to go on from. Its folder for checkpoints is locked from before the
+first look into it.
 """
-function execute(o::Options, init, hooks::RunHooks; data = nothing)
-    folder, warnings = checkpoint_folder(o), String[]
-    folder === nothing && return execute(o, init, hooks, data, folder, warnings)
+function execute(o::Options, init, hooks::RunHooks; data = nothing, previous = nothing,
+    warnings = String[])
+    check_objects(o)
+    check_init(init, previous)
+    folder = checkpoint_folder(o)
+    begin_run() = execute(o, init, hooks, data, folder, previous, warnings)
+    folder === nothing && return begin_run()
     lock = FolderLock(folder; warn = w -> push!(warnings, w))
     try
         check_unused(folder, o)
-        return execute(o, init, hooks, data, folder, warnings)
+        return begin_run()
     finally
         release!(lock)
     end
 end
 
-function execute(o::Options, init, hooks::RunHooks, data, folder, warnings)
+function execute(o::Options, init, hooks::RunHooks, data, folder, previous, warnings)
     begun = time()
     note(message) = (message in warnings || push!(warnings, message); nothing)
 
@@ -78,14 +93,14 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, warnings)
     threads = something(o.threads, Threads.nthreads())
     pool = WorkerPool(f, clients; threads, hooks.tick)
 
-    # A new run begins with the initial model, a resumed one with its last checkpoint.
-    facts =
-        folder === nothing ? Dict{String,Any}() :
-        run_facts(o, pool.trainer, clients, test, versions())
+    # A new run begins with the initial model, a resumed one where it stopped.
+    facts = run_facts(o, pool.trainer, clients, test, versions())
     st, progress = State(f, pool), Progress()
     if saved !== nothing
         check_same_run(saved, facts, note)
         st, progress = restore(saved, f, engine(pool))
+    elseif previous !== nothing
+        st, progress = continued(previous, facts, note)
     end
     resumed, earlier = st.round, progress.seconds
     checkpoints =
@@ -98,16 +113,22 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, warnings)
     # Round after round: draw a cohort, train, aggregate, step, evaluate.
     warn(message) = message in warnings || (note(message); hooks.warned(message))
     sampling = cohort_sampling(o, length(clients))
-    st, history, stopped =
+    st, history, stopped = or_interrupted(hooks, st, progress) do
         fit!(f, st, clients; stopping = stopping_of(o), test, o.eval_every, pool,
             sampling, hooks.callback, warn,
             checkpoints, progress)
+    end
+    left = nothing_left(previous, st)
+    left === nothing || warn(left)
+    check_trained(o, history)
 
-    comparison = compare_with_baselines(o, f, st, clients, test, pool)
+    comparison =
+        stopped == INTERRUPTED ? (;) :
+        compare_with_baselines(o, f, st, clients, test, pool)
     return run_result(o, f, st, pool; history, stopped, dataset = dataset.name,
         comparison..., seconds = earlier + time() - begun, warnings,
         privacy = statement(promise(f, sampling, clients), st.round),
-        holdings = holdings(clients), resumed)
+        holdings = holdings(clients), resumed, state = st, facts)
 end
 
 "The result of a run with this state; the rest are fields of a [`RunResult`](@ref)."
@@ -119,6 +140,29 @@ function run_result(o::Options, f, st, pool; fields...)
         names = [s.name for s in f.layout.slots], params_sha256 = fingerprint(θ),
         pool.trainer, trainer_reason = pool.reason, threads = length(pool.workers),
         options = o, fields...)
+end
+
+const INTERRUPTED = "interrupted"
+
+"Whether an exception is Ctrl-C; the PythonCall extension adds Python's."
+is_interrupt(err) = err isa InterruptException
+
+"What `fit` returns or, where Ctrl-C ends it and a hook wants that, what it had reached."
+function or_interrupted(fit, hooks, st, progress)
+    try
+        return fit()
+    catch err
+        hooks.keep_interrupted && is_interrupt(err) || rethrow()
+        return st, progress.history, INTERRUPTED
+    end
+end
+
+"Throw where no client was there in any round, so that nothing was learnt."
+function check_trained(o, history)
+    isempty(history) || any(r -> r.clients > 0 || !isempty(r.rejected), history) ||
+        fail("nobody trained in any of the ", length(history), " rounds: the model is as ",
+            "it was (sampling is ", o.sampling, ", availability ", o.availability,
+            isempty(o.faults) ? ")" : ", faults $(join(o.faults, ", ")))")
 end
 
 "The accuracy of the clients' fine-tuned models, and the baselines, where asked for."

@@ -48,27 +48,12 @@ function check_bounds(name, declared, value)
     out(expected...) = fail("option ", name, " is ", value, "; expected ", expected...)
     haskey(declared, "choices") && !(value in declared["choices"]) &&
         fail("option ", name, " is ", repr(value), "; expected one of ",
-            join(declared["choices"], ", "))
+            join(declared["choices"], ", "),
+            value isa AbstractString ? hint(name, value, declared["choices"]) : "")
     haskey(declared, "min") && value < declared["min"] &&
         out("at least ", declared["min"])
     haskey(declared, "max") && value > declared["max"] &&
         out("at most ", declared["max"])
     haskey(declared, "above") && !(value > declared["above"]) &&
         out("more than ", declared["above"])
-end
-
-"The name in `names` that takes the fewest edits to reach from `word`."
-nearest(word, names) = argmin(name -> (edits(word, name), name), collect(names))
-
-"Levenshtein's distance."
-function edits(a, b)
-    row = collect(0:length(b))
-    for (i, ca) in enumerate(a)
-        diagonal, row[1] = row[1], i
-        for (j, cb) in enumerate(b)
-            diagonal, row[j+1] =
-                row[j+1], min(row[j+1] + 1, row[j] + 1, diagonal + (ca != cb))
-        end
-    end
-    return last(row)
 end

@@ -48,8 +48,7 @@ function Options(given::AbstractDict)
     given = Dict{String,Any}(string(name) => value for (name, value) in given)
     for name in keys(given)
         haskey(DECLARED_OPTIONS, name) ||
-            fail("unknown option ", name, "; did you mean ",
-                nearest(name, keys(DECLARED_OPTIONS)), "?")
+            fail("unknown option ", name, hint("option", name, keys(DECLARED_OPTIONS)))
     end
     value(name) = get(given, name, get(DECLARED_OPTIONS[name], "default", nothing))
     return Options((checked(name, value(name)) for name in string.(OPTION_NAMES))...)

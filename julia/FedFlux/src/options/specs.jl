@@ -5,12 +5,21 @@ const SPECS_FILE = joinpath(@__DIR__, "specs.toml")
 include_dependency(SPECS_FILE)
 const SPECS = TOML.parsefile(SPECS_FILE)
 
+# A table of TOML keeps no order: that of the parameters is read from the text.
+const PARAMETER_ORDER = let order = Dict{Tuple{String,String},Vector{String}}()
+    for m in eachmatch(r"^\[(\w+)\.(\w+)\.params\.(\w+)\]"m, read(SPECS_FILE, String))
+        push!(get!(order, (m[1], m[2]), String[]), m[3])
+    end
+    order
+end
+
 """
     parse_spec(kind, text) -> (name, parameters)
 
 The name and the checked parameters (a Dict of Symbol to value, defaults filled in) of
 `name` or `name(p=value, …)`. Values are numbers, true, false, words, "quoted strings" or
-[lists]. Throws a [`FedFluxError`](@ref) that names what is wrong.
+[lists]; the first ones may stand without their names. Throws a [`FedFluxError`](@ref) that
+names what is wrong.
 
 ```julia
 FedFlux.parse_spec("partition", "iid")   # ("iid", Dict())
@@ -26,10 +35,10 @@ function parse_spec(kind, text::AbstractString)
     name = lowercase(m[1])
     known = SPECS[kind]
     haskey(known, name) || fail("unknown ", kind, " ", m[1], "; expected one of ",
-        join(sort!(collect(keys(known))), ", "), "; did you mean ",
-        nearest(name, keys(known)), "?")
+        join(sort!(collect(keys(known))), ", "), hint(kind, name, keys(known)))
     declared = get(known[name], "params", Dict{String,Any}())
-    given = parse_parameters(kind, text, something(m[2], ""))
+    order = get(PARAMETER_ORDER, (kind, name), String[])
+    given = parse_parameters(kind, text, something(m[2], ""), order)
     for p in keys(given)
         haskey(declared, p) && continue
         fail(
@@ -55,19 +64,29 @@ function check_option(name, declared, value)
     return checked
 end
 
-# parameter=value and a comma or the end; or whatever else there is
-const PARAMETER =
-    r"\s*(?:(\w+)\s*=\s*(\"[^\"]*\"|\[[^\]]*\]|[^,\s\[\]\"]+)\s*(?:,|$)|(\S.*))"s
+# parameter=value, or a value alone, and a comma or the end; or whatever else there is
+const PARAMETER = Regex(
+    raw"""\s*(?:(\w+)\s*=\s*("[^"]*"|\[[^\]]*\]|[^,\s\[\]"]+)\s*(?:,|$)""" *
+    raw"""|("[^"]*"|\[[^\]]*\]|[^,\s\[\]"=]+)\s*(?:,|$)|(\S.*))""", "s")
 
-# "a=1, b=[2, 3]" by its commas outside brackets and quotes.
-function parse_parameters(kind, text, inside)
+# "a=1, b=[2, 3]" by its commas outside brackets and quotes; values without a name, which
+# come first, belong to the first of the parameters in `order`.
+function parse_parameters(kind, text, inside, order = String[])
     given = Dict{String,Any}()
-    for m in eachmatch(PARAMETER, inside)
-        m[3] === nothing || fail(kind, " is ", repr(text), ", which can't be read at ",
-            repr(m[3]), "; expected parameter=value, …")
-        haskey(given, m[1]) &&
-            fail(kind, " is ", repr(text), ", which gives ", m[1], " twice")
-        given[m[1]] = parse_value(m[2])
+    unreadable(at, expected) = fail(kind, " is ", repr(text), ", which can't be read at ",
+        repr(at), "; expected ", expected)
+    for (i, m) in enumerate(eachmatch(PARAMETER, inside))
+        m[4] === nothing || unreadable(m[4], "parameter=value, …")
+        if m[3] !== nothing
+            isempty(order) && unreadable(m[3], "no parameter: it takes none")
+            length(given) == i - 1 < length(order) &&
+            all(in(keys(given)), order[1:(i-1)]) ||
+                unreadable(m[3], "parameter=value: $(join(order, ", "))")
+        end
+        name = m[3] === nothing ? m[1] : order[i]
+        haskey(given, name) &&
+            fail(kind, " is ", repr(text), ", which gives ", name, " twice")
+        given[name] = parse_value(something(m[3], m[2]))
     end
     return given
 end

@@ -1,0 +1,38 @@
+# Going on from a result, as if the run had never stopped.
+
+"""
+The state and the progress that a result ended with; the result keeps its own. Throws a
+[`FedFluxError`](@ref) where the run with these `facts` isn't the result's.
+"""
+function continued(r::RunResult, facts, warn)
+    compare_runs(r.facts, "the result", facts, warn)
+    return deepcopy(r.state), Progress(copy(r.history), r.seconds)
+end
+
+"""
+The options `given`, and those of the run to resume that were not given; a result in their
+`resume` comes back beside them, else `nothing`.
+"""
+function with_resumed(given::AbstractDict{Symbol})
+    previous = get(given, :resume, nothing)
+    previous isa RunResult || return with_recorded(given), nothing
+    fresh = (:resume, :checkpoint)
+    recorded = Dict{Symbol,Any}(
+        name => getfield(previous.options, name) for name in OPTION_NAMES
+        if !(name in fresh) && getfield(previous.options, name) !== nothing
+    )
+    return merge(recorded, filter(!=(:resume) ∘ first, given)), previous
+end
+
+function check_init(init, previous)
+    init === nothing || previous === nothing ||
+        fail("init and a result to resume were both given; expected one: init begins a ",
+            "run anew, from other parameters, and resume goes on with the result's run")
+end
+
+"What is worth a warning where a run goes on from `previous`, or `nothing`."
+nothing_left(::Nothing, st) = nothing
+nothing_left(previous::RunResult, st) =
+    st.round > previous.state.round ? nothing :
+    "resume: the run had ended after $(st.round) rounds ($(previous.stopped)), so no round " *
+    "was left: give more rounds, or change what ended it"

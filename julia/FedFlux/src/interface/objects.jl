@@ -1,0 +1,41 @@
+# Julia objects in the place of an option's name: their kinds, and how they are recorded.
+
+"What an object given for an option must be, by the option."
+const OBJECT_TYPES = Dict("dataset" => Dataset, "rules" => Rule, "download" => Rule,
+    "aggregate" => Aggregator, "sampling" => Sampling, "availability" => Availability,
+    "augment" => Augmentation, "faults" => Fault, "server" => Optimisers.AbstractRule)
+
+"Throw where an object that the options hold is of the wrong kind."
+function check_objects(o::Options)
+    for (name, value) in object_options(o), object in listed_objects(value)
+        is_text(object) && continue
+        expected = get(OBJECT_TYPES, name, nothing)
+        if expected !== nothing
+            object isa expected ||
+                fail("option ", name, " holds a ", type_name(object), "; expected ",
+                    "a name or a FedFlux.", nameof(expected))
+        elseif name in ("loss", "partition")
+            isempty(methods(object)) &&
+                fail("option ", name, " is a ", type_name(object),
+                    "; expected a name or something that can be called")
+        end
+    end
+end
+
+listed_objects(value) = (value,)
+listed_objects(value::Union{Tuple,AbstractVector}) = value
+
+"""
+    type_name(object) -> String, or a list of those
+
+How an object in the options is recorded: the name of its type, or of a function; a text
+stays as it is.
+"""
+type_name(object) = string(nameof(typeof(object)))
+type_name(text::Union{AbstractString,Symbol}) = string(text)
+type_name(objects::Union{Tuple,AbstractVector}) =
+    Any[type_name(object) for object in objects]
+function type_name(f::Function)
+    name = string(nameof(f))
+    return startswith(name, '#') ? "function" : name
+end

@@ -1,0 +1,52 @@
+"""Options that change nothing beside the others: `only_with` in the core's options.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ._core import read_table
+from .options import declared
+
+
+def without_effect(
+    given: Iterable[str], options: Mapping[str, Any], objects: Mapping[str, Any]
+) -> Iterator[str]:
+    """Say why given options change nothing.
+
+    Args:
+        given: the names that the user gave.
+        options: every option, checked.
+        objects: the Julia objects given for options, by name.
+
+    Yields:
+        A message for each.
+
+    Example:
+        >>> from .options import check
+        >>> list(without_effect(["momentum"], check({"momentum": 0.5}), {}))
+        ['momentum has no effect: it needs optimizer=momentum']
+    """
+    table = read_table("options.toml")
+    for name in given:
+        conditions = table.get(name, {}).get("only_with")
+        if conditions is None or options[name] is None:
+            continue
+        if not any(_holds(o, wanted, options, objects) for o, wanted in conditions.items()):
+            needs = (
+                f"{option}={' or '.join(wanted)}" if wanted else option
+                for option, wanted in sorted(conditions.items())
+            )
+            yield f"{name} has no effect: it needs {' or '.join(needs)}"
+
+
+def _holds(
+    option: str, wanted: list[str], options: Mapping[str, Any], objects: Mapping[str, Any]
+) -> bool:
+    """Whether an option is set, or has one of the wanted values, by their beginnings."""
+    if option in objects:
+        return not wanted
+    value = options[option]
+    if not wanted:
+        return bool(value != declared()[option].default)
+    return str(value).startswith(tuple(wanted))

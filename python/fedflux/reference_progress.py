@@ -1,0 +1,54 @@
+"""Where a run of the reference engine begins: anew, or where a result ended."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import Data
+from .result import Result
+
+Array = NDArray[Any]
+Record = dict[str, Any]
+
+
+@dataclass
+class Progress:
+    """Where a run begins.
+
+    Attributes:
+        params: in model order, or None to draw them.
+        history: the records of the rounds before.
+        seconds: the time that they took.
+        checksum: of the data of those rounds, or None.
+    """
+
+    params: Sequence[Array] | None = None
+    history: list[Record] = field(default_factory=list)
+    seconds: float = 0.0
+    checksum: int | None = None
+
+
+def progress(result: Result) -> Progress:
+    """Return where a result of this engine ended."""
+    params, checksum = list(result.parameters.values()), result.details.get("data")
+    return Progress(params, list(result.history), result.seconds, checksum)
+
+
+def checksum(data: Data) -> int:
+    """Compute the CRC-32 of the data.
+
+    Example:
+        >>> checksum(Data(np.zeros(1), np.zeros(1), None, None))
+        3971697493
+    """
+    value = 0
+    for array in data:
+        if array is not None:
+            value = zlib.crc32(np.ascontiguousarray(array).data, value)
+    return value
