@@ -4,10 +4,12 @@ using Test
 const FILES = [
     "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
     "augment", "text", "aggregate", "ckks", "robust", "secagg", "secure", "noise",
+    "distributed",
     "rules",
     "algorithms", "contracts", "optimum", "combinations", "mended", "schedule",
     "personal",
-    "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpsgd",
+    "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpftrl",
+    "dpsgd",
     "audit", "checkpoint", "fuzz", "verbs", "options", "run", "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS

@@ -21,7 +21,7 @@ function save_or_warn end
          clients_per_round = length(clients), sampling = CohortSampling(clients_per_round),
          test = nothing, eval_every = 1, pool = WorkerPool(f, clients),
          callback = Returns(false), warn = m -> @warn(m), checkpoints = nothing,
-         progress = Progress()) -> (st, history, stopped)
+         progress = Progress(), membership = nothing) -> (st, history, stopped)
 
 Run rounds until a stop condition holds; changes `st`.
 
@@ -33,6 +33,8 @@ Run rounds until a stop condition holds; changes `st`.
 - `warn(message)`: called when something goes wrong that doesn't end the run.
 - `checkpoints`: a [`Checkpoints`](@ref), or `nothing`.  `progress`: the [`Progress`](@ref)
   before, for a state that [`restore`](@ref) returned.
+- `membership`: a [`MembershipInference`](@ref) on `st`, whose findings are to be in the
+  history wherever the model is evaluated.
 
 `history` is a vector of [`Record`](@ref)s; `stopped` the reason, `callback` among them.
 Throws a [`FedFluxError`](@ref) for more clients per round than there are, or fewer than the
@@ -49,33 +51,38 @@ function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
     stopping = Stopping(; rounds), clients_per_round = length(clients),
     sampling = CohortSampling(clients_per_round), test = nothing, eval_every = 1,
     pool = WorkerPool(f, clients), callback = Returns(false),
-    warn = m -> @warn(m), checkpoints = nothing, progress = Progress())
+    warn = m -> @warn(m), checkpoints = nothing, progress = Progress(),
+    membership = nothing)
     check_cohort(f, sampling.clients_per_round, length(clients))
     evaluation = TestData(f, test, clients)
     privacy = promise(f, sampling, clients)
     exhausted(privacy, 0) &&
         fail("the privacy budget is ", privacy.budget, ", and one round costs ",
-            round(epsilon_after(privacy, 1); sigdigits = 3), ": more noise, fewer clients ",
+            round(epsilon_ahead(privacy, 0); sigdigits = 3), ": more noise, fewer clients ",
             "per round or a larger budget are needed")
     data, warned = poisoned(f.attack, f, clients), Set{Symbol}()
     (; history) = progress
+    reports = NamedTuple[r.aggregation for r in history]
     begun = time() - progress.seconds
     stopped = reason_to_stop(stopping, history, progress.seconds)
-    exhausted(privacy, st.round) && (stopped = something(stopped, "budget"))
+    exhausted(privacy, st.round, reports) && (stopped = something(stopped, "budget"))
     begin_checkpoints(checkpoints, f, st, engine(pool), progress)
     # Threads work on clients; BLAS's own would change the sums.
     with_blas_threads(1) do
         while stopped === nothing
             cohort, metrics = next_round!(f, st, data, sampling, pool)
             warn_once!(warned, metrics, st.round, warn)
+            push!(reports, metrics.aggregation)
+            spent_out = exhausted(privacy, st.round, reports)
             last_one =
-                st.round == stopping.rounds || exhausted(privacy, st.round) ||
+                st.round == stopping.rounds || spent_out ||
                 out_of_time(stopping, time() - begun)
             due = st.round % eval_every == 0 || last_one
-            metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round))
+            metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round, reports),
+                membership = due ? infer_membership(membership) : nothing)
             push!(history, record(pool, f, st, cohort, metrics, due ? evaluation : nothing))
             stopped = reason_to_stop(stopping, history, time() - begun)
-            stopped === nothing && exhausted(privacy, st.round) && (stopped = "budget")
+            stopped === nothing && spent_out && (stopped = "budget")
             if checkpoint_due(checkpoints, st, stopped)
                 sofar = Progress(history, time() - begun)
                 save_or_warn(checkpoints, f, st, engine(pool), sofar, warn)

@@ -100,8 +100,8 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, warnings)
     sampling = cohort_sampling(o, length(clients))
     st, history, stopped =
         fit!(f, st, clients; stopping = stopping_of(o), test, o.eval_every, pool,
-            sampling, hooks.callback, warn,
-            checkpoints, progress)
+            sampling, hooks.callback, warn, checkpoints, progress,
+            membership = membership_attack(o, f, st, clients, test, pool))
 
     comparison = compare_with_baselines(o, f, st, clients, test, pool)
     model = global_model(f, st, engine(pool))
@@ -113,8 +113,17 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, warnings)
         dataset = dataset.name, pool.trainer,
         trainer_reason = pool.reason, comparison..., threads,
         seconds = earlier + time() - begun, warnings,
-        privacy = statement(promise(f, sampling, clients), st.round),
+        privacy = statement(promise(f, sampling, clients), st.round,
+            [r.aggregation for r in history]),
         holdings = holdings(clients), options = o, resumed)
+end
+
+"The attack on the model that the run is to make after its rounds, or `nothing`."
+function membership_attack(o::Options, f, st, clients, test, pool)
+    o.membership == 0 && return nothing
+    test === nothing && fail("membership needs test data, which no client holds, to tell ",
+        "the clients' samples from")
+    return MembershipInference(f, st, clients, test; pool, samples = o.membership)
 end
 
 "The accuracy of the clients' fine-tuned models, and the baselines, where asked for."
