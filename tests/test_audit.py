@@ -104,3 +104,22 @@ def test_a_broken_rule_has_a_status_of_its_own(
     code, out, _ = command("--rule", "client_dp", "--json")
     assert code == 3
     assert json.loads(out)["upper"] is None
+
+
+def test_membership_in_the_history(julia: None) -> None:
+    plan: dict[str, Any] = {"dataset": "digits", "model": "mlp", "hidden": [32]}
+    plan |= {"clients": 4, "rounds": 3, "eval_every": 2, "lr": 0.1, "engine": "julia"}
+    plain = fedflux.run(**plan)
+    assert all(record["membership"] is None for record in plain.history)
+    attacked = fedflux.run(**plan, membership=100)
+    assert attacked.params_sha256 == plain.params_sha256
+    found = [record["membership"] for record in attacked.history]
+    assert found[0] is None
+    assert found[1] is not None
+    assert set(found[2]) == {"auc", "accuracy", "epsilon"}
+    assert all(0.3 < each["auc"] < 0.9 for each in found[1:])
+    assert all((each["accuracy"] * 100) % 1 == pytest.approx(0) for each in found[1:])
+    frame = attacked.to_frame()
+    assert frame["membership_auc"].iloc[2] == found[2]["auc"]
+    with pytest.raises(fedflux.OptionError, match="membership"):
+        fedflux.run(**plan, membership=-1)

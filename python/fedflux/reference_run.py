@@ -145,6 +145,7 @@ class Run:
             "skipped": skipped,
             "seconds_simulated": None,
             "epsilon": None,
+            "membership": None,
             "aggregation": {},
         }
 

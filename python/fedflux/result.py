@@ -33,12 +33,13 @@ class Result:
             them), clients, seconds_train, seconds_aggregate, seconds_eval, bytes_up,
             bytes_down, rejected and dropped (lists of client and reason), skipped (why the
             round did not change the model), seconds_simulated, epsilon (after the round,
-            where a rule promises differential privacy) and aggregation (what the
+            where differential privacy is promised), membership (auc, accuracy and epsilon
+            of the attack that the option membership asks for) and aggregation (what the
             aggregator reports, by name). None for what was not measured.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
         params_sha256: SHA-256 of the parameters' bytes, in model order.
         stopped: why the run ended: rounds, target_accuracy, patience, time_budget, budget
-            (of privacy), callback or interrupted (by Ctrl-C).
+            (of ε), callback or interrupted (by Ctrl-C).
         seconds: duration of the run.
         options: every option of the run.
         versions: versions of fedflux and of what it used.
@@ -104,7 +105,8 @@ class Result:
 
         Returns:
             One row per round; client_accuracy becomes the columns client_accuracy_min, _q1,
-            _median, _q3 and _max, and each number of aggregation a column aggregation_NAME.
+            _median, _q3 and _max, and each number of aggregation and of membership a column
+            such as aggregation_NAME.
 
         Raises:
             FedFluxError: pandas is not installed.
@@ -121,8 +123,9 @@ class Result:
             spread = row.pop("client_accuracy", None) or {}
             for name in ("min", "q1", "median", "q3", "max"):
                 row[f"client_accuracy_{name}"] = spread.get(name)
-            for name, number in row.pop("aggregation", {}).items():
-                row[f"aggregation_{name}"] = number
+            for group in ("aggregation", "membership"):
+                for name, number in (row.pop(group, None) or {}).items():
+                    row[f"{group}_{name}"] = number
             rows.append(row)
         return pandas.DataFrame(rows)
 

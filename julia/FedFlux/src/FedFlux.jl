@@ -115,9 +115,10 @@ export AFL, FedBuff, FedAdagrad, FedAdam, FedYogi
 
 include("rules/privacy/mechanism.jl")
 include("rules/privacy/clientdp.jl")
+include("rules/privacy/dpftrl.jl")
 include("rules/privacy/localdp.jl")
 include("rules/privacy/dpsgd.jl")
-export ClientDP, LocalDP, DPSGD
+export ClientDP, DPFTRL, LocalDP, DPSGD
 
 include("rules/compression/bytes.jl")
 include("rules/compression/indices.jl")
@@ -146,6 +147,8 @@ include("secagg/party_server.jl")
 include("secagg/simulation.jl")
 include("secagg/fixedpoint.jl")
 include("secagg/noise.jl")
+include("secagg/skellam.jl")
+include("secagg/distributed.jl")
 export SecureSetup, SecureClient, SecureServer, SecureMean, secure_sum
 
 # Aggregators: many updates into one.
@@ -180,6 +183,7 @@ include("federation/dpsgd.jl")
 include("federation/state.jl")
 include("federation/pool.jl")
 include("federation/history.jl")
+include("federation/accounting.jl")
 include("federation/privacy.jl")
 include("federation/evaluation.jl")
 include("federation/client.jl")
@@ -189,11 +193,11 @@ include("federation/round.jl")
 include("federation/async.jl")
 include("federation/stopping.jl")
 include("federation/personal.jl")
+include("federation/membership.jl")
 include("federation/course.jl")
 include("federation/fit.jl")
 include("federation/baselines.jl")
 include("federation/audit.jl")
-include("federation/membership.jl")
 export Federated, State, LocalTraining, ServerStep, Faults, Attackers, round!, fit!
 export CohortSampling, Stopping, Record, StepDecay, ExponentialDecay, CosineDecay, Warmup
 export audit, isbroken, MembershipInference

@@ -7,9 +7,10 @@ using FedFlux: build, decoded, Encoded, engine, flatten, global_model, load_chec
 const RULES =
     ["fedprox", "scaffold", "fednova", "feddyn", "ditto", "fedper", "fedrep", "fedbn",
         "fedsgd", "qffl", "afl", "fedbuff(concurrency=2)", "prune(sparsity=0.5, stop=2)",
-        "client_dp(reproducible=true)", "local_dp(noise_multiplier=0.1, reproducible=true)",
-        "dpsgd(reproducible=true)", "topk(fraction=0.3)", "quantize(bits=4)",
-        "sketch(rows=3, cols=40, k=10)", "download"]
+        "client_dp(reproducible=true)", "dp_ftrl(reproducible=true)",
+        "local_dp(noise_multiplier=0.1, reproducible=true)", "dpsgd(reproducible=true)",
+        "topk(fraction=0.3)", "quantize(bits=4)", "sketch(rows=3, cols=40, k=10)",
+        "download"]
 rule_of(name) = name == "download" ? Download(Quantize(8)) : build("rule", name)
 
 const AGGREGATORS = ["mean", "median", "trimmed_mean(fraction=0.25)", "krum(f=0)",
@@ -27,7 +28,7 @@ FedFlux.min_updates(a::Erased) = FedFlux.min_updates(a.inner)
 FedFlux.needs_root(a::Erased) = FedFlux.needs_root(a.inner)
 FedFlux.carry_over(a::Erased, ū) = FedFlux.carry_over(a.inner, ū)
 FedFlux.conflict(r::Rule, a::Erased) = FedFlux.conflict(r, a.inner)
-FedFlux.conflict(r::ClientDP, a::Erased) = FedFlux.conflict(r, a.inner)
+FedFlux.conflict(r::FedFlux.CentralDP, a::Erased) = FedFlux.conflict(r, a.inner)
 aggregator(name) = Erased(build("aggregate", name))
 
 # The same for rules. Some stay what they are: the federation asks for them by their type.
@@ -51,6 +52,9 @@ F.sent(r::ErasedRule, s, private, u, ctx) = F.sent(r.inner, s, private, u, ctx)
 F.hide!(r::ErasedRule, shared, v) = F.hide!(r.inner, shared, v)
 F.server!(r::ErasedRule, s, ū, ctx) = F.server!(r.inner, s, ū, ctx)
 F.publish!(r::ErasedRule, s, Δ, ctx) = F.publish!(r.inner, s, Δ, ctx)
+F.hides_cohort(r::ErasedRule) = F.hides_cohort(r.inner)
+F.nobody_sent(r::ErasedRule, u, N) = F.nobody_sent(r.inner, u, N)
+F.promise(r::ErasedRule, f, sampling, clients) = F.promise(r.inner, f, sampling, clients)
 F.personalises(r::ErasedRule) = F.personalises(r.inner)
 F.personal!(r::ErasedRule, private, m) = F.personal!(r.inner, private, m)
 erased(r::Rule) = r isa Union{FedBuff,FedBN,ClientDP,LocalDP,DPSGD} ? r : ErasedRule(r)
@@ -90,8 +94,10 @@ function fitted(f; rounds = 2, threads = 1, folder = nothing, resume = false)
         resume ? restore(load_checkpoint(folder), f, engine(pool)) :
         (State(f, pool), FedFlux.Progress())
     checkpoints = folder === nothing ? nothing : Checkpoints(folder)
-    _, history, _ = fit!(f, st, clients; rounds, clients_per_round = 4, pool, progress,
-        checkpoints, warn = Returns(nothing))
+    takes_turns = any(r -> inner(r) isa DPFTRL, f.rules)
+    drawn = takes_turns ? FedFlux.RoundRobin() : FedFlux.UniformSampling()
+    _, history, _ = fit!(f, st, clients; rounds, pool, progress, checkpoints,
+        sampling = CohortSampling(4; sampling = drawn), warn = Returns(nothing))
     return flatten(global_model(f, st, engine(pool))), st, history
 end
 
@@ -126,7 +132,7 @@ function check_invariants(f, θ, st, history)
         end
     end
     i = findfirst(r -> r isa Scaffold, rules)
-    lossy = any(r -> r isa Union{CountSketch,ClientDP}, rules)
+    lossy = any(r -> r isa Union{CountSketch,FedFlux.CentralDP}, rules)
     if i !== nothing && f.aggregate.inner isa Mean && !lossy
         p = fill(0.2, 5)
         c = sum(
@@ -258,7 +264,7 @@ const CHAINS = [(rule_of(name),) for name in RULES if !startswith(name, "fedbuff
     for hook in HOOKS, nan in (false, true)
         nan && !(hook in SENDS_VALUES) && continue
         nan && hook === :client! && FedSGD() in rules && continue     # which replaces it
-        clips = any(r -> r isa Union{ClientDP,LocalDP}, rules)        # NaN to zeros
+        clips = any(r -> r isa Union{F.CentralDP,LocalDP}, rules)     # NaN to zeros
         nan && clips && !(hook in (:server!, :publish!)) && continue
         mean_only = FedFlux.conflict(first(rules), CenteredClipping(1.0)) !== nothing
         f = federated((); rules = (erased.(rules)..., Bomb(hook, nan)), server = FedAdam(),

@@ -4,12 +4,13 @@ using Test
 const FILES = [
     "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
     "augment", "text", "aggregate", "ckks", "robust", "secagg", "secure", "noise",
+    "distributed",
     "rules",
     "algorithms", "contracts", "optimum", "combinations", "mended", "schedule",
     "personal",
-    "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpsgd",
-    "audit", "checkpoint", "deployment", "fuzz", "verbs", "options", "run", "continue",
-    "misuse", "docs", "architecture"
+    "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpftrl",
+    "dpsgd", "audit", "checkpoint", "deployment", "fuzz", "verbs", "options", "run",
+    "continue", "misuse", "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 

@@ -2,7 +2,8 @@
 
 """
     SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0, bits = nothing,
-               ring = 32, drop = 0.0, noise = nothing, clip = nothing)
+               ring = 32, drop = 0.0, noise = nothing, clip = nothing,
+               law = :discrete_gaussian, delta = 1e-5, budget = nothing)
 
 The weighted mean of the updates, as the server computes it without seeing any of them:
 secure aggregation (Bonawitz et al. 2017, CCS) with the neighbour graph of SecAgg+ (Bell et
@@ -20,10 +21,14 @@ al. 2020, CCS), one party for each client. docs/privacy.md says who learns what.
   knows: the largest weight of any client, 1 by default.
 - `drop`: the probability with which a simulated client vanishes in each of the four stages.
 - `clip`, `noise`: differential privacy without trust in the server. Each client scales its
-  vectors and statistics down to the L2 norm `clip` and adds its share of discrete Gaussian
-  noise before it masks, so that the sum of the cohort has `noise` times the sensitivity as
-  its deviation. Needs equal weights. Clients that vanish take their share of it along; the
-  round's record says how many were left, for the accounting.
+  vectors and statistics down to the L2 norm `clip` and adds its share of the noise before
+  it masks, so that the sum of the cohort has `noise` times the sensitivity as its
+  deviation. Needs equal weights. Clients that vanish take their share of it along; a round
+  with fewer than `threshold` of the cohort is aborted.
+- `law`: of the noise, `:discrete_gaussian` (Kairouz, Liu, Steinke 2021, arXiv:2102.06387)
+  or `:skellam` (Agarwal, Kairouz, Liu 2021, arXiv:2110.04995).
+- `delta`: δ, for which the history tells ε after each round with noise, for a client that
+  took part in all.  `budget`: the ε that a run must not exceed; it ends before.
 
 The result is that of fixed point, exactly: Σ rₖ / Σ wₖ with rₖ = wₖ·clip(uₖ) rounded to a
 multiple of `max_weight·range/2^(bits-1)`. Without noise it depends on no secret, so runs
@@ -45,24 +50,32 @@ struct SecureMean <: Aggregator
     drop::Float64
     noise::Union{Nothing,Float64}
     clip::Union{Nothing,Float64}
+    law::Symbol
+    delta::Float64
+    budget::Union{Nothing,Float64}
 end
 
 function SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0,
-    bits = nothing, ring = 32, drop = 0.0, noise = nothing, clip = nothing)
+    bits = nothing, ring = 32, drop = 0.0, noise = nothing, clip = nothing,
+    law = :discrete_gaussian, delta = 1e-5, budget = nothing)
     check_graph(neighbours, threshold)
     ring in (32, 64) || fail("SecureMean: ring is ", ring, "; expected 32 or 64 bits")
     0 <= drop <= 1 || fail("SecureMean: drop is ", drop, "; expected a probability")
     (noise === nothing) == (clip === nothing) ||
         fail("SecureMean: noise is ", noise, " and clip ", clip, "; expected both or none")
-    all(v -> something(v, 1.0) > 0 && isfinite(something(v, 1.0)), (noise, clip)) ||
-        fail(
-            "SecureMean: noise is ",
-            noise,
-            " and clip ",
-            clip,
-            "; expected positive numbers"
-        )
-    a = SecureMean(neighbours, threshold, range, bits, ring, drop, noise, clip)
+    for (name, v) in pairs((; noise, clip, budget))
+        v === nothing || 0 < v < Inf ||
+            fail("SecureMean: ", name, " is ", v, "; expected a positive number")
+    end
+    budget === nothing || noise !== nothing ||
+        fail("SecureMean: budget is ", budget, ", and there is no noise; give noise and ",
+            "clip too")
+    Symbol(law) in NOISE_LAWS || fail("SecureMean: law is ", repr(law), "; expected ",
+        join(repr.(NOISE_LAWS), " or "))
+    0 < delta < 1 ||
+        fail("SecureMean: delta is ", delta, "; expected a number between 0 and 1")
+    a = SecureMean(neighbours, threshold, range, bits, ring, drop, noise, clip,
+        Symbol(law), delta, budget)
     fixed_point(a, 3)
     return a
 end
@@ -71,6 +84,14 @@ end
 fixed_point(a::SecureMean, n) = fixed_point(a, n, a.ring == 32 ? UInt32 : UInt64)
 fixed_point(a::SecureMean, n, ::Type{T}) where {T} = FixedPoint{T}(n; a.range, a.bits,
     noise = something(a.noise, 0.0) * something(a.clip, 0.0))
+
+"The noise of each of `n` clients, whose updates have `values` numbers."
+distributed_noise(a::SecureMean, fixed, n, values) =
+    DistributedNoise(fixed, a.noise, a.clip, n, values; a.law)
+
+"How many of a cohort of `n` must be in its sum: noise for fewer would be too little."
+fewest_senders(a::SecureMean, n) =
+    a.noise === nothing ? 3 : max(3, ceil(Int, a.threshold * n))
 
 construct(::Val{:aggregate}, ::Val{:secure}; parameters...) = SecureMean(; parameters...)
 
@@ -111,7 +132,7 @@ function add!(a::SecureMean, acc::SecureCohort{T}, u, weight) where {T}
     if a.noise !== nothing
         u = clipped_for_noise(u, a.clip)
         values = sum(length, u.vectors; init = 0) + length(u.stats)
-        acc.noise = DistributedNoise(fixed, a.noise, a.clip, acc.n, values)
+        acc.noise = distributed_noise(a, fixed, acc.n, values)
     end
     push!(acc.inputs, as_integers(fixed, u, weight, facts.max_weight, acc.noise))
     return acc
@@ -154,7 +175,8 @@ function finish(a::SecureMean, acc::SecureCohort, threads)
     (; seed, round) = acc.facts
     vanishes = [stage_of(a.drop, Stream(seed, :secure, round, i))
      for i in eachindex(acc.inputs)]
-    acc.outcome = secure_sum(acc.inputs; a.neighbours, a.threshold, round, vanishes)
+    acc.outcome = secure_sum(acc.inputs; a.neighbours, a.threshold, round, vanishes,
+        fewest = fewest_senders(a, acc.n))
     return acc.outcome.sum === nothing ? nothing : mean_of_sum!(acc, acc.outcome.sum)
 end
 
@@ -193,7 +215,9 @@ function report(a::SecureMean, acc::SecureCohort)
     o, noisy = acc.outcome, acc.noise !== nothing
     return (; acc.fixed.bits, clipped = noisy ? nothing : acc.clipped,
         sensitivity = noisy ? acc.noise.sensitivity : nothing,
-        variance = noisy ? acc.noise.variance : nothing, senders = length(o.arrived),
+        variance = noisy ? acc.noise.variance : nothing,
+        dimension = noisy ? acc.noise.dimension : nothing,
+        senders = o.sum === nothing ? 0 : length(o.arrived),
         vanished = ntuple(stage -> count(==(stage), last.(o.vanished)), 4),
         stages_up = Tuple(o.bytes_up), stages_down = Tuple(o.bytes_down),
         seconds_client = o.seconds_clients / length(acc.inputs), o.seconds_server)

@@ -66,9 +66,6 @@ function check_audit(clients, clients_per_round, rounds, trials, confidence, see
     seed >= 0 || fail("seed is ", seed, "; expected 0 or more")
 end
 
-check_confidence(c) =
-    0.5 <= c < 1 || fail("confidence is ", c, "; expected at least 0.5 and less than 1")
-
 const MOST_TRIALS = 10_000_000
 
 """
@@ -219,9 +216,9 @@ audited_deltas(p::Promise) = [p.delta; filter(>(p.delta), [1e-4, 1e-3, 0.01, 0.1
 
 "The accountant's smallest ε of a promise at any δ."
 function promised_epsilon(p::Promise, rounds, delta)
-    accountant =
-        p.sampling === :fixed ? RDPAccountant(; delta) : PLDAccountant(; delta)
-    compose!(accountant, p.noise_multiplier, p.rate, p.sampling; steps = rounds)
+    fixed = p.accounting.sampling === :fixed
+    accountant = fixed ? RDPAccountant(; delta) : PLDAccountant(; delta)
+    compose_rounds!(accountant, p.accounting, rounds)
     return epsilon(accountant)
 end
 

@@ -14,7 +14,7 @@ chain_position(::Union{FedNova,QFFL,AFL}) = 3
 chain_position(::FedBuff) = 4
 chain_position(::PrivateArrays) = 5
 chain_position(::Pruning) = 6
-chain_position(::Union{ClientDP,LocalDP}) = 7
+chain_position(::Union{CentralDP,LocalDP}) = 7
 chain_position(::Compressor) = 8
 chain_position(::Download) = 9
 
@@ -69,19 +69,19 @@ conflict(
 
 conflict(
     ::Union{FedNova,QFFL,AFL},
-    ::Union{ClientDP,LocalDP}
+    ::Union{CentralDP,LocalDP}
 ) = "what clients report beside their update would need a clip and noise of its own"
 conflict(
     ::FedBuff,
-    ::ClientDP
+    ::CentralDP
 ) = "who trains next follows from who was fastest, which is no cohort to account for"
 conflict(
-    ::ClientDP,
+    ::CentralDP,
     ::Compressor
 ) = "encoding may make an update longer than it was clipped to"
 conflict(
     ::DPSGD,
-    ::Union{DPSGD,ClientDP,LocalDP}
+    ::Union{DPSGD,CentralDP,LocalDP}
 ) = "each protects something else, and the history tells one ε"
 conflict(
     ::DPSGD,
@@ -126,12 +126,12 @@ conflict(
 ) = "its server divides by means that may be as small as the error of the encryption"
 
 conflict(
-    ::ClientDP,
+    ::CentralDP,
     a::Aggregator
 ) = "the noise is meant for the sum of all updates, and $(nameof(typeof(a))) is none"
-conflict(::ClientDP, ::Union{Mean,CKKS}) = nothing
+conflict(::CentralDP, ::Union{Mean,CKKS}) = nothing
 conflict(
-    ::ClientDP,
+    ::CentralDP,
     ::SecureMean
 ) = "a cohort may be too small for masks; its parameter noise adds noise under them"
 
@@ -151,6 +151,10 @@ conflict(
 conflict(::Union{FedNova,QFFL}, a::SecureMean) =
     a.noise === nothing ? nothing : "it reports metrics, which the noise doesn't cover"
 
+conflict(::Union{LocalDP,DPSGD}, a::SecureMean) =
+    a.noise === nothing ? nothing :
+    "with its noise each protects something else, and the history tells one ε"
+
 function check_aggregator(rules, aggregate)
     for r in rules
         reason = conflict(r, aggregate)
@@ -162,7 +166,7 @@ end
 
 "Throw where BatchNorm would be sent with noise: a variance may become negative."
 function check_statistics(rules, model)
-    noisy = any(r -> r isa Union{ClientDP,LocalDP}, rules)
+    noisy = any(r -> r isa Union{CentralDP,LocalDP}, rules)
     noisy && !isempty(statistics(model)) && !any(r -> r isa FedBN, rules) &&
         fail("the model has BatchNorm, and noise would make its variances negative: use ",
             "GroupNorm or LayerNorm, or keep the statistics private with rule FedBN")

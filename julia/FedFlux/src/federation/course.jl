@@ -19,7 +19,7 @@ function save_or_warn end
 
 """
     Course(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
-           checkpoints, progress)
+           checkpoints, progress, membership = nothing)
 
 A run before its next round, after all checks; it has `stopped` where it has ended already.
 The arguments are those of [`fit!`](@ref); `evaluation` is a [`TestData`](@ref) or
@@ -34,6 +34,7 @@ mutable struct Course{F<:Federated,W<:WorkerPool,E,P,C,H}
     eval_every::Int
     privacy::P              # a Promise, or nothing
     checkpoints::C
+    membership::Any         # a MembershipInference, or nothing
     warn::H
     warned::Set{Symbol}
     history::Vector{Record}
@@ -42,20 +43,25 @@ mutable struct Course{F<:Federated,W<:WorkerPool,E,P,C,H}
 end
 
 function Course(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
-    checkpoints, progress)
+    checkpoints, progress, membership = nothing)
     check_cohort(f, sampling.clients_per_round, length(clients))
     privacy = promise(f, sampling, clients)
     exhausted(privacy, 0) &&
         fail("the privacy budget is ", privacy.budget, ", and one round costs ",
-            round(epsilon_after(privacy, 1); sigdigits = 3), ": more noise, fewer clients ",
+            round(epsilon_ahead(privacy, 0); sigdigits = 3), ": more noise, fewer clients ",
             "per round or a larger budget are needed")
     (; history, seconds) = progress
     stopped = reason_to_stop(stopping, history, seconds)
-    exhausted(privacy, st.round) && (stopped = something(stopped, "budget"))
+    exhausted(privacy, st.round, reports(history)) &&
+        (stopped = something(stopped, "budget"))
     begin_checkpoints(checkpoints, f, st, engine(pool), progress)
-    return Course(f, st, pool, stopping, evaluation, eval_every, privacy, checkpoints, warn,
+    return Course(f, st, pool, stopping, evaluation, eval_every, privacy, checkpoints,
+        membership, warn,
         Set{Symbol}(), history, time() - seconds, stopped)
 end
+
+"What the aggregator told of each round."
+reports(history) = NamedTuple[r.aggregation for r in history]
 
 elapsed(c::Course) = time() - c.begun
 
@@ -68,16 +74,19 @@ Note a round that has just ended: warn of what went wrong, evaluate where that i
 function note_round!(c::Course, cohort, metrics)
     (; f, st, pool, stopping, privacy, history) = c
     warn_once!(c.warned, metrics, st.round, c.warn)
+    told = [reports(history); metrics.aggregation]
+    spent_out = exhausted(privacy, st.round, told)
     last_one =
-        st.round == stopping.rounds || exhausted(privacy, st.round) ||
+        st.round == stopping.rounds || spent_out ||
         out_of_time(stopping, elapsed(c))
     due = st.round % c.eval_every == 0 || last_one
-    metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round))
+    metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round, told),
+        membership = due ? infer_membership(c.membership) : nothing)
     # Before the evaluation, which Ctrl-C may end.
     push!(history, record(pool, f, st, cohort, metrics, nothing))
     due && (history[end] = record(pool, f, st, cohort, metrics, c.evaluation))
     c.stopped = reason_to_stop(stopping, history, elapsed(c))
-    c.stopped === nothing && exhausted(privacy, st.round) && (c.stopped = "budget")
+    c.stopped === nothing && spent_out && (c.stopped = "budget")
     if checkpoint_due(c.checkpoints, st, c.stopped)
         sofar = Progress(history, elapsed(c))
         save_or_warn(c.checkpoints, f, st, engine(pool), sofar, c.warn)

@@ -5,7 +5,7 @@
          clients_per_round = length(clients), sampling = CohortSampling(clients_per_round),
          test = nothing, eval_every = 1, pool = WorkerPool(f, clients),
          callback = Returns(false), warn = m -> @warn(m), checkpoints = nothing,
-         progress = Progress()) -> (st, history, stopped)
+         progress = Progress(), membership = nothing) -> (st, history, stopped)
 
 Run rounds until a stop condition holds; changes `st`.
 
@@ -17,6 +17,8 @@ Run rounds until a stop condition holds; changes `st`.
 - `warn(message)`: called when something goes wrong that doesn't end the run.
 - `checkpoints`: a [`Checkpoints`](@ref), or `nothing`.  `progress`: the [`Progress`](@ref)
   before, for a state that [`restore`](@ref) returned.
+- `membership`: a [`MembershipInference`](@ref) on `st`, whose findings are to be in the
+  history wherever the model is evaluated.
 
 `history` is a vector of [`Record`](@ref)s; `stopped` the reason, `callback` among them.
 Throws a [`FedFluxError`](@ref) for more clients per round than there are, or fewer than the
@@ -33,10 +35,11 @@ function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
     stopping = Stopping(; rounds), clients_per_round = length(clients),
     sampling = CohortSampling(clients_per_round), test = nothing, eval_every = 1,
     pool = WorkerPool(f, clients), callback = Returns(false),
-    warn = m -> @warn(m), checkpoints = nothing, progress = Progress())
+    warn = m -> @warn(m), checkpoints = nothing, progress = Progress(),
+    membership = nothing)
     evaluation = TestData(f, test, clients)
     course = Course(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
-        checkpoints, progress)
+        checkpoints, progress, membership)
     data = poisoned(f.attack, f, clients)
     # Threads work on clients; BLAS's own would change the sums.
     with_blas_threads(1) do

@@ -21,7 +21,10 @@ there are no classes.
   of each client that sent none.
 - `skipped`: why the round left the model as it was, or `nothing`.
 - `seconds_simulated`: the simulated duration of the round, where there are delays.
-- `epsilon`: ε after this round, where a rule promises differential privacy.
+- `epsilon`: ε after this round, where a rule or the aggregator promises differential
+  privacy.
+- `membership`: `(; auc, accuracy, epsilon)`, what a [`MembershipInference`](@ref) found
+  in an evaluated round, where one was asked for.
 - `aggregation`: what the aggregator reports, as numbers by name (see [`report`](@ref)).
 """
 Base.@kwdef struct Record
@@ -42,6 +45,7 @@ Base.@kwdef struct Record
     skipped::Union{Nothing,String} = nothing
     seconds_simulated::Union{Nothing,Float64} = nothing
     epsilon::Union{Nothing,Float64} = nothing
+    membership::Union{Nothing,NamedTuple} = nothing
     aggregation::NamedTuple = (;)
 end
 

@@ -9,21 +9,22 @@ const MembershipGuesses =
     MembershipInference(f, st, clients, test; pool = WorkerPool(f, clients; threads = 1),
                         samples = 500, confidence = 0.95)
 
-A callback of [`fit!`](@ref) that attacks the global model after each round: a sample whose
-loss is at most some threshold is taken for one that a client holds (Yeom et al.,
-arXiv:1709.01604, Adversary 2). It never ends a run. `st` is the state that `fit!` changes.
+An attack on the global model after each round, for [`fit!`](@ref): as its `callback`, or as
+`membership`, with what it finds in the history. A sample whose loss is at most some
+threshold is taken for one that a client holds (Yeom et al., arXiv:1709.01604, Adversary 2).
+It never ends a run. `st` is the state that `fit!` changes.
 
 - `test`: `(x, y)`, samples of the same kind that no client holds.
 - `samples`: how many of each are attacked at most, spread over all; half of them choose the
   threshold, the other half count.
 - `confidence`: of the limit.
 
-Its field `history` has a NamedTuple for each round: `round`; `auc`, the probability that a
-client's sample has a smaller loss than another (0.5: they look alike); `accuracy` of the
-guesses; and `epsilon`, the limit for ε, of pure differential privacy for one sample, that
-lies below the true one with this confidence if a fair coin decided which samples the
-clients got (Steinke et al., arXiv:2305.08846, Theorem 5.2 with δ = 0). Small figures prove
-nothing, since stronger attacks exist.
+As a callback it keeps in its field `history` a NamedTuple for each round: `round`; `auc`,
+the probability that a client's sample has a smaller loss than another (0.5: they look
+alike); `accuracy` of the guesses; and `epsilon`, the limit for ε, of pure differential
+privacy for one sample, that lies below the true one with this confidence if a fair coin
+decided which samples the clients got (Steinke et al., arXiv:2305.08846, Theorem 5.2 with
+δ = 0). Small figures prove nothing, since stronger attacks exist.
 
 Throws a [`FedFluxError`](@ref) for fewer than four samples of either kind.
 
@@ -61,17 +62,25 @@ function MembershipInference(f, st, clients, test;
         spread_over(1:numobs(x), n), Float64(confidence), MembershipGuesses[])
 end
 
+check_confidence(c) =
+    0.5 <= c < 1 || fail("confidence is ", c, "; expected at least 0.5 and less than 1")
+
 spread_over(v, n) = [v[1+(i-1)*length(v)÷n] for i = 1:n]
 
 function (a::MembershipInference)(record)
+    push!(a.history, (; record.round, infer_membership(a)...))
+    return false
+end
+
+"What the attack makes of the model as it is: `(; auc, accuracy, epsilon)`."
+infer_membership(::Nothing) = nothing
+function infer_membership(a::MembershipInference)
     members = losses_one_by_one(a, a.clients.x, a.clients.y, a.members)
     others = losses_one_by_one(a, a.test..., a.others)
     auc = mean((m < o) + (m == o) / 2 for m in members, o in others)
     right, n = guesses(members, others)
     p = 1 - binomial_upper(n - right, n, a.confidence)
-    ε = p > 0.5 ? log(p / (1 - p)) : 0.0
-    push!(a.history, (; record.round, auc, accuracy = right / n, epsilon = ε))
-    return false
+    return (; auc, accuracy = right / n, epsilon = p > 0.5 ? log(p / (1 - p)) : 0.0)
 end
 
 """

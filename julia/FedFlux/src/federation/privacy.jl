@@ -4,49 +4,58 @@
 """
     Promise
 
-What is accounted for a run: `unit`, whom it protects; `noise_multiplier`, `rate` and
-`sampling` of a step, as [`compose!`](@ref) takes them; `costs`, the RDP of a round at
-`RDP_ORDERS`, for each size of client where that matters; `delta`; the `budget` for ε, or
-`nothing`; `replaced`, whether neighbours differ in the data of a unit rather than in its
-presence; `reproducible`, whether the noise can be drawn again; and `why` sampling makes it
-smaller, or doesn't.
+What is accounted for a run: `unit`, whom it protects; `accounting`, what its rounds cost
+([`spent`](@ref)); `delta`; the `budget` for ε, or `nothing`; `replaced`, whether neighbours
+differ in the data of a unit rather than in its presence, and `neighbours`, that in words;
+`noise`, where it comes from; `why` sampling makes ε smaller, or doesn't; and what is
+`not_covered`.
 """
-Base.@kwdef struct Promise
+Base.@kwdef struct Promise{A}
     unit::String
-    noise_multiplier::Float64
-    rate::Float64
-    sampling::Symbol
-    costs::Vector{Vector{Float64}} =
-        [step_rdp(RDP_ORDERS, noise_multiplier, rate, sampling)]
+    accounting::A
     delta::Float64
     budget::Union{Nothing,Float64} = nothing
-    replaced::Bool = sampling === :fixed
-    reproducible::Bool
+    replaced::Bool = accounting.sampling === :fixed
+    neighbours::String =
+        replaced ? "the unit's data replaced by others" : "with and without the unit"
+    noise::String
     why::String
+    not_covered::Vector{String} = NOT_COVERED
 end
+
+const NOT_COVERED = [
+    "the history's losses, accuracies, bytes and numbers of clients, which carry no noise",
+    "hyper-parameters chosen by earlier runs on the same data",
+    "the rounding of floating-point noise, and the time that a step takes"]
+
+"Where the noise of a rule comes from, in words."
+noise_in_words(r) =
+    r.reproducible ?
+    "from the run's seed: an experiment, private from nobody who knows it" :
+    "from a cryptographically secure generator"
 
 """
     promise(f, sampling::CohortSampling, clients) -> Promise or nothing
 
 The promise of a federation with these clients, whose cohorts are drawn so: that of its
-first rule that makes one. Throws a [`FedFluxError`](@ref) where the claim of a private rule
-would not hold.
+first rule that makes one, or of its aggregator. Throws a [`FedFluxError`](@ref) where the
+claim would not hold.
 """
 function promise(f::Federated, sampling, clients)
     for r in f.rules
         p = promise(r, f, sampling, clients)
         p === nothing || return p
     end
-    return nothing
+    return promise(f.aggregate, f, sampling, clients)
 end
 
-promise(::Rule, f, sampling, clients) = nothing
+promise(::Union{Rule,Aggregator}, f, sampling, clients) = nothing
 
 # Who sees a client's update only with its noise needs no other assumption.
 promise(r::LocalDP, f, sampling, clients) =
     Promise(; unit = "one client's data, in each round that it takes part in",
-        noise_multiplier = r.noise_multiplier / 2, rate = 1.0, sampling = :none, r.delta,
-        replaced = true, r.reproducible,
+        accounting = EqualRounds(r.noise_multiplier / 2, 1.0, :none), r.delta,
+        replaced = true, noise = noise_in_words(r),
         why = "none: the server sees who sent which update")
 
 # An example's client may be absent from a round; nothing is claimed for that.
@@ -54,38 +63,93 @@ function promise(r::DPSGD, f, sampling, clients)
     sizes = unique(nsamples(clients, k) for k = 1:length(clients))
     steps = [example_mechanism(f, n) for n in sizes]
     cost(m) = m.steps .* step_rdp(RDP_ORDERS, r.noise_multiplier, m.sampling_rate, :poisson)
-    return Promise(; unit = "one example of one client", r.noise_multiplier,
-        rate = maximum(m -> m.sampling_rate, steps), sampling = :poisson,
-        costs = cost.(steps), r.delta, r.reproducible,
+    rate = maximum(m -> m.sampling_rate, steps)
+    return Promise(; unit = "one example of one client",
+        accounting = EqualRounds(r.noise_multiplier, rate, :poisson, cost.(steps)),
+        r.delta, noise = noise_in_words(r),
         why = "each example is in a local step with this probability at most, independently"
     )
 end
 
 function promise(r::ClientDP, f, sampling, clients)
     N = length(clients)
-    (; overselect, min_updates) = f.faults
-    f.weights === :uniform ||
-        fail("rule ClientDP clips each client to the same norm, and ",
-            "weights is \"samples\": give weights = \"uniform\"")
-    overselect == 1 || fail("rule ClientDP accounts for the cohort that is drawn, and ",
-        "overselect = ", overselect, " keeps the fastest of it: leave it out")
-    min_updates == 1 || fail("rule ClientDP adds noise in every round, and min_updates = ",
-        min_updates, " would show when few took part: leave it out")
+    check_cohorts(r, f)
     update_noise(r, expected_clients(sampling, N))      # refuses too little count_noise
     rate, kind, why = accounted(sampling.sampling, sampling, N)
-    return Promise(; unit = "one client", r.noise_multiplier, rate, sampling = kind,
-        r.delta, r.budget, r.reproducible, why)
+    return Promise(; unit = "one client", r.delta, r.budget, why,
+        accounting = EqualRounds(r.noise_multiplier, rate, kind), noise = noise_in_words(r))
+end
+
+function promise(r::DPFTRL, f, sampling, clients)
+    n, N = sampling.clients_per_round, length(clients)
+    check_cohorts(r, f)
+    follows_round(sampling.sampling, n, N) ||
+        fail("rule DPFTRL needs cohorts that follow from the number of the round, so that ",
+            "a client's turns are far apart: use sampling = \"round_robin\", or all ",
+            "clients in each round; for cohorts drawn by ",
+            nameof(typeof(sampling.sampling)), " there is ClientDP")
+    return Promise(; unit = "one client", r.delta, r.budget,
+        accounting = TreeRounds(r.noise_multiplier, n, N), noise = noise_in_words(r),
+        neighbours = "a client's updates, or zeros in their place",
+        why = "none: a client has a turn in one of $(N ÷ n) rounds at most; each counts")
+end
+
+# The server draws the cohorts, so that chance hides nobody from it.
+function promise(a::SecureMean, f, sampling, clients)
+    a.noise === nothing && return nothing
+    f.weights === :uniform || fail("SecureMean clips each client to the same norm, and ",
+        "weights is \"samples\": give weights = \"uniform\"")
+    values = sum(length, parts(nobody_sent(f.rules, zero_update(f), length(clients))))
+    largest = most_clients(sampling.sampling, f, sampling, length(clients))
+    return Promise(; unit = "one client's data, in each round that it takes part in",
+        accounting = SecureRounds(a, largest, values), a.delta, a.budget,
+        neighbours = "a client's updates, or zeros in their place",
+        noise = "from cryptographically secure generators, of each client its share",
+        why = "none: the server knows who takes part",
+        not_covered = [NOT_COVERED[1:2]; NOT_COVERED_BY_SECURE])
+end
+
+const NOT_COVERED_BY_SECURE = [
+    "clients that work with the server: they know their own noise, and the multiplier is " *
+    "√((m − c)/m) of what it would be, where c of m senders do",
+    "clients that clip or add noise otherwise than asked: nobody sees what they send",
+    "the time that a step takes"]
+
+"What clients would send, all zeros."
+zero_update(f::Federated) = Update(; delta = zeros(Float32, f.layout.n),
+    stats = zeros(Float32, sum(length, statistics(f.model); init = 0)))
+
+"The most clients that a cohort can have."
+most_clients(::Sampling, f, c, N) = cohort_size(f.faults, c.clients_per_round, N)
+most_clients(::PoissonSampling, f, c, N) = N
+
+"Whether a client's turns are known beforehand; an unavailable one only loses them."
+follows_round(::Sampling, n, N) = false
+follows_round(::RoundRobin, n, N) = true
+follows_round(::UniformSampling, n, N) = n >= N
+
+"Throw where the cohorts of a federation are not those that a rule accounts for."
+function check_cohorts(r::CentralDP, f)
+    name, (; overselect, min_updates) = nameof(typeof(r)), f.faults
+    f.weights === :uniform ||
+        fail("rule ", name, " clips each client to the same norm, and ",
+            "weights is \"samples\": give weights = \"uniform\"")
+    overselect == 1 || fail("rule ", name, " accounts for the cohort that is drawn, and ",
+        "overselect = ", overselect, " keeps the fastest of it: leave it out")
+    min_updates == 1 || fail("rule ", name, " adds noise in every round, and min_updates ",
+        "= ", min_updates, " would show when few took part: leave it out")
 end
 
 "Whether nobody may see how many took part: a round without clients is then as any other."
 hides_cohort(rules::Tuple) = any(hides_cohort, rules)
 hides_cohort(::Rule) = false
-hides_cohort(::ClientDP) = true
+hides_cohort(::CentralDP) = true
 
 "Zeros of all that one of `N` clients would send: the aggregate of a round without any."
 nobody_sent(rules::Tuple, st::State, N) =
-    foldl((u, r) -> nobody_sent(r, u, N), rules;
-        init = Update(; delta = zero(st.θ), stats = zero(st.stats)))
+    nobody_sent(rules, Update(; delta = zero(st.θ), stats = zero(st.stats)), N)
+nobody_sent(rules::Tuple, u::Update, N) =
+    foldl((u, r) -> nobody_sent(r, u, N), rules; init = u)
 
 "The number of clients that a round is expected to have: public, unlike how many came."
 expected_clients(c::CohortSampling, N) =
@@ -107,35 +171,31 @@ accounted(::RoundRobin, c, N) = 1.0, :none, "none: cohorts follow from the round
 accounted(s::Sampling, c, N) = fail("rule ClientDP can't account for cohorts drawn by ",
     nameof(typeof(s)), ": use sampling = \"poisson\", \"uniform\" or \"round_robin\"")
 
-"ε after `rounds` rounds, `nothing` without a promise."
-epsilon_after(::Nothing, rounds) = nothing
-epsilon_after(p::Promise, rounds) =
-    maximum(cost -> rdp_epsilon(RDP_ORDERS, rounds .* cost, p.delta), p.costs)
+"""
+ε after `rounds` rounds, whose aggregators reported `reports`; `nothing` without a promise.
+"""
+epsilon_after(::Nothing, rounds, reports = ()) = nothing
+epsilon_after(p::Promise, rounds, reports = ()) =
+    largest_epsilon(p, spent(p.accounting, rounds, reports))
+epsilon_ahead(p::Promise, rounds, reports = ()) =
+    largest_epsilon(p, spent_ahead(p.accounting, rounds, reports))
+largest_epsilon(p, costs) =
+    maximum(rdp -> rdp_epsilon(RDP_ORDERS, rdp, p.delta), costs)
 
-"Whether one more round would exceed the budget."
-exhausted(::Nothing, rounds) = false
-exhausted(p::Promise, rounds) =
-    p.budget !== nothing && epsilon_after(p, rounds + 1) > p.budget
+"Whether one more round could exceed the budget."
+exhausted(::Nothing, rounds, reports = ()) = false
+exhausted(p::Promise, rounds, reports = ()) =
+    p.budget !== nothing && epsilon_ahead(p, rounds, reports) > p.budget
 
 "The promise in words and numbers, for the result of a run of `rounds` rounds."
-function statement(p::Promise, rounds)
+function statement(p::Promise, rounds, reports = ())
+    a = p.accounting
     return Dict{String,Any}("unit" => p.unit,
-        "epsilon" => as_json(epsilon_after(p, rounds)), "delta" => p.delta,
+        "epsilon" => as_json(epsilon_after(p, rounds, reports)), "delta" => p.delta,
         "rounds" => rounds, "accountant" => "rdp",
-        "noise_multiplier" => p.noise_multiplier, "sampling" => string(p.sampling),
-        "sampling_rate" => p.rate, "amplification" => p.why,
-        "neighbours" =>
-            p.replaced ? "the unit's data replaced by others" : "with and without the unit",
-        "noise" =>
-            p.reproducible ?
-            "from the run's seed: an experiment, private from nobody who knows it" :
-            "from a cryptographically secure generator",
-        "not_covered" => NOT_COVERED)
+        "noise_multiplier" => a.noise_multiplier, "sampling" => string(a.sampling),
+        "sampling_rate" => a.rate, "amplification" => p.why, "neighbours" => p.neighbours,
+        "noise" => p.noise, "not_covered" => p.not_covered)
 end
 
-const NOT_COVERED = [
-    "the history's losses, accuracies, bytes and numbers of clients, which carry no noise",
-    "hyper-parameters chosen by earlier runs on the same data",
-    "the rounding of floating-point noise, and the time that a step takes"]
-
-statement(::Nothing, rounds) = nothing
+statement(::Nothing, rounds, reports = ()) = nothing

@@ -204,6 +204,7 @@ function result(d::Deployment)
     return run_result(d.options, f, st, pool; course.history,
         stopped = something(course.stopped, "stopped"), d.dataset,
         seconds = elapsed(course), d.warnings,
-        privacy = statement(course.privacy, st.round), holdings = sizes_held(clients),
+        privacy = statement(course.privacy, st.round, reports(course.history)),
+        holdings = sizes_held(clients),
         d.resumed, state = st, facts = d.run)
 end

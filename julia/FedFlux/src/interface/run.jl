@@ -115,8 +115,8 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, previous, warn
     sampling = cohort_sampling(o, length(clients))
     st, history, stopped = or_interrupted(hooks, st, progress) do
         fit!(f, st, clients; stopping = stopping_of(o), test, o.eval_every, pool,
-            sampling, hooks.callback, warn,
-            checkpoints, progress)
+            sampling, hooks.callback, warn, checkpoints, progress,
+            membership = membership_attack(o, f, st, clients, test, pool))
     end
     left = nothing_left(previous, st)
     left === nothing || warn(left)
@@ -127,7 +127,7 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, previous, warn
         compare_with_baselines(o, f, st, clients, test, pool)
     return run_result(o, f, st, pool; history, stopped, dataset = dataset.name,
         comparison..., seconds = earlier + time() - begun, warnings,
-        privacy = statement(promise(f, sampling, clients), st.round),
+        privacy = statement(promise(f, sampling, clients), st.round, reports(history)),
         holdings = holdings(clients), resumed, state = st, facts)
 end
 
@@ -163,6 +163,14 @@ function check_trained(o, history)
         fail("nobody trained in any of the ", length(history), " rounds: the model is as ",
             "it was (sampling is ", o.sampling, ", availability ", o.availability,
             isempty(o.faults) ? ")" : ", faults $(join(o.faults, ", ")))")
+end
+
+"The attack on the model that the run is to make after its rounds, or `nothing`."
+function membership_attack(o::Options, f, st, clients, test, pool)
+    o.membership == 0 && return nothing
+    test === nothing && fail("membership needs test data, which no client holds, to tell ",
+        "the clients' samples from")
+    return MembershipInference(f, st, clients, test; pool, samples = o.membership)
 end
 
 "The accuracy of the clients' fine-tuned models, and the baselines, where asked for."

@@ -2,7 +2,7 @@
 # positive numbers, the same for all parties.
 
 """
-    SecureSetup{T}(; round, words, neighbours = nothing, threshold = 0.6)
+    SecureSetup{T}(; round, words, neighbours = nothing, threshold = 0.6, fewest = 3)
 
 What all parties of a round know before it.
 
@@ -11,6 +11,7 @@ What all parties of a round know before it.
 - `neighbours`: with how many others a client shares masks, an even number; `nothing`: with
   all.
 - `threshold`: this share of a client's neighbours must answer to the end.
+- `fewest`: the smallest number of vectors whose sum is shown, 3 or more.
 
 Throws a [`FedFluxError`](@ref) for values out of range.
 
@@ -23,13 +24,15 @@ struct SecureSetup{T<:Ring}
     words::Int
     neighbours::Union{Nothing,Int}
     threshold::Float64
+    fewest::Int
 end
 
 function SecureSetup{T}(; round, words, neighbours = nothing,
-    threshold = 0.6) where {T<:Ring}
+    threshold = 0.6, fewest = 3) where {T<:Ring}
     words >= 0 || fail("SecureSetup: words is ", words, "; expected 0 or more")
+    fewest >= 3 || fail("SecureSetup: fewest is ", fewest, "; expected 3 or more")
     check_graph(neighbours, threshold)
-    return SecureSetup{T}(round, words, neighbours, threshold)
+    return SecureSetup{T}(round, words, neighbours, threshold, fewest)
 end
 
 function check_graph(neighbours, threshold)

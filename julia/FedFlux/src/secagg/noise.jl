@@ -1,5 +1,6 @@
 # Noise that clients add before they mask: the discrete Gaussian, sampled exactly, without
-# floating point (Canonne, Kamath, Steinke 2020, arXiv:2004.00010, Algorithms 1 to 3).
+# floating point (Canonne, Kamath, Steinke 2020, arXiv:2004.00010, Algorithms 1 to 3), or
+# Skellam's.
 
 "Uniform from 0 to n − 1: as many bits as n − 1 has, again where they are more."
 function uniform!(r::WordRNG, n::UInt128)
@@ -58,48 +59,3 @@ function discrete_gaussian!(r::WordRNG, variance::Integer)
 end
 
 const MOST_VARIANCE = Int64(2)^52       # with it no product goes beyond 128 bits
-
-"""
-    DistributedNoise(sensitivity, variance)
-
-The noise of one client, in integers: a discrete Gaussian of whole `variance` for each
-value. `sensitivity` is the most, in the L2 norm, by which one client changes the sum.
-"""
-struct DistributedNoise
-    sensitivity::Float64
-    variance::Int64
-end
-
-"""
-    DistributedNoise(f::FixedPoint, multiplier, clip, n, values)
-
-Noise for a sum of `n` clients whose updates of `values` numbers have an L2 norm up to
-`clip`: together it has the deviation `multiplier`·sensitivity. Rounding moves each number
-by at most ½, so the sensitivity is clip in integers and √values/2. The variance of a
-client is rounded up. Kairouz, Liu, Steinke 2021, arXiv:2102.06387.
-"""
-function DistributedNoise(f::FixedPoint, multiplier, clip, n, values)
-    sensitivity = clip * units(f) + sqrt(values) / 2
-    variance = ceil((multiplier * sensitivity)^2 / n)
-    variance <= MOST_VARIANCE || refuse("the noise of a client has a variance of ",
-        variance, "; expected at most ", MOST_VARIANCE, ": use fewer bits")
-    return DistributedNoise(sensitivity, max(1, Int64(variance)))
-end
-
-add_noise!(out, ::Nothing, f, r) = out
-function add_noise!(out::AbstractVector{T}, d::DistributedNoise, f, r) where {T}
-    for i in eachindex(out)
-        out[i] += discrete_gaussian!(r, d.variance) % T
-    end
-    return out
-end
-
-"The same for wide numbers, two integers each."
-add_wide_noise!(out, ::Nothing, f, r) = out
-function add_wide_noise!(out, d::DistributedNoise, f, r)
-    for (i, q) in enumerate(read_wide(f, out))
-        noisy = clamp(q + discrete_gaussian!(r, d.variance), -widest(f), widest(f))
-        write_wide!(f, view(out, (2i-1):2i), Int64(noisy))
-    end
-    return out
-end

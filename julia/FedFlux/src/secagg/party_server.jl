@@ -143,7 +143,8 @@ end
 
 "Every client of `left` needs as many of its neighbours in it as give a secret back."
 function check_enough(s, left)
-    length(left) >= 3 || too_few(s, left, 3)
+    (; fewest) = s.setup
+    length(left) >= fewest || too_few(s, left, fewest)
     for id in sort!(collect(left))
         n, t = count(in(left), s.neighbours[id]), threshold(s, id)
         n >= t || too_few_neighbours(s, id, n, t)

@@ -38,13 +38,13 @@ mutable struct SecureRound{T<:Ring}
 end
 
 """
-    secure_sum(inputs; neighbours = nothing, threshold = 0.6, round = 1,
+    secure_sum(inputs; neighbours = nothing, threshold = 0.6, fewest = 3, round = 1,
                vanishes = zeros(Int, length(inputs))) -> SecureOutcome
 
 The sum of `inputs`, vectors of `UInt32` or of `UInt64`, modulo 2^32 or 2^64, by secure
 aggregation with one client for each. Clients are numbered by their positions.
 
-- `neighbours`, `threshold`, `round`: as in [`SecureSetup`](@ref).
+- `neighbours`, `threshold`, `fewest`, `round`: as in [`SecureSetup`](@ref).
 - `vanishes`: for each client the stage in which it vanishes (1 advertising keys, 2 sharing
   secrets, 3 sending the masked vector, 4 unmasking); 0: it stays.
 
@@ -55,7 +55,7 @@ FedFlux.secure_sum([UInt32[k, 1] for k in 1:5]).sum == UInt32[15, 5]
 ```
 """
 function secure_sum(inputs::Vector{Vector{T}}; neighbours = nothing, threshold = 0.6,
-    round = 1, vanishes = zeros(Int, length(inputs))) where {T<:Ring}
+    fewest = 3, round = 1, vanishes = zeros(Int, length(inputs))) where {T<:Ring}
     words = isempty(inputs) ? 0 : length(first(inputs))
     all(x -> length(x) == words, inputs) ||
         fail("secure_sum: the vectors have ", join(unique(length.(inputs)), " and "),
@@ -63,7 +63,7 @@ function secure_sum(inputs::Vector{Vector{T}}; neighbours = nothing, threshold =
     length(vanishes) == length(inputs) && all(in(0:4), vanishes) ||
         fail("secure_sum: vanishes is ", vanishes, "; expected a stage from 0 to 4 for ",
             "each of ", length(inputs), " clients")
-    setup = SecureSetup{T}(; round, words, neighbours, threshold)
+    setup = SecureSetup{T}(; round, words, neighbours, threshold, fewest)
     r = SecureRound{T}([SecureClient(setup, id) for id in eachindex(inputs)],
         SecureServer(setup), vanishes, zeros(Int, 4), zeros(Int, 4), 0.0, 0.0)
     try

@@ -37,7 +37,7 @@ McMahan et al., arXiv:1710.06963, Algorithm 1; Andrew et al., arXiv:1905.03871, 
 Federated(softmax_regression(4, 2); rules = (ClientDP(clip = 0.5),), weights = :uniform)
 ```
 """
-Base.@kwdef struct ClientDP <: Rule
+Base.@kwdef struct ClientDP <: CentralDP
     clip::Float64 = 1.0
     noise_multiplier::Float64 = 1.0
     delta::Float64 = 1e-5
@@ -51,9 +51,7 @@ end
 construct(::Val{:rule}, ::Val{:client_dp}; parameters...) = ClientDP(; parameters...)
 
 function prepare(r::ClientDP, layout, training)
-    check_mechanism("ClientDP", r.clip, r.noise_multiplier, r.delta)
-    r.budget === nothing || r.budget > 0 ||
-        fail("rule ClientDP: budget is ", r.budget, "; expected a positive ε")
+    check_mechanism(r)
     r.quantile === nothing || 0 < r.quantile < 1 ||
         fail("rule ClientDP: quantile is ", r.quantile,
             "; expected a number between 0 and 1")
@@ -77,13 +75,12 @@ nobody_sent(r::ClientDP, u, N) =
     r.quantile === nothing ? u : Update(u; metrics = (; below = [0.0f0]))
 
 function server!(r::ClientDP, s, ū, ctx)
-    rng = r.reproducible ? ctx.rng : SecureRandom()
+    rng = noise_source(r, ctx)
     C, n = s.shared.clip, ctx.expected
     below = r.quantile === nothing ? nothing : ctx.n * Float64(only(ū.metrics.below))
     σ = update_noise(r, n) * C
-    noisy(v) = add_gaussian!(Float32.(ctx.n .* v), σ, rng) ./ Float32(n)
     metrics = Base.structdiff(ū.metrics, NamedTuple{(:below,)})
-    ū = map(noisy, Update(ū.vectors, ū.stats, metrics))
+    ū = noisy_mean(v -> add_gaussian!(v, σ, rng), Update(ū.vectors, ū.stats, metrics), ctx)
     below === nothing && return s.shared, ū
     noise = only(add_gaussian!(zeros(Float32, 1), count_noise(r, n), rng))
     return (; clip = adapted(r, C, 0.5 + (below + noise) / n)), ū
