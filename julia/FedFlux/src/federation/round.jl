@@ -19,8 +19,8 @@ aggregator or `min_updates` needs, or with an aggregate that isn't finite, every
 the number of rounds stays as it was. Where every client throws, the first exception is
 thrown here, and `st` is as it was.
 
-The result is the same for any number of threads. At most two updates per thread are held at
-a time, except by aggregators that need all at once.
+The result is the same for any number of threads, or of worker processes. At most two
+updates for each of these are held at a time, except by aggregators that need all at once.
 """
 function round!(f::Federated, st::State, clients::Clients, cohort;
     pool = WorkerPool(f, clients), wanted = length(cohort),
@@ -28,12 +28,12 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
     begun = time_ns()
     responding, dropped, simulated =
         simulate_faults(f.faults, f.seed, st.round + 1, cohort, wanted)
-    threads = length(pool.workers)
+    trainers = trainers!(pool)
     reference = aggregator_reference(f, st, clients, pool)
-    work = RoundWork(f, st, clients, responding, start_states, threads, reference)
-    tasks = min(threads, length(work.cohort))
-    tasks == 0 || in_parallel(tasks, pool.control, pool.tick) do i
-        train_clients!(work, pool.workers[i], pool.control)
+    work = RoundWork(f, st, clients, responding, start_states, trainers, reference)
+    tasks, spawn = min(length(trainers), length(work.cohort)), pool.crew === nothing
+    tasks == 0 || in_parallel(tasks, pool.control, pool.tick; spawn) do i
+        train_clients!(work, trainers[i], pool.control)
     end
     length(work.errors) == length(work.cohort) > 0 && throw(first(work.errors)[2])
     work.bytes_down += wasted_bytes(f, st, clients, work, dropped)
