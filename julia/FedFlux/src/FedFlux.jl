@@ -10,6 +10,8 @@ they send, round after round.
 module FedFlux
 
 using CRC32c: crc32c
+using Distributed: Distributed, AbstractWorkerPool, ProcessExitedException, RemoteException
+using Distributed: addprocs, remote_do, remotecall_fetch, rmprocs
 using Flux: Flux, Chain, Conv, Dense, MaxPool, relu
 using Functors: Functors
 using JSON: JSON
@@ -21,7 +23,8 @@ using NPZ: NPZ
 using Optimisers: Optimisers
 using PrecompileTools: @compile_workload, @setup_workload
 using Printf: @printf
-using Random: Random, AbstractRNG, Xoshiro, shuffle!
+using Random: Random, AbstractRNG, Xoshiro, randstring, shuffle!
+using Serialization: deserialize, serialize
 using SHA: sha256
 using SpecialFunctions: SpecialFunctions, beta_inc_inv, erfc, erfcinv, erfcx, logabsgamma
 using SpecialFunctions: logerfc
@@ -171,6 +174,9 @@ export NormClipping, CenteredClipping, FLTrust, combine_updates
 include("aggregation/ckks.jl")
 export CKKS
 
+# Worker processes, on this machine and on others.
+include("workers/processes.jl")
+
 # Federation: settings and state, a client's training, the round, the run.
 include("federation/compatibility.jl")
 include("federation/sampling.jl")
@@ -181,12 +187,14 @@ include("federation/parallel.jl")
 include("federation/training.jl")
 include("federation/dpsgd.jl")
 include("federation/state.jl")
+include("federation/crew.jl")
 include("federation/pool.jl")
 include("federation/history.jl")
 include("federation/accounting.jl")
 include("federation/privacy.jl")
 include("federation/evaluation.jl")
 include("federation/client.jl")
+include("federation/remote.jl")
 include("federation/validation.jl")
 include("federation/roundwork.jl")
 include("federation/round.jl")

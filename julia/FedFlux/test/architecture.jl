@@ -16,8 +16,10 @@ const ARROWS = Dict(
     "rules" => ["options", "random", "privacy", "models", "updates"],
     "secagg" => ["random"],
     "aggregation" => ["options", "random", "models", "updates", "secagg"],
+    "workers" => [],
     "federation" =>
-        ["options", "random", "privacy", "models", "engines", "data", "updates",
+        ["workers", "options", "random", "privacy", "models", "engines", "data",
+            "updates",
             "rules",
             "aggregation"],
     "checkpoints" => ["options", "models", "engines", "data", "rules", "federation"],

@@ -9,8 +9,8 @@ const FILES = [
     "algorithms", "contracts", "optimum", "combinations", "mended", "schedule",
     "personal",
     "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpftrl",
-    "dpsgd", "audit", "checkpoint", "deployment", "fuzz", "verbs", "options", "run",
-    "continue", "misuse", "docs", "architecture"
+    "dpsgd", "audit", "checkpoint", "workers", "deployment", "fuzz", "verbs", "options",
+    "run", "continue", "misuse", "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 

@@ -51,7 +51,7 @@ end
 function run_facts(o::Options, trainer, clients, test, versions)
     objects = Dict{String,Any}(
         name => as_recorded(name, object)
-        for (name, object) in object_options(o) if name != "dataset"
+        for (name, object) in object_options(o) if name != "dataset" && !resumable(name)
     )
     return Dict{String,Any}("options" => plain_options(o), "objects" => objects,
         "trainer" => trainer, "data" => data_checksum(clients, test),

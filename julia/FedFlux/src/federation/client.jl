@@ -50,6 +50,19 @@ function train_client!(worker, buffer, f, st, clients, k, private, n, control,
     return Trained(k, update, private, loss, seen, downloaded)
 end
 
+"A client's training, or the exception that it threw; interrupts and lack of memory pass."
+function attempt!(worker::Worker, args...)
+    try
+        return train_client!(worker, args...)
+    catch err
+        err isa Union{InterruptException,OutOfMemoryError} && rethrow()
+        return err
+    end
+end
+
+"What a worker writes a client's update into."
+buffer_of(::Worker, st::State) = Update(; delta = similar(st.θ), stats = similar(st.stats))
+
 "What rules meet in `ctx` on client `k`, apart from its training."
 client_context(f, st, clients, k, n) =
     (; st.θ, round = st.round + 1, client = k, n, N = length(clients),

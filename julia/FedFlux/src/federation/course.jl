@@ -74,6 +74,7 @@ Note a round that has just ended: warn of what went wrong, evaluate where that i
 function note_round!(c::Course, cohort, metrics)
     (; f, st, pool, stopping, privacy, history) = c
     warn_once!(c.warned, metrics, st.round, c.warn)
+    foreach(c.warn, notes!(pool))
     told = [reports(history); metrics.aggregation]
     spent_out = exhausted(privacy, st.round, told)
     last_one =

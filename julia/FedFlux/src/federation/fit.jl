@@ -3,7 +3,7 @@
 """
     fit!(f, st, clients; rounds = 10, stopping = Stopping(; rounds),
          clients_per_round = length(clients), sampling = CohortSampling(clients_per_round),
-         test = nothing, eval_every = 1, pool = WorkerPool(f, clients),
+         test = nothing, eval_every = 1, workers = nothing, pool = nothing,
          callback = Returns(false), warn = m -> @warn(m), checkpoints = nothing,
          progress = Progress(), membership = nothing) -> (st, history, stopped)
 
@@ -12,6 +12,8 @@ Run rounds until a stop condition holds; changes `st`.
 - `stopping`: a [`Stopping`](@ref).  `sampling`: a [`CohortSampling`](@ref).
 - `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the
   last (unless `callback` ends the run).
+- `workers`: processes that train the clients, or how many to start and end with the run,
+  as in [`WorkerPool`](@ref); `pool`: a pool to use instead of a new one.
 - `callback(record)`: called after every round in the calling task; `true` ends the run,
   `false` or `nothing` doesn't.
 - `warn(message)`: called when something goes wrong that doesn't end the run.
@@ -31,12 +33,22 @@ pool = FedFlux.WorkerPool(f, clients)
 st, history, stopped = fit!(f, State(f, pool), clients; rounds = 3, pool)
 ```
 """
-function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
+function fit!(f::Federated, st::State, clients::Clients; workers = nothing,
+    pool = nothing, settings...)
+    pool === nothing || return run_rounds!(f, st, clients, pool; settings...)
+    pool = WorkerPool(f, clients; workers)
+    try
+        return run_rounds!(f, st, clients, pool; settings...)
+    finally
+        close(pool)
+    end
+end
+
+function run_rounds!(f, st, clients, pool; rounds = 10,
     stopping = Stopping(; rounds), clients_per_round = length(clients),
     sampling = CohortSampling(clients_per_round), test = nothing, eval_every = 1,
-    pool = WorkerPool(f, clients), callback = Returns(false),
-    warn = m -> @warn(m), checkpoints = nothing, progress = Progress(),
-    membership = nothing)
+    callback = Returns(false), warn = m -> @warn(m), checkpoints = nothing,
+    progress = Progress(), membership = nothing)
     evaluation = TestData(f, test, clients)
     course = Course(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
         checkpoints, progress, membership)

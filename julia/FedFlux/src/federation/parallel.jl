@@ -22,17 +22,18 @@ function should_stop(c::Control)
 end
 
 """
-    in_parallel(work, n, control, tick)
+    in_parallel(work, n, control, tick; spawn = true)
 
-Run `work(i)` for i in 1:n, each in a task of its own, until all have ended. Meanwhile
+Run `work(i)` for i in 1:n, each in a task of its own, until all have ended; with
+`spawn = false` on the thread of the calling task, for work that waits for others. Meanwhile
 `tick()`, where it isn't `nothing`, is called in the calling task several times per second.
 An exception of `tick` or of any `work` stops the others (through `control`) and is thrown
 here, unwrapped.
 """
-function in_parallel(work, n, control::Control, tick)
+function in_parallel(work, n, control::Control, tick; spawn = true)
     events = Channel{Symbol}(Inf)
-    tasks = map(1:n) do i
-        Threads.@spawn try
+    function run_one(i)
+        try
             work(i)
         catch
             @atomic control.stop = true
@@ -41,6 +42,7 @@ function in_parallel(work, n, control::Control, tick)
             put!(events, :done)
         end
     end
+    tasks = [spawn ? Threads.@spawn(run_one(i)) : @async(run_one(i)) for i = 1:n]
     timer =
         tick === nothing ? nothing :
         Timer(_ -> put!(events, :tick), 0.1; interval = 0.1)

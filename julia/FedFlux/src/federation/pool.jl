@@ -1,11 +1,13 @@
-# The pool of workers that train clients, one per thread.
+# The pool of workers that train clients: one per thread, or worker processes.
 
 """
 The workers of a run, all with engines of one kind, and how to stop them and to interrupt
-the run.
+the run. Where there is a crew of worker processes, clients train there; what else there is
+to do, such as evaluation, is done by the workers of this process, one per thread.
 """
-struct WorkerPool{W<:Worker,T}
+struct WorkerPool{W<:Worker,C<:Union{Nothing,Crew},T}
     workers::Vector{W}
+    crew::C
     trainer::String
     reason::String
     control::Control
@@ -13,18 +15,28 @@ struct WorkerPool{W<:Worker,T}
 end
 
 """
-    WorkerPool(f, clients; threads = Threads.nthreads(), tick = nothing)
+    WorkerPool(f, clients; threads = Threads.nthreads(), workers = nothing,
+               machines = nothing, tick = nothing)
     WorkerPool(f, x; …)
 
 The pool for the clients of a federation; the samples `x` are enough where nothing is
-augmented. `tick`: see [`in_parallel`](@ref). Throws a [`FedFluxError`](@ref) for more
-threads than Julia has.
+augmented. `tick`: see [`in_parallel`](@ref).
+
+- `workers`: processes that train the clients instead of this one's threads: a number of
+  processes to start on this machine, or those that `Distributed.addprocs` (or a cluster
+  manager) has added, as a list of process ids or an `AbstractWorkerPool`.
+- `machines`: a file of machines to start processes on over SSH, see
+  [`read_machines`](@ref).
+
+Each process keeps a copy of the data and of the settings; data must not change meanwhile.
+`close(pool)` ends the processes that were started. Throws a [`FedFluxError`](@ref) for
+more threads than Julia has, and for a process that can't be started or can't load FedFlux.
 """
 WorkerPool(f::Federated, clients::Clients; options...) =
     WorkerPool(f, clients.x, clients.y; options...)
 
 function WorkerPool(f::Federated, x, y = nothing; threads = Threads.nthreads(),
-    tick = nothing)
+    workers = nothing, machines = nothing, tick = nothing)
     1 <= threads <= Threads.nthreads() ||
         fail("threads is ", threads, ", and Julia runs with ", Threads.nthreads(),
             ": start Julia with more, by `julia --threads ", threads, "`, or in Python by ",
@@ -37,10 +49,12 @@ function WorkerPool(f::Federated, x, y = nothing; threads = Threads.nthreads(),
         make_engine(f.trainer, f.model, f.loss, x, n)
     others = [first(make_engine(Symbol(trainer), f.model, f.loss, x, n)) for _ = 2:threads]
     nclasses = soft ? size(f.model(getobs(x, 1:1)), 1) : 0
-    workers = map([engine; others]) do e
+    own = map([engine; others]) do e
         Worker(e, Augmenter(f.train.augment, f.loss, x, y, n, nclasses))
     end
-    return WorkerPool(workers, trainer, reason, Control(), tick)
+    control = Control()
+    crew = assemble(workers, machines, first(own), trainer, control, tick)
+    return WorkerPool(own, crew, trainer, reason, control, tick)
 end
 
 """
@@ -66,5 +80,17 @@ function zygote_for_soft_labels(f)
 end
 
 engine(pool::WorkerPool) = first(pool.workers).engine
+
+"What trains the clients of a new round: the threads of this process, or the crew's lanes."
+function trainers!(pool::WorkerPool)
+    pool.crew === nothing && return pool.workers
+    forget_round!(pool.crew)
+    return lanes(pool.crew)
+end
+
+nworkers(pool::WorkerPool) = pool.crew === nothing ? 0 : length(pool.crew.members)
+
+"What happened to worker processes since the last call, as messages."
+notes!(pool::WorkerPool) = pool.crew === nothing ? String[] : notes!(pool.crew)
 
 State(f::Federated, pool::WorkerPool) = State(f, engine(pool))

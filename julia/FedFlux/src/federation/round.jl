@@ -19,18 +19,19 @@ aggregator or `min_updates` needs, or with an aggregate that isn't finite, every
 the number of rounds stays as it was. Where every client throws, the first exception is
 thrown here, and `st` is as it was.
 
-The result is the same for any number of threads. At most two updates per thread are held at
-a time, except by aggregators that need all at once.
+The result is the same for any number of threads, or of worker processes. At most two
+updates for each of these are held at a time, except by aggregators that need all at once.
 """
 function round!(f::Federated, st::State, clients::Clients, cohort;
     pool = WorkerPool(f, clients), wanted = length(cohort),
     expected = length(cohort), start_states = nothing)
     responding, dropped, simulated =
         simulate_faults(f.faults, f.seed, st.round + 1, cohort, wanted)
-    work = open_round(f, st, clients, responding, pool; start_states)
-    tasks = min(length(pool.workers), length(work.cohort))
-    tasks == 0 || in_parallel(tasks, pool.control, pool.tick) do i
-        train_clients!(work, pool.workers[i], pool.control)
+    trainers = trainers!(pool)
+    work = open_round(f, st, clients, responding, pool; start_states, trainers)
+    tasks, spawn = min(length(trainers), length(work.cohort)), pool.crew === nothing
+    tasks == 0 || in_parallel(tasks, pool.control, pool.tick; spawn) do i
+        train_clients!(work, trainers[i], pool.control)
     end
     length(work.errors) == length(work.cohort) > 0 && throw(first(work.errors)[2])
     work.bytes_down += wasted_bytes(f, st, clients, work, dropped)
@@ -44,11 +45,11 @@ end
 
 The next round of a federation, in which the clients of `cohort` train, before any has.
 """
-function open_round(f, st, clients, cohort, pool; start_states = nothing)
+function open_round(f, st, clients, cohort, pool; start_states = nothing,
+    trainers = trainers!(pool))
     begun = time_ns()
     reference = aggregator_reference(f, st, clients, pool)
-    threads = length(pool.workers)
-    return RoundWork(f, st, clients, cohort, start_states, threads, reference, begun)
+    return RoundWork(f, st, clients, cohort, start_states, trainers, reference, begun)
 end
 
 """

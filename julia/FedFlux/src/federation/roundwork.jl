@@ -9,7 +9,7 @@ Base.@kwdef mutable struct RoundWork{F,C,V,B}
     begun::UInt64                                # time_ns() when it was opened
     start_states::V                # client => the state that it starts from; nothing: st
     next::Threads.Atomic{Int} = Threads.Atomic{Int}(1)   # cohort[next] is the next to train
-    buffers::Channel{B}            # two per thread: who holds one may train a client
+    buffers::Channel{B}            # two per worker: who holds one may train a client
     lock::ReentrantLock = ReentrantLock()        # guards everything below
     waiting::Dict{Int,Any} = Dict{Int,Any}()     # position => (trained, buffer)
     added::Int = 0
@@ -32,12 +32,12 @@ Base.@kwdef mutable struct RoundWork{F,C,V,B}
     moments::Moments = Moments()                 # of the honest ones, for them
 end
 
-function RoundWork(f, st, clients, cohort, start_states, threads, reference, begun)
-    new_buffer() = Update(; delta = similar(st.θ), stats = similar(st.stats))
+function RoundWork(f, st, clients, cohort, start_states, trainers, reference, begun)
+    new_buffer() = buffer_of(first(trainers), st)
     first_buffer = new_buffer()
     buffers = Channel{typeof(first_buffer)}(Inf)
     put!(buffers, first_buffer)
-    foreach(_ -> put!(buffers, new_buffer()), 2:2threads)
+    foreach(_ -> put!(buffers, new_buffer()), 2:2length(trainers))
     bad = intersect(Set(hostile(f.attack, f.seed, length(clients))), cohort)
     omniscient = !isempty(bad) && FedFlux.omniscient(f.attack.attack)
     max_weight = f.weights === :samples ? total_samples(clients) : 1
@@ -67,19 +67,13 @@ function train_clients!(work::RoundWork, worker, control)
     end
 end
 
-"A client's training, or the exception that it threw; interrupts and lack of memory pass."
+"A client's training in the round, or the exception that it threw."
 function try_client!(work, worker, buffer, k, control)
     (; f, st) = work
     from = work.start_states === nothing ? st : work.start_states[k]
     private = private_state(f, st, k)
     n = length(work.cohort)
-    try
-        return train_client!(worker, buffer, f, from, work.clients, k, private, n, control,
-            st.stats)
-    catch err
-        err isa Union{InterruptException,OutOfMemoryError} && rethrow()
-        return err
-    end
+    return attempt!(worker, buffer, f, from, work.clients, k, private, n, control, st.stats)
 end
 
 """

@@ -162,7 +162,7 @@ end
 own_array(a) = a === nothing ? nothing : Array(a)
 
 function report(r::RunResult)
-    same = (:dataset, :trainer, :trainer_reason, :threads, :stopped, :seconds,
+    same = (:dataset, :trainer, :trainer_reason, :threads, :workers, :stopped, :seconds,
         :params_sha256, :names, :resumed, :warnings, :finetuned_accuracy, :privacy)
     facts = Dict{String,Any}(string(name) => getfield(r, name) for name in same)
     facts["clients"] = r.holdings

@@ -11,7 +11,8 @@ The result of a run:
   bytes;
 - `history`: a vector of [`Record`](@ref)s; `stopped`: why the run ended;
 - `finetuned_accuracy` and `baselines`, where they were asked for;
-- `dataset`; `trainer` and why that one (`trainer_reason`); `threads`; `seconds`;
+- `dataset`; `trainer` and why that one (`trainer_reason`); `threads`;
+  `workers`, the number of worker processes; `seconds`;
   `warnings`;
 - `privacy`: what is promised to whom, where a rule promises differential privacy, else
   `nothing`;
@@ -35,6 +36,7 @@ Base.@kwdef struct RunResult
     finetuned_accuracy::Union{Nothing,Float64} = nothing
     baselines::Dict{String,NamedTuple} = Dict{String,NamedTuple}()
     threads::Int
+    workers::Int
     seconds::Float64
     warnings::Vector{String}
     privacy::Union{Nothing,Dict{String,Any}} = nothing

@@ -15,7 +15,8 @@ Run a federation until a stop condition holds. The options are those of Python's
 - `server`: an Optimisers rule;  `download`: a [`Compressor`](@ref);
 - `partition`: a function `partitioner(y, clients, rng)` that returns parts;
 - `sampling`: a [`Sampling`](@ref);  `availability`: an [`Availability`](@ref);
-- `aggregate`: an [`Aggregator`](@ref).
+- `aggregate`: an [`Aggregator`](@ref);
+- `workers`: an `AbstractWorkerPool` of Distributed, or a list of process ids.
 
 Further:
 
@@ -34,6 +35,8 @@ FedFlux.run(dataset = "digits", rounds = 3, lr = 0.1)
 """
 function run(; init = nothing, callback = Returns(false), verbose = false, options...)
     given, previous = with_resumed(Dict{Symbol,Any}(options))
+    get(given, :workers, 0) isa AbstractVector{<:Integer} &&
+        (given[:workers] = Distributed.WorkerPool(given[:workers]))
     o = Options(given)
     o.engine == "reference" && fail("engine reference is Python's NumPy implementation; ",
         "in Julia leave engine out")
@@ -91,7 +94,19 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, previous, warn
     f = prepare_federated(o, dataset, outputs, init)
     needs_root(f.aggregate) && (clients = set_aside(clients, f.aggregate.root, o.seed))
     threads = something(o.threads, Threads.nthreads())
-    pool = WorkerPool(f, clients; threads, hooks.tick)
+    pool = WorkerPool(f, clients; threads, o.workers, o.machines, hooks.tick)
+    begin_with = (; begun, saved, previous, dataset, f, clients, test, threads)
+    try
+        return execute(o, begin_with, pool, hooks, folder, warnings)
+    finally
+        close(pool)
+    end
+end
+
+"The rounds of a run whose data, federation and workers are there, and its result."
+function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnings)
+    (; begun, saved, previous, dataset, f, clients, test, threads) = begin_with
+    note(message) = (message in warnings || push!(warnings, message); nothing)
 
     # A new run begins with the initial model, a resumed one where it stopped.
     facts = run_facts(o, pool.trainer, clients, test, versions())
@@ -139,6 +154,7 @@ function run_result(o::Options, f, st, pool; fields...)
     return RunResult(; model, small, parameters = arrays(θ, f.layout),
         names = [s.name for s in f.layout.slots], params_sha256 = fingerprint(θ),
         pool.trainer, trainer_reason = pool.reason, threads = length(pool.workers),
+        workers = nworkers(pool),
         options = o, fields...)
 end
 

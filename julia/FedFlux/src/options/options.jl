@@ -10,7 +10,7 @@ const FIELD_TYPES = Dict("int" => Int, "float" => Float64, "str" => String, "boo
 
 "Whether an option names an object, whose place the object itself may take."
 takes_object(name) =
-    name in ("dataset", "model", "loss") ||
+    name in ("dataset", "model", "loss", "workers") ||
     startswith(DECLARED_OPTIONS[name]["type"], "spec")
 
 function field_type(name)

@@ -1,0 +1,178 @@
+# A client's training in a worker process: what travels there and back.
+#
+# A process gets the federation and the clients' data once, as a Replica; in each round the
+# server's parameters, statistics and the rules' shared state once; with each client the
+# private state of its rules. Back come the update and the new private state, which stays
+# with the main process, where checkpoints find it.
+
+"How many processes may end while they train one client, before the run does."
+const MAX_LOST = 3
+"Seconds between looks at whether the run is to stop, and until a silent process is left."
+const LOOK, PATIENCE = 0.05, 5.0
+
+buffer_of(::Lane, st::State) = Update(; delta = Float32[], stats = Float32[])
+
+"""
+Client `k`'s part of the round in the lane's process. One that ends is replaced, and the
+client trained again; where none is left, this process trains it. The numbers are the same.
+"""
+function attempt!(lane::Lane, buffer, f, from, clients, k, private, n, control,
+    current_stats)
+    (; crew) = lane
+    (; round, θ, stats, shared) = from
+    facts = (; round, θ, stats, shared, current_stats)
+    lost = 0
+    while lost < MAX_LOST
+        m = member(crew, lane.i)
+        m === nothing && return @lock crew.spare_lock attempt!(crew.spare,
+            buffer_of(crew.spare, from), f, from, clients, k, private, n, control,
+            current_stats)
+        @lock m.lock begin
+            m.process.id == 0 && continue            # lost while this task waited
+            outcome = ask!(crew, m, f, clients, facts, (k, private, n), control)
+            outcome === nothing || return outcome
+            (@atomic control.stop) && return give_up!(m.process)
+            restart!(crew, m)
+            lost += 1
+        end
+    end
+    fail("client ", k, ": ", lost, " worker processes ended while they trained it, by a ",
+        "crash or for lack of memory; train with fewer processes, or in this one ",
+        "(workers = 0), and resume from a checkpoint")
+end
+
+"The member's answer for a client, or `nothing` where its process has ended."
+function ask!(crew, m, f, clients, facts, client, control)
+    (; id) = m.process
+    try
+        if m.run !== (f, clients)
+            call(open_replica!, id, crew.key, control, packed(f), clients, crew.trainer)
+            m.run, m.facts = (f, clients), (;)
+        end
+        answer = call(train_replica!, id, crew.key, control, news(m.facts, facts), client)
+        m.facts = facts
+        return answer
+    catch err
+        is_lost(err, id) && return nothing
+        throw(explained(err, id, m.run === nothing))
+    end
+end
+
+"The facts that differ from those known, by identity."
+news(known, facts) = NamedTuple(
+    name => facts[name] for name in keys(facts)
+    if get(known, name, nothing) !== facts[name]
+)
+
+function packed(f)
+    io = IOBuffer()
+    serialize(io, f)
+    return take!(io)
+end
+
+"""
+`g(key, args...)` in process `id`. When the run is to stop, the process is told; one that
+doesn't answer then is given up.
+"""
+function call(g, id, key, control, args...)
+    answer = Channel{Any}(2)
+    @async try
+        put!(answer, (remotecall_fetch(g, id, key, args...), nothing))
+    catch err
+        put!(answer, (nothing, err))
+    end
+    waited = 0.0
+    watch = Timer(LOOK; interval = LOOK) do _
+        (@atomic control.stop) || return
+        waited == 0 && remote_do(stop_replica!, id, key)
+        (waited += LOOK) > PATIENCE &&
+            put!(answer, (nothing, ProcessExitedException(id)))
+    end
+    try
+        found, err = take!(answer)
+        err === nothing || throw(err)
+        return found
+    finally
+        close(watch)
+    end
+end
+
+function explained(err, id, opening)
+    err = cause(err)
+    err isa Union{FedFluxError,InterruptException,OutOfMemoryError} && return err
+    what =
+        "worker process $id " *
+        (opening ? "can't take this run: " : "can't answer: ") * first_line(err)
+    return FedFluxError(
+        what * "; where the model, the loss or a rule is of your own, its " *
+        "code must be loaded there too: `using Distributed; addprocs(2); " *
+        "@everywhere using MyPackage` (or include), then workers = workers()"
+    )
+end
+
+# In the worker process.
+
+"What a process holds of a run: all that training needs, and what it knows of the round."
+mutable struct Replica{F,C,W,U}
+    const f::F
+    const clients::C
+    const worker::W
+    const buffer::U
+    const control::Control
+    facts::NamedTuple
+end
+
+const REPLICAS = Dict{UInt64,Replica}()
+
+open_replica!(key, bytes, clients, trainer) =
+    invokelatest(open_replica!, key, deserialize(IOBuffer(bytes)), clients, trainer)
+
+function open_replica!(key, f::Federated, clients, trainer)
+    BLAS.set_num_threads(1)      # more would change the sums
+    pool = WorkerPool(f, clients; threads = 1)
+    pool.trainer == trainer || fail("worker process ", Distributed.myid(), " would train ",
+        "with the engine ", pool.trainer, ", and the run's is ", trainer)
+    worker = only(pool.workers)
+    buffer = buffer_of(worker, State(f, pool))
+    REPLICAS[key] = Replica(f, clients, worker, buffer, pool.control, (;))
+    return nothing
+end
+
+function train_replica!(key, news, (k, private, n))
+    replica = REPLICAS[key]
+    (; f, clients, worker, buffer, control) = replica
+    @atomic control.stop = false
+    (; round, θ, stats, shared, current_stats) = replica.facts = merge(replica.facts, news)
+    st = State(round, θ, stats, shared, Dict{Int,Any}(), nothing, nothing)
+    return portable(
+        attempt!(worker, buffer, f, st, clients, k, private, n, control, current_stats))
+end
+
+portable(trained::Trained) = trained
+portable(err::FedFluxError) = err
+portable(err) = ErrorException(first_line(err))     # it may hold what can't travel
+
+function stop_replica!(key)
+    replica = get(REPLICAS, key, nothing)
+    replica === nothing || (@atomic replica.control.stop = true)
+    return nothing
+end
+
+close_replica!(key) = (delete!(REPLICAS, key); nothing)
+
+"""
+    close(pool)
+
+End the processes that were started for the pool, and let those that the user has added
+forget its data.
+"""
+function Base.close(pool::WorkerPool)
+    (; crew) = pool
+    crew === nothing && return
+    processes = [m.process for m in crew.members]
+    for p in processes
+        p.start === nothing && p.id in Distributed.procs() &&
+            remote_do(close_replica!, p.id, crew.key)
+    end
+    end_processes(processes)
+end
