@@ -17,6 +17,17 @@ checkpoint_due(::Nothing, st, stopped) = false
 function save_or_warn end
 
 """
+    Hook(f)
+
+A function of the user's behind a type that is always the same, so that a run meets the code
+that was compiled at installation.
+"""
+struct Hook
+    f::Any
+end
+(h::Hook)(arguments...) = h.f(arguments...)
+
+"""
     fit!(f, st, clients; rounds = 10, stopping = Stopping(; rounds),
          clients_per_round = length(clients), sampling = CohortSampling(clients_per_round),
          test = nothing, eval_every = 1, pool = WorkerPool(f, clients),
@@ -50,6 +61,13 @@ function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
     sampling = CohortSampling(clients_per_round), test = nothing, eval_every = 1,
     pool = WorkerPool(f, clients), callback = Returns(false),
     warn = m -> @warn(m), checkpoints = nothing, progress = Progress())
+    return go_on!(f, st, clients, stopping, sampling, test, eval_every, pool,
+        Hook(callback), Hook(warn), checkpoints, progress)
+end
+
+"The rounds themselves, compiled once for all callbacks."
+function go_on!(f::Federated, st::State, clients::Clients, stopping, sampling, test,
+    eval_every, pool, callback::Hook, warn::Hook, checkpoints, progress)
     check_cohort(f, sampling.clients_per_round, length(clients))
     evaluation = TestData(f, test, clients)
     privacy = promise(f, sampling, clients)

@@ -4,12 +4,12 @@
 The workers of a run, all with engines of one kind, and how to stop them and to interrupt
 the run.
 """
-struct WorkerPool{W<:Worker,T}
+struct WorkerPool{W<:Worker}
     workers::Vector{W}
     trainer::String
     reason::String
     control::Control
-    tick::T
+    tick::Any
 end
 
 """

@@ -40,11 +40,11 @@ end
 Functions that a run calls: `callback(record)` after each round, `started(facts)` before the
 first, `warned(message)` at each later warning, `tick()` several times per second.
 """
-Base.@kwdef struct RunHooks{C,S,W,T}
-    callback::C = Returns(false)
-    started::S = Returns(nothing)
-    warned::W = Returns(nothing)
-    tick::T = nothing
+Base.@kwdef struct RunHooks
+    callback::Any = Returns(false)
+    started::Any = Returns(nothing)
+    warned::Any = Returns(nothing)
+    tick::Any = nothing
 end
 
 """
