@@ -14,4 +14,8 @@ function FedFlux.encrypted_sum(parties::Py, vectors, shares)
     return pyconvert(Vector{Float64}, sum), NamedTuple(named)
 end
 
+# With Python's callback; the rest of a run is compiled with the core.
+precompile(FedFlux._pyrun, (String, Nothing, Nothing, Nothing, Py))
+precompile(FedFlux.as_bool, (Py,))
+
 end

@@ -24,9 +24,9 @@ Throws a [`FedFluxError`](@ref) if lengths do not match or a client has no sampl
 Clients(rand(Float32, 8, 6), [0, 1, 0, 1, 0, 1], [1:3, 4:6])
 ```
 """
-struct Clients{X<:AbstractArray,Y<:AbstractArray}
-    x::X
-    y::Y
+struct Clients
+    x::AbstractArray       # of any type: rounds are compiled once for all
+    y::AbstractArray
     order::Vector{Int}     # client k holds order[starts[k]:starts[k+1]-1]
     starts::Vector{Int}
     root::Vector{Int}      # the samples that the server holds itself
@@ -129,9 +129,11 @@ end
 The number of samples of each class that each client holds, (nclasses, clients). If a sample
 has several labels, each of them counts.
 """
-function labelcounts(c::Clients, nclasses::Integer)
+labelcounts(c::Clients, nclasses::Integer) = labelcounts(c, c.y, nclasses)
+
+function labelcounts(c::Clients, y, nclasses)
     counts = zeros(Int, nclasses, length(c))
-    for k = 1:length(c), i in indices(c, k), label in getobs(c.y, i:i)
+    for k = 1:length(c), i in indices(c, k), label in getobs(y, i:i)
         counts[round(Int, label)+1, k] += 1
     end
     return counts

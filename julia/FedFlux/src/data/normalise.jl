@@ -28,7 +28,7 @@ FedFlux.federated_moments(Clients(rand(Float32, 4, 6), zeros(6), [1:3, 4:6]))
 ```
 """
 function federated_moments(clients::Clients)
-    sums = sum(client_sums(clients, k) for k = 1:length(clients))
+    sums = sum(client_sums(clients.x, indices(clients, k)) for k = 1:length(clients))
     n, s, squares = sums[1, :], sums[2, :], sums[3, :]
     mean = s ./ n
     variance = max.(squares ./ n .- mean .^ 2, 0)
@@ -39,11 +39,11 @@ function federated_moments(clients::Clients)
 end
 
 "A (3, channels) matrix of one client: number of values, sum and sum of squares."
-function client_sums(clients::Clients, k)
-    dims = size(clients.x)
-    x = reshape(clients.x, :, dims[end-1], dims[end])     # (values, channels, samples)
+function client_sums(samples, held)
+    dims = size(samples)
+    x = reshape(samples, :, dims[end-1], dims[end])     # (values, channels, samples)
     sums = zeros(3, dims[end-1])
-    for i in indices(clients, k), c in axes(x, 2), j in axes(x, 1)
+    for i in held, c in axes(x, 2), j in axes(x, 1)
         v = Float64(x[j, c, i])
         sums[1, c] += 1
         sums[2, c] += v

@@ -13,9 +13,9 @@ w = FedFlux.flatten(e.model); g = similar(w)
 valgrad!(e, g, w, rand(Float32, 4, 8), rand(0:1, 8))
 ```
 """
-struct ZygoteEngine{M,L} <: Engine
-    model::M
-    loss::L
+struct ZygoteEngine <: Engine
+    model::Any       # not in the type: training is compiled once, not for each model
+    loss::Any
     params::Vector{AbstractArray}
     ranges::IdDict{Any,UnitRange{Int}}   # of each parameter array in the flat vector
     nstats::Int
@@ -39,12 +39,15 @@ reseed!(e::ZygoteEngine, rng) = (Random.seed!(e.rng, rand(rng, UInt64)); nothing
 function valgrad!(e::ZygoteEngine, g, w, x, y)
     scatter!(e.params, w)
     loss, grads = with_generator(e.rng) do
-        Zygote.withgradient(m -> e.loss(m(x), y), e.model)
+        value_and_gradient(e.loss, e.model, x, y)
     end
     fill!(g, 0)
     add_gradient!(g, e.ranges, e.model, grads[1])
     return Float32(loss)
 end
+
+value_and_gradient(loss, model, x, y) =
+    Zygote.withgradient(m -> loss(m(x), y), model)
 
 # The definition itself, one example after another.
 function clipped_gradient!(e::ZygoteEngine, g, w, x, y, clip)

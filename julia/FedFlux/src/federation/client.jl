@@ -82,13 +82,13 @@ weight(f, clients, k) = f.weights === :samples ? nsamples(clients, k) : 1
 A client's own data, as a rule's `receive!` meets it: [`train!`](@ref) and
 [`meanloss`](@ref) work on it.
 """
-struct LocalData{W<:Worker,X,Y,I,T<:LocalTraining,L}
+struct LocalData{W<:Worker,I}
     worker::W
-    x::X
-    y::Y
+    x::AbstractArray
+    y::AbstractArray
     indices::I
-    training::T
-    loss::L
+    training::LocalTraining
+    loss::Any
     rng::Stream        # of the batches
     control::Control
 end

@@ -12,6 +12,17 @@ struct Progress
 end
 Progress() = Progress(Record[], 0.0)
 
+"""
+    Hook(f)
+
+A function of the user's behind a type that is always the same, so that a run meets the code
+that was compiled at installation.
+"""
+struct Hook
+    f::Any
+end
+(h::Hook)(arguments...) = h.f(arguments...)
+
 # Checkpoints: where none are wanted, nothing is written. checkpoints/ adds the methods.
 begin_checkpoints(::Nothing, f, st, engine, progress) = nothing
 checkpoint_due(::Nothing, st, stopped) = false
@@ -25,7 +36,7 @@ A run before its next round, after all checks; it has `stopped` where it has end
 The arguments are those of [`fit!`](@ref); `evaluation` is a [`TestData`](@ref) or
 `nothing`. Writes the first checkpoint.
 """
-mutable struct Course{F<:Federated,W<:WorkerPool,E,P,C,H}
+mutable struct Course{F<:Federated,W<:WorkerPool,E,P,C}
     f::F
     st::State
     pool::W
@@ -35,7 +46,7 @@ mutable struct Course{F<:Federated,W<:WorkerPool,E,P,C,H}
     privacy::P              # a Promise, or nothing
     checkpoints::C
     membership::Any         # a MembershipInference, or nothing
-    warn::H
+    warn::Hook
     warned::Set{Symbol}
     history::Vector{Record}
     begun::Float64          # when it began, had it never paused

@@ -5,13 +5,13 @@ The workers of a run, all with engines of one kind, and how to stop them and to 
 the run. Where there is a crew of worker processes, clients train there; what else there is
 to do, such as evaluation, is done by the workers of this process, one per thread.
 """
-struct WorkerPool{W<:Worker,C<:Union{Nothing,Crew},T}
+struct WorkerPool{W<:Worker,C<:Union{Nothing,Crew}}
     workers::Vector{W}
     crew::C
     trainer::String
     reason::String
     control::Control
-    tick::T
+    tick::Any
 end
 
 """

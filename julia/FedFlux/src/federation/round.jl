@@ -132,7 +132,7 @@ function server_step(f::Federated, st::State, ū, n, N, share, expected, engine)
     round = st.round + 1
     lr = learning_rate(at_round(f.train, round).optimizer)
     ctx = (; st.θ, round, client = 0, n, N, share, expected, lr,
-        rng = Stream(f.seed, :rules, round, 0), f.layout, f.model, engine)
+        rng = Stream(f.seed, :rules, round, 0), f.layout, federation = f, engine)
     shared, ū = server!(f.rules, (; st.shared), ū, ctx)
     (; optimizer, schedule) = f.server
     server = st.server

@@ -49,19 +49,18 @@ Throws a [`FedFluxError`](@ref) for settings that don't fit each other or the mo
 f = Federated(softmax_regression(64); optimizer = Descent(0.1), seed = 1)
 ```
 """
-struct Federated{M,L,T<:LocalTraining,R<:Tuple,A<:Aggregator,S<:ServerStep,F<:Faults,
-    H<:Union{Nothing,Attackers}}
-    model::M
-    loss::L
-    train::T
-    rules::R
-    aggregate::A
-    server::S
+struct Federated
+    model::Any       # none of these is in the type: rounds are compiled once, and only
+    loss::Any        # local training and the rules' own parts for each kind
+    train::LocalTraining
+    rules::Tuple
+    aggregate::Aggregator
+    server::ServerStep
     weights::Symbol
     trainer::Symbol
     seed::UInt64
-    faults::F
-    attack::H
+    faults::Faults
+    attack::Union{Nothing,Attackers}
     layout::Layout
 end
 

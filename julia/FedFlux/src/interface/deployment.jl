@@ -150,7 +150,7 @@ function open_server(o, facts, data, init, lock, warnings, note)
         test === nothing ? nothing :
         TestData(test..., classes(loss, test[2]) > 0 ? outputs : 0, nothing)
     course = Course(f, st, clients; stopping = stopping_of(o), sampling, evaluation,
-        o.eval_every, pool, warn = note, checkpoints, progress)
+        o.eval_every, pool, warn = Hook(note), checkpoints, progress)
     session = ServerSession(f, st, clients, pool, course, sampling; federation, outputs,
         options = shared_options(o))
     return Deployment(o, session, run, lock, data === nothing ? "none" : d.name, warnings,

@@ -1,16 +1,42 @@
-# The default path, compiled when the package is installed: what `fedflux.run()` needs for
-# its first round; and the parties of secure aggregation, which take long to compile.
+# The first round of a run, compiled when the package is installed: with the named models,
+# as Python and as Julia ask for it, and the tiles of the usual sizes of a batch; and the
+# parties of secure aggregation, which take long to compile.
 @setup_workload begin
-    x = rand(Float32, 8, 8, 1, 24)
-    y = repeat(0:9, 3)[1:24]
-    data = (x, y, x, y)
-    config(; more...) =
-        JSON.json(Dict("clients" => 2, "rounds" => 1, "batch_size" => 8, pairs(more)...))
+    # Python sends all options.
+    usual = Dict(
+        name => o["default"] for (name, o) in DECLARED_OPTIONS if haskey(o, "default")
+    )
+    config(; more...) = JSON.json(merge(usual,
+        Dict("rounds" => 1, "clients" => 2, "batch_size" => 8),
+        Dict(string(name) => value for (name, value) in more)))
     go_on(kind, payload) = false
+    y = repeat(Int32.(0:9), 3)[1:24]
+    images(side) = (x = rand(Float32, side, side, 1, 24); (x, y, x, y))
+    tokens = rand(Int32(0):Int32(9), 5, 24)
+    texts = (tokens .+ Int32(1), tokens, tokens .+ Int32(1), tokens)
+    steps(model, dims, n) = begin
+        e = LayerEngine(model, CrossEntropy(), dims, n)
+        x = rand(Float32, dims..., n)
+        valgrad!(e, zeros32(nparams(e)), zeros32(nparams(e)), x, zeros(Int32, n))
+    end
     @compile_workload begin
-        _pyrun(config(), data, nothing, nothing, go_on)
-        short = config(; dataset = "digits", local_steps = 1)
-        _pyrun(short, nothing, nothing, nothing, go_on)
+        _pyrun(config(), images(8), nothing, nothing, go_on)
+        for model in ("case_study_cnn", "mlp", "softmax_regression")
+            short = config(; dataset = "digits", model, local_steps = 1)
+            _pyrun(short, nothing, nothing, nothing, go_on)
+            run(; dataset = "digits", model, rounds = 1, clients = 2, local_steps = 1)
+        end
+        for model in ("lenet", "mcmahan_cnn")
+            _pyrun(config(; model), images(28), nothing, nothing, go_on)
+        end
+        for model in ("rnn", "gru", "lstm")
+            _pyrun(config(; model), texts, nothing, nothing, go_on)
+        end
+        for n in (1, 8, 10, 16, 20, 32, 50, 64, 100)
+            for model in (case_study_cnn(), lenet(), mcmahan_cnn(), mlp(784))
+                steps(model, (28, 28, 1), n)
+            end
+        end
         noise = Dict("noise_multiplier" => 1.0, "sampling_rate" => 0.1, "steps" => 1,
             "delta" => 1e-5, "sampling" => "poisson")
         foreach(("rdp", "pld")) do accountant

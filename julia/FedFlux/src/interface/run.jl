@@ -52,11 +52,11 @@ Functions that a run calls: `callback(record)` after each round, `started(facts)
 first, `warned(message)` at each later warning, `tick()` several times per second. With
 `keep_interrupted`, Ctrl-C ends the run with a result, `stopped = "interrupted"`.
 """
-Base.@kwdef struct RunHooks{C,S,W,T}
-    callback::C = Returns(false)
-    started::S = Returns(nothing)
-    warned::W = Returns(nothing)
-    tick::T = nothing
+Base.@kwdef struct RunHooks
+    callback::Any = Returns(false)
+    started::Any = Returns(nothing)
+    warned::Any = Returns(nothing)
+    tick::Any = nothing
     keep_interrupted::Bool = false
 end
 

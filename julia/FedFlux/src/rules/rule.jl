@@ -48,7 +48,8 @@ One idea of federated learning, as hooks that may each be left out, in the order
   rule; and in `correct!` `step`, from 1, and `batch`, the size of the batch;
 - on the server: `share`, the weight of the updates that count over that of all clients;
   `expected`, the size that a cohort is expected to have before it is drawn;
-  `model` and `engine`, whose [`to_model!`](@ref) and [`to_engine!`](@ref)
+  `federation`, the [`Federated`](@ref) with the model; `engine`, whose
+  [`to_model!`](@ref) and [`to_engine!`](@ref)
   convert flat vectors between the engine's order and the model's.
 
 A rule holds settings only. Its states are what the hooks return; a hook never changes the

@@ -52,6 +52,13 @@ the gradients of the parameters, and of the inputs unless `dx` is nothing.
 """
 abstract type Operation end
 
+# An engine holds its operations in a vector, so that its own code is the same for every
+# model, and calls them through these: a `Ref` goes through a call that is dispatched at run
+# time without an allocation.
+forward!(o::Operation, pass::Ref{Pass}) = all_samples(forward!, o, pass[])
+backward!(o::Operation, pass::Ref{Pass}) = all_samples(backward!, o, pass[])
+@inline all_samples(f::F, o, p::Pass) where {F} = (f(o, p, 0, p.n - 1); nothing)
+
 "The address of sample `n` (from 0)."
 @inline function address(p::Pass, b::Buffer, n = 0)
     return at(b.staged ? p.staged : p.arena, b.at + n * sample_stride(b))

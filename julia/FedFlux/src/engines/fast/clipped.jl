@@ -8,48 +8,48 @@ function clipped_gradient!(e::LayerEngine, g, w, x, y, clip)
     GC.@preserve e w g begin
         arena, staged, stats = pointer(e.arena), pointer(e.staged), pointer(e.stats)
         wp, gp = checked_pointer(e, w), checked_pointer(e, g)
-        p = Pass(arena, pointer(e.examples), staged, wp, gp, stats, n, true)
-        forward_all!(e.operations, p)
+        p = e.pass[] = Pass(arena, pointer(e.examples), staged, wp, gp, stats, n, true)
+        each_forward(forward!, e.operations, e.pass)
         loss = loss_gradient!(e.loss, p, e.output, e.gradient, at(p.staged, e.targets))
         # The gradient of each example's own loss, of which the batch's is the mean.
         scale_values!(address(p, e.gradient), Float32(n), features(e.gradient) * n)
-        backpropagate_all!(e.operations, p)
-        clip_examples!(e.operations, p, e.factors, clip)
-        sum_finite!(e.operations, p, e.factors, e.nparams)
+        each_backward(backpropagate!, e.operations, e.pass)
+        fill!(e.squares, 0.0)
+        each_backward(add_norms!, e.operations, e.pass, e.squares)
+        for i = 1:n
+            e.factors[i] = clip_factor(e.squares[i], clip)
+        end
+        each_forward(scale_examples!, e.operations, e.pass, e.factors)
+        each_forward(sum_finite!, e.operations, e.pass, e.factors)
+        any(>(0), view(e.factors, 1:n)) || zeros!(p.g, e.nparams)
     end
     return loss
 end
 
-@inline backpropagate_all!(::Tuple{}, p) = nothing
-@inline function backpropagate_all!(o::Tuple, p)
-    backpropagate_all!(Base.tail(o), p)
-    backpropagate!(first(o), p, 0, p.n - 1)
-end
+backpropagate!(o::Operation, pass::Ref{Pass}) = all_samples(backpropagate!, o, pass[])
 
-"Find each example's factor, and scale what its gradient is computed from."
-function clip_examples!(operations, p::Pass, factors, clip)
+"Add the squared norm of each example's gradient of the operation's parameters."
+function add_norms!(o::Operation, pass::Ref{Pass}, squares)
+    p = pass[]
     for n = 0:(p.n-1)
-        factor = clip_factor(norm_all!(operations, p, n), clip)
-        0 < factor < 1 && scale_all!(operations, p, n, factor)
-        factors[n+1] = factor
+        squares[n+1] += example_norm!(o, p, n)
     end
 end
 
-@inline norm_all!(::Tuple{}, p, n) = 0.0
-@inline norm_all!(o::Tuple, p, n) =
-    example_norm!(first(o), p, n) + norm_all!(Base.tail(o), p, n)
-
-@inline scale_all!(::Tuple{}, p, n, factor) = nothing
-@inline function scale_all!(o::Tuple, p, n, factor)
-    scale_example!(first(o), p, n, factor)
-    scale_all!(Base.tail(o), p, n, factor)
+"Scale what the gradients of the examples are computed from by their factors."
+function scale_examples!(o::Operation, pass::Ref{Pass}, factors)
+    p = pass[]
+    for n = 0:(p.n-1)
+        0 < factors[n+1] < 1 && scale_example!(o, p, n, factors[n+1])
+    end
 end
 
 """
 Sum the gradients of the examples whose factor isn't zero, in runs of neighbours: the values
 of the others may be NaN, and zero times NaN is no zero.
 """
-function sum_finite!(operations, p::Pass, factors, nparams)
+function sum_finite!(o::Operation, pass::Ref{Pass}, factors)
+    p = pass[]
     lo, accumulate = 0, false
     while lo < p.n
         if factors[lo+1] > 0
@@ -57,17 +57,10 @@ function sum_finite!(operations, p::Pass, factors, nparams)
             while hi + 1 < p.n && factors[hi+2] > 0
                 hi += 1
             end
-            sum_all!(operations, p, factors, lo, hi, accumulate)
+            sum_examples!(o, p, factors, lo, hi, accumulate)
             lo, accumulate = hi, true
         end
         lo += 1
     end
-    accumulate || zeros!(p.g, nparams)
     return nothing
-end
-
-@inline sum_all!(::Tuple{}, p, factors, lo, hi, accumulate) = nothing
-@inline function sum_all!(o::Tuple, p, factors, lo, hi, accumulate)
-    sum_examples!(first(o), p, factors, lo, hi, accumulate)
-    sum_all!(Base.tail(o), p, factors, lo, hi, accumulate)
 end

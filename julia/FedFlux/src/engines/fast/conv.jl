@@ -8,7 +8,7 @@
 flipped. The gradient of the input is the same kernel over the output's gradient, with the
 weights' channels transposed: one convolution for each phase of the stride.
 """
-struct ConvOp{S,F<:Tiling,B<:Tiling,G<:Tiling,DX} <: Operation
+struct ConvOp{S,DX} <: Operation
     σ::S
     x::Buffer
     dx::DX
@@ -23,9 +23,9 @@ struct ConvOp{S,F<:Tiling,B<:Tiling,G<:Tiling,DX} <: Operation
     taps::Vector{Vector{Tap}}     # of each phase
     dyoffsets::Vector{Int32}      # of the forward table's pixels in dy
     packed::Int                   # transposed weights, in the arena
-    tiling::F
-    backward_tiling::B
-    gradient_tiling::G
+    tiling::Tiling
+    backward_tiling::Tiling
+    gradient_tiling::Tiling
     examples::ExampleWeights
     biases::ExampleValues
 end

@@ -6,7 +6,7 @@
 `y = σ(w·x + b)` on each column. After a flatten of an image the columns of `w` are in the
 engine's order of the features; see [`Order`](@ref).
 """
-struct DenseOp{S,DX,P<:Gemm} <: Operation
+struct DenseOp{S,DX} <: Operation
     σ::S
     x::Buffer
     dx::DX
@@ -14,7 +14,7 @@ struct DenseOp{S,DX,P<:Gemm} <: Operation
     dy::Buffer
     w::Int
     b::Int          # -1: no bias
-    gemm::P
+    gemm::Gemm
     packed::Int     # workspace: a block of the weights, transposed
     examples::ExampleWeights
     biases::ExampleValues

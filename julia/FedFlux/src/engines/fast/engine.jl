@@ -52,10 +52,12 @@ w = zeros(Float32, FedFlux.nparams(e)); g = similar(w)
 valgrad!(e, g, w, rand(Float32, 4, 8), rand(0:1, 8))
 ```
 """
-struct LayerEngine{O<:Tuple,L<:Loss,N} <: Engine
-    operations::O
-    loss::L
+struct LayerEngine{N} <: Engine
+    operations::Vector{Operation}
+    pass::Base.RefValue{Pass}     # of the call in progress
+    loss::LayerLoss
     kind::Symbol                  # of the samples; see `Shape`
+    vocabulary::Int               # of a first layer that takes tokens, else 0
     input::Buffer
     output::Buffer
     gradient::Buffer              # of the output
@@ -64,6 +66,7 @@ struct LayerEngine{O<:Tuple,L<:Loss,N} <: Engine
     arena::Vector{Float32}        # workspace; nothing in it outlives a call
     examples::Vector{Float32}     # the same for clipped gradients; empty until the first
     nexamples::Int                # its length then
+    squares::Vector{Float64}      # of the norms of the batch's gradients
     factors::Vector{Float32}      # of the batch's clipped gradients
     staged::Vector{Float32}       # staging area: the padded input batch, then the targets
     targets::Int                  # offset of the targets in the staging area
@@ -77,7 +80,7 @@ const SLACK = 64
 
 function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
     losses = "CrossEntropy(), BinaryCrossEntropy() or MSE()"
-    loss isa Loss || unsupported("the loss is $loss; expected $losses")
+    loss isa LayerLoss || unsupported("the loss is $loss; expected $losses")
     maxbatch >= 1 ||
         throw(ArgumentError("maxbatch is $maxbatch; expected a positive number"))
     (; operations, builder, input, output, gradient, shape, kind) =
@@ -95,9 +98,10 @@ function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
     predicted = zeros(Float32, output_size..., maxbatch)
     stats = gather!(zeros(Float32, nstats), statistics(model))
     return LayerEngine(
-        operations, loss, kind, input, output, gradient, parameters, Int(maxbatch), arena,
-        Float32[], builder.examples + SLACK, zeros(Float32, maxbatch), staged, targets,
-        predicted, stats, builder.orders
+        operations, Ref{Pass}(), loss, kind, vocabulary(first(operations)), input, output,
+        gradient, parameters, Int(maxbatch), arena, Float32[], builder.examples + SLACK,
+        zeros(maxbatch), zeros(Float32, maxbatch), staged, targets, predicted, stats,
+        builder.orders
     )
 end
 
@@ -139,8 +143,7 @@ function stage!(e::LayerEngine, x, y, idx)
     GC.@preserve e begin
         to = pointer(e.staged)
         if e.kind in (:token, :tokens)
-            known = vocabulary(first(e.operations))
-            stage_tokens!(Ptr{Int32}(to), x, idx, features(e.input), known)
+            stage_tokens!(Ptr{Int32}(to), x, idx, features(e.input), e.vocabulary)
         else
             stage_input!(to, e.input, e.kind, x, idx)
         end
@@ -159,10 +162,10 @@ function valgrad!(e::LayerEngine, g, w, x, y)
     GC.@preserve e w g begin
         arena, staged, stats = pointer(e.arena), pointer(e.staged), pointer(e.stats)
         wp, gp = checked_pointer(e, w), checked_pointer(e, g)
-        p = Pass(arena, C_NULL, staged, wp, gp, stats, n, true)
-        forward_all!(e.operations, p)
+        p = e.pass[] = Pass(arena, C_NULL, staged, wp, gp, stats, n, true)
+        each_forward(forward!, e.operations, e.pass)
         loss = loss_gradient!(e.loss, p, e.output, e.gradient, at(p.staged, e.targets))
-        backward_all!(e.operations, p)
+        each_backward(backward!, e.operations, e.pass)
     end
     return loss
 end
@@ -171,8 +174,9 @@ function predict(e::LayerEngine, w, x)
     n = stage!(e, x, nothing)
     GC.@preserve e w begin
         arena, staged, stats = pointer(e.arena), pointer(e.staged), pointer(e.stats)
-        p = Pass(arena, C_NULL, staged, checked_pointer(e, w), C_NULL, stats, n, false)
-        forward_all!(e.operations, p)
+        wp = checked_pointer(e, w)
+        p = e.pass[] = Pass(arena, C_NULL, staged, wp, C_NULL, stats, n, false)
+        each_forward(forward!, e.operations, e.pass)
         unsafe_copyto!(pointer(e.predicted), address(p, e.output), features(e.output) * n)
     end
     return first_samples(e.predicted, n)
@@ -188,16 +192,25 @@ function checked_pointer(e::LayerEngine, v::StridedVector{Float32})
     return pointer(v)
 end
 
-@inline forward_all!(::Tuple{}, p) = nothing
-@inline function forward_all!(o::Tuple, p)
-    forward!(first(o), p, 0, p.n - 1)
-    forward_all!(Base.tail(o), p)
+"""
+Call `f(o, pass, more...)` for each operation, in the order of the forward pass. All
+arguments must be on the heap: then a call that is dispatched at run time allocates nothing.
+"""
+@inline function each_forward(
+    f::F, operations::Vector{Operation}, pass, more::Vararg{Any,N}
+) where {F,N}
+    for o in operations
+        f(o, pass, more...)
+    end
 end
 
-@inline backward_all!(::Tuple{}, p) = nothing
-@inline function backward_all!(o::Tuple, p)
-    backward_all!(Base.tail(o), p)
-    backward!(first(o), p, 0, p.n - 1)
+"The same in the order of the backward pass."
+@inline function each_backward(
+    f::F, operations::Vector{Operation}, pass, more::Vararg{Any,N}
+) where {F,N}
+    for i = length(operations):-1:1
+        f(operations[i], pass, more...)
+    end
 end
 
 "Fill the workspace with `byte`, to test that results don't depend on its contents."

@@ -59,7 +59,7 @@ end
 function weight_norm!(o::DenseOp, p::Pass, n, dw)
     (; gemm) = o
     return outer_norm!(
-        dw, o.examples, gemm.gradient_tiling, (Run(0, gemm.K),), address(p, o.dy, n),
+        dw, o.examples, gemm.gradient_tiling, gemm.whole, address(p, o.dy, n),
         address(p, o.x, n), gemm.forward.yoffsets, gemm.forward.xoffsets
     )
 end
@@ -164,9 +164,9 @@ function backpropagate!(o::RecurrentOp, p::Pass, lo, hi)
 end
 
 function example_norm!(o::RecurrentOp, p::Pass, n)
-    (; gradient_tiling, K, forward) = o.full_gemm
+    (; gradient_tiling, whole, forward) = o.full_gemm
     recurrent = outer_norm!(
-        at(p.g, o.wh), o.examples, gradient_tiling, (Run(0, K),), states(o, p, n),
+        at(p.g, o.wh), o.examples, gradient_tiling, whole, states(o, p, n),
         hidden(o, p, n), forward.yoffsets, forward.xoffsets
     )
     return recurrent + projection_norm!(o.inputs, p, gates(o, p, n), n) +
@@ -190,9 +190,9 @@ function sum_examples!(o::RecurrentOp, p::Pass, factors, lo, hi, accumulate)
 end
 
 function projection_norm!(s::FeatureProjection, p::Pass, gates, n)
-    (; gradient_tiling, K, forward) = s.gemm
+    (; gradient_tiling, whole, forward) = s.gemm
     return outer_norm!(
-        at(p.g, s.wi), s.examples, gradient_tiling, (Run(0, K),), gates,
+        at(p.g, s.wi), s.examples, gradient_tiling, whole, gates,
         address(p, s.x, n), forward.yoffsets, forward.xoffsets
     )
 end
@@ -205,7 +205,7 @@ function projection_norm!(s::TokenProjection, p::Pass, gates, n)
         s.xoffsets[t] = E * (unsafe_load(tokens, t) - 1)
     end
     weights = outer_norm!(
-        at(p.g, s.wi), s.examples, s.gemm.gradient_tiling, (Run(0, E),), gates,
+        at(p.g, s.wi), s.examples, s.gemm.gradient_tiling, s.gemm.whole, gates,
         at(p.w, s.embedding), s.yoffsets, s.xoffsets
     )
     different = sum_by_token!(s, p, gates, tokens, T)

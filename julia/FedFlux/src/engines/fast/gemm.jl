@@ -11,14 +11,15 @@ floats apart) and of y (M values, `ldy` floats apart):
 - `gemm_input_gradient!` for `dx = Aᵀ·dy`;
 - `gemm_weight_gradient!` for `dA = dy·xᵀ`.
 """
-struct Gemm{F<:Tiling,B<:Tiling,G<:Tiling}
+struct Gemm
     M::Int
     K::Int
     forward::OffsetTable
     backward::OffsetTable
-    tiling::F
-    backward_tiling::B
-    gradient_tiling::G
+    whole::Vector{Run}     # all of a column of x
+    tiling::Tiling
+    backward_tiling::Tiling
+    gradient_tiling::Tiling
 end
 
 function Gemm(cpu, M, K, ldx, ldy, columns)
@@ -27,11 +28,12 @@ function Gemm(cpu, M, K, ldx, ldy, columns)
     gradient_tiling = Tiling(M, V -> tile_weights(V, K, cpu), cpu)
     xoffsets = Int32[ldx * n for n = 0:(columns-1)]
     yoffsets = Int32[ldy * n for n = 0:(columns-1)]
-    runs = split_runs([Run(0, K)], tile_channels(tiling))
+    whole = [Run(0, K)]
+    runs = split_runs(whole, tile_channels(tiling))
     backward_runs = split_runs([Run(0, M)], tile_channels(backward_tiling))
     forward = OffsetTable(xoffsets, yoffsets, runs, 1, columns)
     backward = OffsetTable(yoffsets, xoffsets, backward_runs, 1, columns)
-    return Gemm(M, K, forward, backward, tiling, backward_tiling, gradient_tiling)
+    return Gemm(M, K, forward, backward, whole, tiling, backward_tiling, gradient_tiling)
 end
 
 function gemm!(
@@ -57,7 +59,7 @@ end
 
 function gemm_weight_gradient!(o::Gemm, dA, dy, x, n; accumulate = false)
     outer_macrokernel!(
-        o.gradient_tiling, (Run(0, o.K),), dA, o.M, dy, 0, x, 0,
+        o.gradient_tiling, o.whole, dA, o.M, dy, 0, x, 0,
         pointer(o.forward.xoffsets), pointer(o.forward.yoffsets), n, 1, accumulate
     )
 end

@@ -1,6 +1,9 @@
 # The losses of models/losses.jl on the output buffer: the mean over the batch, and its
 # gradient.
 
+"The losses of the engine; a field of this type is dispatched on without an allocation."
+const LayerLoss = Union{CrossEntropy,BinaryCrossEntropy,MSE}
+
 "The number of target values per sample."
 ntargets(::CrossEntropy, y::Buffer) = y.W * y.H
 ntargets(::Union{BinaryCrossEntropy,MSE}, y::Buffer) = features(y)

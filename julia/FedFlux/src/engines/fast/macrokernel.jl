@@ -2,20 +2,53 @@
 # over channels, over the terms of the sum, over pixels and samples.
 
 """
-    Tiling{L,V,T,M}()
+    Tile{L,V,T,M}()
 
-The register tile: `V` vectors of `L` lanes × `T` columns. `M` tells whether the last
-vectors need a mask.
+A register tile: `V` vectors of `L` lanes × `T` columns. `M` tells whether the last vectors
+need a mask.
 """
-struct Tiling{L,V,T,M} end
+struct Tile{L,V,T,M} end
 
-"The tiling of `C` channels; `columns(V)` is the number of columns of a tile of V vectors."
-function Tiling(C, columns, cpu)
-    V = channel_vectors(C, cpu)
-    return Tiling{cpu.lanes,V,columns(V),C % (V * cpu.lanes) != 0}()
+"""
+The arguments of one call of a macrokernel. They go through memory, since a call that is
+dispatched at run time would allocate a box for each.
+"""
+mutable struct KernelCall
+    C::Int
+    y::Ptr32
+    ystride::Int
+    x::Ptr32
+    xstride::Int
+    samples::Int
+    w::Ptr32
+    bias::Ptr32
+    xoffsets::Ptr{Int32}
+    yoffsets::Ptr{Int32}
+    npixels::Int
+    accumulate::Bool
+    KernelCall() = new()
 end
 
-tile_channels(::Tiling{L,V}) where {L,V} = L * V
+"""
+    Tiling(C, columns, cpu)
+
+The register tiles of a layer of `C` channels; `columns(V)` is the number of columns of a
+tile of `V` vectors. The tile isn't part of the type: a layer's code is compiled once, and
+only the macrokernel of its tile is chosen at run time.
+"""
+struct Tiling
+    channels::Int     # per tile
+    tile::Tile
+    call::KernelCall
+end
+
+function Tiling(C, columns, cpu::CPU)
+    V = channel_vectors(C, cpu)
+    tile = Tile{cpu.lanes,V,columns(V),C % (V * cpu.lanes) != 0}()
+    return Tiling(V * cpu.lanes, tile, KernelCall())
+end
+
+tile_channels(t::Tiling) = t.channels
 
 """
     OffsetTable
@@ -24,7 +57,7 @@ Where a macrokernel reads and writes. Every output pixel of a sample is a sum ov
 `runs` of inputs, relative to the pixel's entry of `xoffsets`; the sum goes to its entry of
 `yoffsets`. The tables cover a `group` of samples, so that small images fill the tiles.
 """
-struct OffsetTable
+mutable struct OffsetTable    # so that a call at run time takes it by reference
     xoffsets::Vector{Int32}
     yoffsets::Vector{Int32}
     runs::Vector{Run}
@@ -66,9 +99,20 @@ Compute `C` channels of `samples` samples: `y = σ(bias + Σ w·x)`, added to wh
 pixels before those of the next block.
 """
 function macrokernel!(
-    σ::S, tiling::Tiling{L,V,T,M}, table::OffsetTable, C, y, ystride,
+    σ::S, tiling::Tiling, table::OffsetTable, C, y, ystride,
     x, xstride, samples, w, bias, accumulate
-) where {S,L,V,T,M}
+) where {S}
+    c = tiling.call
+    c.C, c.y, c.ystride, c.x, c.xstride, c.samples = C, y, ystride, x, xstride, samples
+    c.w, c.bias, c.accumulate = w, bias, accumulate
+    macrokernel!(σ, tiling.tile, table, c)
+    return nothing
+end
+
+function macrokernel!(
+    σ::S, tile::Tile{L,V}, table::OffsetTable, call::KernelCall
+) where {S,L,V}
+    (; C, y, ystride, x, xstride, samples, w, bias, accumulate) = call
     r, nruns = 1, length(table.runs)
     while true
         n, len = cache_block(table.runs, r, CACHE_BLOCK ÷ (V * L))
@@ -76,12 +120,12 @@ function macrokernel!(
         for from = 0:(V*L):(C-1)
             b = bias == C_NULL ? bias : at(bias, from)
             tiles!(
-                σ, tiling, table, masks(tiling, from, C), at(y, from), ystride,
+                σ, tile, table, masks(tile, from, C), at(y, from), ystride,
                 x, xstride, samples, at(w, from), C, b,
                 pointer(table.runs, r), n, isfirst, islast
             )
         end
-        islast && return
+        islast && return nothing
         r += n
         w = at(w, len * C)
     end
@@ -102,7 +146,7 @@ end
 
 "The tiles of one block of channels, over all pixels."
 function tiles!(
-    σ::S, ::Tiling{L,V,T}, table::OffsetTable, mask, y, ystride,
+    σ::S, ::Tile{L,V,T}, table::OffsetTable, mask, y, ystride,
     x, xstride, samples, w, ld, bias, runs, nruns, isfirst, islast
 ) where {S,L,V,T}
     xoffsets, yoffsets = pointer(table.xoffsets), pointer(table.yoffsets)
@@ -126,15 +170,28 @@ sums over the pixels of all `samples`, and adds the sum to what `dw` holds if `a
 Blocks the pixels so that a block of `dy` stays in the cache.
 """
 function outer_macrokernel!(
-    tiling::Tiling, runs, dw, C, dy, ystride, x, xstride,
+    tiling::Tiling, runs::Vector{Run}, dw, C, dy, ystride, x, xstride,
     xoffsets, yoffsets, npixels, samples, accumulate
 )
-    most = max(1, CACHE_BLOCK ÷ min(C, tile_channels(tiling)))
+    c = tiling.call
+    c.C, c.y, c.ystride, c.x, c.xstride, c.samples = C, dy, ystride, x, xstride, samples
+    c.w, c.accumulate, c.npixels = dw, accumulate, npixels
+    c.xoffsets, c.yoffsets = xoffsets, yoffsets
+    outer_macrokernel!(tiling.tile, runs, c)
+    return nothing
+end
+
+function outer_macrokernel!(
+    tile::Tile{L,V}, runs::Vector{Run}, call::KernelCall
+) where {L,V}
+    (; C, ystride, x, xstride, samples, accumulate, xoffsets, yoffsets, npixels) = call
+    dw, dy = call.w, call.y
+    most = max(1, CACHE_BLOCK ÷ min(C, L * V))
     if npixels >= most
         step = cld(npixels, cld(npixels, most))
         for i = 0:(samples-1), first = 0:step:(npixels-1)
             outer_tiles!(
-                tiling, runs, dw, C, at(dy, i * ystride), 0, at(x, i * xstride), 0,
+                tile, runs, dw, C, at(dy, i * ystride), 0, at(x, i * xstride), 0,
                 xoffsets + 4first, yoffsets + 4first, min(step, npixels - first), 1,
                 accumulate || i > 0 || first > 0
             )
@@ -143,24 +200,25 @@ function outer_macrokernel!(
         step = most ÷ npixels
         for i = 0:step:(samples-1)
             outer_tiles!(
-                tiling, runs, dw, C, at(dy, i * ystride), ystride,
+                tile, runs, dw, C, at(dy, i * ystride), ystride,
                 at(x, i * xstride), xstride, xoffsets, yoffsets, npixels,
                 min(step, samples - i), accumulate || i > 0
             )
         end
     end
+    return nothing
 end
 
 "The tiles of all channels and weights, over one block of pixels."
 function outer_tiles!(
-    tiling::Tiling{L,V,T,M}, runs, dw, C, dy, ystride, x, xstride,
+    tile::Tile{L,V,T}, runs, dw, C, dy, ystride, x, xstride,
     xoffsets, yoffsets, npixels, samples, accumulate
-) where {L,V,T,M}
+) where {L,V,T}
     for run in runs
         len = Int(run.len)
         for k = 0:T:(len-1), from = 0:(V*L):(C-1)
             outer_microkernel!(
-                Val(L), Val(V), Val(T), masks(tiling, from, C), at(dw, from + k * C), C,
+                Val(L), Val(V), Val(T), masks(tile, from, C), at(dw, from + k * C), C,
                 at(dy, from), at(x, Int(run.at) + k), xoffsets, yoffsets,
                 npixels, samples, ystride, xstride, min(T, len - k), accumulate
             )
@@ -170,8 +228,8 @@ function outer_tiles!(
 end
 
 "The masks of V vectors from channel `from` (from 0) of `C`; `nothing` for full vectors."
-@inline masks(::Tiling{L,V,T,false}, from, C) where {L,V,T} = nothing
-@inline function masks(::Tiling{L,V,T,true}, from, C) where {L,V,T}
+@inline masks(::Tile{L,V,T,false}, from, C) where {L,V,T} = nothing
+@inline function masks(::Tile{L,V,T,true}, from, C) where {L,V,T}
     return ntuple(v -> lane_mask(Val(L), C - from - L * (v - 1)), Val(V))
 end
 

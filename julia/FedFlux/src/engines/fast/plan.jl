@@ -1,4 +1,4 @@
-# The plan: from a Flux model to a tuple of operations with their buffers laid out.
+# The plan: from a Flux model to a list of operations with their buffers laid out.
 
 "The layers of a model in order: nested chains flattened, and each layer decomposed."
 function named_layers(model, path = "")
@@ -62,7 +62,7 @@ function plan(model, dims, maxbatch, cpu)
     border = with_layer_name(() -> input_border(list[1].layer, s), list[1])
     input = x = Buffer(0, s.C, s.W, s.H, border..., true)
     dx = nothing
-    operations = []
+    operations = Operation[]
     for (i, named) in enumerate(list)
         layer = named.layer
         op, s, x, dx = with_layer_name(named) do
@@ -81,7 +81,7 @@ function plan(model, dims, maxbatch, cpu)
     isempty(b.statistics) || unsupported("the model has statistics outside its layers")
     dx === nothing && unsupported("the model has no parameters")
     return (;
-        operations = Tuple(operations), builder = b, input, output = x, gradient = dx,
+        operations, builder = b, input, output = x, gradient = dx,
         shape = s, kind
     )
 end

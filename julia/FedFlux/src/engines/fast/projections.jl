@@ -32,11 +32,11 @@ end
 vocabulary(o::RecurrentOp) = vocabulary(o.inputs)
 
 "The projection of features: one GEMM over the columns of all time steps."
-struct FeatureProjection{DX,P<:Gemm}
+struct FeatureProjection{DX}
     x::Buffer
     dx::DX
     wi::Int
-    gemm::P
+    gemm::Gemm
     packed::Int     # workspace: a block of wi, transposed
     examples::ExampleWeights
 end
@@ -45,12 +45,12 @@ end
 The projection of tokens. `table` (kH, vocabulary) holds the projection of each token, and
 later its gradient.
 """
-struct TokenProjection{P<:Gemm}
+struct TokenProjection
     x::Buffer
     embedding::Int
     vocabulary::Int
     wi::Int
-    gemm::P
+    gemm::Gemm
     packed::Int
     table::Int
     examples::ExampleWeights

@@ -31,7 +31,7 @@ A recurrent layer with H hidden values and k gates. Its workspace:
 - `carry` (2H, N): the gradients that go back in time;
 - `packed`: `wh`, transposed.
 """
-struct RecurrentOp{C<:Cell,I,P<:Gemm,Q<:Gemm,R<:Gemm} <: Operation
+struct RecurrentOp{C<:Cell,I} <: Operation
     cell::C
     inputs::I        # the input projection; see projections.jl
     y::Buffer
@@ -44,9 +44,9 @@ struct RecurrentOp{C<:Cell,I,P<:Gemm,Q<:Gemm,R<:Gemm} <: Operation
     states::Int
     carry::Int
     packed::Int
-    step_gemm::P     # wh, for one time step
-    back_gemm::Q     # its transpose, for one time step
-    full_gemm::R     # wh, for all time steps
+    step_gemm::Gemm  # wh, for one time step
+    back_gemm::Gemm  # its transpose, for one time step
+    full_gemm::Gemm  # wh, for all time steps
     examples::ExampleWeights
     biases::ExampleValues
 end

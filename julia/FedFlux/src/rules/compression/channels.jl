@@ -36,8 +36,8 @@ function choose(::PruneChannels, kept, θ, fraction, ctx)
     iskept[kept] .= 1
     θm = to_model!(similar(θ), ctx.engine, θ)
     iskeptm = to_model!(similar(θ), ctx.engine, iskept)
-    prunem, at = zeros(Float32, n), positions(ctx.model)
-    found = links(ctx.model)
+    prunem, at = zeros(Float32, n), positions(ctx.federation.model)
+    found = links(ctx.federation.model)
     isempty(found) &&
         fail("prune_channels finds no two layers in this model of which one reads the ",
             "other's channels; use prune")
