@@ -118,6 +118,9 @@ end
 versions_here() =
     (; julia = VERSION, FedFlux = pkgversion(@__MODULE__), Flux = pkgversion(Flux))
 
+"The kind of this machine's processor."
+processor() = string(Sys.ARCH, " ", Sys.CPU_NAME)
+
 "Load this package on a process; `nothing`, or why the process can't take part."
 function problem_with(id)
     try
