@@ -44,7 +44,16 @@ function assemble(workers, machines, spare, trainer, control, tick)
         rethrow()
     end
     return Crew(Member.(processes), spare, ReentrantLock(), trainer,
-        rand(Random.RandomDevice(), UInt64), String[])
+        rand(Random.RandomDevice(), UInt64), other_processors(processes))
+end
+
+"A warning where the processors are of different kinds, in a list."
+function other_processors(processes)
+    others = setdiff((remotecall_fetch(processor, p.id) for p in processes), [processor()])
+    return map(collect(others)) do other
+        "worker processes run on $other, and this one on $(processor()): processors of " *
+        "different kinds may add in another order, and differ in the last digits"
+    end
 end
 
 lanes(crew::Crew) = [Lane(crew, i) for i in eachindex(crew.members)]

@@ -75,26 +75,39 @@ end
 doesn't answer then is given up.
 """
 function call(g, id, key, control, args...)
-    answer = Channel{Any}(2)
+    answer = Channel{Any}(3)
+    report(err) = put!(answer, (nothing, err))
     @async try
         put!(answer, (remotecall_fetch(g, id, key, args...), nothing))
     catch err
-        put!(answer, (nothing, err))
+        report(err)
     end
-    waited = 0.0
-    watch = Timer(LOOK; interval = LOOK) do _
-        (@atomic control.stop) || return
-        waited == 0 && remote_do(stop_replica!, id, key)
-        (waited += LOOK) > PATIENCE &&
-            put!(answer, (nothing, ProcessExitedException(id)))
+    looks = Timer(LOOK; interval = LOOK)
+    @async try
+        watch(control, looks, () -> remote_do(stop_replica!, id, key))
+        report(ProcessExitedException(id))
+    catch err       # Ctrl-C reaches the task that waited last, which may be this one
+        err isa EOFError || report(err)
     end
     try
         found, err = take!(answer)
         err === nothing || throw(err)
         return found
     finally
-        close(watch)
+        close(looks)
     end
+end
+
+"Return some time after the run is to stop, which `tell` tells; throw when `looks` closes."
+function watch(control, looks, tell)
+    until(condition) =
+        while !condition()
+            wait(looks)
+        end
+    until(() -> @atomic control.stop)
+    tell()
+    told = time()
+    until(() -> time() - told > PATIENCE)
 end
 
 function explained(err, id, opening)

@@ -25,7 +25,7 @@ that can't be started, doesn't exist, or can't load the same version of this pac
 function worker_processes!(found, workers, machines)
     add_workers!(found, workers)
     for (machine, count) in (machines === nothing ? () : read_machines(machines))
-        start!(found, count, n -> start_on(machine, n))
+        start!(found, count, n -> start_on(machine, n), machine)
     end
     problems = asyncmap(p -> problem_with(p.id), found)
     foreach(problem -> problem === nothing || fail(problem), problems)
@@ -52,13 +52,14 @@ function add_workers!(found, ids::AbstractVector{<:Integer})
     return found
 end
 
-"Start `n` processes by `start(n)`, which returns their ids."
-function start!(found, n, start)
+"Start `n` processes by `start(n)`, which returns their ids, on a machine."
+function start!(found, n, start, machine = "this machine")
     n == 0 && return found
     ids = started(start, n)
     append!(found, [WorkerProcess(id, () -> only(started(start, 1))) for id in ids])
     length(ids) == n ||
-        fail("only ", length(ids), " of ", n, " worker processes could be started")
+        fail("only ", length(ids), " of ", n, " worker processes could be started on ",
+            machine)
     return found
 end
 
@@ -73,7 +74,9 @@ function started(start, n)
         return start(n)
     catch err
         err isa InterruptException && rethrow()
-        fail("worker processes can't be started: ", first_line(err))
+        # A command that fails is shown with its environment, which may hold secrets.
+        why = replace(first_line(cause(err)), r"setenv\((`.*?`),.*" => s"\1")
+        fail("worker processes can't be started: ", why)
     end
 end
 
@@ -118,6 +121,9 @@ end
 versions_here() =
     (; julia = VERSION, FedFlux = pkgversion(@__MODULE__), Flux = pkgversion(Flux))
 
+"The kind of this machine's processor."
+processor() = string(Sys.ARCH, " ", Sys.CPU_NAME)
+
 "Load this package on a process; `nothing`, or why the process can't take part."
 function problem_with(id)
     try
@@ -135,6 +141,8 @@ end
 
 cause(err) = err
 cause(err::RemoteException) = cause(err.captured.ex)
+cause(err::TaskFailedException) = cause(err.task.result)
+cause(err::CompositeException) = cause(first(err.exceptions))
 
 "Whether this error of a call means that the process has ended."
 is_lost(err, id) =
@@ -155,7 +163,7 @@ function restart!(p::WorkerProcess)
         id = p.start()
         problem_with(id) === nothing && (p.id = id)
     catch err
-        err isa FedFluxError || rethrow()
+        err isa InterruptException && rethrow()
     end
     return p.id != 0
 end
