@@ -52,8 +52,8 @@ end
 
 @testset "the noise of each prefix sum, seeded: $seeded" for seeded in (true, false)
     rounds, runs = 13, 8
-    r(i) = federated(DPFTRL(; clip = C, noise_multiplier = Z, reproducible = seeded); seed = i)
-    sums = [prefix_sums(r(i), rounds, t -> Int[]) for i = 1:runs]
+    dp = DPFTRL(; clip = C, noise_multiplier = Z, reproducible = seeded)
+    sums = [prefix_sums(federated(dp; seed), rounds, t -> Int[]) for seed = 1:runs]
     at(t) = reduce(vcat, s[t] for s in sums) ./ (Z * C)         # 14,424 draws
     n = runs * length(sums[1][1])
     @test n > 10_000
