@@ -224,9 +224,13 @@ export Checkpoints
 include("deployment/frames.jl")
 include("deployment/encoding.jl")
 include("deployment/states.jl")
+include("deployment/steps.jl")
 include("deployment/client.jl")
+include("deployment/parties.jl")
+include("deployment/session.jl")
+include("deployment/secure.jl")
 include("deployment/server.jl")
-export ClientSession, ServerSession, Exchange, answer!, next!, receive!, drop!
+include("deployment/plain.jl")
 
 # Interface: a run from its options, the case study's verbs, Python's entry.
 include("interface/verbs.jl")

@@ -36,15 +36,15 @@ A run before its next round, after all checks; it has `stopped` where it has end
 The arguments are those of [`fit!`](@ref); `evaluation` is a [`TestData`](@ref) or
 `nothing`. Writes the first checkpoint.
 """
-mutable struct Course{F<:Federated,W<:WorkerPool,E,P,C}
-    f::F
+mutable struct Course       # fields of any type: its methods are compiled once
+    f::Federated
     st::State
-    pool::W
+    pool::WorkerPool
     stopping::Stopping
-    evaluation::E
+    evaluation::Any         # a TestData, or nothing
     eval_every::Int
-    privacy::P              # a Promise, or nothing
-    checkpoints::C
+    privacy::Any            # a Promise, or nothing
+    checkpoints::Any
     membership::Any         # a MembershipInference, or nothing
     warn::Hook
     warned::Set{Symbol}

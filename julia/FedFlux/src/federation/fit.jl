@@ -49,12 +49,12 @@ function run_rounds!(f, st, clients, pool; rounds = 10,
     sampling = CohortSampling(clients_per_round), test = nothing, eval_every = 1,
     callback = Returns(false), warn = m -> @warn(m), checkpoints = nothing,
     progress = Progress(), membership = nothing)
-    return go_on!(f, st, clients, stopping, sampling, test, eval_every, pool,
+    return each_round!(f, st, clients, stopping, sampling, test, eval_every, pool,
         Hook(callback), Hook(warn), checkpoints, progress, membership)
 end
 
 "The rounds themselves, compiled once for all callbacks."
-function go_on!(f::Federated, st::State, clients::Clients, stopping, sampling, test,
+function each_round!(f::Federated, st::State, clients::Clients, stopping, sampling, test,
     eval_every, pool, callback::Hook, warn::Hook, checkpoints, progress, membership)
     evaluation = TestData(f, test, clients)
     course = Course(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,

@@ -122,6 +122,7 @@ function server_part!(f, st, clients, work, pool, expected)
     allfinite(step.Δ) || return "the server's step is not finite: $hint"
     st.aggregator, st.shared, st.server = aggregator, step.shared, step.server
     st.θ .+= step.Δ
+    work.published = step.published
     st.stats .+= step.stats
     merge!(st.private, work.private)
     return nothing
@@ -144,7 +145,7 @@ function server_step(f::Federated, st::State, ū, n, N, share, expected, engine)
         Δ = .-step      # a lazy broadcast until here
     end
     shared, Δ = publish!(f.rules, (; shared), Δ, ctx)
-    return (; shared, server, Δ = decoded(Δ), ū.stats)
+    return (; shared, server, Δ = decoded(Δ), published = Δ, ū.stats)
 end
 
 """

@@ -1,6 +1,6 @@
 # The first round of a run, compiled when the package is installed: with the named models,
-# as Python and as Julia ask for it, and the tiles of the usual sizes of a batch; and the
-# parties of secure aggregation, which take long to compile.
+# as Python and as Julia ask for it, and the tiles of the usual sizes of a batch; a round of
+# a deployment; and the parties of secure aggregation, which take long to compile.
 @setup_workload begin
     # Python sends all options.
     usual = Dict(
@@ -18,6 +18,17 @@
         e = LayerEngine(model, CrossEntropy(), dims, n)
         x = rand(Float32, dims..., n)
         valgrad!(e, zeros32(nparams(e)), zeros32(nparams(e)), x, zeros(Int32, n))
+    end
+    # One round between a server and a client, as Python calls them.
+    function deploy_once(config, data)
+        text, client = _client_open(config, data[1:2], nothing)
+        facts = JSON.json([merge(JSON.parse(text), Dict("client" => 1))])
+        _, server = _server_open(config, facts, data[3:4], nothing, nothing)
+        _, messages, arrays = _server_next(server)
+        _, reply, _, _ = _client_answer(client, messages[1], arrays, UInt8[])
+        _server_receive(server, 1, reply, nothing, nothing)
+        _server_next(server)
+        _server_result(server)
     end
     @compile_workload begin
         _pyrun(config(), images(8), nothing, nothing, go_on)
@@ -42,6 +53,7 @@
         foreach(("rdp", "pld")) do accountant
             _pyepsilon(JSON.json(merge(noise, Dict("accountant" => accountant))))
         end
+        deploy_once(config(; local_steps = 1), images(8))
         combine_updates(SecureMean(), [Update(; delta = zeros(Float32, 3)) for _ = 1:3])
     end
 end
