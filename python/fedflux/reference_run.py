@@ -146,6 +146,7 @@ class Run:
             "seconds_simulated": None,
             "epsilon": None,
             "aggregation": {},
+            "cohort": cohort,
         }
 
     def _aggregate(self, trained: list[list[Array]], weights: list[float]) -> str | None:
@@ -283,6 +284,7 @@ def run(
         "warnings": [],
         "resumed": resumed,
         "data": check,
+        "sample": list(federation.x.shape[1:]),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "history": federation.history,
     }

@@ -9,6 +9,8 @@ const FILES = [
     "personal",
     "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpsgd",
     "audit", "checkpoint", "fuzz", "verbs", "options", "run", "continue", "misuse",
+    "predict",
+    "extending",
     "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS

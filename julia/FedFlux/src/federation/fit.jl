@@ -72,7 +72,8 @@ function fit!(f::Federated, st::State, clients::Clients; rounds = 10,
                 st.round == stopping.rounds || exhausted(privacy, st.round) ||
                 out_of_time(stopping, time() - begun)
             due = st.round % eval_every == 0 || last_one
-            metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round))
+            metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round),
+                cohort = hides_cohort(f.rules) ? Int[] : cohort)
             # Before the evaluation, which Ctrl-C may end.
             push!(history, record(pool, f, st, cohort, metrics, nothing))
             due && (history[end] = record(pool, f, st, cohort, metrics, evaluation))

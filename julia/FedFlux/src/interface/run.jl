@@ -85,7 +85,7 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, previous, warn
     # Each client gets its share of the data.
     saved = o.resume === nothing ? nothing : load_checkpoint(o.resume; warn = note)
     dataset = prepare_data(o; data, warn = note)
-    clients, test, outputs = prepare_clients(o, dataset)
+    clients, test, outputs, moments = prepare_clients(o, dataset)
 
     # The model, its local training, the rules, the aggregator and the server's step.
     f = prepare_federated(o, dataset, outputs, init)
@@ -135,7 +135,8 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, previous, warn
         trainer_reason = pool.reason, comparison..., threads,
         seconds = earlier + time() - begun, warnings,
         privacy = statement(promise(f, sampling, clients), st.round),
-        holdings = holdings(clients), options = o, resumed, state = st, facts)
+        holdings = holdings(clients), options = o, resumed, moments,
+        sample = size(clients.x)[1:(end-1)], state = st, facts)
 end
 
 const INTERRUPTED = "interrupted"
