@@ -60,6 +60,7 @@ def assert_same(core: fedflux.Result, reference: fedflux.Result, rel: float = 1e
 # Zygote is not tested with pools: NNlib's gives the gradient to the first value that is
 # *about* the largest (isapprox, 3e-4 for Float32), which happens in random images often
 # enough to change the parameters by a percent.
+@pytest.mark.filterwarnings("ignore:.* has no effect:fedflux.FedFluxWarning")
 @pytest.mark.parametrize(
     ("model", "trainer"),
     [

@@ -26,6 +26,7 @@ PYTHON = [
     "examples",
     "hatch_build.py",
     "docs/make_options.py",
+    "docs/make_types.py",
 ]
 MODULES = [
     m.name

@@ -74,6 +74,10 @@ def __getattr__(name: str) -> Any:
 
 def _object_class(name: str) -> Any:
     """Find the class of an object that an option names, such as `FedProx`."""
+    if name == "plots":
+        from importlib import import_module
+
+        return import_module(".plots", __name__)
     advice = ""
     module = os.path.join(os.path.dirname(__file__), f"{name}.py")
     if not name.startswith("_") and not os.path.exists(module):

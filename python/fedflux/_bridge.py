@@ -15,13 +15,14 @@ from .errors import FedFluxError
 TOO_LARGE = ("OutOfMemoryError", "invalid Array dimensions", "invalid Array size")
 
 Arrays = Sequence[NDArray[Any] | None]
+Named = dict[str, NDArray[np.float32]]
 
 
 def run(
     config: dict[str, Any],
     data: Arrays | None,
     objects: dict[str, Any],
-    init: dict[str, NDArray[np.float32]] | None,
+    init: Named | None,
     on_event: Callable[[str, Any], bool],
     previous: Any = None,
 ) -> tuple[dict[str, Any], list[NDArray[np.float32]], Any]:
@@ -48,10 +49,7 @@ def run(
     def callback(kind: str, payload: str) -> bool:
         return kind != "tick" and bool(on_event(str(kind), json.loads(str(payload))))
 
-    start = None
-    if init is not None:
-        arrays = [np.ascontiguousarray(a, dtype=np.float32).T for a in init.values()]
-        start = (json.dumps(list(init)), arrays)
+    start = None if init is None else _named(init)
     given = tuple(objects.items()) or None
     try:
         text, trained, result = julia.core._pyrun(
@@ -70,6 +68,34 @@ def run(
     # np.array copies: the result must not point into Julia's memory
     parameters = [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in trained]
     return facts, parameters, result
+
+
+def outputs(
+    config: dict[str, Any], parameters: Named, x: NDArray[Any], result: Any
+) -> NDArray[np.float32]:
+    """Compute the raw outputs of a model, (n, ..., outputs).
+
+    Args:
+        config: the options of the run, and the `sample` and `outputs` of a named model.
+        parameters: by name, for a named model.
+        x: inputs, checked.
+        result: the core's result that holds the model; None for the named model.
+
+    Raises:
+        FedFluxError: the core reports an error.
+    """
+    text, out = boot().core._pyoutputs(
+        _json(config), _named(parameters), np.ascontiguousarray(x).T, result
+    )
+    _facts(text)
+    return np.ascontiguousarray(np.array(out, dtype=np.float32).T)
+
+
+def model(config: dict[str, Any], parameters: Named) -> Any:
+    """Make the Flux model that the options name, with these parameters."""
+    text, flux = boot().core._pymodel(_json(config), _named(parameters))
+    _facts(text)
+    return flux
 
 
 def provide_ckks(parties: Callable[..., Any]) -> None:
@@ -134,6 +160,12 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _json(config: dict[str, Any]) -> str:
     return json.dumps(_given(config))
+
+
+def _named(arrays: Named) -> tuple[str, list[NDArray[np.float32]]]:
+    """The names as JSON, and the arrays as Julia takes them."""
+    rows = [np.ascontiguousarray(a, dtype=np.float32).T for a in arrays.values()]
+    return json.dumps(list(arrays)), rows
 
 
 def _transposed(data: Arrays | None) -> tuple[NDArray[Any] | None, ...] | None:

@@ -94,6 +94,13 @@ def boot() -> Boot:
     return _boot
 
 
+def callable_here() -> bool:
+    """Whether this thread may call Julia: it started Julia, or nobody did yet."""
+    if _boot is None:
+        return True
+    return (os.getpid(), threading.get_ident()) == (_boot.pid, _boot.thread)
+
+
 def _check_caller(boot: Boot) -> None:
     if os.getpid() != boot.pid:
         raise FedFluxError(

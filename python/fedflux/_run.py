@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from . import _bridge, engines, initial, inputs
 from .continuing import inherited
@@ -10,8 +12,14 @@ from .data import Data, check_next_tokens
 from .effects import without_effect
 from .errors import OptionError
 from .monitor import Callback, Monitor
-from .options import check
+from .options import PARTITION_OPTIONS, check, declared
 from .result import Result
+from .signatures import describe
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from .option_types import Options
 
 
 def run(
@@ -24,7 +32,7 @@ def run(
     init: initial.Init | None = None,
     callback: Callback | None = None,
     progress: bool = False,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Result:
     """Train a model by federated averaging, with the clients simulated on this machine.
 
@@ -41,7 +49,7 @@ def run(
             `Result`, or the path of a saved one. Default: drawn from the seed.
         callback: function called after each round with its record; it returns True to stop
             the run.
-        progress: whether to show a progress bar on stderr.
+        progress: whether to show a progress bar, on stderr or in a notebook.
         **options: any option that `fedflux run --help` lists, with underscores: dataset,
             model, clients, rounds, lr, seed, ... Where an option names an object, such as
             model, loss, rules or aggregate, it may be one made through juliacall.
@@ -73,22 +81,22 @@ def run(
     arrays = (x_train, y_train, x_test, y_test, owner)
     arrays_given = any(a is not None for a in arrays)
     monitor = Monitor(callback)
-    options, objects = inputs.split_objects(options)
-    given = [*options, *objects]
-    previous = options.get("resume")
+    plain, objects = inputs.split_objects(dict(options))
+    given = [*plain, *objects]
+    previous = plain.get("resume")
     if isinstance(previous, Result):
         if init is not None:
             raise OptionError(
                 "init and a result to resume were both given: expected one; init begins "
                 "anew, from other parameters, and resume goes on with the result's run"
             )
-        del options["resume"]
-        options, kept = inherited(previous, options, arrays_given)
+        del plain["resume"]
+        plain, kept = inherited(previous, plain, arrays_given)
         objects = kept | objects
     else:
         previous = None
-        options = inputs.with_recorded_options(options, arrays_given)
-    checked = check(options)
+        plain = inputs.with_recorded_options(plain, arrays_given)
+    checked = check(plain)
     for message in without_effect(given, checked, objects):
         monitor.warn(message)
     data = _data(arrays, checked, "dataset" in given, objects)
@@ -99,7 +107,10 @@ def run(
         start = initial.fit(start, checked, data, "model" in objects)
     task = engines.Task(checked, data, objects, start, previous)
     with monitor.progress(progress, checked["rounds"]):
-        return engines.execute(task, monitor)
+        result = engines.execute(task, monitor)
+    if owner is not None and checked["partition"].startswith(("owner", "ByOwner")):
+        result.details["owners"] = np.unique(np.asarray(owner)).tolist()
+    return result
 
 
 def _data(
@@ -123,7 +134,11 @@ def _data(
 
 
 def partition(
-    *, x_train: Any = None, y_train: Any = None, owner: Any = None, **options: Any
+    *,
+    x_train: Any = None,
+    y_train: Any = None,
+    owner: Any = None,
+    **options: Unpack[Options],
 ) -> dict[str, Any]:
     """Show how a partition splits the training data among the clients, without training.
 
@@ -151,3 +166,7 @@ def partition(
     arrays = (x_train, y_train, None, None, owner)
     data = inputs.user_data(arrays, checked, "dataset" in options, tokens=True)
     return _bridge.partition(checked, data)
+
+
+describe(run, declared())
+describe(partition, PARTITION_OPTIONS)

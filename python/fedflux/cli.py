@@ -16,77 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _ending, _julia, _privacy_commands
+from . import _ending, _julia, _list_command, _privacy_commands
+from ._run_command import RunCommand, as_click, help_all
 from ._version import __version__
 from .errors import FedFluxError, OptionError
 from .files import remove_unfinished, write_whole
-from .option import Option
-from .options import SpecOption, declared, unknown
-from .specs import known
+from .options import PARTITION_OPTIONS, declared, unknown
 
 if TYPE_CHECKING:
     from .result import Result
 
 MAX_CONFIG_BYTES = 2**20
-PARTITION_OPTIONS = ("dataset", "data_dir", "partition", "clients", "seed", "loss")
-
-
-# click.ParamType takes a type parameter from 8.4 on only.
-_ParamType: Any = click.ParamType
-
-
-class _OptionType(_ParamType):  # type: ignore[misc]
-    """A click type that reads a value as its declared option does."""
-
-    def __init__(self, option: Option) -> None:
-        self.option = option
-        self.name = option.kind
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
-        return self.option.parse(value) if isinstance(value, str) else value
-
-
-class _RunCommand(click.Command):
-    """`run`, whose help lists the declared options under their headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            row = param.get_help_record(ctx)
-            if row is not None:
-                option = declared().get(param.name or "")
-                groups.setdefault(option.group if option else "Files", []).append(row)
-        for group, rows in groups.items():
-            with formatter.section(group):
-                formatter.write_dl(rows)
-
-
-def _as_click(option: Option) -> click.Option:
-    name = option.flag
-    if option.kind == "bool":
-        flags = f"--{name}/--no-{name}"
-        return click.Option([flags, option.name], default=None, help=_help(option))
-    choices = option.choices
-    if isinstance(option, SpecOption):
-        choices = tuple(known(option.spec_kind))
-    return click.Option(
-        [f"--{name}", option.name],
-        type=_OptionType(option),
-        metavar="|".join(map(str, choices)) or option.kind.upper(),
-        help=_help(option),
-        multiple=option.kind == "specs",
-    )
-
-
-def _help(option: Option) -> str:
-    text = f"{option.help} (repeatable)" if option.kind == "specs" else option.help
-    default = option.default
-    if default is None or default == []:
-        return text
-    shown = ",".join(map(str, default)) if isinstance(default, list) else default
-    return f"{text}  [default: {shown}]"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,17 +36,18 @@ def cli() -> None:
     """Federated learning with a Julia core, built on Flux, and a thin Python interface."""
 
 
-@cli.command(cls=_RunCommand)
+@cli.command(cls=RunCommand)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help="a TOML file of options; the options of the command line override it",
+    help="a TOML file of options, named as here, in sections or not; the options of the "
+    "command line override it",
 )
 @click.option(
     "--json",
     "json_file",
-    type=click.Path(path_type=Path),
-    help="write the facts and the history to this file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="write the facts and the history to this file; - is stdout",
 )
 @click.option(
     "--save",
@@ -114,12 +55,30 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="save the result to this safetensors file",
 )
+@click.option(
+    "--init",
+    "init_file",
+    type=click.Path(path_type=Path),
+    help="begin with the parameters of this saved result",
+)
+@click.option("--quiet", is_flag=True, help="no progress bar, and no result on stdout")
+@click.option("--verbose", is_flag=True, help="a line for each round, without a bar")
+@help_all
 def run(
-    config: Path | None, json_file: Path | None, save_file: Path | None, **given: Any
+    config: Path | None,
+    json_file: Path | None,
+    save_file: Path | None,
+    init_file: Path | None,
+    quiet: bool,
+    verbose: bool,
+    **given: Any,
 ) -> None:
     """Train a model by federated averaging."""
     from ._run import run as fedflux_run
 
+    to_stdout = json_file == Path("-")
+    if to_stdout:
+        json_file = None
     for file in (json_file, save_file):  # fail before the training, not after it
         if file is not None and not file.resolve().parent.is_dir():
             folder = file.resolve().parent
@@ -135,21 +94,39 @@ def run(
     for file in (json_file, run_file, save_file):
         if file is not None:
             remove_unfinished(file)
-    result = fedflux_run(progress=True, **options)
+    if verbose:
+        options["callback"] = _print_round
+    progress = not quiet and not verbose
+    result = fedflux_run(progress=progress, init=init_file, **options)
     for file in (json_file, run_file):
         if file is not None:
             _write_facts(file, result)
     if save_file is not None:
         result.save(save_file)
-    click.echo(repr(result))
+    if to_stdout:
+        click.echo(_facts_text(result), nl=False)
+    elif not quiet:
+        click.echo(repr(result))
+
+
+def _print_round(record: dict[str, Any]) -> None:
+    figures = (
+        f"{name.replace('_', ' ')} {record[name]:.4f}"
+        for name in ("train_loss", "test_loss", "accuracy")
+        if record[name] is not None
+    )
+    click.echo(f"round {record['round']}: {', '.join(figures)}", err=True)
+
+
+def _facts_text(result: Result) -> str:
+    return json.dumps(result.facts(), indent=1, allow_nan=False) + "\n"
 
 
 def _write_facts(file: Path, result: Result) -> None:
-    text = json.dumps(result.facts(), indent=1, allow_nan=False) + "\n"
-    write_whole(file, text.encode())
+    write_whole(file, _facts_text(result).encode())
 
 
-run.params[:0] = [_as_click(option) for option in declared().values()]
+run.params[:0] = [as_click(option) for option in declared().values()]
 
 
 @cli.command()
@@ -172,9 +149,11 @@ def partition(plot_file: Path | None, **given: Any) -> None:
         clients(split, plot_file)
 
 
-partition.params[:0] = [_as_click(declared()[name]) for name in PARTITION_OPTIONS]
+partition.params[:0] = [as_click(declared()[name]) for name in PARTITION_OPTIONS]
 
 
+cli.add_command(_list_command.list_objects)
+cli.add_command(_list_command.rules)
 cli.add_command(_privacy_commands.epsilon)
 cli.add_command(_privacy_commands.noise)
 cli.add_command(_privacy_commands.audit)
@@ -198,7 +177,7 @@ def setup() -> None:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """Read a TOML file of options; a name may have hyphens for underscores."""
+    """Read a TOML file of options; names are those of the flags, or of the options."""
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise OptionError(f"config {path}: expected at most {MAX_CONFIG_BYTES} bytes")
@@ -207,7 +186,15 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise OptionError(f"config: no file {str(path)!r}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"config {path}: {error}") from None
-    options = {name.replace("-", "_"): value for name, value in table.items()}
+    flags = {option.flag: option.name for option in declared().values()}
+    options: dict[str, Any] = {}
+    for name, value in table.items():  # of a section or not
+        section = value if isinstance(value, dict) else {name: value}
+        for key, v in section.items():
+            option = flags.get(key.replace("_", "-"), key.replace("-", "_"))
+            if option in options:
+                raise OptionError(f"config {path}: {key} is given twice")
+            options[option] = v
     for name in options:
         if name not in declared():
             raise OptionError(f"config {path}: {unknown(name)}")

@@ -78,7 +78,7 @@ def from_arrays(
     if (x_test is None) != (y_test is None):
         missing = "x_test" if x_test is None else "y_test"
         raise DataError(f"{missing} is missing: give both x_test and y_test, or neither")
-    x = _inputs("x_train", x_train, tokens)
+    x = checked_inputs("x_train", x_train, tokens)
     y = _targets("y_train", y_train, loss, tokens)
     _check_lengths("train", x, y)
     if clients > len(x):
@@ -89,7 +89,7 @@ def from_arrays(
     owners = None if owner is None else _owners(owner, len(x))
     if x_test is None:
         return Data(x, y, None, None, owners)
-    xt = _inputs("x_test", x_test, tokens)
+    xt = checked_inputs("x_test", x_test, tokens)
     yt = _targets("y_test", y_test, loss, tokens)
     _check_lengths("test", xt, yt)
     _check_test_data(x, y, xt, yt, loss)
@@ -130,7 +130,8 @@ def _array(name: str, value: Any) -> Array:
     return array
 
 
-def _inputs(name: str, value: Any, tokens: bool) -> Array:
+def checked_inputs(name: str, value: Any, tokens: bool) -> Array:
+    """Check inputs, named `name` in errors; `tokens` as in `from_arrays`."""
     x = _array(name, value)
     if tokens and x.dtype.kind in "iu" and x.dtype != np.uint8 and x.ndim == 2:
         if x.size == 0:

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import _bridge, _julia, datasets, he, initial, reference_progress, reference_run
+from . import (
+    _bridge,
+    _elsewhere,
+    _julia,
+    datasets,
+    he,
+    initial,
+    reference_progress,
+    reference_run,
+)
 from .data import Data
 from .errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
 from .initial import Parameters
@@ -55,7 +64,7 @@ def execute(task: Task, monitor: Monitor) -> Result:
         FedFluxError: any other error of the engine.
     """
     engine = _choose(task.options, monitor)
-    run = _run_reference if engine == "reference" else _run_core
+    run = _run_reference if engine == "reference" else _run_core_somewhere
     facts, parameters, state = run(task, monitor)
     for message in facts.get("warnings", ()):
         monitor.warn(message)
@@ -72,6 +81,8 @@ def _choose(options: Options, monitor: Monitor) -> str:
     engine: str = options["engine"]
     if engine != "auto":
         return engine
+    if not _julia.callable_here():
+        return "julia"
     try:
         _julia.boot()
     except JuliaUnavailable as error:
@@ -120,15 +131,29 @@ def _run_reference(task: Task, monitor: Monitor) -> Outcome:
         raise FedFluxError(f"out of memory: {error}; try a smaller model") from None
 
 
-def _run_core(task: Task, monitor: Monitor) -> Outcome:
+def _run_core_somewhere(task: Task, monitor: Monitor) -> Outcome:
+    """Run the core here or, in a thread that can't call Julia, in another process."""
+    if _julia.callable_here():
+        return run_core(task, monitor)
+    if task.objects or task.previous is not None:
+        what = next(iter(task.objects), "resume")
+        raise FedFluxError(
+            f"{what}: Julia was started in another thread, and its objects can't leave it: "
+            "call fedflux from the thread of the first run or of fedflux.setup()"
+        )
+    return *_elsewhere.run(task.options, task.data, task.init, monitor), None
+
+
+def run_core(task: Task, on_event: reference_run.EventHandler) -> Outcome:
+    """Run the core in this thread."""
     config = dict(task.options)
     if task.data is not None:
         config["dataset"] = user_data_name(config["dataset"])
     serial = _julia.boot().serial
     if serial is not None:
-        monitor.warn(serial)
+        on_event("warning", serial)
         config["threads"] = 1
     if parse("aggregate", config["aggregate"])[0] == "ckks":
         _bridge.provide_ckks(he.Exchange)
     previous = None if task.previous is None else task.previous.state
-    return _bridge.run(config, task.data, task.objects, task.init, monitor, previous)
+    return _bridge.run(config, task.data, task.objects, task.init, on_event, previous)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .errors import OptionError, warn
+from .notebook import NotebookProgress, in_notebook
 
 Record = dict[str, Any]
 Callback = Callable[[Record], bool | None]
@@ -38,9 +39,13 @@ class Monitor:
 
     @contextlib.contextmanager
     def progress(self, shown: bool, rounds: int) -> Iterator[None]:
-        """Show a progress bar on stderr inside a `with` block."""
+        """Show a progress bar, on stderr or in a notebook, inside a `with` block."""
         if not shown:
             yield
+            return
+        if in_notebook():
+            with NotebookProgress(rounds) as self._bar:
+                yield
             return
         from .progress import Progress  # rich takes a while to import
 

@@ -14,6 +14,9 @@ from .objects import Spec
 from .option import Option
 from .specs import parse
 
+# What splits the data; `fedflux.partition` takes these.
+PARTITION_OPTIONS = ("dataset", "data_dir", "partition", "clients", "seed", "loss")
+
 
 @dataclass(frozen=True)
 class SpecOption(Option):
@@ -21,9 +24,11 @@ class SpecOption(Option):
 
     Attributes:
         spec_kind: the kind of the objects, a table of specs.toml.
+        names: those of the kind that the option takes; empty if it takes all.
     """
 
     spec_kind: str = ""
+    names: tuple[str, ...] = ()
 
     KINDS: ClassVar[Mapping[str, str]] = {
         "spec": "name or name(parameter=value, ...)",
@@ -33,14 +38,18 @@ class SpecOption(Option):
     @classmethod
     def declare(cls, name: str, entry: Mapping[str, Any]) -> Self:
         """Make an option from its entry in options.toml."""
-        return replace(super().declare(name, entry), spec_kind=entry.get("kind", name))
+        kind, names = entry.get("kind", name), tuple(entry.get("names", ()))
+        return replace(super().declare(name, entry), spec_kind=kind, names=names)
 
     def _check_list(self, value: Any) -> list[Any]:
         return super()._check_list([value] if isinstance(value, str | Spec) else value)
 
     def _convert(self, kind: str, value: Any) -> Any:
         if isinstance(value, str):
-            parse(self.spec_kind, value)
+            name, _ = parse(self.spec_kind, value)
+            if self.names and name not in self.names:
+                names = ", ".join(self.names)
+                raise OptionError(f"{self.name}: expected one of {names}, got {name!r}")
             return value
         if not isinstance(value, Spec):
             raise self._type_error(value)

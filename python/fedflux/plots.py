@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -116,7 +117,16 @@ def _figure(height: float) -> Figure:
         raise FedFluxError(
             "matplotlib is not installed: run pip install 'fedflux[plots]'"
         ) from None
-    return Figure(figsize=(7.2, height), layout="constrained")  # pyplot's state is global
+
+    class Shown(Figure):
+        """A figure that a notebook shows, without pyplot, whose state is global."""
+
+        def _repr_png_(self) -> bytes:
+            picture = io.BytesIO()
+            self.savefig(picture, format="png", dpi=100)
+            return picture.getvalue()
+
+    return Shown(figsize=(7.2, height), layout="constrained")
 
 
 def _draw_sizes(axes: Any, sizes: Any) -> Any:

@@ -54,10 +54,18 @@ class Progress:
 
     def round(self, record: dict[str, Any]) -> None:
         """Show the number, the loss and the accuracy of a finished round."""
-        loss = record["train_loss"] if record["test_loss"] is None else record["test_loss"]
-        parts = [] if loss is None else [f"loss {loss:.4f}"]
-        if record["accuracy"] is not None:
-            parts.append(f"accuracy {record['accuracy']:.4f}")
-        self._bar.update(
-            self._task, completed=record["round"], description="  ".join(parts)
-        )
+        self._bar.update(self._task, completed=record["round"], description=figures(record))
+
+
+def figures(record: dict[str, Any]) -> str:
+    """Return the loss and the accuracy of a round, as text.
+
+    Example:
+        >>> figures({"train_loss": 0.5, "test_loss": None, "accuracy": 0.9})
+        'loss 0.5000  accuracy 0.9000'
+    """
+    loss = record["train_loss"] if record["test_loss"] is None else record["test_loss"]
+    parts = [] if loss is None else [f"loss {loss:.4f}"]
+    if record["accuracy"] is not None:
+        parts.append(f"accuracy {record['accuracy']:.4f}")
+    return "  ".join(parts)

@@ -147,6 +147,7 @@ class Run:
             "epsilon": None,
             "membership": None,
             "aggregation": {},
+            "cohort": cohort,
         }
 
     def _aggregate(self, trained: list[list[Array]], weights: list[float]) -> str | None:
@@ -284,6 +285,7 @@ def run(
         "warnings": [],
         "resumed": resumed,
         "data": check,
+        "sample": list(federation.x.shape[1:]),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "history": federation.history,
     }

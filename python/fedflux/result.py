@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import result_file
+from . import html, metrics, predictions, result_file
 from ._version import __version__
 from .errors import DataError, FedFluxError
 
@@ -34,8 +34,9 @@ class Result:
             bytes_down, rejected and dropped (lists of client and reason), skipped (why the
             round did not change the model), seconds_simulated, epsilon (after the round,
             where differential privacy is promised), membership (auc, accuracy and epsilon
-            of the attack that the option membership asks for) and aggregation (what the
-            aggregator reports, by name). None for what was not measured.
+            of the attack that the option membership asks for), aggregation (what the
+            aggregator reports, by name) and cohort (the clients that were asked, by number
+            from 1; empty where a private rule hides them). None for what was not measured.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
         params_sha256: SHA-256 of the parameters' bytes, in model order.
         stopped: why the run ended: rounds, target_accuracy, patience, time_budget, budget
@@ -44,7 +45,8 @@ class Result:
         options: every option of the run.
         versions: versions of fedflux and of what it used.
         warnings: warnings of the run.
-        details: further facts from the engine.
+        details: further facts from the engine; `owners`, where the partition is by owner:
+            the owner of each client, as they were given.
         state: the core's own result, for `fedflux.run(resume=result)`; it is not saved.
 
     Example:
@@ -128,6 +130,78 @@ class Result:
                     row[f"{group}_{name}"] = number
             rows.append(row)
         return pandas.DataFrame(rows)
+
+    def predict(self, x: Any) -> NDArray[Any]:
+        """Predict the labels of samples, or the numbers where the loss compares numbers.
+
+        Args:
+            x: samples as `fedflux.run` takes them in `x_train`, not normalised.
+
+        Returns:
+            Labels, int64 of shape (n,) or, for tokens, (n, length); or float32 of shape
+            (n,) or (n, outputs).
+
+        Raises:
+            DataError, OptionError: `x` does not fit the model.
+            FedFluxError: the model is the user's own, and the result a loaded one.
+            JuliaUnavailable: the model needs the core, and there is no Julia.
+
+        Example:
+            >>> import fedflux
+            >>> x, y = np.eye(4, dtype="float32")[[0, 1, 2, 3] * 9], [0, 0, 1, 1] * 9
+            >>> result = fedflux.run(
+            ...     x_train=x, y_train=y, model="mlp", lr=0.5, engine="reference"
+            ... )
+            >>> result.predict(x[:4]).tolist(), result.score(x, y)
+            ([0, 0, 1, 1], 1.0)
+        """
+        return predictions.decide(self, predictions.outputs(self, x))
+
+    def predict_proba(self, x: Any) -> NDArray[Any]:
+        """Predict the probability of each class, (n, classes) or (n, length, classes).
+
+        With one output and binary cross-entropy the classes are 0 and 1.
+
+        Args:
+            x: samples, as in `predict`.
+
+        Raises:
+            OptionError: the loss has no classes. Others as in `predict`.
+        """
+        return predictions.probabilities(self, predictions.outputs(self, x))
+
+    def score(self, x: Any, y: Any, metric: metrics.Metric | None = None) -> Any:
+        """Measure how well the model predicts.
+
+        Args:
+            x: samples, as in `predict`.
+            y: their targets.
+            metric: accuracy, f1, auc, perplexity, r2, mae, mse, or a function of the
+                targets and the predictions. Default: accuracy, or r2 for numbers.
+
+        Returns:
+            A number; for a function, what it returns.
+
+        Raises:
+            OptionError: an unknown metric, or one that does not fit; others as `predict`.
+        """
+        out = predictions.outputs(self, x)
+        labelled = self.options["loss"] != "mse" and "loss" not in self.details.get(
+            "objects", {}
+        )
+        proba = predictions.probabilities(self, out) if labelled else None
+        metric = metric or ("accuracy" if labelled else "r2")
+        return metrics.measure(metric, np.asarray(y), predictions.decide(self, out), proba)
+
+    @property
+    def model(self) -> Any:
+        """The trained Flux model, through juliacall.
+
+        Raises:
+            FedFluxError: the model is the user's own, and the result a loaded one.
+            JuliaUnavailable: there is no Julia.
+        """
+        return predictions.flux_model(self)
 
     def facts(self) -> dict[str, Any]:
         """Return everything but the parameters, ready for JSON.
@@ -240,6 +314,10 @@ class Result:
             f"engine {self.engine}, trainer {self.trainer}; "
             f"params {self.params_sha256[:12]})"
         )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the figures, and the curve of the accuracy."""
+        return html.page(self)
 
     def _comparisons(self) -> Iterator[tuple[str, float]]:
         """Yield the accuracies besides the global model's, with their names."""

@@ -88,6 +88,7 @@ include("data/load.jl")
 include("data/normalise.jl")
 include("data/augment.jl")
 export Dataset, Clients, describe
+export IID, Dirichlet, Shards, LabelSkew, QuantitySkew, FeatureNoise, ByOwner
 
 # Updates: what a client sends, and what it costs on the wire.
 include("updates/update.jl")
@@ -242,7 +243,12 @@ include("interface/run.jl")
 include("interface/deployment.jl")
 include("interface/python.jl")
 include("interface/python_deployment.jl")
+include("interface/metrics.jl")
+include("interface/saved.jl")
+include("interface/predict.jl")
+include("interface/pythonmodel.jl")
 include("interface/precompile.jl")
 export train_model!, aggregate_models, update_model!, update_model
+export accuracy, predict_proba, score
 
 end

@@ -10,7 +10,7 @@ const FILES = [
     "personal",
     "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpftrl",
     "dpsgd", "audit", "checkpoint", "workers", "deployment", "fuzz", "verbs", "options",
-    "run", "continue", "misuse", "start", "docs", "architecture"
+    "run", "continue", "misuse", "predict", "extending", "start", "docs", "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 

@@ -107,9 +107,12 @@ end
 
 function pack_history(history)
     names = fieldnames(Record)
-    row(r) = Any[pack(getfield(r, name), "history", Dict{String,Array}()) for name in names]
+    row(r) = Any[pack_field(getfield(r, name)) for name in names]
     return Dict("fields" => collect(string.(names)), "rows" => Any[row(r) for r in history])
 end
+
+pack_field(v) = pack(v, "history", Dict{String,Array}())
+pack_field(v::Vector{Int}) = Dict("list" => v, "size" => [length(v)])     # short
 
 function unpack_history(h)
     names = Symbol.(h["fields"])

@@ -10,13 +10,15 @@ const DTYPE_NAMES = Dict(T => name for (name, T) in DTYPES)
 const MAX_HEADER = 100_000_000      # bytes, as the reference implementation has it
 
 """
-    write_tensors(arrays) -> Vector{UInt8}
+    write_tensors(arrays, metadata = nothing) -> Vector{UInt8}
 
-A safetensors file's bytes for `arrays`, pairs of name and array. A Julia array of size (a,
+A safetensors file's bytes for `arrays`, pairs of name and array; `metadata` is a Dict of
+texts. A Julia array of size (a,
 b, c) becomes a tensor of shape (c, b, a) over the same bytes: what NumPy calls C order.
 """
-function write_tensors(arrays)
+function write_tensors(arrays, metadata = nothing)
     header, offset = Dict{String,Any}(), 0
+    metadata === nothing || (header["__metadata__"] = metadata)
     named = sort!(collect(Pair{String,Array}, arrays); by = first)
     for (name, a) in named
         header[name] = Dict("dtype" => DTYPE_NAMES[eltype(a)],
@@ -40,13 +42,7 @@ size and offset is checked before anything is allocated. Throws a [`FedFluxError
 that says what is wrong.
 """
 function read_tensors(bytes::Vector{UInt8})
-    length(bytes) >= 8 || fail("safetensors: ", length(bytes), " bytes; expected 8 or more")
-    n = ltoh(only(reinterpret(UInt64, bytes[1:8])))
-    n <= min(MAX_HEADER, length(bytes) - 8) ||
-        fail("safetensors: the header claims ", n, " bytes of the file's ", length(bytes))
-    header = parse_json("safetensors: the header", String(bytes[9:(8+Int(n))]))
-    header isa AbstractDict || fail("safetensors: the header is no JSON object")
-    data = @view bytes[(9+Int(n)):end]
+    header, data = read_header(bytes)
     spans = UnitRange{Int}[]
     arrays = Dict{String,Array}()
     for (name, entry) in header
@@ -61,6 +57,17 @@ function read_tensors(bytes::Vector{UInt8})
     adjacent && last(stops) == length(data) ||
         fail("safetensors: the arrays overlap or leave gaps")
     return arrays
+end
+
+"The JSON header of a safetensors file, checked to be an object, and the bytes after it."
+function read_header(bytes::Vector{UInt8})
+    length(bytes) >= 8 || fail("safetensors: ", length(bytes), " bytes; expected 8 or more")
+    n = ltoh(only(reinterpret(UInt64, bytes[1:8])))
+    n <= min(MAX_HEADER, length(bytes) - 8) ||
+        fail("safetensors: the header claims ", n, " bytes of the file's ", length(bytes))
+    header = parse_json("safetensors: the header", String(bytes[9:(8+Int(n))]))
+    header isa AbstractDict || fail("safetensors: the header is no JSON object")
+    return header, @view bytes[(9+Int(n)):end]
 end
 
 function check_entry(name, entry, available)

@@ -52,12 +52,16 @@ function client_sums(samples, held)
     return sums
 end
 
-"The clients and the test inputs, normalised by the clients' [`federated_moments`](@ref)."
+"""
+The clients and the test inputs, normalised by the clients' [`federated_moments`](@ref), and
+those.
+"""
 function normalise_federated(clients::Clients, xtest)
     eltype(clients.x) <: AbstractFloat ||
         fail("tokens (", eltype(clients.x), ") can't be normalised: leave out normalise")
     mean, std = federated_moments(clients)
     x = standardise(clients.x, mean, std)
     normalised = Clients(x, clients.y, clients.order, clients.starts, clients.root)
-    return normalised, xtest === nothing ? nothing : standardise(xtest, mean, std)
+    xtest === nothing || (xtest = standardise(xtest, mean, std))
+    return normalised, xtest, (mean, std)
 end

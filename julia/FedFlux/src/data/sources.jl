@@ -122,8 +122,8 @@ end
 """
     load_npz(path) -> Dataset
 
-Read the arrays `x_train, y_train, x_test, y_test` and, if present, `owner_train` of a NumPy
-.npz file. Axes are NumPy's: (N, H, W), (N, C, H, W) or (N, features). Throws a
+Read the arrays `x_train, y_train` and, if present, `x_test, y_test` and `owner_train` of a
+NumPy .npz file. Axes are NumPy's: (N, H, W), (N, C, H, W) or (N, features). Throws a
 [`FedFluxError`](@ref) for a missing or unreadable file or a missing array.
 """
 function load_npz(path)
@@ -139,7 +139,7 @@ function load_npz(path)
     end
     arrays isa AbstractDict ||
         fail("dataset: ", path,
-            " is not an .npz archive with x_train, y_train, x_test, y_test")
+            " is not an .npz archive with x_train and y_train")
     function take(key)
         haskey(arrays, key) ||
             fail("dataset: ", path, " lacks the array ", key, "; it has ",
@@ -147,9 +147,9 @@ function load_npz(path)
         a = arrays[key]
         return permutedims(a, ndims(a):-1:1)
     end
-    owner = haskey(arrays, "owner_train") ? take("owner_train") : nothing
-    return Dataset(take("x_train"), take("y_train"), take("x_test"), take("y_test");
-        name = path, owner)
+    optional(key) = haskey(arrays, key) ? take(key) : nothing
+    return Dataset(take("x_train"), take("y_train"), optional("x_test"), optional("y_test");
+        name = path, owner = optional("owner_train"))
 end
 
 """

@@ -93,6 +93,7 @@ function note_round!(c::Course, cohort, metrics)
         out_of_time(stopping, elapsed(c))
     due = st.round % c.eval_every == 0 || last_one
     metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round, told),
+        cohort = hides_cohort(f.rules) ? Int[] : cohort,
         membership = due ? infer_membership(c.membership) : nothing)
     # Before the evaluation, which Ctrl-C may end.
     push!(history, record(pool, f, st, cohort, metrics, nothing))

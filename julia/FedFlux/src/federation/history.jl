@@ -7,6 +7,7 @@ One round of the history. A field is `nothing` where a round was not evaluated, 
 there are no classes.
 
 - `round`; `clients`: the number of clients whose update counted.
+- `cohort`: the clients that were asked, by number; empty where a private rule hides them.
 - `train_loss`: mean over the samples seen in local training, NaN where no update counted.
 - `test_loss`, `accuracy`: of the new global model.
 - `client_accuracy`: `(; min, q1, median, q3, max)` over all clients of the accuracy at each
@@ -47,12 +48,43 @@ Base.@kwdef struct Record
     epsilon::Union{Nothing,Float64} = nothing
     membership::Union{Nothing,NamedTuple} = nothing
     aggregation::NamedTuple = (;)
+    cohort::Vector{Int} = Int[]
 end
 
 asdict(r::Record) = Dict{String,Any}(
     string(name) => as_json(getfield(r, name))
     for name in fieldnames(Record)
 )
+
+"The fields of a record as a NamedTuple, in their order, as JSON can hold them."
+ordered(r::Record) =
+    NamedTuple{fieldnames(Record)}(
+        map(name -> kept_order(getfield(r, name)), fieldnames(Record)))
+
+# A NamedTuple keeps its order in JSON, a Dict doesn't.
+kept_order(x) = as_json(x)
+kept_order(x::NamedTuple) = map(as_json, x)
+
+"""
+    history_table(r) -> Vector of NamedTuples
+
+The history of a result, or a history, as a table: a row for each round, with the same
+columns as Python's `Result.frame`. Any package of the Tables.jl interface takes it, such as
+`DataFrame(FedFlux.history_table(r))`.
+"""
+function history_table(history::AbstractVector{Record})
+    reported = unique(k for r in history for k in keys(r.aggregation))
+    spread = (:min, :q1, :median, :q3, :max)
+    return map(history) do r
+        plain = filter(n -> n ∉ (:client_accuracy, :aggregation), fieldnames(Record))
+        row = NamedTuple{plain}(map(n -> getfield(r, n), plain))
+        measured(n) = r.client_accuracy === nothing ? nothing : r.client_accuracy[n]
+        clients = (Symbol(:client_accuracy_, n) => measured(n) for n in spread)
+        more = (Symbol(:aggregation_, k) => get(r.aggregation, k, nothing)
+         for k in reported)
+        return (; row..., clients..., more...)
+    end
+end
 
 as_json(x) = x
 as_json(x::AbstractFloat) = isfinite(x) ? x : nothing     # JSON has no NaN

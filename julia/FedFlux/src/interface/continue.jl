@@ -34,5 +34,5 @@ end
 nothing_left(::Nothing, st) = nothing
 nothing_left(previous::RunResult, st) =
     st.round > previous.state.round ? nothing :
-    "resume: the run had ended after $(st.round) rounds ($(previous.stopped)), so no round " *
-    "was left: give more rounds, or change what ended it"
+    "resume: the run had ended after $(st.round) rounds ($(previous.stopped)), so no " *
+    "round was left: give more rounds, or change what ended it"

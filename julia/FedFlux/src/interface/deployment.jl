@@ -213,5 +213,5 @@ function result(d::Deployment)
         seconds = elapsed(course), d.warnings,
         privacy = statement(course.privacy, st.round, reports(course.history)),
         holdings = sizes_held(clients),
-        d.resumed, state = st, facts = d.run)
+        d.resumed, sample = size(clients.x)[1:(end-1)], state = st, facts = d.run)
 end

@@ -28,8 +28,8 @@ end
 loss_of(o::Options) = o.loss isa AbstractString ? LOSSES[o.loss] : o.loss
 
 """
-The clients with their shares of the data, the test data as `(x, y)` or `nothing`, and how
-many outputs the model needs (0: any).
+The clients with their shares of the data, the test data as `(x, y)` or `nothing`, how many
+outputs the model needs (0: any), and the moments of `normalise = "federated"`.
 """
 function prepare_clients(o::Options, d::Dataset)
     loss = loss_of(o)
@@ -41,11 +41,15 @@ function prepare_clients(o::Options, d::Dataset)
         fail("clients_per_round is ", o.clients_per_round, ", and there are ",
             length(clients), " clients")
     xtest = d.xtest
-    o.normalise == "federated" && ((clients, xtest) = normalise_federated(clients, xtest))
-    d.ytest === nothing && return clients, nothing, outputs_for(loss, y)
+    moments = nothing
+    if o.normalise == "federated"
+        clients, xtest, moments = normalise_federated(clients, xtest)
+    end
+    d.ytest === nothing && return clients, nothing, outputs_for(loss, y), moments
     checklabels(loss, d.ytest, "test")
     ytest = targets(loss, d.ytest)
-    return clients, (xtest, ytest), max(outputs_for(loss, y), outputs_for(loss, ytest))
+    outputs = max(outputs_for(loss, y), outputs_for(loss, ytest))
+    return clients, (xtest, ytest), outputs, moments
 end
 
 outputs_for(loss::CrossEntropy, y) = classes(loss, y)

@@ -63,7 +63,7 @@ arguments(config) = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(con
 function run_for_python(config, data, objects, init, callback, previous)
     o = python_options(config, objects)
     send(kind, payload) = (callback(kind, JSON.json(payload)); nothing)
-    hooks = RunHooks(; callback = record -> callback("round", JSON.json(asdict(record))),
+    hooks = RunHooks(; callback = record -> callback("round", JSON.json(ordered(record))),
         started = facts -> send("start", facts),
         warned = message -> send("warning", message),
         tick = () -> (callback("tick", ""); nothing), keep_interrupted = true)
@@ -101,7 +101,7 @@ _pypartition(config::AbstractString, data) =
     json_or_error() do
         o = python_options(config, nothing)
         dataset = prepare_data(o; data = python_dataset(data, o.dataset))
-        clients, _, _ = prepare_clients(o, dataset)
+        clients, = prepare_clients(o, dataset)
         facts = Dict("dataset" => dataset.name, "table" => sprint(describe, clients))
         merge(holdings(clients), facts)
     end
@@ -168,7 +168,8 @@ function report(r::RunResult)
     facts["clients"] = r.holdings
     facts["versions"] = versions()
     facts["baselines"] = Dict(name => as_json(b) for (name, b) in r.baselines)
-    facts["history"] = map(asdict, r.history)
+    facts["sample"] = collect(reverse(r.sample))
+    facts["history"] = map(ordered, r.history)
     facts["objects"] = Dict(
         name => type_name(object) for (name, object) in object_options(r.options)
     )

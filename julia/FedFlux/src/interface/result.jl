@@ -19,6 +19,9 @@ The result of a run:
 - `holdings`: the number of samples and labels of each client;
 - `options`: the checked [`Options`](@ref); `resumed`: the round that the run was resumed
   after (0 for a run from the beginning);
+- `sample`: the size of one sample, as the model takes it;
+- `moments`: the mean and the standard deviation of `normalise = "federated"`, else
+  `nothing`;
 - `state`: the [`State`](@ref) after the last round, and `facts`, what decided the numbers:
   what `run(resume = result)` goes on from.
 """
@@ -43,6 +46,8 @@ Base.@kwdef struct RunResult
     holdings::Dict{String,Any}
     options::Options
     resumed::Int = 0
+    sample::Dims
+    moments::Union{Nothing,Tuple} = nothing
     state::State
     facts::Dict{String,Any}
 end
@@ -51,6 +56,7 @@ in_order(r::RunResult, layout::Layout) =
     in_order(Dict(zip(r.names, r.parameters)), layout)
 
 accuracy(r::RunResult) = last(r.history).accuracy
+history_table(r::RunResult) = history_table(r.history)
 
 function Base.show(io::IO, r::RunResult)
     print(io, "RunResult(", length(r.history), " rounds on ", r.dataset)

@@ -88,14 +88,14 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, previous, warn
     # Each client gets its share of the data.
     saved = o.resume === nothing ? nothing : load_checkpoint(o.resume; warn = note)
     dataset = prepare_data(o; data, warn = note)
-    clients, test, outputs = prepare_clients(o, dataset)
+    clients, test, outputs, moments = prepare_clients(o, dataset)
 
     # The model, its local training, the rules, the aggregator and the server's step.
     f = prepare_federated(o, dataset, outputs, init)
     needs_root(f.aggregate) && (clients = set_aside(clients, f.aggregate.root, o.seed))
     threads = something(o.threads, Threads.nthreads())
     pool = WorkerPool(f, clients; threads, o.workers, o.machines, hooks.tick)
-    begin_with = (; begun, saved, previous, dataset, f, clients, test, threads)
+    begin_with = (; begun, saved, previous, dataset, moments, f, clients, test, threads)
     try
         return execute(o, begin_with, pool, hooks, folder, warnings)
     finally
@@ -105,7 +105,7 @@ end
 
 "The rounds of a run whose data, federation and workers are there, and its result."
 function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnings)
-    (; begun, saved, previous, dataset, f, clients, test, threads) = begin_with
+    (; begun, saved, previous, dataset, moments, f, clients, test, threads) = begin_with
     note(message) = (message in warnings || push!(warnings, message); nothing)
 
     # A new run begins with the initial model, a resumed one where it stopped.
@@ -143,7 +143,8 @@ function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnin
     return run_result(o, f, st, pool; history, stopped, dataset = dataset.name,
         comparison..., seconds = earlier + time() - begun, warnings,
         privacy = statement(promise(f, sampling, clients), st.round, reports(history)),
-        holdings = holdings(clients), resumed, state = st, facts)
+        holdings = holdings(clients), resumed, moments,
+        sample = size(clients.x)[1:(end-1)], state = st, facts)
 end
 
 "The result of a run with this state; the rest are fields of a [`RunResult`](@ref)."
@@ -154,8 +155,7 @@ function run_result(o::Options, f, st, pool; fields...)
     return RunResult(; model, small, parameters = arrays(θ, f.layout),
         names = [s.name for s in f.layout.slots], params_sha256 = fingerprint(θ),
         pool.trainer, trainer_reason = pool.reason, threads = length(pool.workers),
-        workers = nworkers(pool),
-        options = o, fields...)
+        workers = nworkers(pool), options = o, fields...)
 end
 
 const INTERRUPTED = "interrupted"

@@ -1,0 +1,38 @@
+# For Python: the outputs of a trained model, and the model itself.
+
+"""
+    _pyoutputs(config, named, x, result) -> (json, array)
+
+The raw outputs of `result`, a [`RunResult`](@ref), or, where that is `nothing`, of the
+model that the JSON object `config` names, with the parameters in `named` (see `_pyrun`).
+`config` also holds the `sample` (its size in NumPy) and the number of `outputs`.
+"""
+function _pyoutputs(config, named, x, result)
+    answer = or_error() do
+        out =
+            result === nothing ? raw_outputs(python_model(config, named)..., Array(x)) :
+            raw_outputs(result, Array(x))
+        Dict{String,Any}(), out, nothing
+    end
+    return answer[1], answer[2]
+end
+
+"""
+    _pymodel(config, named) -> (json, model)
+
+The model that `config` names, as in `_pyoutputs`.
+"""
+function _pymodel(config, named)
+    answer =
+        or_error(() -> (Dict{String,Any}(), first(python_model(config, named)), nothing))
+    return answer[1], answer[2]
+end
+
+raw_outputs(model, o::Options, x) = raw_outputs(model, x, o, nothing)
+
+function python_model(config, named)
+    given = arguments(config)
+    sample, outputs = pop!(given, :sample), pop!(given, :outputs)
+    o = Options(given)
+    return named_model(o, sample, outputs, python_init(named)), o
+end

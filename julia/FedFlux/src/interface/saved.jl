@@ -1,0 +1,110 @@
+# Results in files: the safetensors files that Python's `Result.save` writes and reads too.
+
+const RESULT_FORMAT = 1
+
+"""
+    save(path, r::RunResult) -> path
+
+Save a result as a safetensors file: the parameters, and the facts of the run as metadata.
+[`load_result`](@ref) reads it, and Python's `Result.load`, and the parameters any reader of
+safetensors. The rules' states are not in it: to go on with a run later, give the option
+`checkpoint`.
+
+```julia
+r = FedFlux.run(dataset = "digits", model = "softmax_regression", rounds = 1)
+path = FedFlux.save(joinpath(mktempdir(), "run.safetensors"), r)
+FedFlux.load_result(path)
+```
+"""
+function save(path::AbstractString, r::RunResult)
+    known = ("dataset", "trainer", "history", "params_sha256", "stopped", "seconds",
+        "warnings")
+    report_of = report(r)
+    facts = Dict{String,Any}(name => report_of[name] for name in known)
+    facts["engine"] = "julia"
+    facts["versions"] = report_of["versions"]
+    facts["options"] = merge(plain_options(r.options), report_of["objects"])
+    elsewhere = (known..., "names", "versions")
+    facts["details"] = filter(p -> first(p) ∉ elsewhere, report_of)
+    facts["names"], facts["format"] = r.names, RESULT_FORMAT
+    facts["accuracy"], facts["loss"] = accuracy(r), last_loss(r)
+    metadata = Dict("fedflux" => JSON.json(facts))
+    write_durably(path, write_tensors(r.names .=> r.parameters, metadata))
+    return path
+end
+
+function last_loss(r::RunResult)
+    isempty(r.history) && return nothing
+    last_one = last(r.history)
+    return as_json(something(last_one.test_loss, last_one.train_loss))
+end
+
+"""
+    SavedResult
+
+A result from a file: `facts`, a Dict of the run's facts (`history`, `options`, …), and the
+`parameters` with their `names`, in model order. [`predict`](@ref) takes it where the model
+is a named one, and `run(init = saved)` begins with it.
+"""
+struct SavedResult
+    facts::Dict{String,Any}
+    names::Vector{String}
+    parameters::Vector{Array{Float32}}
+end
+
+Base.show(io::IO, r::SavedResult) = print(io, "SavedResult(",
+    length(r.facts["history"]), " rounds on ", r.facts["dataset"], ", params ",
+    first(r.facts["params_sha256"], 12), "…)")
+
+const AnyResult = Union{RunResult,SavedResult}
+options_of(r::RunResult) = r.options
+accuracy(r::SavedResult) = r.facts["accuracy"]
+
+"The options of a saved result that decide its predictions; the rest may name objects."
+function options_of(r::SavedResult)
+    given = r.facts["options"]
+    get(given, "normalise", "none") == "none" ||
+        fail("the run normalised its data by the clients' mean and standard deviation, ",
+            "which a file does not hold")
+    kept = ("model", "hidden", "embedding", "loss", "mean", "std", "seed")
+    return Options(Dict{String,Any}(name => given[name] for name in kept))
+end
+
+in_file_order(r::SavedResult) = Dict{String,Any}(zip(r.names, r.parameters))
+in_order(r::SavedResult, layout::Layout) = in_order(in_file_order(r), layout)
+
+"""
+    load_result(path) -> SavedResult
+
+The result that [`save`](@ref) or Python's `Result.save` wrote. Throws a
+[`FedFluxError`](@ref) where the file is missing, damaged or something else.
+"""
+function load_result(path::AbstractString)
+    isfile(path) || fail("there is no file ", path)
+    bytes = read(path)
+    header, _ = read_header(bytes)
+    arrays = read_tensors(bytes)
+    text = get(get(header, "__metadata__", Dict()), "fedflux", nothing)
+    facts = text isa AbstractString ? parse_json(path, text) : nothing
+    whole =
+        facts isa AbstractDict && get(facts, "format", 0) == RESULT_FORMAT &&
+        all(haskey(facts, n) for n in ("names", "history", "options", "params_sha256")) &&
+        all(get(arrays, name, nothing) isa Array{Float32} for name in facts["names"])
+    whole || fail(path, " is not a result that fedflux saved, or a newer one")
+    parameters = Array{Float32}[arrays[name] for name in facts["names"]]
+    fingerprint(reduce(vcat, vec.(parameters); init = Float32[])) ==
+    facts["params_sha256"] ||
+        fail(path, " is damaged: its parameters don't have the recorded SHA-256")
+    return SavedResult(Dict{String,Any}(facts), String.(facts["names"]), parameters)
+end
+
+"""
+The model that the options name, for samples of this size (in NumPy's order of axes), with
+these parameters by name.
+"""
+function named_model(o::Options, sample, outputs, parameters)
+    is_text(o.model) || fail("the model is your own, which a file does not hold")
+    model = build_model(o.model, Tuple(Int.(reverse(sample))), outputs; o.hidden,
+        o.embedding, rng = Stream(o.seed, :init))
+    return update_model!(model, in_order(parameters, Layout(model)))
+end

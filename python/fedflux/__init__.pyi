@@ -1,0 +1,641 @@
+"""The names of fedflux, for type checkers.
+
+Made by docs/make_types.py from the core's tables.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from . import plots as plots
+from ._audit import Audit as Audit, audit as audit
+from ._julia import setup as setup
+from ._run import partition as partition, run as run
+from ._version import __version__ as __version__
+from .accountant import epsilon as epsilon, noise_multiplier as noise_multiplier
+from .errors import (
+    DataError as DataError,
+    FedFluxError as FedFluxError,
+    FedFluxWarning as FedFluxWarning,
+    Interrupted as Interrupted,
+    JuliaUnavailable as JuliaUnavailable,
+    OptionError as OptionError,
+)
+from .objects import Spec
+from .result import Result as Result
+
+__all__ = [
+    "AFL",
+    "ALIE",
+    "CKKS",
+    "DPSGD",
+    "IID",
+    "IPM",
+    "QFFL",
+    "QSGD",
+    "AlwaysAvailable",
+    "Audit",
+    "AvailabilityTrace",
+    "Backdoor",
+    "Broken",
+    "Bulyan",
+    "ByOwner",
+    "CenteredClipping",
+    "ClientDP",
+    "CosineDecay",
+    "CountSketch",
+    "Crash",
+    "Crop",
+    "Cutout",
+    "DataError",
+    "Delay",
+    "Dirichlet",
+    "Ditto",
+    "DropOut",
+    "ExponentialDecay",
+    "FLTrust",
+    "FeatureNoise",
+    "FedAdagrad",
+    "FedAdam",
+    "FedAvgM",
+    "FedBN",
+    "FedBuff",
+    "FedDyn",
+    "FedFluxError",
+    "FedFluxWarning",
+    "FedNova",
+    "FedPer",
+    "FedProx",
+    "FedRep",
+    "FedSGD",
+    "FedYogi",
+    "Flip",
+    "GeometricMedian",
+    "Interrupted",
+    "JuliaUnavailable",
+    "Krum",
+    "LabelFlip",
+    "LabelSkew",
+    "LocalDP",
+    "Mean",
+    "Median",
+    "Mixup",
+    "MultiKrum",
+    "NoiseAttack",
+    "NormClipping",
+    "OptionError",
+    "PoissonSampling",
+    "PowerSGD",
+    "Prune",
+    "PruneChannels",
+    "QuantitySkew",
+    "Quantize",
+    "RandK",
+    "RandomAvailability",
+    "Result",
+    "Rotate",
+    "RoundRobin",
+    "Scaffold",
+    "Scaling",
+    "SecureMean",
+    "ServerSGD",
+    "Shards",
+    "Shift",
+    "SignFlip",
+    "SignSGD",
+    "StepDecay",
+    "Ternary",
+    "TopK",
+    "TrimmedMean",
+    "UniformSampling",
+    "Warmup",
+    "WeightedSampling",
+    "__version__",
+    "audit",
+    "epsilon",
+    "noise_multiplier",
+    "partition",
+    "run",
+    "setup",
+]
+
+@dataclass(frozen=True)
+class IID(Spec):
+    """Equal shares of the shuffled data."""
+
+@dataclass(frozen=True)
+class Dirichlet(Spec):
+    """Label skew: the shares of each label are drawn from a Dirichlet distribution."""
+
+    alpha: float = ...
+    min_size: int = ...
+
+@dataclass(frozen=True)
+class Shards(Spec):
+    """McMahan's split: sort by label, cut into shards, give each client k shards."""
+
+    k: int = ...
+
+@dataclass(frozen=True)
+class LabelSkew(Spec):
+    """K labels per client: client i holds the labels i to i+k-1, and shares each label
+    equally with its other holders.
+    """
+
+    k: int = ...
+
+@dataclass(frozen=True)
+class QuantitySkew(Spec):
+    """Clients of different sizes, drawn from a Dirichlet distribution, with the same
+    mix of labels.
+    """
+
+    alpha: float = ...
+    min_size: int = ...
+
+@dataclass(frozen=True)
+class FeatureNoise(Spec):
+    """Equal shares; Gaussian noise of variance level·k/N on the inputs of client k of
+    N.
+    """
+
+    level: float = ...
+
+@dataclass(frozen=True)
+class ByOwner(Spec):
+    """Each client holds the samples of one owner, as the data's `owner` lists them."""
+
+@dataclass(frozen=True)
+class UniformSampling(Spec):
+    """Clients_per_round different clients, all equally likely."""
+
+@dataclass(frozen=True)
+class PoissonSampling(Spec):
+    """Each client with the same probability, independently; a cohort may be empty."""
+
+    rate: float | None = ...
+
+@dataclass(frozen=True)
+class WeightedSampling(Spec):
+    """Clients_per_round different clients, in proportion to their numbers of samples."""
+
+@dataclass(frozen=True)
+class RoundRobin(Spec):
+    """The next clients_per_round clients, in a cycle."""
+
+@dataclass(frozen=True)
+class AlwaysAvailable(Spec):
+    """Every client is available in every round."""
+
+@dataclass(frozen=True)
+class RandomAvailability(Spec):
+    """A client is available with probability p in each round."""
+
+    p: float = ...
+
+@dataclass(frozen=True)
+class AvailabilityTrace(Spec):
+    """Availability from a file: a line for each round, a 0 or 1 for each client."""
+
+    path: str
+
+@dataclass(frozen=True)
+class Shift(Spec):
+    """Move an image by a random number of pixels along each axis."""
+
+    pixels: int = ...
+
+@dataclass(frozen=True)
+class Crop(Spec):
+    """A random crop after padding with zeros: another name for shift."""
+
+    pad: int = ...
+
+@dataclass(frozen=True)
+class Flip(Spec):
+    """Mirror an image, left to right, with probability 1/2."""
+
+@dataclass(frozen=True)
+class Rotate(Spec):
+    """Rotate an image about its centre by a random angle."""
+
+    degrees: float = ...
+
+@dataclass(frozen=True)
+class Cutout(Spec):
+    """Set a random square of an image to 0."""
+
+    size: int = ...
+
+@dataclass(frozen=True)
+class Mixup(Spec):
+    """Mix the samples of a batch, and their targets, in pairs."""
+
+    alpha: float = ...
+
+@dataclass(frozen=True)
+class Mean(Spec):
+    """The weighted mean of the updates (FedAvg)."""
+
+@dataclass(frozen=True)
+class Median(Spec):
+    """The median of each coordinate."""
+
+@dataclass(frozen=True)
+class TrimmedMean(Spec):
+    """The mean of each coordinate without its smallest and largest values."""
+
+    fraction: float = ...
+
+@dataclass(frozen=True)
+class Krum(Spec):
+    """The update closest to its nearest neighbours; needs 2f + 3 updates."""
+
+    f: int = ...
+
+@dataclass(frozen=True)
+class MultiKrum(Spec):
+    """The mean of the m updates with the best Krum scores; needs 2f + 3 updates."""
+
+    f: int = ...
+    m: int | None = ...
+
+@dataclass(frozen=True)
+class Bulyan(Spec):
+    """Krum's choice of n - 2f updates, then for each coordinate the mean of the values
+    nearest the median; needs 4f + 3 updates.
+    """
+
+    f: int = ...
+
+@dataclass(frozen=True)
+class GeometricMedian(Spec):
+    """The point with the smallest weighted sum of distances to the updates (RFA)."""
+
+    iterations: int = ...
+    tolerance: float = ...
+    nu: float = ...
+
+@dataclass(frozen=True)
+class NormClipping(Spec):
+    """The weighted mean of the updates, each scaled down to a maximum norm."""
+
+    c: float = ...
+
+@dataclass(frozen=True)
+class CenteredClipping(Spec):
+    """The mean of the updates, each clipped around the last round's result."""
+
+    tau: float = ...
+    iterations: int = ...
+
+@dataclass(frozen=True)
+class FLTrust(Spec):
+    """A mean that trusts updates similar to the server's own, which is trained on a
+    few samples set aside.
+    """
+
+    root: int = ...
+
+@dataclass(frozen=True)
+class CKKS(Spec):
+    """The weighted mean under homomorphic encryption: the server adds what it can't
+    read; needs fedflux[he].
+    """
+
+    poly_modulus_degree: int = ...
+    coeff_mod_bit_sizes: Iterable[int] = ...
+    scale_bits: int = ...
+
+@dataclass(frozen=True)
+class SecureMean(Spec):
+    """The weighted mean by secure aggregation: the server learns the sum alone;
+    simulated with all its parties.
+    """
+
+    neighbours: int | None = ...
+    threshold: float = ...
+    range: float = ...
+    bits: int | None = ...
+    ring: int = ...
+    drop: float = ...
+    noise: float | None = ...
+    clip: float | None = ...
+
+@dataclass(frozen=True)
+class FedProx(Spec):
+    """Pull each client towards the global model."""
+
+    mu: float = ...
+
+@dataclass(frozen=True)
+class Scaffold(Spec):
+    """Control variates that correct the drift of clients with different data."""
+
+@dataclass(frozen=True)
+class FedNova(Spec):
+    """Normalised averaging, for clients that take different numbers of steps."""
+
+@dataclass(frozen=True)
+class FedDyn(Spec):
+    """A dynamic regulariser that aligns the clients' optima with the global one."""
+
+    alpha: float = ...
+
+@dataclass(frozen=True)
+class Ditto(Spec):
+    """A personal model beside the global one, pulled towards it."""
+
+    lam: float = ...
+
+@dataclass(frozen=True)
+class FedPer(Spec):
+    """A private head: the last layers stay with the client."""
+
+    head: int = ...
+    arrays: Iterable[str] = ...
+
+@dataclass(frozen=True)
+class FedRep(Spec):
+    """A private head that is trained alone, before the shared body."""
+
+    head: int = ...
+    arrays: Iterable[str] = ...
+    head_epochs: int = ...
+
+@dataclass(frozen=True)
+class FedBN(Spec):
+    """Private normalisation layers, with their statistics."""
+
+@dataclass(frozen=True)
+class FedSGD(Spec):
+    """One gradient per round over all of a client's data."""
+
+@dataclass(frozen=True)
+class QFFL(Spec):
+    """Fairness: clients with a higher loss count more (q-FedAvg)."""
+
+    q: float = ...
+
+@dataclass(frozen=True)
+class AFL(Spec):
+    """Agnostic: the clients are weighted by the mixture for which the model is worst."""
+
+    lr: float = ...
+
+@dataclass(frozen=True)
+class FedBuff(Spec):
+    """Asynchronous: the server steps after clients_per_round updates, from any
+    clients; the clients' speeds are simulated.
+    """
+
+    concurrency: int = ...
+    spread: float = ...
+
+@dataclass(frozen=True)
+class ClientDP(Spec):
+    """Client-level differential privacy: updates are clipped, and the server adds
+    noise to their sum; needs equal weights (weights = uniform).
+    """
+
+    clip: float = ...
+    noise_multiplier: float = ...
+    delta: float = ...
+    budget: float | None = ...
+    quantile: float | None = ...
+    clip_lr: float = ...
+    count_noise: float | None = ...
+    reproducible: bool = ...
+
+@dataclass(frozen=True)
+class LocalDP(Spec):
+    """Local differential privacy: each client clips its update and adds noise itself."""
+
+    clip: float = ...
+    noise_multiplier: float = ...
+    delta: float = ...
+    reproducible: bool = ...
+
+@dataclass(frozen=True)
+class DPSGD(Spec):
+    """Example-level differential privacy: each example's gradient is clipped, and each
+    local step carries noise (DP-SGD).
+    """
+
+    clip: float = ...
+    noise_multiplier: float = ...
+    delta: float = ...
+    reproducible: bool = ...
+
+@dataclass(frozen=True)
+class TopK(Spec):
+    """Send the fraction of an update's values with the largest magnitude."""
+
+    fraction: float = ...
+    feedback: bool = ...
+
+@dataclass(frozen=True)
+class RandK(Spec):
+    """Send a random fraction of an update's values."""
+
+    fraction: float = ...
+    feedback: bool = ...
+
+@dataclass(frozen=True)
+class Quantize(Spec):
+    """Send each value in few bits, stochastically rounded to evenly spaced levels."""
+
+    bits: int = ...
+    bucket: int = ...
+    feedback: bool = ...
+
+@dataclass(frozen=True)
+class QSGD(Spec):
+    """Send the norm of each bucket, and each value as a random multiple of
+    norm/levels.
+    """
+
+    levels: int = ...
+    bucket: int = ...
+
+@dataclass(frozen=True)
+class SignSGD(Spec):
+    """Send the signs, and the mean magnitude of each bucket."""
+
+    bucket: int = ...
+    feedback: bool = ...
+
+@dataclass(frozen=True)
+class Ternary(Spec):
+    """Send each value as minus, zero or plus the bucket's largest magnitude
+    (TernGrad).
+    """
+
+    bucket: int = ...
+
+@dataclass(frozen=True)
+class PowerSGD(Spec):
+    """Send each array as the product of two thin matrices."""
+
+    rank: int = ...
+    iterations: int = ...
+    feedback: bool = ...
+
+@dataclass(frozen=True)
+class CountSketch(Spec):
+    """Send a count sketch; the server takes the largest values of the averaged sketch
+    (FetchSGD).
+    """
+
+    rows: int = ...
+    cols: int = ...
+    k: int = ...
+
+@dataclass(frozen=True)
+class Prune(Spec):
+    """Set the smallest weights to zero, and no longer send them."""
+
+    sparsity: float = ...
+    start: int = ...
+    stop: int = ...
+
+@dataclass(frozen=True)
+class PruneChannels(Spec):
+    """Set the weakest channels of each layer to zero, so that a smaller model remains."""
+
+    fraction: float = ...
+    start: int = ...
+    stop: int = ...
+
+@dataclass(frozen=True)
+class ServerSGD(Spec):
+    """Gradient descent on the average update; with lr 1 it adds the update."""
+
+    lr: float = ...
+
+@dataclass(frozen=True)
+class FedAvgM(Spec):
+    """Server momentum."""
+
+    lr: float = ...
+    momentum: float = ...
+
+@dataclass(frozen=True)
+class FedAdagrad(Spec):
+    """Adagrad on the server."""
+
+    lr: float = ...
+    beta1: float = ...
+    tau: float = ...
+
+@dataclass(frozen=True)
+class FedAdam(Spec):
+    """Adam on the server, without bias correction."""
+
+    lr: float = ...
+    beta1: float = ...
+    beta2: float = ...
+    tau: float = ...
+
+@dataclass(frozen=True)
+class FedYogi(Spec):
+    """Yogi on the server, without bias correction."""
+
+    lr: float = ...
+    beta1: float = ...
+    beta2: float = ...
+    tau: float = ...
+
+@dataclass(frozen=True)
+class Crash(Spec):
+    """A client does not answer."""
+
+    p: float = ...
+
+@dataclass(frozen=True)
+class DropOut(Spec):
+    """A client receives the model and fails before it sends its update."""
+
+    p: float = ...
+
+@dataclass(frozen=True)
+class Delay(Spec):
+    """A client's answer takes simulated seconds."""
+
+    mean: float = ...
+    law: Literal["exponential", "uniform", "constant"] = ...
+
+@dataclass(frozen=True)
+class SignFlip(Spec):
+    """Send the update with the opposite sign."""
+
+    scale: float = ...
+
+@dataclass(frozen=True)
+class Scaling(Spec):
+    """Send the update multiplied by a large factor."""
+
+    scale: float = ...
+
+@dataclass(frozen=True)
+class NoiseAttack(Spec):
+    """Add Gaussian noise to the update."""
+
+    std: float = ...
+
+@dataclass(frozen=True)
+class LabelFlip(Spec):
+    """Train on the label C - 1 - y."""
+
+@dataclass(frozen=True)
+class Backdoor(Spec):
+    """Train on images with a white square in the corner, labelled as one class."""
+
+    target: int = ...
+    fraction: float = ...
+    size: int = ...
+    scale: float = ...
+
+@dataclass(frozen=True)
+class ALIE(Spec):
+    """Send the mean of the honest updates, shifted a little in every coordinate."""
+
+    z: float | None = ...
+
+@dataclass(frozen=True)
+class IPM(Spec):
+    """Send minus the mean of the honest updates."""
+
+    eps: float = ...
+
+@dataclass(frozen=True)
+class Broken(Spec):
+    """Send an invalid update."""
+
+    what: Literal["nan", "inf", "shape", "slots", "stale", "twice", "weight"] = ...
+
+@dataclass(frozen=True)
+class StepDecay(Spec):
+    """Multiply the learning rate by a factor after every few rounds."""
+
+    every: int
+    factor: float = ...
+
+@dataclass(frozen=True)
+class ExponentialDecay(Spec):
+    """Multiply the learning rate by a factor after each round."""
+
+    factor: float = ...
+
+@dataclass(frozen=True)
+class CosineDecay(Spec):
+    """Decrease the learning rate along half a cosine."""
+
+    rounds: int
+    final: float = ...
+
+@dataclass(frozen=True)
+class Warmup(Spec):
+    """Increase the learning rate linearly from near zero."""
+
+    rounds: int

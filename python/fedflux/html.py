@@ -1,0 +1,65 @@
+"""A result as HTML, as notebooks show it: its figures and its curve."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .result import Result
+
+WIDTH, HEIGHT, EDGE = 360, 120, 6
+COLOR = "#1b5e8c"
+
+Points = Sequence[tuple[float, float]]
+
+
+def page(result: Result) -> str:
+    """Return the HTML of a result.
+
+    Args:
+        result: a result; texts in it are escaped.
+
+    Returns:
+        A line of figures, and a curve of the test accuracy (or a loss) by round where there
+        are two points or more.
+    """
+    text = f"<div><code>{html.escape(repr(result))}</code></div>"
+    for name in ("accuracy", "test_loss", "train_loss"):
+        points = [
+            (float(record["round"]), float(record[name]))
+            for record in result.history
+            if record.get(name) is not None
+        ]
+        if len(points) > 1:
+            return text + _figure(name.replace("_", " "), points)
+    return text
+
+
+def _figure(name: str, points: Points) -> str:
+    first, last = points[0], points[-1]
+    label = f"{name} by round: {first[1]:.4g} in round {first[0]:.0f}, "
+    label += f"{last[1]:.4g} in round {last[0]:.0f}"
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in _scaled(points))
+    return (
+        f'<figure style="margin:0.5em 0"><svg width="{WIDTH}" height="{HEIGHT}" '
+        f'role="img" aria-label="{label}"><rect width="{WIDTH}" height="{HEIGHT}" '
+        f'fill="none" stroke="#ccc"/><polyline points="{line}" fill="none" '
+        f'stroke="{COLOR}" stroke-width="2"/></svg>'
+        f"<figcaption>{label}</figcaption></figure>"
+    )
+
+
+def _scaled(points: Points) -> Points:
+    """Scale to the picture; its y axis points down."""
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    low, high = min(ys), max(ys)
+    wide, tall = xs[-1] - xs[0] or 1.0, high - low or 1.0
+    return [
+        (
+            EDGE + (x - xs[0]) / wide * (WIDTH - 2 * EDGE),
+            HEIGHT - EDGE - (y - low) / tall * (HEIGHT - 2 * EDGE),
+        )
+        for x, y in points
+    ]

@@ -1,0 +1,242 @@
+"""The options of a run, for type checkers.
+
+Made by docs/make_types.py from the core's tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+from typing import Literal, TypedDict
+
+from .objects import Spec
+from .result import Result
+
+
+class Options(TypedDict, total=False):
+    """The options of `fedflux.run`; none must be given."""
+
+    dataset: str | PathLike[str]
+    """auto, mnist, fashionmnist, digits, shakespeare:PATH (a play, its roles are the
+    owners), or the path of an .npz file with x_train, y_train, x_test, y_test (and
+    owner_train for the partition by owner). auto is MNIST if it is cached or can be
+    downloaded, else digits. Default: 'auto'.
+    """
+
+    data_dir: str | PathLike[str] | None
+    """folder for downloaded data sets."""
+
+    mean: float | None
+    """value to subtract from every input (8-bit images are scaled to 0..1 first)."""
+
+    std: float | None
+    """value to divide every input by, after subtracting the mean."""
+
+    tokens: Literal["char", "word"]
+    """what a token of a play is: a character or a word. Default: 'char'."""
+
+    window: int
+    """number of tokens in a sample of a play. Default: 80."""
+
+    vocabulary: int
+    """maximum number of different tokens of a play; the rarest become one token.
+    Default: 10000.
+    """
+
+    min_characters: int
+    """minimum number of characters of a role in a play; shorter roles are left out.
+    Default: 1000.
+    """
+
+    normalise: Literal["none", "federated"]
+    """federated: normalise each channel (or feature) to mean 0 and standard deviation
+    1, with sums over all clients. Default: 'none'.
+    """
+
+    augment: str | Spec | Iterable[str | Spec]
+    """random changes of the training images, in order, drawn anew in each epoch."""
+
+    partition: str | Spec
+    """how the training data is split among the clients. Default: 'iid'."""
+
+    clients: int
+    """number of clients that hold data (partition by owner: the number of owners).
+    Default: 10.
+    """
+
+    clients_per_round: int | None
+    """number of clients drawn for each round; unset: all."""
+
+    sampling: str | Spec
+    """how the clients of a round are drawn. Default: 'uniform'."""
+
+    availability: str | Spec
+    """which clients are available in a round; only those can be drawn. Default:
+    'always'.
+    """
+
+    rounds: int
+    """maximum number of rounds. Default: 10."""
+
+    aggregate: str | Spec
+    """how the clients' updates are combined into one. Default: 'mean'."""
+
+    weights: Literal["samples", "uniform"]
+    """weight of a client in the average: its number of samples, or equal for all.
+    Default: 'samples'.
+    """
+
+    rules: str | Spec | Iterable[str | Spec]
+    """what clients and server do beyond averaging; see docs/algorithms.md."""
+
+    server: str | Spec | None
+    """the server's optimizer, which takes the average update as its gradient; unset:
+    the update is added as it is.
+    """
+
+    download: str | Spec | None
+    """how the server compresses what it sends, e.g. quantize(bits=8); unset: not at
+    all.
+    """
+
+    server_schedule: str | Spec | Iterable[str | Spec]
+    """the server's learning rate over the rounds: factors that multiply it."""
+
+    finetune_epochs: int
+    """after the run, train the final model for this many epochs on each client's own
+    data, and report the mean accuracy on each client's own mix of labels. Default:
+    0.
+    """
+
+    baselines: Iterable[str]
+    """models to train for comparison, for as many epochs: centralized (all data in one
+    place), local (each client alone).
+    """
+
+    model: Literal[
+        "case_study_cnn",
+        "lenet",
+        "mcmahan_cnn",
+        "mlp",
+        "softmax_regression",
+        "rnn",
+        "gru",
+        "lstm",
+    ]
+    """the model to train; rnn, gru and lstm predict the next token. Default:
+    'case_study_cnn'.
+    """
+
+    hidden: Iterable[int]
+    """sizes of the hidden layers of mlp, and of the recurrent layers of rnn, gru and
+    lstm. Default: [200, 200].
+    """
+
+    embedding: int
+    """size of a token's vector in rnn, gru and lstm. Default: 8."""
+
+    loss: Literal["cross_entropy", "binary_cross_entropy", "mse"]
+    """loss on the model's raw outputs (both cross-entropies take logits). Default:
+    'cross_entropy'.
+    """
+
+    local_epochs: int
+    """number of epochs that a client trains on its own data per round. Default: 1."""
+
+    local_steps: int | None
+    """maximum number of gradient steps per client and round; unset: all of the epochs."""
+
+    samples_per_epoch: int | None
+    """maximum number of samples of a client per epoch, drawn anew each time; unset:
+    all.
+    """
+
+    batch_size: int
+    """number of samples per gradient step. Default: 32."""
+
+    lr: float
+    """learning rate of the clients' optimizer. Default: 0.05."""
+
+    schedule: str | Spec | Iterable[str | Spec]
+    """the clients' learning rate over the rounds: factors that multiply it."""
+
+    optimizer: Literal["sgd", "momentum", "adam"]
+    """the clients' optimizer; its state is reset each round. Default: 'sgd'."""
+
+    momentum: float
+    """rho of the momentum optimizer. Default: 0.9."""
+
+    target_accuracy: float | None
+    """stop when the test accuracy reaches this value."""
+
+    patience: int | None
+    """stop after this many evaluations without a lower test loss."""
+
+    time_budget: float | None
+    """stop after the first round that ends later than this many seconds."""
+
+    eval_every: int
+    """rounds between evaluations on the test data (the last round is always
+    evaluated). Default: 1.
+    """
+
+    seed: int
+    """seed of all random numbers (split, initial parameters, cohorts, batches).
+    Default: 0.
+    """
+
+    engine: Literal["auto", "julia", "reference"]
+    """julia: the Julia core; reference: the slow NumPy implementation; auto: the core,
+    or the reference with a warning if Julia can't be started. Default: 'auto'.
+    """
+
+    trainer: Literal["auto", "fast", "zygote"]
+    """the core's gradient engine; auto: fast if it supports the model, else zygote.
+    Default: 'auto'.
+    """
+
+    threads: int | None
+    """number of clients trained at the same time, which does not change the result;
+    unset: all of Julia's threads.
+    """
+
+    checkpoint: str | PathLike[str] | None
+    """folder for the run's checkpoints; it must not hold those of another run."""
+
+    checkpoint_every: int
+    """number of rounds between checkpoints (the last round always has one). Default:
+    1.
+    """
+
+    checkpoint_keep: int
+    """number of newest checkpoints to keep; the best is kept too. Default: 3."""
+
+    resume: str | PathLike[str] | Result | None
+    """folder of checkpoints to continue from, with the run's options except those
+    given here; without a checkpoint the run starts from the beginning.
+    """
+
+    faults: str | Spec | Iterable[str | Spec]
+    """simulated client failures: crash(p=0.1), dropout(p=0.1), delay(mean=5)."""
+
+    deadline: float | None
+    """simulated seconds after which the update of a delayed client is dropped."""
+
+    overselect: float
+    """ask this many times the clients of a round; the first to answer count. Default:
+    1.0.
+    """
+
+    min_updates: int
+    """minimum number of valid updates; with fewer, a round leaves the model unchanged.
+    Default: 1.
+    """
+
+    attack: str | Spec | None
+    """what hostile clients do, for experiments."""
+
+    attackers: int | None
+    """number of hostile clients, drawn by the seed."""
+
+    attacker_list: Iterable[int] | None
+    """the hostile clients, by number from 1, instead of attackers."""
