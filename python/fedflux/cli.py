@@ -1,4 +1,4 @@
-"""The command line: `fedflux run`, `partition`, `doctor`, `setup`, those of privacy."""
+"""The command line: `fedflux run`, `partition`, `new`, `doctor`, `setup`, privacy's."""
 
 from __future__ import annotations
 
@@ -176,6 +176,16 @@ partition.params[:0] = [_as_click(declared()[name]) for name in PARTITION_OPTION
 cli.add_command(_privacy_commands.epsilon)
 cli.add_command(_privacy_commands.noise)
 cli.add_command(_privacy_commands.audit)
+
+
+@cli.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write a project for a deployment on Flower, in the folder NAME."""
+    from .flower.new import new as write
+
+    project = write(name, Path.cwd())
+    click.echo(f"{project} is ready: its README.md tells how to run it.")
 
 
 @cli.command()
