@@ -186,6 +186,7 @@ include("federation/round.jl")
 include("federation/async.jl")
 include("federation/stopping.jl")
 include("federation/personal.jl")
+include("federation/course.jl")
 include("federation/fit.jl")
 include("federation/baselines.jl")
 include("federation/audit.jl")
@@ -204,12 +205,22 @@ include("checkpoints/restore.jl")
 include("checkpoints/resume.jl")
 export Checkpoints
 
+# Deployment: client and server on machines of their own, and the messages between them.
+include("deployment/frames.jl")
+include("deployment/encoding.jl")
+include("deployment/states.jl")
+include("deployment/client.jl")
+include("deployment/server.jl")
+export ClientSession, ServerSession, Exchange, answer!, next!, receive!, drop!
+
 # Interface: a run from its options, the case study's verbs, Python's entry.
 include("interface/verbs.jl")
 include("interface/result.jl")
 include("interface/prepare.jl")
 include("interface/run.jl")
+include("interface/deployment.jl")
 include("interface/python.jl")
+include("interface/python_deployment.jl")
 include("interface/precompile.jl")
 export train_model!, aggregate_models, update_model!, update_model
 

@@ -21,8 +21,12 @@ const ARROWS = Dict(
             "rules",
             "aggregation"],
     "checkpoints" => ["options", "models", "engines", "data", "rules", "federation"],
+    "deployment" =>
+        ["models", "engines", "data", "updates", "rules", "aggregation", "secagg",
+            "random", "federation", "checkpoints"],
     "interface" =>
-        ["options", "random", "models", "engines", "data", "updates", "rules",
+        ["deployment", "options", "random", "models", "engines", "data", "updates",
+            "rules",
             "aggregation", "federation", "checkpoints", "privacy"])
 
 "The files that `path` includes, in order, each after those that it includes itself."

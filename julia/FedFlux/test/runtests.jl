@@ -8,7 +8,8 @@ const FILES = [
     "algorithms", "contracts", "optimum", "combinations", "mended", "schedule",
     "personal",
     "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpsgd",
-    "audit", "checkpoint", "fuzz", "verbs", "options", "run", "docs", "architecture"
+    "audit", "checkpoint", "deployment", "fuzz", "verbs", "options", "run", "docs",
+    "architecture"
 ]
 const CHOSEN = isempty(ARGS) ? FILES : ARGS
 

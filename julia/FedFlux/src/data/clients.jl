@@ -61,9 +61,27 @@ end
 Base.length(c::Clients) = length(c.starts) - 1
 indices(c::Clients, k) = view(c.order, c.starts[k]:(c.starts[k+1]-1))
 nsamples(c::Clients, k) = c.starts[k+1] - c.starts[k]
+total_samples(c::Clients) = last(c.starts) - 1
+
+"""
+    absent_clients(samples, x, y; root = Int[]) -> Clients
+
+Clients whose data is elsewhere: client k holds `samples[k]` of it. `x` and `y` are what the
+server has itself, and `root` the indices of its root data there.
+"""
+absent_clients(samples, x, y; root = Int[]) =
+    Clients(x, y, Int[], cumsum([1; samples]), root)
+
+"""
+    lone_client(x, y, k, N) -> Clients
+
+`N` clients as client `k` knows them: it holds all of `x` and `y`, and nobody else anything.
+"""
+lone_client(x, y, k, N) = Clients(x, y, collect(1:numobs(x)),
+    [j <= k ? 1 : numobs(x) + 1 for j = 1:(N+1)])
 
 Base.show(io::IO, c::Clients) =
-    print(io, "Clients(", length(c), " clients, ", length(c.order), " samples of size ",
+    print(io, "Clients(", length(c), " clients, ", total_samples(c), " samples of size ",
         size(c.x)[1:(end-1)], ")")
 
 """

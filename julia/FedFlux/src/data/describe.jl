@@ -60,17 +60,19 @@ are not labels. For more than $MAX_CLIENTS_REPORTED clients only the [`spread`](
 `sizes` and `labels_held` are given.
 """
 function holdings(clients::Clients)
-    counts = label_table(clients)
-    sizes = [nsamples(clients, k) for k = 1:length(clients)]
-    facts = Dict{String,Any}("clients" => length(clients), "samples" => sum(sizes))
-    if length(clients) > MAX_CLIENTS_REPORTED
-        facts["sizes"] = spread(sizes)
-        counts === nothing || (facts["labels_held"] = spread(held_labels(counts)))
-    else
-        facts["sizes"] = sizes
-        counts === nothing || (facts["labels"] = collect(eachcol(counts)))
-    end
+    counts, facts = label_table(clients), sizes_held(clients)
+    counts === nothing && return facts
+    many = length(clients) > MAX_CLIENTS_REPORTED
+    many ? (facts["labels_held"] = spread(held_labels(counts))) :
+    (facts["labels"] = collect(eachcol(counts)))
     return facts
+end
+
+"What [`holdings`](@ref) says of the clients' sizes."
+function sizes_held(clients::Clients)
+    sizes = [nsamples(clients, k) for k = 1:length(clients)]
+    return Dict{String,Any}("clients" => length(clients), "samples" => sum(sizes),
+        "sizes" => length(clients) > MAX_CLIENTS_REPORTED ? spread(sizes) : sizes)
 end
 
 "Minimum, quartiles and maximum, or `nothing` for an empty collection."

@@ -25,37 +25,55 @@ a time, except by aggregators that need all at once.
 function round!(f::Federated, st::State, clients::Clients, cohort;
     pool = WorkerPool(f, clients), wanted = length(cohort),
     expected = length(cohort), start_states = nothing)
-    begun = time_ns()
     responding, dropped, simulated =
         simulate_faults(f.faults, f.seed, st.round + 1, cohort, wanted)
-    threads = length(pool.workers)
-    reference = aggregator_reference(f, st, clients, pool)
-    work = RoundWork(f, st, clients, responding, start_states, threads, reference)
-    tasks = min(threads, length(work.cohort))
+    work = open_round(f, st, clients, responding, pool; start_states)
+    tasks = min(length(pool.workers), length(work.cohort))
     tasks == 0 || in_parallel(tasks, pool.control, pool.tick) do i
         train_clients!(work, pool.workers[i], pool.control)
     end
     length(work.errors) == length(work.cohort) > 0 && throw(first(work.errors)[2])
     work.bytes_down += wasted_bytes(f, st, clients, work, dropped)
-    seconds = (time_ns() - begun) / 1e9
+    append!(work.dropped, dropped)
+    metrics = close_round!(work, pool, expected)
+    return st, (; metrics..., seconds_simulated = simulated)
+end
+
+"""
+    open_round(f, st, clients, cohort, pool; start_states = nothing) -> RoundWork
+
+The next round of a federation, in which the clients of `cohort` train, before any has.
+"""
+function open_round(f, st, clients, cohort, pool; start_states = nothing)
+    begun = time_ns()
+    reference = aggregator_reference(f, st, clients, pool)
+    threads = length(pool.workers)
+    return RoundWork(f, st, clients, cohort, start_states, threads, reference, begun)
+end
+
+"""
+    close_round!(work::RoundWork, pool, expected) -> metrics
+
+End a round in which every client of the cohort was taken in or dropped out: aggregate, take
+the server's step, and give the fields of a [`Record`](@ref).
+"""
+function close_round!(work::RoundWork, pool, expected)
+    (; f, st, clients) = work
     finishing = time_ns()
     work.omniscient && add_forged!(work)
     skipped = server_part!(f, st, clients, work, pool, expected)
     st.round += 1
     adding = work.adding_ns / 1e9
-    append!(dropped, work.left_out)
     for (i, err) in work.errors
-        push!(dropped, (; client = work.cohort[i], reason = failure_text(err)))
+        push!(work.dropped, (; client = work.cohort[i], reason = failure_text(err)))
     end
     aggregation = report(f.aggregate, work.acc)
     (; bytes_up, bytes_down) = merge((; work.bytes_up, work.bytes_down), aggregation)
-    metrics = (; train_loss = work.loss / work.seen, clients = work.accepted,
-        seconds_train = seconds - adding,
+    return (; train_loss = work.loss / work.seen, clients = work.accepted,
+        seconds_train = (finishing - work.begun) / 1e9 - adding,
         seconds_aggregate = adding + (time_ns() - finishing) / 1e9,
         bytes_up, bytes_down, work.rejected,
-        dropped = sort!(dropped; by = d -> d.client), skipped,
-        seconds_simulated = simulated, aggregation)
-    return st, metrics
+        dropped = sort!(work.dropped; by = d -> d.client), skipped, aggregation)
 end
 
 "What clients downloaded that sent no update that counts; who crashed downloaded nothing."
@@ -91,7 +109,7 @@ function server_part!(f, st, clients, work, pool, expected)
     aborted === nothing || return aborted
     work.accepted >= needed || silent ||
         return "$(work.accepted) updates were left, and $needed are needed"
-    ū === nothing && silent && (ū = nobody_sent(f.rules, st))
+    ū === nothing && silent && (ū = nobody_sent(f.rules, st, length(clients)))
     ū === nothing && return "no update has a weight"
     allfinite(ū) || return "the aggregate is not finite: $hint"
     aggregator = carry_over(f.aggregate, ū)

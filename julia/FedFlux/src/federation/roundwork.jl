@@ -6,6 +6,7 @@ Base.@kwdef mutable struct RoundWork{F,C,V,B}
     st::State
     clients::C
     cohort::Vector{Int}                          # who trains
+    begun::UInt64                                # time_ns() when it was opened
     start_states::V                # client => the state that it starts from; nothing: st
     next::Threads.Atomic{Int} = Threads.Atomic{Int}(1)   # cohort[next] is the next to train
     buffers::Channel{B}            # two per thread: who holds one may train a client
@@ -24,14 +25,14 @@ Base.@kwdef mutable struct RoundWork{F,C,V,B}
     counted::Vector{Tuple{Int,Float64}} = Tuple{Int,Float64}[]    # (client, weight) added
     weight::Float64 = 0.0                        # of the accepted updates
     rejected::Vector{Dropped} = Dropped[]
-    left_out::Vector{Dropped} = Dropped[]        # by the aggregator's protocol
+    dropped::Vector{Dropped} = Dropped[]         # who sent nothing that is in the aggregate
     errors::Vector{Tuple{Int,Any}} = Tuple{Int,Any}[]    # position => exception
     hostile::Set{Int}
     omniscient::Bool                             # whether attackers know all updates
     moments::Moments = Moments()                 # of the honest ones, for them
 end
 
-function RoundWork(f, st, clients, cohort, start_states, threads, reference)
+function RoundWork(f, st, clients, cohort, start_states, threads, reference, begun)
     new_buffer() = Update(; delta = similar(st.θ), stats = similar(st.stats))
     first_buffer = new_buffer()
     buffers = Channel{typeof(first_buffer)}(Inf)
@@ -39,10 +40,10 @@ function RoundWork(f, st, clients, cohort, start_states, threads, reference)
     foreach(_ -> put!(buffers, new_buffer()), 2:2threads)
     bad = intersect(Set(hostile(f.attack, f.seed, length(clients))), cohort)
     omniscient = !isempty(bad) && FedFlux.omniscient(f.attack.attack)
-    max_weight = f.weights === :samples ? length(clients.order) : 1
+    max_weight = f.weights === :samples ? total_samples(clients) : 1
     return RoundWork(; f, st, clients,
         cohort = omniscient ? filter(!in(bad), cohort) : collect(Int, cohort),
-        start_states, buffers, acc = start(f.aggregate, length(cohort), reference),
+        begun, start_states, buffers, acc = start(f.aggregate, length(cohort), reference),
         validator = Validator(st, cohort, max_weight), hostile = bad, omniscient)
 end
 
@@ -58,10 +59,7 @@ function train_clients!(work::RoundWork, worker, control)
             done && return put!(work.buffers, buffer)
             trained = try_client!(work, worker, buffer, work.cohort[i], control)
             (@atomic control.stop) && return put!(work.buffers, buffer)
-            @lock work.lock begin
-                work.waiting[i] = (trained, buffer)
-                add_waiting!(work)
-            end
+            @lock work.lock take_in!(work, i, trained, buffer)
         catch
             put!(work.buffers, buffer)
             rethrow()
@@ -84,18 +82,40 @@ function try_client!(work, worker, buffer, k, control)
     end
 end
 
-"Add every trained client whose turn has come, in cohort order."
-function add_waiting!(work::RoundWork)
+"""
+    take_in!(work::RoundWork, i, outcome, buffer = nothing)
+
+Take in what became of client `work.cohort[i]`: a [`Trained`](@ref), the exception that it
+threw, or a [`NoUpdate`](@ref). Outcomes wait for their turn: sums are made in the order of
+the cohort. `buffer`, which held the update, is free again once that is added.
+"""
+function take_in!(work::RoundWork, i, outcome, buffer = nothing)
+    work.waiting[i] = (outcome, buffer)
     begun = time_ns()
     while haskey(work.waiting, work.added + 1)
-        trained, buffer = pop!(work.waiting, work.added + 1)
+        outcome, buffer = pop!(work.waiting, work.added + 1)
         work.added += 1
-        trained isa Trained ? add_trained!(work, trained) :
-        push!(work.errors, (work.added, trained))
-        put!(work.buffers, buffer)
+        add_outcome!(work, work.added, outcome)
+        buffer === nothing || put!(work.buffers, buffer)
     end
     work.adding_ns += time_ns() - begun
 end
+
+"Why a client of the cohort sent no update that counts."
+struct NoUpdate
+    client::Int
+    reason::String
+    rejected::Bool      # it sent something, which the server rejected
+    downloaded::Int     # bytes
+end
+
+function add_outcome!(work::RoundWork, i, o::NoUpdate)
+    work.bytes_down += o.downloaded
+    (; client, reason) = o
+    push!(o.rejected ? work.rejected : work.dropped, (; client, reason))
+end
+add_outcome!(work::RoundWork, i, trained::Trained) = add_trained!(work, trained)
+add_outcome!(work::RoundWork, i, err) = push!(work.errors, (i, err))
 
 function add_trained!(work::RoundWork, trained::Trained)
     (; f, st) = work
@@ -153,7 +173,7 @@ function settle!(work::RoundWork, p)
         work.accepted -= 1
         work.weight -= weight
         delete!(work.private, client)
-        push!(work.left_out, (; client, reason))
+        push!(work.dropped, (; client, reason))
     end
     return p.aborted
 end

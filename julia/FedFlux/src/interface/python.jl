@@ -135,11 +135,12 @@ end
 
 python_dataset(::Nothing, name) = nothing
 function python_dataset(data, name)
-    # Copied here, once: Julia's fast paths need its own arrays.
-    own(a) = a === nothing ? nothing : Array(a)
-    x, y, xtest, ytest, owner = map(own, (data..., nothing))
+    x, y, xtest, ytest, owner = map(own_array, (data..., nothing))
     return Dataset(x, y, xtest, ytest; name = basename(name), owner)
 end
+
+# Copied once: Julia's fast paths need its own arrays.
+own_array(a) = a === nothing ? nothing : Array(a)
 
 function report(r::RunResult)
     same = (:dataset, :trainer, :trainer_reason, :threads, :stopped, :seconds,

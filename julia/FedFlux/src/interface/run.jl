@@ -104,17 +104,21 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, warnings)
             checkpoints, progress)
 
     comparison = compare_with_baselines(o, f, st, clients, test, pool)
+    return run_result(o, f, st, pool; history, stopped, dataset = dataset.name,
+        comparison..., seconds = earlier + time() - begun, warnings,
+        privacy = statement(promise(f, sampling, clients), st.round),
+        holdings = holdings(clients), resumed)
+end
+
+"The result of a run with this state; the rest are fields of a [`RunResult`](@ref)."
+function run_result(o::Options, f, st, pool; fields...)
     model = global_model(f, st, engine(pool))
     θ = flatten(model)
     small = any(r -> r isa PruneChannels, f.rules) ? shrink(model) : nothing
     return RunResult(; model, small, parameters = arrays(θ, f.layout),
-        names = [s.name for s in f.layout.slots],
-        params_sha256 = fingerprint(θ), history, stopped,
-        dataset = dataset.name, pool.trainer,
-        trainer_reason = pool.reason, comparison..., threads,
-        seconds = earlier + time() - begun, warnings,
-        privacy = statement(promise(f, sampling, clients), st.round),
-        holdings = holdings(clients), options = o, resumed)
+        names = [s.name for s in f.layout.slots], params_sha256 = fingerprint(θ),
+        pool.trainer, trainer_reason = pool.reason, threads = length(pool.workers),
+        options = o, fields...)
 end
 
 "The accuracy of the clients' fine-tuned models, and the baselines, where asked for."

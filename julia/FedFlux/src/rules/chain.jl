@@ -32,6 +32,13 @@ sent(rules::Tuple, s, private, u, ctx) =
     map((r, shared, before, after) -> sent(r, (; shared, private = before), after, u, ctx),
         rules, s.shared, s.private, private)
 
+for_client(rules::Tuple, shared, client) =
+    map((r, s) -> for_client(r, s, client), rules, shared)
+
+kept(::Tuple{}, shared, name, known) = known
+kept(rules::Tuple, shared, name, known) = kept(Base.tail(rules), Base.tail(shared), name,
+    kept(first(rules), first(shared), name, known))
+
 hide!(rules::Tuple, shared, v) = (foreach((r, s) -> hide!(r, s, v), rules, shared); v)
 
 server!(::Tuple{}, s, ū, ctx) = ((), ū)

@@ -20,9 +20,15 @@ One idea of federated learning, as hooks that may each be left out, in the order
 - `client!(r, s, u, ctx) -> (private, u)`: changes the [`Update`](@ref) before it is sent;
 - `sent(r, s, private, u, ctx) -> private`: what the client keeps of `private`, given the
   update `u` as it was sent: encoded, or with values that are not sent at all;
+- `for_client(r, shared, client)`: what a client needs of the server's state, where they are
+  on different machines; nothing by default. Its `s.shared` is then this;
+- `kept(r, shared, name, known)`: the indices of the vector `name`, one as long as the
+  parameters, that clients send, where both sides know the others to be zero; `nothing`:
+  all. `known` is what the rules before say;
 - `hide!(r, shared, v) -> v`: sets to zero what a client would not send of a vector `v`;
-- `nobody_sent(r, u) -> u`: adds the zeros that the rule would send to an update of zeros,
-  which stands for a round without clients where that must look like any other;
+- `nobody_sent(r, u, N) -> u`: adds the zeros that the rule of one of `N` clients would send
+  to an update of zeros: what a server expects, and what stands for a round without clients
+  where that must look like any other;
 - `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate of the updates; rules run in
   reverse order here;
 - `publish!(r, s, Δ, ctx) -> (shared, Δ)`: changes the server's step `Δ` before it is taken
@@ -60,7 +66,9 @@ server!(::Rule, s, ū, ctx) = (s.shared, ū)
 publish!(::Rule, s, Δ, ctx) = (s.shared, Δ)
 sent(::Rule, s, private, u, ctx) = private
 hide!(::Rule, shared, v) = v
-nobody_sent(::Rule, u) = u
+for_client(::Rule, shared, client) = nothing
+kept(::Rule, shared, name, known) = known
+nobody_sent(::Rule, u, N) = u
 personalises(::Rule) = false
 personal!(::Rule, private, m) = m
 

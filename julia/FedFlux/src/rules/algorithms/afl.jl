@@ -31,6 +31,11 @@ init(::AFL, θ) = (Float32[], nothing)
 
 mixture(λ, N) = isempty(λ) ? fill(1.0f0 / N, N) : λ
 
+# A client needs its own λₖ only.
+for_client(::AFL, λ, client) = isempty(λ) ? λ : [λ[client]]
+own_share(λ, ctx) =
+    isempty(λ) ? 1.0f0 / ctx.N : length(λ) == 1 ? only(λ) : λ[ctx.client]
+
 download_bytes(::AFL, s, bytes, ctx) = bytes + sizeof(Float32)      # λₖ
 
 receive!(::AFL, s, m, ctx, own) = Float32(meanloss(own, m))
@@ -38,12 +43,15 @@ receive!(::AFL, s, m, ctx, own) = Float32(meanloss(own, m))
 # The aggregator weighs by ctx.weight, so everything is divided by it; `sums` lets the
 # server undo the division by the sum of the weights.
 function client!(::AFL, s, u, ctx)
-    a = isempty(s.shared) ? 1.0f0 / ctx.N : s.shared[ctx.client]
+    a = own_share(s.shared, ctx)
     losses = zeros(Float32, ctx.N)
     losses[ctx.client] = s.private / ctx.weight
     metrics = (; losses, sums = [a, 1.0f0] ./ ctx.weight)
     return nothing, Update(u; delta = (a / ctx.weight) .* u.delta, metrics)
 end
+
+nobody_sent(::AFL, u, N) =
+    Update(u; metrics = (; losses = zeros(Float32, N), sums = zeros(Float32, 2)))
 
 function server!(r::AFL, s, ū, ctx)
     (; losses, sums) = ū.metrics

@@ -72,6 +72,8 @@ function client!(r::PrivateArrays, s, u, ctx)
     return private, map_parameters(masked, u, ctx.layout.n)
 end
 
+kept(r::PrivateArrays, shared, name, known) = local_arrays(r).shared
+
 function hide!(r::PrivateArrays, shared, v)
     foreach(part -> fill!(part, 0), private_views(r, v))
     return v

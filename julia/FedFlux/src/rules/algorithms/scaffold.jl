@@ -39,7 +39,8 @@ function client!(::Scaffold, s, u, ctx)
     return c, Update(u; dc = c - s.private)
 end
 
-nobody_sent(::Scaffold, u) = Update(u; dc = zero(u.delta))
+for_client(::Scaffold, c, client) = c
+nobody_sent(::Scaffold, u, N) = Update(u; dc = zero(u.delta))
 
 sent(::Scaffold, s, private, u, ctx) =
     u.dc isa Vector ? private : s.private .+ decoded(u.dc)

@@ -30,6 +30,13 @@ function client!(::Pruning, s, u, ctx)
     return ctx.round, masked
 end
 
+for_client(::Pruning, rounds, client) = rounds
+function kept(::Pruning, rounds, name, known)
+    all(iszero, rounds) && return known
+    left = findall(iszero, rounds)
+    return known === nothing ? left : known ∩ left
+end
+
 hide!(::Pruning, shared, v) = v .= ifelse.(shared .== 0, v, 0.0f0)
 
 function publish!(r::Pruning, s, Δ, ctx)

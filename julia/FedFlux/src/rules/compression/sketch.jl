@@ -43,6 +43,9 @@ function client!(c::CountSketch, s, u, ctx)
     return s.private, Update(u; delta, sketch = table(c, u.delta))
 end
 
+kept(::CountSketch, shared, name, known) = name === :delta ? Int[] : known
+nobody_sent(c::CountSketch, u, N) = Update(u; sketch = zeros(Float32, c.rows * c.cols))
+
 function server!(c::CountSketch, s, ū, ctx)
     error = s.shared .+ ū.sketch
     Δ = untable(c, error, length(ctx.θ))

@@ -70,8 +70,10 @@ function client!(r::ClientDP, s, u, ctx)
     return nothing, Update(clipped; metrics = (; below = [below]))
 end
 
+for_client(::ClientDP, shared, client) = shared
+
 "What the server makes of a round without clients, so that it looks like any other."
-nobody_sent(r::ClientDP, u) =
+nobody_sent(r::ClientDP, u, N) =
     r.quantile === nothing ? u : Update(u; metrics = (; below = [0.0f0]))
 
 function server!(r::ClientDP, s, ū, ctx)

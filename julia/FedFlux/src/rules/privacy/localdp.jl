@@ -33,6 +33,9 @@ function prepare(r::LocalDP, layout, training)
     return r
 end
 
+# All values get noise, the hidden ones too.
+kept(::LocalDP, shared, name, known) = nothing
+
 function client!(r::LocalDP, s, u, ctx)
     rng = r.reproducible ? ctx.rng : SecureRandom()
     noisy(v) =

@@ -1,0 +1,114 @@
+# What both sides write in front of every message, and how they send values: text and
+# arrays, never code. Little-endian.
+
+const MAGIC = Vector{UInt8}("FFX")
+const WIRE_VERSION = 0x01
+const ID_BYTES = 16         # of a federation
+
+const STAGE_NAMES = ("train", "keys", "shares", "masked", "unmask")
+
+"What stands in front of a message: whose it is, of which round, and what is asked."
+struct Frame
+    stage::String
+    federation::Vector{UInt8}
+    round::Int
+    client::Int
+end
+
+const FRAME_BYTES = length(MAGIC) + 2 + ID_BYTES + 8
+
+writeword!(w::Writer, x::Unsigned) =
+    foreach(k -> writebyte!(w, x >> 8k), 0:(sizeof(x)-1))
+
+function write_frame!(w::Writer, f::Frame)
+    append!(w.bytes, MAGIC)
+    writebyte!(w, WIRE_VERSION)
+    writebyte!(w, findfirst(==(f.stage), STAGE_NAMES))
+    append!(w.bytes, f.federation)
+    writeword!(w, UInt32(f.round))
+    writeword!(w, UInt32(f.client))
+    return w
+end
+
+function take_word!(r::Reader, ::Type{T}, what) where {T}
+    require_bytes(r, sizeof(T), what)
+    word = readword(T, r.bytes, r.at)
+    r.at += sizeof(T)
+    return word
+end
+
+function take_bytes!(r::Reader, n, what)
+    require_bytes(r, n, what)
+    r.at += n
+    return r.bytes[(r.at-n+1):r.at]
+end
+
+"""
+    read_frame!(r::Reader) -> Frame
+
+Throws a [`FedFluxError`](@ref) for bytes that are no message, or of another version.
+"""
+function read_frame!(r::Reader)
+    left(r) >= FRAME_BYTES && take_bytes!(r, length(MAGIC), "the mark") == MAGIC ||
+        fail("is no message of FedFlux")
+    version = readbyte!(r, "the version")
+    version == WIRE_VERSION || fail("is of version ", version, " of FedFlux's messages, ",
+        "and this is version ", WIRE_VERSION, ": install the same fedflux on both sides"
+    )
+    stage = readbyte!(r, "the stage")
+    1 <= stage <= length(STAGE_NAMES) || fail("is of an unknown stage, ", stage)
+    id = take_bytes!(r, ID_BYTES, "the federation")
+    round, client = take_word!(r, UInt32, "the round"), take_word!(r, UInt32, "the client")
+    return Frame(STAGE_NAMES[stage], id, Int(round), Int(client))
+end
+
+const MAX_TEXT = 1 << 20        # bytes of JSON in a message
+const MAX_DEPTH = 32            # of its brackets
+
+"""
+    write_values!(w::Writer, x) -> bytes of arrays
+
+Write what [`pack`](@ref) takes: the length of a JSON text, the text, and the arrays as a
+safetensors file.
+"""
+function write_values!(w::Writer, x)
+    arrays = Dict{String,Array}()
+    text = JSON.json(pack(x, "x", arrays))
+    writeword!(w, UInt32(ncodeunits(text)))
+    append!(w.bytes, codeunits(text), write_tensors(arrays))
+    return sum(sizeof, values(arrays); init = 0)
+end
+
+"""
+    read_values!(r::Reader) -> x
+
+The values that [`write_values!`](@ref) wrote, which take up all that is left. Throws a
+[`FedFluxError`](@ref) for anything else, before much memory is taken.
+"""
+function read_values!(r::Reader)
+    n = take_word!(r, UInt32, "the length of the text")
+    n <= MAX_TEXT || malformed("a text of ", n, " bytes")
+    text = take_bytes!(r, Int(n), "the text")
+    depth(text) <= MAX_DEPTH || malformed("its text is nested too deeply")
+    arrays = read_tensors(take_bytes!(r, left(r), "the arrays"))
+    return unpack(parse_json("a message", String(text)), arrays)
+end
+
+"How deep the brackets of a JSON text are nested; those in strings count too."
+function depth(text)
+    deepest = now = 0
+    for b in text
+        b in (UInt8('['), UInt8('{')) && (deepest = max(deepest, now += 1))
+        b in (UInt8(']'), UInt8('}')) && (now -= 1)
+    end
+    return deepest
+end
+
+"""
+The value `name` of a message, which must be a `T`; a [`FedFluxError`](@ref) where it isn't.
+"""
+function field(::Type{T}, values, name::Symbol) where {T}
+    values isa NamedTuple && haskey(values, name) && values[name] isa T ||
+        fail("has no valid ", name)
+    return values[name]
+end

@@ -1,0 +1,210 @@
+# A deployment from the options of a run: what `FedFlux.run` does in one process, split into
+# a server and its clients.
+
+"The options that decide what a client computes; both sides must have the same."
+const SHARED_OPTIONS = ["aggregate", "augment", "batch_size", "download", "embedding",
+    "hidden", "local_epochs", "local_steps", "loss", "lr", "mean", "model", "momentum",
+    "optimizer", "rules", "samples_per_epoch", "schedule", "seed", "std", "trainer",
+    "weights"]
+
+shared_options(o::Options) = Dict{String,String}(
+    name => JSON.json(value) for
+    (name, value) in plain_options(o) if name in SHARED_OPTIONS
+)
+
+"""
+    check_deployable(o::Options)
+
+Throw a [`FedFluxError`](@ref) that names the first option that has a meaning in a
+simulation only, and why.
+"""
+function check_deployable(o::Options)
+    refuse_option(name, why) =
+        fail("option ", name, " can't be used in a deployment: ", why)
+    isempty(one_or_many(built(o, :faults))) ||
+        refuse_option("faults", "its clients fail by themselves")
+    o.attack === nothing || refuse_option("attack", "attackers are simulated")
+    o.deadline === nothing ||
+        refuse_option("deadline", "it counts simulated seconds; set a timeout instead")
+    o.overselect == 1 ||
+        refuse_option("overselect", "a round waits for the clients that were asked")
+    o.availability == "always" ||
+        refuse_option("availability", "who is connected is available")
+    o.normalise == "none" || refuse_option("normalise",
+        "no machine sees all data; give mean and std instead")
+    o.finetune_epochs == 0 && isempty(o.baselines) ||
+        refuse_option("finetune_epochs and baselines", "the server has no client's data")
+    for r in one_or_many(built(o, :rules))
+        r isa FedBuff && refuse_option("rules", "fedbuff simulates the clients' speeds")
+    end
+end
+
+"What a client tells the server before the first round: see [`open_client`](@ref)."
+client_facts(o::Options, d::Dataset) = Dict{String,Any}("samples" => numobs(d.x),
+    "input" => Int[size(d.x)[1:(end-1)]...],
+    "target" => Int[size(d.y)[1:(end-1)]...],
+    "outputs" => needed_outputs(o, d))
+
+"The number of outputs that a model needs for these data; 0: any."
+function needed_outputs(o::Options, d::Dataset)
+    loss = loss_of(o)
+    n = outputs_for(loss, targets(loss, d.y))
+    d.ytest === nothing || (n = max(n, outputs_for(loss, targets(loss, d.ytest))))
+    return eltype(d.x) <: Integer ? max(n, maximum(d.x)) : n
+end
+
+"""
+    open_client(o::Options, data::Dataset) -> (session, facts)
+
+The client of a deployment that holds all of `data`, as a [`ClientSession`](@ref); and what
+the server must know of it: its `samples`, the size of an `input` and of a `target`, and how
+many `outputs` its labels need. Throws a [`FedFluxError`](@ref) for options or data that
+can't be used.
+"""
+function open_client(o::Options, data::Dataset)
+    check_deployable(o)
+    d = prepare_data(o; data)
+    loss = loss_of(o)
+    checklabels(loss, d.y, "train")
+    y = targets(loss, d.y)
+    make(outputs) = (prepare_federated(o, d, max(outputs, needed_outputs(o, d)), nothing),
+        d.x, y)
+    return ClientSession(make, shared_options(o)), client_facts(o, d)
+end
+
+"""
+    Deployment
+
+A server that was opened from its options: its `session`, and what the result of the run
+tells besides.
+"""
+mutable struct Deployment
+    options::Options
+    session::ServerSession
+    lock::Union{Nothing,FolderLock}
+    dataset::String
+    warnings::Vector{String}
+    resumed::Int
+end
+
+"""
+    open_server(o::Options, facts, data, init) -> Deployment
+
+The server of a deployment.
+
+- `facts`: for each client, in order, what [`open_client`](@ref) told; `samples` alone is
+  enough where there is test data.
+- `data`: a [`Dataset`](@ref) whose training data is the server's root data (for FLTrust)
+  and whose test data it evaluates on; `nothing`: it has none.
+- `init`: arrays to start from, or `nothing`.
+
+Locks the folder for checkpoints until [`close!`](@ref). Throws a [`FedFluxError`](@ref)
+for options that can't be used.
+"""
+function open_server(o::Options, facts, data, init)
+    check_deployable(o)
+    folder, warnings = checkpoint_folder(o), String[]
+    note(message) = (message in warnings || push!(warnings, message); nothing)
+    folder === nothing && return open_server(o, facts, data, init, nothing, warnings, note)
+    lock = FolderLock(folder; warn = note)
+    try
+        check_unused(folder, o)
+        return open_server(o, facts, data, init, lock, warnings, note)
+    catch
+        release!(lock)
+        rethrow()
+    end
+end
+
+function open_server(o, facts, data, init, lock, warnings, note)
+    saved = o.resume === nothing ? nothing : load_checkpoint(o.resume; warn = note)
+    d = prepare_data(o; data = data === nothing ? stand_in(facts) : data)
+    samples, outputs = joined(o, facts, data === nothing ? nothing : d)
+    loss = loss_of(o)
+    f = prepare_federated(o, d, outputs, init)
+    rooted = data !== nothing && needs_root(f.aggregate)
+    needs_root(f.aggregate) && !rooted &&
+        fail("aggregate ", o.aggregate, " needs root data: give the server training data")
+    clients = absent_clients(samples, d.x, targets(loss, d.y);
+        root = rooted ? collect(1:numobs(d.x)) : Int[])
+    test = d.ytest === nothing ? nothing : (d.xtest, targets(loss, d.ytest))
+    pool = WorkerPool(f, d.x, clients.y; threads = something(o.threads, Threads.nthreads()))
+
+    folder = checkpoint_folder(o)
+    run =
+        folder === nothing ? Dict{String,Any}() :
+        run_facts(o, pool.trainer, clients, test, versions())
+    federation = random_bytes(ID_BYTES)
+    st, progress = State(f, pool), Progress()
+    if saved !== nothing
+        check_same_run(saved, run, note)
+        federation = federation_of(saved)
+        st, progress = restore(saved, f, engine(pool))
+    end
+    run["federation"] = bytes2hex(federation)
+    checkpoints =
+        folder === nothing ? nothing :
+        Checkpoints(folder; every = o.checkpoint_every, keep = o.checkpoint_keep, run)
+
+    sampling = cohort_sampling(o, length(clients))
+    evaluation =
+        test === nothing ? nothing :
+        TestData(test..., classes(loss, test[2]) > 0 ? outputs : 0, nothing)
+    course = Course(f, st, clients; stopping = stopping_of(o), sampling, evaluation,
+        o.eval_every, pool, warn = note, checkpoints, progress)
+    session = ServerSession(f, st, clients, pool, course, sampling; federation, outputs,
+        options = shared_options(o))
+    return Deployment(o, session, lock, data === nothing ? "none" : d.name, warnings,
+        st.round)
+end
+
+"One sample of zeros, like those of the clients, for a server without data."
+function stand_in(facts)
+    known = findfirst(c -> haskey(c, "input"), facts)
+    known === nothing &&
+        fail("the server has no data and knows no client's: give it test ",
+            "data, so that it can make the model")
+    input, target = Int.(facts[known]["input"]), Int.(facts[known]["target"])
+    tokens = length(input) == 1 && target == input
+    x = zeros(tokens ? Int : Float32, input..., 1)
+    return Dataset(x, zeros(Int, target..., 1), nothing, nothing; name = "none")
+end
+
+"""
+The clients' numbers of samples, and how many outputs the model needs for the data of all.
+Throws where a client's data have another form than the others'.
+"""
+function joined(o::Options, facts, d)
+    isempty(facts) && fail("there are no clients")
+    samples = [Int(c["samples"]) for c in facts]
+    all(>(0), samples) || fail("client ", findfirst(<=(0), samples), " has no samples")
+    for name in ("input", "target")
+        forms = unique(c[name] for c in facts if haskey(c, name))
+        length(forms) <= 1 ||
+            fail("the clients' data differ: an ", name, " has size ", join(forms, " or "))
+    end
+    outputs = maximum(c -> Int(get(c, "outputs", 0)), facts)
+    return samples, d === nothing ? outputs : max(outputs, needed_outputs(o, d))
+end
+
+function federation_of(saved)
+    text = get(saved.content["run"], "federation", "")
+    id = hex2bytes_or_nothing(text)
+    id !== nothing && length(id) == ID_BYTES ||
+        fail("resume: ", saved.path, " is of a simulated run, not of a deployment")
+    return id
+end
+hex2bytes_or_nothing(text) = occursin(r"^([0-9a-f]{2})*$", text) ? hex2bytes(text) : nothing
+
+"Give the folder for checkpoints free again."
+close!(d::Deployment) = d.lock === nothing || release!(d.lock)
+
+"The [`RunResult`](@ref) of a deployment, when its run ended or before."
+function result(d::Deployment)
+    (; f, st, clients, pool, course) = d.session
+    return run_result(d.options, f, st, pool; course.history,
+        stopped = something(course.stopped, "stopped"), d.dataset,
+        seconds = elapsed(course), d.warnings,
+        privacy = statement(course.privacy, st.round), holdings = sizes_held(clients),
+        d.resumed)
+end

@@ -1,0 +1,146 @@
+# Python's entries to a deployment: text, bytes and arrays in and out, and two objects that
+# Python only holds. A mistake comes back as {"error": message}.
+
+"""
+    _server_open(config, facts, data, model, init) -> (json, server)
+
+Open the server of a deployment. `config`, `model` and `init` as in `_pyrun`; `facts`: a
+JSON list of what each client told, with its number as `client`; `data`: `nothing`, or
+`(x_test, y_test)` or `(x_test, y_test, x_root, y_root)`, with reversed axes.
+"""
+_server_open(config::AbstractString, facts::AbstractString, data, model, init) =
+    object_or_error() do
+        o = python_options(config, model)
+        init = init === nothing ? nothing : [Array{Float32}(a) for a in init]
+        d = open_server(o, numbered(JSON.parse(facts)), server_data(data), init)
+        (; f, st, pool, federation) = d.session
+        slots = f.layout.slots
+        told = Dict("round" => st.round, "names" => [s.name for s in slots],
+            "shapes" => [reverse(collect(s.dims)) for s in slots],
+            "parameters" => f.layout.n, "federation" => bytes2hex(federation),
+            "clients" => length(d.session.clients),
+            "trainer" => pool.trainer, "threads" => length(pool.workers),
+            "most_bytes" => most_bytes(d.session), "warnings" => d.warnings)
+        told, d
+    end
+
+"The JSON of the Dict that `f` returns, and its object; or the message of its error."
+function object_or_error(f)
+    object = nothing
+    text = json_or_error() do
+        told, object = f()
+        told
+    end
+    return text, object
+end
+
+"The facts of clients in the order of their numbers, which are 1 to as many as there are."
+function numbered(facts)
+    facts isa AbstractVector && all(c -> c isa AbstractDict, facts) ||
+        fail("facts: expected a list with an object for each client")
+    sorted = sort(facts; by = c -> get(c, "client", 0))
+    [get(c, "client", 0) for c in sorted] == 1:length(facts) ||
+        fail("facts: expected clients with the numbers 1 to ", length(facts))
+    return sorted
+end
+
+server_data(::Nothing) = nothing
+function server_data(data)
+    xtest, ytest, x, y = map(own_array, (data..., nothing, nothing))
+    x === nothing && (x = xtest; y = ytest)
+    return Dataset(x, y, xtest, ytest; name = "arrays")
+end
+
+"""
+    _server_next(server) -> (json, messages, arrays)
+
+End the exchange in progress and begin the next: see [`next!`](@ref). `messages` are the
+bytes for each client of `clients`, `arrays` the global model where they don't hold it.
+"""
+function _server_next(d::Deployment)
+    e = Ref{Any}(nothing)
+    text = json_or_error() do
+        e[] = next!(d.session)
+        e[].done === nothing || close!(d)
+        (; round, stage, clients, record, done) = e[]
+        Dict("round" => round, "stage" => stage, "clients" => clients, "done" => done,
+            "record" => record === nothing ? nothing : asdict(record))
+    end
+    e[] === nothing && return text, Vector{UInt8}[], Array{Float32}[]
+    return text, e[].messages, e[].arrays
+end
+
+"""
+    _server_receive(server, k, body, arrays, samples) -> json
+
+Take in what client `k` sent: `{"accepted": true}` or `{"rejected": reason}`. `body`: the
+bytes of a FedFlux client's reply; or `nothing` for a plain Flower client, whose new weights
+are `arrays` and who trained on `samples`.
+"""
+_server_receive(d::Deployment, k, body, arrays, samples) =
+    json_or_error() do
+        reason = receive!(d.session, Int(k), own_bytes(body))
+        reason === nothing ? Dict("accepted" => true) : Dict("rejected" => reason)
+    end
+
+# Python's bytes come as another type of vector.
+own_bytes(bytes::Vector{UInt8}) = bytes
+own_bytes(bytes) = Vector{UInt8}(bytes)
+
+"""
+    _server_dropped(server, k, reason) -> json
+
+Take note that client `k` failed or won't answer.
+"""
+_server_dropped(d::Deployment, k, reason) =
+    json_or_error(() -> (drop!(d.session, Int(k), String(reason)); Dict()))
+
+"""
+    _server_rejected(server, k, reason) -> json
+
+Take note that what client `k` sent was refused before it came here.
+"""
+_server_rejected(d::Deployment, k, reason) =
+    json_or_error(() -> (reject!(d.session, Int(k), String(reason)); Dict()))
+
+"""
+    _server_result(server) -> (json, arrays)
+
+The result of the run so far, as `_pyrun` returns it.
+"""
+_server_result(d::Deployment) =
+    or_error() do
+        close!(d)
+        r = result(d)
+        report(r), r.parameters
+    end
+
+"""
+    _client_open(config, data, model) -> (json, client)
+
+Open a client that holds `data`, `(x, y)` or `(x, y, x_test, y_test)` with reversed axes;
+the JSON says what the server must know of it.
+"""
+_client_open(config::AbstractString, data, model) =
+    object_or_error() do
+        o = python_options(config, model)
+        x, y, xtest, ytest = map(own_array, (data..., nothing, nothing))
+        session, facts = open_client(o, Dataset(x, y, xtest, ytest))
+        facts, session
+    end
+
+"""
+    _client_answer(client, body, arrays, private) -> (json, reply, private, arrays)
+
+Answer a message of the server: see [`answer!`](@ref). `private` are the bytes that the last
+call gave, empty at first.
+"""
+function _client_answer(c::ClientSession, body, arrays, private)
+    reply, kept = UInt8[], own_bytes(private)
+    text = json_or_error() do
+        θ = Array{Float32}[Array{Float32}(a) for a in arrays]
+        facts, reply, kept = answer!(c, own_bytes(body), θ, kept)
+        Dict(string(name) => as_json(value) for (name, value) in pairs(facts))
+    end
+    return text, reply, kept, Array{Float32}[]
+end
