@@ -170,18 +170,22 @@ class Run:
         status: str = found["status"]
         return status
 
-    def facts(self, limit: float = 180) -> dict[str, Any]:
+    def log(self) -> str:
+        """What its ServerApp said."""
+        return self.federation.flwr("log", self.number, "local", "--show")
+
+    def facts(self, limit: float = 240) -> dict[str, Any]:
         """Wait for the result's facts."""
         looked = time.monotonic()
 
         def there() -> bool:
             nonlocal looked
-            if time.monotonic() - looked > 15:
+            if time.monotonic() - looked > 30:
                 looked = time.monotonic()
                 status = self.status()
-                assert "failed" not in status, status + "\n" + self.federation.log("link")
+                assert "failed" not in status, f"{status}\n{self.log()}"
             return self.file.exists()
 
-        wait_until(there, limit, f"run {self.number}", self.federation.log)
+        wait_until(there, limit, f"run {self.number}", self.log)
         facts: dict[str, Any] = json.loads(self.file.read_text())
         return facts

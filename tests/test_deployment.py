@@ -19,7 +19,7 @@ import pytest
 import fedflux
 
 from .conftest import ROOT
-from .federation import BIN, EXAMPLE, Federation, Run, free_port, wait_until
+from .federation import BIN, Federation, Run, free_port, wait_until
 
 pytest.importorskip("flwr", reason="Flower is not installed: fedflux[flower]")
 pytestmark = pytest.mark.deployment
@@ -77,8 +77,8 @@ def runs(federation: Federation, mnist: str) -> dict[str, Run]:
     """The runs that disturb no other, all at once: they mostly wait."""
     hostile = SMALL | {"rounds": 6}
     return {
-        "fedavg": federation.run(EXAMPLE, dataset=mnist, **CASE),
-        "scaffold": federation.run(EXAMPLE, dataset=mnist, rules=RULES, **CASE),
+        "fedavg": federation.run(ROGUE, dataset=mnist, **CASE),
+        "scaffold": federation.run(ROGUE, dataset=mnist, rules=RULES, **CASE),
         "hostile": federation.run(ROGUE, {"rogue": "hostile"}, dataset=mnist, **hostile),
         "numpy": federation.run(ROGUE, {"rogue": "numpy"}, dataset=mnist, **SMALL),
         "stock": federation.run(ROGUE, {"stock": "fedavg"}, dataset=mnist, **SMALL),
@@ -161,12 +161,6 @@ def test_an_unregistered_node_is_refused(federation: Federation) -> None:
     )
     assert done.returncode != 0
     assert "Failed to activate SuperNode" in done.stdout + done.stderr
-
-
-def round_of(run: Run) -> int:
-    """The round that the server ended last."""
-    log = run.federation.log("link")
-    return max((int(n) for n in re.findall(r"fedflux: round (\d+):", log)), default=0)
 
 
 def test_a_node_killed_mid_round_does_not_end_the_run(

@@ -41,11 +41,11 @@ def test_frames_come_back_whole() -> None:
 def test_damaged_frames_are_errors() -> None:
     frame = frames.pack({"op": "x"}, [b"abc"], [np.ones(3, np.float32)])
     lies = [
-        {"parts": [3, 12], "shapes": [[4]]},
-        {"parts": [3, 12], "shapes": [[-3]]},
-        {"parts": [-1, 16], "shapes": []},
-        {"parts": [10**12], "shapes": []},
-        {"shapes": []},
+        {"_parts": [3, 12], "_shapes": [[4]]},
+        {"_parts": [3, 12], "_shapes": [[-3]]},
+        {"_parts": [-1, 16], "_shapes": []},
+        {"_parts": [10**12], "_shapes": []},
+        {"_shapes": []},
         [1, 2],
     ]
     texts = [json.dumps(lie).encode() for lie in lies]

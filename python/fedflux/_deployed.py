@@ -82,6 +82,11 @@ def server_dropped(server: Any, client: int, reason: str) -> None:
     _facts(boot().core._server_dropped(server, client, reason))
 
 
+def server_rejected(server: Any, client: int, reason: str) -> None:
+    """Tell the server that what a client sent was refused before it came to the core."""
+    _facts(boot().core._server_rejected(server, client, reason))
+
+
 def server_result(server: Any) -> tuple[dict[str, Any], list[Floats]]:
     """Return the facts of the run, and the parameters in model order."""
     text, arrays = boot().core._server_result(server)

@@ -1,7 +1,8 @@
 """What goes through the worker's socket: a JSON object and byte strings, in one frame.
 
 A frame is the length of the JSON (4 bytes, little-endian), the JSON, and the byte strings
-one after the other; the JSON holds their lengths under "parts". Arrays are float32.
+one after the other; the JSON holds their lengths, and the shapes of those that are float32
+arrays.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..errors import FedFluxError
 
 MAX_FRAME = 2**32  # bytes
 MAX_HEADER = 2**24
+PARTS, SHAPES = "_parts", "_shapes"
 
 Floats = NDArray[np.float32]
 
@@ -28,7 +30,7 @@ def pack(
     """Put a JSON object, byte strings and arrays into one frame.
 
     Args:
-        header: the object, without the names parts and shapes.
+        header: the object, without the names _parts and _shapes.
         parts: byte strings.
         arrays: float32 arrays of any shape.
 
@@ -42,7 +44,7 @@ def pack(
     # of a fixed byte order, so that a frame means the same everywhere
     blobs = [*parts, *(np.ascontiguousarray(a, dtype="<f4").tobytes() for a in arrays)]
     shapes = [list(a.shape) for a in arrays]
-    whole = header | {"parts": [len(blob) for blob in blobs], "shapes": shapes}
+    whole = header | {PARTS: [len(blob) for blob in blobs], SHAPES: shapes}
     text = json.dumps(whole).encode()
     return b"".join([len(text).to_bytes(4, "little"), text, *blobs])
 
@@ -64,7 +66,7 @@ def unpack(frame: bytes) -> tuple[dict[str, Any], list[bytes], list[Floats]]:
         if not 2 <= size <= min(MAX_HEADER, len(frame) - 4):
             raise ValueError("its header is cut short")
         header = json.loads(frame[4 : 4 + size])
-        lengths, shapes = header.pop("parts"), header.pop("shapes")
+        lengths, shapes = header.pop(PARTS), header.pop(SHAPES)
         if len(frame) != 4 + size + sum(lengths) or min(lengths, default=0) < 0:
             raise ValueError("its length is not the announced one")
         blobs, start = [], 4 + size

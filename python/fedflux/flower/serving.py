@@ -22,7 +22,7 @@ class Serving:
     def answer(
         self, header: dict[str, Any], parts: list[bytes], arrays: list[Floats]
     ) -> Answer:
-        """Answer a call: "open", "next", "receive", "dropped" or "result"."""
+        """Answer a call: "open", "next", "receive", "dropped", "rejected" or "result"."""
         op = header["op"]
         if op == "open":
             facts, self._server = _deployed.server_open(
@@ -38,8 +38,11 @@ class Serving:
             client, samples = header["client"], header["samples"]
             outcome = _deployed.server_receive(self._server, client, body, arrays, samples)
             return outcome, [], []
-        if op == "dropped":
-            _deployed.server_dropped(self._server, header["client"], header["reason"])
+        if op in ("dropped", "rejected"):
+            tell = (
+                _deployed.server_dropped if op == "dropped" else _deployed.server_rejected
+            )
+            tell(self._server, header["client"], header["reason"])
             return {}, [], []
         facts, model = _deployed.server_result(self._server)
         return facts, [], model
