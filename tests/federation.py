@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Federation:
             "FLWR_HOME": str(folder / "home"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "XDG_RUNTIME_DIR": str(folder / "run"),
             "JULIA_NUM_THREADS": "1",
@@ -94,7 +94,9 @@ class Federation:
             *("--database", str(self.folder / "link.db")),
             "--disable-runtime-dependency-installation",
         )
+        self.wait_for_link()
 
+    def wait_for_link(self) -> None:
         def listens() -> bool:
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", self.port)) == 0
@@ -141,7 +143,13 @@ class Federation:
         assert done.returncode == 0, done.stdout + done.stderr + self.log()
         return done.stdout
 
-    def run(self, app: Path, own: dict[str, str] | None = None, **options: Any) -> Run:
+    def run(
+        self,
+        app: Path,
+        own: dict[str, str] | None = None,
+        extra: Sequence[str] = (),
+        **options: Any,
+    ) -> Run:
         """Start a run of an app, with its own run config and these options of fedflux."""
         self.runs += 1
         file = self.folder / f"run-{self.runs}.json"
@@ -149,7 +157,9 @@ class Federation:
         entries = {f"fedflux.{name}": value for name, value in options.items()}
         values = (entries | (own or {})).items()
         config = " ".join(f"{name}={json.dumps(value)}" for name, value in values)
-        answer = self.flwr("run", str(app), "local", "-c", config, "--format", "json")
+        answer = self.flwr(
+            "run", str(app), "local", "-c", config, "--format", "json", *extra
+        )
         return Run(self, file, json.loads(answer)["run-id"])
 
     def log(self, name: str | None = None) -> str:
@@ -174,13 +184,13 @@ class Run:
         """What its ServerApp said."""
         return self.federation.flwr("log", self.number, "local", "--show")
 
-    def facts(self, limit: float = 240) -> dict[str, Any]:
+    def facts(self, limit: float = 600) -> dict[str, Any]:
         """Wait for the result's facts."""
         looked = time.monotonic()
 
         def there() -> bool:
             nonlocal looked
-            if time.monotonic() - looked > 30:
+            if time.monotonic() - looked > 60:
                 looked = time.monotonic()
                 status = self.status()
                 assert "failed" not in status, f"{status}\n{self.log()}"

@@ -19,7 +19,7 @@ import pytest
 import fedflux
 
 from .conftest import ROOT
-from .federation import BIN, Federation, Run, free_port, wait_until
+from .federation import BIN, Federation, free_port, wait_until
 
 pytest.importorskip("flwr", reason="Flower is not installed: fedflux[flower]")
 pytestmark = pytest.mark.deployment
@@ -72,48 +72,64 @@ def test_bytes_at_the_link_are_those_of_the_history(
     assert idle < 200_000
 
 
+class Runs:
+    """The runs that several tests look at, each started when it is first needed."""
+
+    def __init__(self, federation: Federation, dataset: str) -> None:
+        self.federation, self.dataset, self.done = federation, dataset, dict[str, Any]()
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        own, options = RUNS[name]
+        if name not in self.done:
+            run = self.federation.run(ROGUE, own, dataset=self.dataset, **options)
+            self.done[name] = run.facts()
+        facts: dict[str, Any] = self.done[name]
+        return facts
+
+
+RUNS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    "fedavg": ({}, CASE),
+    "scaffold": ({}, CASE | {"rules": RULES}),
+    "hostile": ({"rogue": "hostile"}, SMALL | {"rounds": 6}),
+    "numpy": ({"rogue": "numpy"}, SMALL),
+    "stock": ({"stock": "fedavg"}, SMALL),
+}
+
+
 @pytest.fixture(scope="module")
-def runs(federation: Federation, mnist: str) -> dict[str, Run]:
-    """The runs that disturb no other, all at once: they mostly wait."""
-    hostile = SMALL | {"rounds": 6}
-    return {
-        "fedavg": federation.run(ROGUE, dataset=mnist, **CASE),
-        "scaffold": federation.run(ROGUE, dataset=mnist, rules=RULES, **CASE),
-        "hostile": federation.run(ROGUE, {"rogue": "hostile"}, dataset=mnist, **hostile),
-        "numpy": federation.run(ROGUE, {"rogue": "numpy"}, dataset=mnist, **SMALL),
-        "stock": federation.run(ROGUE, {"stock": "fedavg"}, dataset=mnist, **SMALL),
-    }
+def runs(federation: Federation, mnist: str) -> Runs:
+    return Runs(federation, mnist)
 
 
 @pytest.mark.parametrize(("name", "rules"), [("fedavg", []), ("scaffold", RULES)])
 def test_a_deployment_gives_the_parameters_of_a_simulation(
-    julia: None, runs: dict[str, Run], mnist: str, name: str, rules: Any
+    julia: None, runs: Runs, mnist: str, name: str, rules: Any
 ) -> None:
-    facts = runs[name].facts()
+    facts = runs[name]
     rules = ["scaffold", "topk(fraction=0.1)"] if rules else []
     simulated = fedflux.run(dataset=mnist, rules=rules, **CASE)
     assert facts["params_sha256"] == simulated.params_sha256
     for ours, theirs in zip(facts["history"], simulated.history, strict=True):
         for key in ("accuracy", "test_loss", "clients", "rejected", "dropped", "bytes_up"):
             assert ours[key] == theirs[key], key
-    assert facts["accuracy"] > 0.5
+    assert facts["accuracy"] > 0.9
 
 
 def test_what_a_hostile_node_sends_is_rejected_with_its_reason(
-    runs: dict[str, Run],
+    runs: Runs,
 ) -> None:
-    history = runs["hostile"].facts()["history"]
+    history = runs["hostile"]["history"]
     reasons = [record["rejected"] for record in history]
     assert [[who["client"] for who in round] for round in reasons[:5]] == [[3]] * 5
-    expected = ["NaN", "bytes", "round 1, not 3", "too large", "expected shape"]
+    expected = ["NaN", "malformed", "round 1, not 3", "too large", "expected shape"]
     for round, part in zip(reasons, expected, strict=False):
         assert part in round[0]["reason"], round
     assert reasons[5] == []
     assert [record["clients"] for record in history] == [2, 2, 2, 2, 2, 3]
 
 
-def test_a_plain_flower_client_trains_against_our_server(runs: dict[str, Run]) -> None:
-    facts = runs["numpy"].facts()
+def test_a_plain_flower_client_trains_against_our_server(runs: Runs) -> None:
+    facts = runs["numpy"]
     assert [record["clients"] for record in facts["history"]] == [3, 3, 3]
     assert facts["history"][-1]["rejected"] == facts["history"][-1]["dropped"] == []
     assert facts["accuracy"] > 0.5
@@ -128,17 +144,16 @@ def test_a_plain_pytorch_client_trains_against_our_server(
     assert facts["accuracy"] > 0.5
 
 
-def test_a_fedflux_client_serves_flowers_own_fedavg(runs: dict[str, Run]) -> None:
-    facts = runs["stock"].facts()
+def test_a_fedflux_client_serves_flowers_own_fedavg(runs: Runs) -> None:
+    facts = runs["stock"]
     assert facts["accuracy"] > 0.5
     losses = [numbers["train_loss"] for _, numbers in sorted(facts["metrics"].items())]
     assert losses[-1] < losses[0]
 
 
-def test_a_warm_client_costs_little(federation: Federation, runs: dict[str, Run]) -> None:
+def test_a_warm_client_costs_little(federation: Federation, runs: Runs) -> None:
     """From the second message on; the runs before have warmed the workers."""
-    for name in ("fedavg", "scaffold"):
-        runs[name].facts()
+    assert runs["fedavg"] and runs["scaffold"]
     for number in (1, 2, 3):
         log = federation.log(f"node-{number}")
         around = [float(t) for t in re.findall(r"train: .* and ([\d.]+) s around", log)]
@@ -167,11 +182,11 @@ def test_a_node_killed_mid_round_does_not_end_the_run(
     federation: Federation, mnist: str
 ) -> None:
     slow = SMALL | {"rounds": 2, "local_steps": 20_000, "timeout": 25}
-    run = federation.run(ROGUE, dataset=mnist, **slow)
     before = federation.log("node-3").count("Receiving: train message")
+    run = federation.run(ROGUE, dataset=mnist, **slow)
     wait_until(
         lambda: federation.log("node-3").count("Receiving: train message") > before,
-        120,
+        600,
         "node 3 trains",
         federation.log,
     )
@@ -232,7 +247,7 @@ def test_a_killed_server_resumes_to_the_same_parameters(
     federation.run(ROGUE, dataset=mnist, checkpoint=folder, **options)
     wait_until(
         lambda: (tmp_path / "checkpoints" / "round-000002.json").exists(),
-        120,
+        600,
         "two rounds",
         federation.log,
     )

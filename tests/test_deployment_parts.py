@@ -149,6 +149,30 @@ def test_a_worker_is_found_again_and_keeps_the_data(
     print(f"around a message: {max(seconds):.4f} s")
 
 
+WITHOUT_JULIA = """
+import numpy as np
+from fedflux.flower import settings, training
+from fedflux.data import from_arrays
+data = from_arrays(np.eye(4), [0, 1, 0, 1], None, None, loss="cross_entropy", clients=1)
+for rules in ([], ["scaffold"]):
+    try:
+        client = training.open_client(
+            settings.run_options({"model": "mlp", "rules": rules}), data
+        )
+        print(client.facts["engine"])
+    except Exception as error:
+        print(error)
+"""
+
+
+def test_a_node_without_julia_says_so(python: Run, no_julia: dict[str, str]) -> None:
+    done = python(WITHOUT_JULIA, env=no_julia)
+    assert "this node trains with the slow reference engine" in done.stderr
+    engine, refusal = done.stdout.splitlines()
+    assert engine == "reference"
+    assert refusal.startswith("this node can't join: rules=['scaffold'] needs the Julia")
+
+
 def test_a_workers_errors_are_one_line(launch: warm.Launch) -> None:
     pytest.importorskip("flwr")
     for name, said in (("bad", "expected \\(x, y\\)"), ("broken", "no such disk")):

@@ -79,6 +79,8 @@ def client_app(
         except FedFluxError as error:
             print(f"fedflux: error: {error}", file=sys.stderr)
             return records.refusal(error, message)
+        if said.get("lost"):
+            print("fedflux: warning: the rules' state was lost, and began anew")
         work = said["seconds"]
         around = time.perf_counter() - began - work
         line = f"fedflux: {said['stage']}: {work:.3f} s, and {around:.3f} s around it"

@@ -53,7 +53,7 @@ class Roster:
         """
         deadline = time.monotonic() + wait
         while True:
-            for line in self.refresh():
+            for line in self.refresh(min(wait, self._timeout)):
                 if "already" in line:
                     raise FedFluxError(line)
             missing = [k for k in range(1, self._clients + 1) if k not in self.seats]
@@ -63,8 +63,11 @@ class Roster:
                 raise FedFluxError(_missing(missing, self._clients, wait))
             time.sleep(0.5)
 
-    def refresh(self) -> list[str]:
+    def refresh(self, timeout: float | None = None) -> list[str]:
         """Look who left, and ask who came.
+
+        Args:
+            timeout: seconds that those who came have to answer; None for the roster's.
 
         Returns:
             Why nodes that came are not taken, a line for each.
@@ -75,20 +78,18 @@ class Roster:
         self._plain &= there
         seated = {seat.node for seat in self.seats.values()}
         new = sorted(there - seated - self._refused - self._plain)
-        lines = self._ask(new) if new else []
+        lines = self._ask(new, timeout or self._timeout) if new else []
         self._seat_plain()
         for line in lines:
             print(f"fedflux: {line}")
         return lines
 
-    def _ask(self, nodes: list[int]) -> list[str]:
+    def _ask(self, nodes: list[int], timeout: float) -> list[str]:
         """Ask nodes which client they are."""
         lines = []
         content = RecordDict({records.OWN: records.own()})
-        asked = {
-            node: Message(content, node, records.QUERY, ttl=self._timeout) for node in nodes
-        }
-        for node, reply in exchange(self._grid, asked, self._timeout):
+        asked = {node: Message(content, node, records.QUERY, ttl=timeout) for node in nodes}
+        for node, reply in exchange(self._grid, asked, timeout):
             try:
                 if isinstance(reply, FedFluxError):
                     raise reply
