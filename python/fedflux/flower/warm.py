@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def _join(base: Path) -> Connection[Any, Any] | None:
     try:
         key = base.with_suffix(".key").read_bytes()
         return Client(str(base.with_suffix(".sock")), family="AF_UNIX", authkey=key)
-    except (OSError, EOFError):  # no file, nobody listens, or it ended just now
+    except (OSError, EOFError, AuthenticationError):  # none, or one that ends just now
         return None
 
 
