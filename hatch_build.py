@@ -1,4 +1,4 @@
-"""Adds the Julia core to the wheel.
+"""Adds the Julia core, and the example that `fedflux new` copies, to the wheel.
 
 An editable install reads the core from the checkout, as python/fedflux/juliapkg.json says.
 Only the standard wheel gets a copy, and a juliapkg.json with the path of that copy.
@@ -17,7 +17,7 @@ EXCLUDED = ("test", "docs")  # folders of the core that a run does not need
 
 
 class CoreHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Adds julia/FedFlux as fedflux/julia/FedFlux, and a juliapkg.json with its version."""
+    """Adds julia/FedFlux, a juliapkg.json with its version, and examples/deployment."""
 
     PLUGIN_NAME = "custom"
 
@@ -35,6 +35,12 @@ class CoreHook(BuildHookInterface):  # type: ignore[type-arg]
                 and not file.name.startswith(("Manifest", "Local", "."))
             ):
                 target = f"fedflux/julia/FedFlux/{path.as_posix()}"
+                build_data["force_include"][str(file)] = target
+        example = root / "examples" / "deployment"  # which `fedflux new` copies
+        for file in sorted(example.rglob("*")):
+            path = file.relative_to(example)
+            if file.is_file() and not {"keys", "__pycache__"} & set(path.parts):
+                target = f"fedflux/flower/template/{path.as_posix()}"
                 build_data["force_include"][str(file)] = target
         declared = json.loads((root / "python" / "fedflux" / "juliapkg.json").read_text())
         # juliapkg detects an upgrade by this file alone, so the version must change with

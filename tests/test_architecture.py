@@ -81,6 +81,18 @@ def test_imports_have_no_cycle() -> None:
     assert set(order) == set(MODULES)
 
 
+def test_flower_is_imported_where_it_is_deployed_only() -> None:
+    """And its public API only."""
+    public = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        assert "juliacall" not in external(tree) or path.stem == "_julia"
+        if "flwr" in external(tree):
+            assert path.parent.name == "flower"
+            named = {n.module for n in imports(tree) if isinstance(n, ast.ImportFrom)}
+            assert {name for name in named if name and name.startswith("flwr")} <= public
+
+
 def test_only_one_module_imports_juliacall() -> None:
     assert [n for n, tree in MODULES.items() if "juliacall" in external(tree)] == ["_julia"]
 

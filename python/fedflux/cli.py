@@ -1,4 +1,4 @@
-"""The command line: `fedflux run`, `partition`, `doctor`, `setup`, those of privacy."""
+"""The command line: `fedflux run`, `partition`, `new`, `doctor`, `setup`, privacy's."""
 
 from __future__ import annotations
 
@@ -157,6 +157,16 @@ cli.add_command(_list_command.rules)
 cli.add_command(_privacy_commands.epsilon)
 cli.add_command(_privacy_commands.noise)
 cli.add_command(_privacy_commands.audit)
+
+
+@cli.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write a project for a deployment on Flower, in the folder NAME."""
+    from .flower.new import new as write
+
+    project = write(name, Path.cwd())
+    click.echo(f"{project} is ready: its README.md tells how to run it.")
 
 
 @cli.command()

@@ -1,0 +1,34 @@
+"""A client of the Julia core, in the worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _deployed
+from ..data import Data
+from .frames import Floats
+
+Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
+
+
+class JuliaClient:
+    """A client of the core, with its data.
+
+    Args:
+        options: every option.
+        data: the client's own.
+    """
+
+    def __init__(self, options: dict[str, Any], data: Data) -> None:
+        self.facts, self._client = _deployed.client_open(options, data[:4])
+        self.facts["engine"] = "julia"
+
+    def answer(
+        self, request: dict[str, Any], body: bytes, private: bytes, arrays: list[Floats]
+    ) -> Answer:
+        """Let the core answer; see `training.Client`."""
+        message = None if request["stock"] else body
+        said, reply, private, trained = _deployed.client_answer(
+            self._client, message, arrays, private
+        )
+        return said, [reply, private], trained

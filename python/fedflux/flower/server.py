@@ -1,0 +1,217 @@
+"""`server_app`: Flower's ServerApp of a run, which carries what the core decides."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.serverapp import Grid, ServerApp
+
+from ..errors import DataError, FedFluxError, OptionError
+from ..files import write_whole
+from ..result import Result
+from . import records
+from .data import Arrays, checked_test_data
+from .exchange import exchange
+from .roster import Roster
+from .settings import Server, gather, run_options, split
+from .warm import Launch, Worker, connect
+
+IDLE = 60.0  # seconds that the server's worker waits for a connection
+
+
+def server_app(
+    load_data: Callable[[Context], Any] | None = None, **options: Any
+) -> ServerApp:
+    """Make the ServerApp of a deployment.
+
+    It waits until all clients of the run are there, and then lets the core's server draw
+    the cohorts, check each update, aggregate, evaluate and write checkpoints. A client that
+    isn't there, fails or doesn't answer in time is dropped from the round, with its reason
+    in the history.
+
+    Args:
+        load_data: takes Flower's context and returns the server's own data, (x_test,
+            y_test) or, for fltrust, (x_test, y_test, x_root, y_root); None to evaluate
+            nothing.
+        **options: of the run, as `fedflux.run` takes, and four of the server: `save`, the
+            safetensors file of the result; `json`, the file of its facts and history;
+            `timeout`, the seconds that a client has for an answer (default 3600); `wait`,
+            the seconds that the run waits for its clients (default 600). Entries
+            `fedflux.NAME` of Flower's run config win.
+
+    Returns:
+        The app.
+
+    Raises:
+        OptionError: an unknown option, a wrong type or value, or one of simulations only.
+
+    Example:
+        >>> app = server_app(model="mlp", rounds=3, clients=3)  # doctest: +SKIP
+    """
+    run, server = split(options)
+    run_options(run)
+    Server(**server)
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        """Run the rounds, and write the result."""
+        given, kept = split(gather(options, context.run_config))
+        settings, checked = Server(**kept), run_options(given)
+        if checked["engine"] == "reference":
+            raise OptionError("engine: the server of a deployment needs Julia")
+        for file in (settings.save, settings.json):
+            if file is not None and not Path(file).resolve().parent.is_dir():
+                raise FedFluxError(f"can't write {file}: its folder doesn't exist")
+        data = checked_test_data(load_data, context, checked)
+        launch = Launch("server", "", os.getpid(), IDLE, secrets.token_hex(8))
+        with connect(launch) as core:
+            result = Rounds(grid, core, checked, settings).run(data)
+        if settings.save is not None:
+            result.save(settings.save)
+        if settings.json is not None:
+            text = json.dumps(result.facts(), indent=1, allow_nan=False) + "\n"
+            write_whole(Path(settings.json), text.encode())
+        print(f"fedflux: {result!r}")
+
+    return app
+
+
+class Rounds:
+    """The rounds of one run.
+
+    Args:
+        grid: Flower's.
+        core: the worker with the core's server.
+        options: every option of the run.
+        settings: the server's.
+    """
+
+    def __init__(
+        self, grid: Grid, core: Worker, options: dict[str, Any], settings: Server
+    ) -> None:
+        self._grid, self._core = grid, core
+        self._options, self._settings = options, settings
+        self._roster = Roster(grid, options["clients"], settings.timeout)
+        self._names: list[str] = []
+        self._shapes: list[list[int]] = []
+        self._most_bytes = 0
+
+    def run(self, data: Arrays | None) -> Result:
+        """Run until the core says that the run is done."""
+        self._open(data)
+        while True:
+            said, bodies, model = self._core.ask({"op": "next"})
+            if said["record"] is not None:
+                print(f"fedflux: {describe(said['record'])}", flush=True)
+            if said["done"] is not None:
+                break
+            self._exchange(said, bodies, model)
+        facts, _, parameters = self._core.ask({"op": "result"})
+        warnings = list(facts.get("warnings", ()))
+        for line in warnings:
+            print(f"fedflux: warning: {line}")
+        return Result.from_facts("julia", self._options, facts, parameters, warnings)
+
+    def _open(self, data: Arrays | None) -> None:
+        self._roster.gather(self._settings.wait)
+        seats = sorted(self._roster.seats.items())
+        facts = [{"client": k, **(seat.facts or {"samples": 1})} for k, seat in seats]
+        kinds, parts = (None, []) if data is None else data
+        request = {"op": "open", "options": self._options, "facts": facts, "data": kinds}
+        told, _, _ = self._core.ask(request, parts)
+        self._names, self._shapes = told["names"], told["shapes"]
+        self._most_bytes = told["most_bytes"]
+        for k, seat in seats:
+            what = "a plain Flower client" if seat.facts is None else "here"
+            engine = "" if seat.facts is None else f", engine {seat.facts.get('engine')}"
+            print(f"fedflux: client {k}: {what}, node {seat.node}{engine}", flush=True)
+
+    def _exchange(
+        self, said: dict[str, Any], bodies: list[bytes], model: list[Any]
+    ) -> None:
+        """Send the core's messages, and give it what comes back."""
+        self._roster.refresh()
+        seats, messages = self._roster.seats, {}
+        shared = records.arrays(self._names, model) if model else None
+        for k, body in zip(said["clients"], bodies, strict=True):
+            if k not in seats:
+                self._drop(k, "its node is not there")
+                continue
+            values: dict[str, Any] = {}
+            if shared is not None:
+                values[records.ARRAYS] = shared
+            if seats[k].facts is None:
+                config = {"server-round": said["round"], "lr": self._options["lr"]}
+                values[records.CONFIG] = ConfigRecord(config)
+            else:
+                values[records.OWN] = records.own(body=body, round=said["round"])
+            messages[k] = Message(
+                RecordDict(values),
+                seats[k].node,
+                "train",
+                ttl=self._settings.timeout,
+                group_id=str(said["round"]),
+            )
+        for k, reply in exchange(self._grid, messages, self._settings.timeout):
+            if isinstance(reply, FedFluxError):
+                self._drop(k, str(reply))
+            else:
+                self._receive(k, reply.content, plain=seats[k].facts is None)
+
+    def _receive(self, k: int, content: RecordDict, *, plain: bool) -> None:
+        """Give the core a reply, or drop the client that says that it failed."""
+        size = records.size(content)
+        most = self._most_bytes + sum(len(name) + 256 for name in self._names)
+        request = {"op": "receive", "client": k, "encoded": False, "samples": 0}
+        if size > most:
+            # never unpacked: the core hears how long it is, and writes down why it is out
+            self._reject(k, f"is too large: {size} bytes, and at most {most} are possible")
+            return
+        try:
+            if not plain and records.ARRAYS not in content.array_records:
+                body = records.read_own(content, body=bytes)["body"]
+                self._core.ask(request | {"encoded": True}, [body])
+                return
+            model = records.read_arrays(content, self._shapes)
+            if not model:
+                records.read_own(content)  # which may say why there is none
+                raise DataError("has no model")
+            samples = records.read_samples(content)
+            self._core.ask(request | {"samples": samples}, [], model)
+        except FedFluxError as error:
+            failed = "error" in content.config_records.get(records.OWN, ConfigRecord())
+            (self._drop if failed else self._reject)(k, str(error))
+
+    def _drop(self, k: int, reason: str) -> None:
+        self._core.ask({"op": "dropped", "client": k, "reason": reason})
+
+    def _reject(self, k: int, reason: str) -> None:
+        self._core.ask({"op": "rejected", "client": k, "reason": reason})
+
+
+def describe(record: dict[str, Any]) -> str:
+    """Say in a line how a round went.
+
+    Example:
+        >>> describe({"round": 2, "train_loss": 0.5, "accuracy": None, "clients": 3})
+        'round 2: 3 clients, train loss 0.5000'
+    """
+    parts = [f"{record['clients']} clients"]
+    for name, text in (("train_loss", "train loss"), ("test_loss", "test loss")):
+        if record.get(name) is not None:
+            parts.append(f"{text} {record[name]:.4f}")
+    if record.get("accuracy") is not None:
+        parts.append(f"accuracy {record['accuracy']:.4f}")
+    for name in ("rejected", "dropped"):
+        for who in record.get(name) or ():
+            parts.append(f"client {who['client']} {name}: {who['reason']}")
+    if record.get("skipped"):
+        parts.append(f"skipped: {record['skipped']}")
+    return f"round {record['round']}: {', '.join(parts)}"

@@ -1,0 +1,58 @@
+"""The server's side in its worker: the core's server, where Flower's heartbeats go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _deployed
+from ..errors import FedFluxError
+from .frames import Floats
+
+Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
+
+
+class Serving:
+    """A worker's service: one server of the core."""
+
+    def __init__(self) -> None:
+        self._server: Any = None
+
+    def answer(
+        self, header: dict[str, Any], parts: list[bytes], arrays: list[Floats]
+    ) -> Answer:
+        """Answer a call: "open", "next", "receive", "dropped", "rejected" or "result"."""
+        op = header["op"]
+        if op == "open":
+            facts, self._server = _deployed.server_open(
+                header["options"], header["facts"], _data(header, parts), arrays or None
+            )
+            return facts, [], []
+        if self._server is None:
+            raise FedFluxError("the server's worker was started anew: resume the run")
+        if op == "next":
+            return _deployed.server_next(self._server)
+        if op == "receive":
+            body = parts[0] if header["encoded"] else None
+            client, samples = header["client"], header["samples"]
+            outcome = _deployed.server_receive(self._server, client, body, arrays, samples)
+            return outcome, [], []
+        if op in ("dropped", "rejected"):
+            tell = (
+                _deployed.server_dropped if op == "dropped" else _deployed.server_rejected
+            )
+            tell(self._server, header["client"], header["reason"])
+            return {}, [], []
+        facts, model = _deployed.server_result(self._server)
+        return facts, [], model
+
+
+def _data(header: dict[str, Any], parts: list[bytes]) -> list[Any] | None:
+    """Restore the server's own data, which crossed as bytes."""
+    if not header["data"]:
+        return None
+    return [
+        None if kind is None else np.frombuffer(part, kind["dtype"]).reshape(kind["shape"])
+        for kind, part in zip(header["data"], parts, strict=True)
+    ]

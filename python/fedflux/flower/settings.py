@@ -1,0 +1,117 @@
+"""The options of a deployed run: those in the code, and those of Flower's run config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..errors import OptionError
+from ..option import suggestion
+from ..options import check, declared
+
+PREFIX = "fedflux."
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a deployed server does beside the run.
+
+    Attributes:
+        save: the safetensors file of the result, or None.
+        json: the JSON file of the facts and the history, or None.
+        timeout: seconds that a client has for the answer to a message.
+        wait: seconds that the run waits for its clients at the start.
+    """
+
+    save: str | None = None
+    json: str | None = None
+    timeout: float = 3600.0
+    wait: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("save", "json"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise OptionError(f"{name}: expected the path of a file, got {value!r}")
+        for name in ("timeout", "wait"):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0 < value < 1e9:
+                raise OptionError(f"{name}: expected seconds above 0, got {value!r}")
+
+
+SERVER = tuple(field.name for field in fields(Server))
+
+
+def split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Separate the options of a run from the server's settings.
+
+    Example:
+        >>> split({"lr": 0.1, "timeout": 60})
+        ({'lr': 0.1}, {'timeout': 60})
+    """
+    run = {name: value for name, value in given.items() if name not in SERVER}
+    return run, {name: value for name, value in given.items() if name in SERVER}
+
+
+def gather(given: Mapping[str, Any], run_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Combine the options in the code with those of Flower's run config, which win.
+
+    Args:
+        given: the options that `client_app` or `server_app` got.
+        run_config: Flower's run config. Its entries `fedflux.NAME` are options; a list is
+            a text with commas, and an empty text leaves an option unset. The others are
+            the user's own.
+
+    Returns:
+        The options, not checked.
+
+    Raises:
+        OptionError: an unknown option, or a value of a wrong type.
+
+    Example:
+        >>> gather({"lr": 0.1}, {"fedflux.lr": 0.2, "fedflux.hidden": "20,10", "x": 1})
+        {'lr': 0.2, 'hidden': [20, 10]}
+    """
+    options = dict(given)
+    for key, value in run_config.items():
+        if not key.startswith(PREFIX):
+            continue
+        name = key.removeprefix(PREFIX).replace("-", "_")
+        if name not in declared() and name not in SERVER:
+            hint = suggestion(name, [*declared(), *SERVER])
+            raise OptionError(f"run config: unknown option {key!r}{hint}")
+        if value == "":
+            options.pop(name, None)
+        elif name in SERVER or not isinstance(value, str):
+            options[name] = value
+        else:
+            options[name] = declared()[name].parse(value)
+    return options
+
+
+def run_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the options of a run, and that the run can be a deployed one.
+
+    Returns:
+        Every option.
+
+    Raises:
+        OptionError: see `fedflux.run`; or an option that only a simulation has.
+    """
+    options = check(given)
+    for name in SIMULATED:
+        if name in options and options[name] != declared()[name].default:
+            raise OptionError(
+                f"{name}: only a simulation has it; real clients bring their own data and "
+                "their own failures"
+            )
+    return options
+
+
+# What a simulation makes up, and a deployment has: data and their split, clients that fail.
+SIMULATED = (
+    *("partition", "availability", "faults", "attack", "attackers"),
+    *("attacker_list", "baselines", "finetune_epochs"),
+)

@@ -1,0 +1,164 @@
+"""The client's side in the worker: loads the user's data once, and trains on it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol
+
+from .. import _julia
+from ..data import Data, check_next_tokens, from_arrays
+from ..errors import DataError, FedFluxError, JuliaUnavailable
+from ..inputs import TOKEN_MODELS
+from ..reference_options import check_supported
+from .frames import Floats
+
+MAX_RUNS = 2  # runs whose clients are kept
+
+Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
+
+
+class Client(Protocol):
+    """A client with its data."""
+
+    facts: dict[str, Any]
+
+    def answer(
+        self, request: dict[str, Any], body: bytes, private: bytes, arrays: list[Floats]
+    ) -> Answer:
+        """Answer a message of a server.
+
+        Args:
+            request: what came with it: "stock", whether from a server that knows nothing of
+                fedflux, and "round".
+            body: the message; empty if there is none.
+            private: the client's private state; empty at first.
+            arrays: the global model.
+
+        Returns:
+            What the client says of its work, the reply and the private state, and the
+            trained model, where the reply does not hold it.
+        """
+
+
+class Training:
+    """A worker's service: the clients of a node, by run and by number.
+
+    Args:
+        load: the user's function that loads the data, as module:name.
+    """
+
+    def __init__(self, load: str) -> None:
+        self._load = load
+        self._runs: OrderedDict[str, dict[str, Client]] = OrderedDict()
+        self._kept: dict[int, bytes] = {}  # each client's private state
+
+    def answer(
+        self, header: dict[str, Any], parts: list[bytes], arrays: list[Floats]
+    ) -> Answer:
+        """Answer "open", with the facts of a client, or "answer", as `Client.answer`."""
+        client = self._client(header)
+        if header["op"] == "open":
+            return dict(client.facts), [], []
+        body, private = parts
+        # Flower forgets a run's states when it ends; one that goes on with it needs them
+        private = private or self._kept.get(header["client"], b"")
+        said, replies, model = client.answer(header["request"], body, private, arrays)
+        self._kept[header["client"]] = replies[1]
+        return said, replies, model
+
+    def _client(self, header: dict[str, Any]) -> Client:
+        """Find the client, or open it: the worker may be younger than the run."""
+        context, options = header["context"], header["options"]
+        run = json.dumps([options, context["run_config"]], sort_keys=True)
+        clients = self._runs.setdefault(run, {})
+        self._runs.move_to_end(run)
+        while len(self._runs) > MAX_RUNS:
+            self._runs.popitem(last=False)
+        key = json.dumps([header["client"], context["node_config"]], sort_keys=True)
+        if key not in clients:
+            clients[key] = open_client(options, self._data(options, context))
+        return clients[key]
+
+    def _data(self, options: dict[str, Any], context: dict[str, Any]) -> Data:
+        from flwr.app import Context, RecordDict
+
+        loader = find(self._load)
+        loaded = loader(Context(state=RecordDict(), **context))
+        return checked(loaded, options, self._load.rpartition(":")[2])
+
+
+def checked(loaded: Any, options: dict[str, Any], name: str) -> Data:
+    """Check what a loader returned.
+
+    Args:
+        loaded: (x, y) or (x, y, x_test, y_test).
+        options: every option.
+        name: of the loader, for errors.
+
+    Returns:
+        The data.
+
+    Raises:
+        DataError: something else was returned, or the arrays don't fit.
+    """
+    if not isinstance(loaded, tuple | list) or len(loaded) not in (2, 4):
+        raise DataError(
+            f"{name}: expected (x, y) or (x, y, x_test, y_test), got "
+            f"{type(loaded).__name__}"
+        )
+    x, y, *test = loaded
+    tokens = options["model"] in TOKEN_MODELS
+    data = from_arrays(
+        x, y, *(test or (None, None)), loss=options["loss"], clients=1, tokens=tokens
+    )
+    if tokens:
+        check_next_tokens(data)
+    return data
+
+
+def find(reference: str) -> Callable[..., Any]:
+    """Import a function by module:name.
+
+    Example:
+        >>> find("math:sqrt")(4)
+        2.0
+    """
+    module, _, name = reference.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
+
+
+def open_client(options: dict[str, Any], data: Data) -> Client:
+    """Give the data to the core or, where Julia can't be had, to the reference engine.
+
+    Raises:
+        FedFluxError: Julia can't be had, and the reference engine does not support the
+            options.
+    """
+    if options["engine"] != "reference":
+        try:
+            _julia.boot()
+        except JuliaUnavailable as error:
+            why = str(error)
+            if options["engine"] == "julia":
+                raise
+        else:
+            from .julia_client import JuliaClient
+
+            return JuliaClient(options, data)
+    else:
+        why = "engine='reference'"
+    try:
+        check_supported(options)
+    except FedFluxError as error:
+        raise FedFluxError(f"this node can't join: {error}; {why}") from None
+    from .reference_client import ReferenceClient
+
+    print(
+        f"fedflux: this node trains with the slow reference engine: {why}", file=sys.stderr
+    )
+    return ReferenceClient(options, data)

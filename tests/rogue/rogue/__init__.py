@@ -1,0 +1,1 @@
+"""Apps for the tests of a deployment."""
