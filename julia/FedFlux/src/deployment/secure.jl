@@ -17,7 +17,7 @@ function answer_stage!(::Val{:keys}, reply, c::ClientSession, frame, r, arrays, 
     expect_shape!(a, acc, shape(update))
     own = field(Int, values, :weight)
     own <= acc.facts.max_weight &&
-        own == (f.weights === :samples ? numobs(c.ready.x) : 1) ||
+    own == (f.weights === :samples ? numobs(c.ready.x) : 1) ||
         fail("says that this client's weight is ", own)
     input = masked_input(a, acc, update, own)
     party = SecureClient(secure_setup(a, acc, frame.round), frame.client)
@@ -69,7 +69,8 @@ first_stage(::SecureMean) = "keys"
 begin_secure(::Aggregator, acc, like, round) = nothing
 function begin_secure(a::SecureMean, acc::SecureCohort, like, round)
     expect_shape!(a, acc, like)
-    return SecureExchange(SecureServer(secure_setup(a, acc, round)), Dict(), zeros(Int, 4), zeros(Int, 4), [],
+    return SecureExchange(SecureServer(secure_setup(a, acc, round)), Dict(), zeros(Int, 4),
+        zeros(Int, 4), [],
         nothing)
 end
 

@@ -6,9 +6,11 @@
     usual = Dict(
         name => o["default"] for (name, o) in DECLARED_OPTIONS if haskey(o, "default")
     )
-    config(; more...) = JSON.json(merge(usual,
-        Dict("rounds" => 1, "clients" => 2, "batch_size" => 8),
-        Dict(string(name) => value for (name, value) in more)))
+    config(; more...) = JSON.json(
+        merge(usual,
+            Dict("rounds" => 1, "clients" => 2, "batch_size" => 8),
+            Dict(string(name) => value for (name, value) in more))
+    )
     go_on(kind, payload) = false
     y = repeat(Int32.(0:9), 3)[1:24]
     images(side) = (x = rand(Float32, side, side, 1, 24); (x, y, x, y))
