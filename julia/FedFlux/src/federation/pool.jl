@@ -47,7 +47,8 @@ function WorkerPool(f::Federated, x, y = nothing; threads = Threads.nthreads(),
     engine, trainer, reason =
         soft ? zygote_for_soft_labels(f) :
         make_engine(f.trainer, f.model, f.loss, x, n)
-    others = [first(make_engine(Symbol(trainer), f.model, f.loss, x, n)) for _ = 2:threads]
+    another() = first(make_engine(Symbol(trainer), f.model, f.loss, x, n))
+    others = typeof(engine)[another() for _ = 2:threads]
     nclasses = soft ? size(f.model(getobs(x, 1:1)), 1) : 0
     own = map([engine; others]) do e
         Worker(e, Augmenter(f.train.augment, f.loss, x, y, n, nclasses))

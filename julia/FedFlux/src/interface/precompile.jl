@@ -2,9 +2,11 @@
 # as Python and as Julia ask for it, and the tiles of the usual sizes of a batch; a round of
 # a deployment; and the parties of secure aggregation, which take long to compile.
 @setup_workload begin
-    # Python sends all options.
-    usual = Dict(
-        name => o["default"] for (name, o) in DECLARED_OPTIONS if haskey(o, "default")
+    # Python sends all options. JSON writes TOML's empty lists, of no type, as objects.
+    plain(v) = v isa AbstractVector ? collect(Any, v) : v
+    usual = Dict{String,Any}(
+        name => plain(o["default"])
+        for (name, o) in DECLARED_OPTIONS if haskey(o, "default")
     )
     config(; more...) = JSON.json(
         merge(usual,

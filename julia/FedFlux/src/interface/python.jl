@@ -8,11 +8,13 @@ Python's truth values.
 as_bool(x::Bool) = x
 
 # Python's callback behind a type that is always the same, so that a run meets the code that
-# was compiled at installation.
+# was compiled at installation. The extension's method of `as_bool` comes later, and would
+# throw out all code that was compiled with a direct call of it.
 struct PythonCallback
     f::Any
 end
-(c::PythonCallback)(kind, payload) = as_bool(c.f(kind, payload))::Bool
+(c::PythonCallback)(kind, payload) =
+    Base.invokelatest(as_bool, Base.invokelatest(c.f, kind, payload))::Bool
 
 """
     _provide_ckks(parties)
