@@ -115,11 +115,11 @@ _server_rejected(d::Deployment, k, reason) =
 The result of the run so far, as `_pyrun` returns it.
 """
 _server_result(d::Deployment) =
-    or_error() do
+    Base.front(or_error() do
         close!(d)
         r = result(d)
-        report(r), r.parameters
-    end
+        report(r), r.parameters, r
+    end)
 
 """
     _client_open(config, data, model) -> (json, client)
