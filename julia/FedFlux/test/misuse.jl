@@ -10,9 +10,6 @@ small(; kw...) = FedFlux.run(; dataset = "digits", clients = 4, rounds = 1,
         (; deadline = 3.0) => "deadline has no effect: it needs faults",
         (; overselect = 2.0) => "overselect has no effect: it needs faults",
         (;
-            server_schedule = "warmup(rounds=2)"
-        ) => "server_schedule has no effect: it needs server",
-        (;
             checkpoint_every = 2
         ) => "checkpoint_every has no effect: it needs checkpoint or resume",
         (; vocabulary = 7) => "vocabulary has no effect: it needs dataset=shakespeare:")
