@@ -186,7 +186,6 @@ include("federation/round.jl")
 include("federation/async.jl")
 include("federation/stopping.jl")
 include("federation/personal.jl")
-include("federation/course.jl")
 include("federation/fit.jl")
 include("federation/baselines.jl")
 include("federation/audit.jl")
@@ -209,9 +208,13 @@ export Checkpoints
 include("deployment/frames.jl")
 include("deployment/encoding.jl")
 include("deployment/states.jl")
+include("deployment/steps.jl")
 include("deployment/client.jl")
+include("deployment/parties.jl")
+include("deployment/session.jl")
+include("deployment/secure.jl")
 include("deployment/server.jl")
-export ClientSession, ServerSession, Exchange, answer!, next!, receive!, drop!
+include("deployment/plain.jl")
 
 # Interface: a run from its options, the case study's verbs, Python's entry.
 include("interface/verbs.jl")

@@ -79,7 +79,7 @@ end
 abstract type Planted <: Rule end
 hides_cohort(::Planted) = true
 init(r::Planted, θ) = init(r.dp, θ)
-nobody_sent(r::Planted, u, N) = nobody_sent(r.dp, u, N)
+nobody_sent(r::Planted, u) = nobody_sent(r.dp, u)
 promise(r::Planted, f, sampling, clients) = promise(r.dp, f, sampling, clients)
 client!(r::Planted, s, u, ctx) = client!(r.dp, s, u, ctx)
 server!(r::Planted, s, ū, ctx) = server!(r.dp, s, ū, ctx)

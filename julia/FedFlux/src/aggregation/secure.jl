@@ -107,14 +107,24 @@ function add!(a::SecureMean, acc::SecureCohort{T}, u, weight) where {T}
         fail("SecureMean: a weight is ", weight, "; expected a whole number up to ",
             facts.max_weight)
     allfinite(u) || fail("SecureMean: an update holds NaN or Inf, which has no integer")
-    acc.like === nothing && (acc.like = shape(u))
-    if a.noise !== nothing
-        u = clipped_for_noise(u, a.clip)
-        values = sum(length, u.vectors; init = 0) + length(u.stats)
-        acc.noise = DistributedNoise(fixed, a.noise, a.clip, acc.n, values)
-    end
-    push!(acc.inputs, as_integers(fixed, u, weight, facts.max_weight, acc.noise))
+    expect_shape!(a, acc, shape(u))
+    push!(acc.inputs, masked_input(a, acc, u, weight))
     return acc
+end
+
+"Take the shape that all updates have, and the noise that clients add to such."
+function expect_shape!(a::SecureMean, acc::SecureCohort, like)
+    acc.like === nothing || return
+    acc.like = like
+    a.noise === nothing && return
+    values = sum(like.vectors; init = 0) + like.stats
+    acc.noise = DistributedNoise(acc.fixed, a.noise, a.clip, acc.n, values)
+end
+
+"The integers that a client masks: its update, clipped and with noise where there is any."
+function masked_input(a::SecureMean, acc::SecureCohort, u, weight)
+    a.noise === nothing || (u = clipped_for_noise(u, a.clip))
+    return as_integers(acc.fixed, u, weight, acc.facts.max_weight, acc.noise)
 end
 
 function clipped_for_noise(u, clip)
@@ -150,12 +160,17 @@ places_of(like) = consecutive((values(like.vectors)...,
     (2 .* (like.stats, values(like.metrics)..., 1, 1))...))
 
 function finish(a::SecureMean, acc::SecureCohort, threads)
+    acc.outcome === nothing && simulate_parties!(a, acc)
+    return acc.outcome.sum === nothing ? nothing : mean_of_sum!(acc, acc.outcome.sum)
+end
+
+"The sum of a cohort whose clients are all here; a deployment has it from messages."
+function simulate_parties!(a::SecureMean, acc::SecureCohort)
     check_count(a, length(acc.inputs))
     (; seed, round) = acc.facts
     vanishes = [stage_of(a.drop, Stream(seed, :secure, round, i))
      for i in eachindex(acc.inputs)]
     acc.outcome = secure_sum(acc.inputs; a.neighbours, a.threshold, round, vanishes)
-    return acc.outcome.sum === nothing ? nothing : mean_of_sum!(acc, acc.outcome.sum)
 end
 
 "The first of the four stages in which a client vanishes; 0: in none."
@@ -196,5 +211,5 @@ function report(a::SecureMean, acc::SecureCohort)
         variance = noisy ? acc.noise.variance : nothing, senders = length(o.arrived),
         vanished = ntuple(stage -> count(==(stage), last.(o.vanished)), 4),
         stages_up = Tuple(o.bytes_up), stages_down = Tuple(o.bytes_down),
-        seconds_client = o.seconds_clients / length(acc.inputs), o.seconds_server)
+        seconds_client = o.seconds_clients / max(length(acc.inputs), 1), o.seconds_server)
 end

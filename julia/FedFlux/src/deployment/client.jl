@@ -16,7 +16,15 @@ mutable struct ClientSession
 end
 ClientSession(make, options) = ClientSession(make, options, nothing)
 
-function prepare!(c::ClientSession, outputs)
+"The client's federation as a message asks for it, after a check of the options."
+function prepare!(c::ClientSession, values::NamedTuple)
+    check_options(c.options, field(Dict, values, :options))
+    outputs = field(Int, values, :outputs)
+    0 <= outputs <= MAX_CLASSES || fail("asks for a model of ", outputs, " outputs")
+    return prepare!(c, outputs)
+end
+
+function prepare!(c::ClientSession, outputs::Int)
     c.ready !== nothing && c.ready.outputs == outputs && return c.ready
     f, x, y = c.make(outputs)
     pool = WorkerPool(f, x, y; threads = 1)
@@ -49,39 +57,48 @@ Answer a message of the server.
 [`FedFluxError`](@ref) for a message that isn't one, or is of another federation's options
 or model; and what the client's own data, loss or rules throw.
 """
-function answer!(c::ClientSession, message, arrays, kept)
+function answer!(c::ClientSession, message::Vector{UInt8}, arrays, kept)
     r = Reader(message)
     frame = read_frame!(r)
-    values = read_values!(r)
     states = ClientStates(kept, frame.federation)
     reply = write_frame!(Writer(), frame)
-    facts = with_blas_threads(() -> answer!(reply, c, frame, values, arrays, states), 1)
+    facts = with_blas_threads(1) do
+        answer_stage!(Val(Symbol(frame.stage)), reply, c, frame, r, arrays, states)
+    end
     facts = (; frame.client, frame.round, frame.stage, facts...)
     return facts, take_bytes!(reply), kept_bytes(states)
 end
 
-function answer!(reply::Writer, c::ClientSession, frame, values, arrays, states)
-    frame.stage == "train" || fail("asks for the stage ", frame.stage,
-        ", which this federation doesn't have")
-    trained, ready = train!(c, frame, values, arrays, states)
+function answer_stage!(::Val{:train}, reply, c::ClientSession, frame, r, arrays, states)
+    values = read_values!(r)
+    # Whatever the server asks: who joined for sums only sends nothing in the clear.
+    prepare!(c, values).f.aggregate isa SecureMean &&
+        fail("asks for an update in the clear, and this client joined for secure sums")
+    trained, lost = train!(c, frame, values, arrays, states)
     writefloat64!(reply, trained.loss)
     writeword!(reply, UInt64(trained.seen))
     encode!(reply, trained.update)
-    return (; loss = trained.loss / trained.seen, samples = numobs(ready.x))
+    return train_facts(c, trained, lost)
 end
+
+"`lost`: the client's state is gone, and it began anew."
+train_facts(c, trained, lost = false) =
+    (; loss = trained.loss / trained.seen, samples = numobs(c.ready.x), lost)
 
 writefloat64!(w::Writer, x) = writeword!(w, reinterpret(UInt64, Float64(x)))
 
-"Train as the message asks; the rules' state after it is remembered."
+"""
+Train as the message asks; the rules' state after it is remembered. Gives what was trained,
+and whether the state before was lost.
+"""
 function train!(c::ClientSession, frame, values, arrays, states)
-    check_options(c.options, field(Dict, values, :options))
-    ready = prepare!(c, field(Int, values, :outputs))
+    ready = prepare!(c, values)
     (; f, pool) = ready
     field(String, values, :tag) == ready.tag || fail("is for another model, or one whose ",
         "values another trainer orders otherwise: give the same model and trainer on all ",
         "machines (here it is ", pool.trainer, ")")
     n, N = field(Int, values, :n), field(Int, values, :N)
-    1 <= frame.client <= N && 1 <= n <= N ||
+    1 <= frame.client <= N && 1 <= n <= N <= MOST_CLIENTS ||
         fail("asks client ", frame.client, " of ", N, " in a cohort of ", n)
     e = engine(pool)
     stats = field(Vector{Float32}, values, :stats)
@@ -89,17 +106,30 @@ function train!(c::ClientSession, frame, values, arrays, states)
         "model has ", nstats(e))
     shared = field(Tuple, values, :shared)
     length(shared) == length(f.rules) || fail("holds the states of other rules")
-    θ = to_engine!(Vector{Float32}(undef, f.layout.n), e, flat_model(arrays, f.layout))
+    counted, saved = field(Int, values, :counted), field(Int, values, :saved)
+    before = state_after!(states, counted, saved)
+    sent = get(values, :model, nothing)
+    θ =
+        sent === nothing ? flat_model(arrays, f.layout, e) :
+        model_from(sent, states, f.rules, f.layout)
+    allfinite(θ) && allfinite(stats) || fail(NOT_FINITE)
     st = State(frame.round - 1, θ, stats, shared, Dict{Int,Any}(), nothing, nothing)
-    private = state_after!(states, field(Int, values, :counted),
-        field(Int, values, :saved), private_init(f.rules, θ))
-    clients = lone_client(ready.x, ready.y, frame.client, N)
-    buffer = Update(; delta = similar(θ), stats = similar(stats))
-    worker = first(pool.workers)
-    trained = train_client!(worker, buffer, f, st, clients, frame.client, private, n,
-        pool.control)
-    remember!(states, frame.round, trained.private)
-    return trained, ready
+    private = before === nothing ? private_init(f.rules, θ) : before.private
+    trained = local_round(ready, st, frame.client, N, private, n)
+    remember!(states, frame.round,
+        (; trained.private, θ = compresses_steps(f.rules) ? θ : nothing))
+    lost = before === nothing && counted > 0 && any(!isnothing, private)
+    return trained, lost
+end
+
+const MOST_CLIENTS = 1 << 24        # a client holds a number for each of them
+
+"Client `k`'s part of a round, on its own data."
+function local_round(ready, st, k, N, private, n)
+    (; f, x, y, pool) = ready
+    buffer = Update(; delta = similar(st.θ), stats = similar(st.stats))
+    return train_client!(first(pool.workers), buffer, f, st, lone_client(x, y, k, N), k,
+        private, n, pool.control)
 end
 
 "Throw where the server's options differ from the client's: the result would be another."
@@ -111,14 +141,16 @@ function check_options(own, servers)
     end
 end
 
-"Arrays in model order as one vector, after a check that they fit the model."
-function flat_model(arrays, layout::Layout)
-    length(arrays) == length(layout.slots) || fail("the server sent ", length(arrays),
+"Arrays in model order, which came from elsewhere, as a flat vector in the engine's order."
+function flat_model(arrays, layout::Layout, e::Engine)
+    length(arrays) == length(layout.slots) || fail("holds ", length(arrays),
         " arrays, and the model has ", length(layout.slots))
     for (a, slot) in zip(arrays, layout.slots)
-        size(a) == slot.dims || fail("the server sent an array of size ", size(a), " for ",
-            slot.name, ", which has size ", slot.dims)
-        allfinite(a) || fail("the server sent NaN or Inf for ", slot.name)
+        a isa Array{Float32} && size(a) == slot.dims ||
+            fail("holds an array of size ", size(a), " for ", slot.name, ", which has ",
+                "size ", slot.dims)
     end
-    return gather!(Vector{Float32}(undef, layout.n), arrays)
+    θ = gather!(Vector{Float32}(undef, layout.n), arrays)
+    allfinite(θ) || fail(NOT_FINITE)
+    return to_engine!(similar(θ), e, θ)
 end

@@ -77,6 +77,12 @@ check_bytes(name, bytes, expected) =
 # An encoding may be longer than the vector itself, where its options are odd.
 most_bytes(n) = 16n + 1024
 
+"The shape of what one of `N` clients sends."
+expected_shape(rules, st, N) = shape(
+    foldl((u, r) -> nobody_sent(r, u, N), rules;
+        init = Update(; delta = zero(st.θ), stats = zero(st.stats)))
+)
+
 "The most bytes that an update of the shape `like` can have."
 most_bytes(like::NamedTuple) =
     sum(n -> PART_BYTES + most_bytes(n), (like.vectors..., like.stats, like.metrics...))

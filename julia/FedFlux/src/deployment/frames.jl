@@ -6,6 +6,7 @@ const WIRE_VERSION = 0x01
 const ID_BYTES = 16         # of a federation
 
 const STAGE_NAMES = ("train", "keys", "shares", "masked", "unmask")
+const SECURE_STAGES = STAGE_NAMES[2:end]
 
 "What stands in front of a message: whose it is, of which round, and what is asked."
 struct Frame

@@ -47,22 +47,20 @@ function kept_bytes(s::ClientStates)
 end
 
 """
-    state_after!(s::ClientStates, counted, saved, fresh) -> state
+    state_after!(s::ClientStates, counted, saved) -> state or nothing
 
-The state after `counted`, the last round in which the client's update counted; `fresh` for
-0, and where the client has lost it. Later ones, which didn't count, are dropped, and those
-that no checkpoint from round `saved` on needs.
+The state after `counted`, the last round in which the client's update counted; `nothing`
+for 0, and where the client has lost it. Later ones, which didn't count, are dropped, and
+those that no checkpoint from round `saved` on needs.
 """
-function state_after!(s::ClientStates, counted, saved, fresh)
+function state_after!(s::ClientStates, counted, saved)
     later = findall(>(counted), s.rounds)
     deleteat!(s.rounds, later)
     deleteat!(s.states, later)
-    needed = findlast(<=(saved), s.rounds)
-    if needed !== nothing
-        deleteat!(s.rounds, 1:(needed-1))
-        deleteat!(s.states, 1:(needed-1))
-    end
-    return isempty(s.rounds) || last(s.rounds) != counted ? fresh : last(s.states)
+    needed = something(findlast(<=(saved), s.rounds), 1)
+    deleteat!(s.rounds, 1:(needed-1))
+    deleteat!(s.states, 1:(needed-1))
+    return isempty(s.rounds) || last(s.rounds) != counted ? nothing : last(s.states)
 end
 
 function remember!(s::ClientStates, round, state)

@@ -82,9 +82,9 @@ hides_cohort(rules::Tuple) = any(hides_cohort, rules)
 hides_cohort(::Rule) = false
 hides_cohort(::ClientDP) = true
 
-"Zeros of all that one of `N` clients would send: the aggregate of a round without any."
-nobody_sent(rules::Tuple, st::State, N) =
-    foldl((u, r) -> nobody_sent(r, u, N), rules;
+"The aggregate of a round without clients: zeros of all that clients would send."
+nobody_sent(rules::Tuple, st::State) =
+    foldl((u, r) -> nobody_sent(r, u), rules;
         init = Update(; delta = zero(st.θ), stats = zero(st.stats)))
 
 "The number of clients that a round is expected to have: public, unlike how many came."

@@ -109,7 +109,7 @@ function server_part!(f, st, clients, work, pool, expected)
     aborted === nothing || return aborted
     work.accepted >= needed || silent ||
         return "$(work.accepted) updates were left, and $needed are needed"
-    ū === nothing && silent && (ū = nobody_sent(f.rules, st, length(clients)))
+    ū === nothing && silent && (ū = nobody_sent(f.rules, st))
     ū === nothing && return "no update has a weight"
     allfinite(ū) || return "the aggregate is not finite: $hint"
     aggregator = carry_over(f.aggregate, ū)
@@ -121,6 +121,7 @@ function server_part!(f, st, clients, work, pool, expected)
     allfinite(step.Δ) || return "the server's step is not finite: $hint"
     st.aggregator, st.shared, st.server = aggregator, step.shared, step.server
     st.θ .+= step.Δ
+    work.published = step.published
     st.stats .+= step.stats
     merge!(st.private, work.private)
     return nothing
@@ -143,7 +144,7 @@ function server_step(f::Federated, st::State, ū, n, N, share, expected, engine)
         Δ = .-step      # a lazy broadcast until here
     end
     shared, Δ = publish!(f.rules, (; shared), Δ, ctx)
-    return (; shared, server, Δ = decoded(Δ), ū.stats)
+    return (; shared, server, Δ = decoded(Δ), published = Δ, ū.stats)
 end
 
 """

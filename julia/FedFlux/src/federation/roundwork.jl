@@ -29,6 +29,7 @@ Base.@kwdef mutable struct RoundWork{F,C,V,B}
     errors::Vector{Tuple{Int,Any}} = Tuple{Int,Any}[]    # position => exception
     hostile::Set{Int}
     omniscient::Bool                             # whether attackers know all updates
+    published::Any = nothing                     # the server's step, as it is sent
     moments::Moments = Moments()                 # of the honest ones, for them
 end
 
@@ -109,6 +110,19 @@ struct NoUpdate
     downloaded::Int     # bytes
 end
 
+"An update that nobody sees alone: the aggregator's protocol has it in the sum."
+struct Hidden
+    client::Int
+    private::Any        # as in Trained
+    downloaded::Int
+end
+
+function add_outcome!(work::RoundWork, i, o::Hidden)
+    work.bytes_down += o.downloaded
+    isempty(work.f.rules) || (work.private[o.client] = o.private)
+    count!(work, o.client, Float64(weight(work.f, work.clients, o.client)))
+end
+
 function add_outcome!(work::RoundWork, i, o::NoUpdate)
     work.bytes_down += o.downloaded
     (; client, reason) = o
@@ -146,11 +160,15 @@ function accept!(work::RoundWork, m::Message)
         push!(work.rejected, (; m.client, reason))
         return false
     end
-    work.accepted += 1
-    work.weight += m.weight
-    push!(work.counted, (m.client, m.weight))
+    count!(work, m.client, m.weight)
     work.acc = add!(work.f.aggregate, work.acc, m.update, m.weight)
     return true
+end
+
+function count!(work::RoundWork, client, weight)
+    work.accepted += 1
+    work.weight += weight
+    push!(work.counted, (client, weight))
 end
 
 "The updates of attackers that know all honest ones, after those."

@@ -34,7 +34,14 @@ function check_deployable(o::Options)
         "no machine sees all data; give mean and std instead")
     o.finetune_epochs == 0 && isempty(o.baselines) ||
         refuse_option("finetune_epochs and baselines", "the server has no client's data")
+    o.aggregate isa AbstractString && parse_spec("aggregate", o.aggregate)[1] == "ckks" &&
+        refuse_option("aggregate", "ckks encrypts in one process so far; use secure")
+    aggregate = built(o, :aggregate)
+    aggregate isa SecureMean && aggregate.drop > 0 &&
+        refuse_option("aggregate", "drop simulates clients that vanish")
     for r in one_or_many(built(o, :rules))
+        r isa Pruning && o.download !== nothing &&
+            refuse_option("download", "a pruned model travels whole")
         r isa FedBuff && refuse_option("rules", "fedbuff simulates the clients' speeds")
     end
 end

@@ -54,13 +54,14 @@ end
 """
     _server_next(server) -> (json, messages, arrays)
 
-End the exchange in progress and begin the next: see [`next!`](@ref). `messages` are the
-bytes for each client of `clients`, `arrays` the global model where they don't hold it.
+End the exchange in progress and begin the next: see [`next_exchange!`](@ref). `messages`
+are the bytes for each client of `clients`, `arrays` the global model where they don't hold
+it.
 """
 function _server_next(d::Deployment)
     e = Ref{Any}(nothing)
     text = json_or_error() do
-        e[] = next!(d.session)
+        e[] = next_exchange!(d.session)
         e[].done === nothing || close!(d)
         (; round, stage, clients, record, done) = e[]
         Dict("round" => round, "stage" => stage, "clients" => clients, "done" => done,
@@ -79,9 +80,14 @@ are `arrays` and who trained on `samples`.
 """
 _server_receive(d::Deployment, k, body, arrays, samples) =
     json_or_error() do
-        reason = receive!(d.session, Int(k), own_bytes(body))
+        reason =
+            body === nothing ?
+            take_reply!(d.session, Int(k), own_arrays(arrays), Int(samples)) :
+            take_reply!(d.session, Int(k), own_bytes(body))
         reason === nothing ? Dict("accepted" => true) : Dict("rejected" => reason)
     end
+
+own_arrays(arrays) = Array{Float32}[Array{Float32}(a) for a in arrays]
 
 # Python's bytes come as another type of vector.
 own_bytes(bytes::Vector{UInt8}) = bytes
@@ -133,14 +139,32 @@ _client_open(config::AbstractString, data, model) =
     _client_answer(client, body, arrays, private) -> (json, reply, private, arrays)
 
 Answer a message of the server: see [`answer!`](@ref). `private` are the bytes that the last
-call gave, empty at first.
+call gave, empty at first. A `body` of `nothing` is from a plain server: then the last are
+the new weights, else there are none.
 """
 function _client_answer(c::ClientSession, body, arrays, private)
-    reply, kept = UInt8[], own_bytes(private)
+    reply, kept, plain = UInt8[], own_bytes(private), Array{Float32}[]
     text = json_or_error() do
-        θ = Array{Float32}[Array{Float32}(a) for a in arrays]
-        facts, reply, kept = answer!(c, own_bytes(body), θ, kept)
+        θ = own_arrays(arrays)
+        facts = or_failure() do
+            if body === nothing
+                facts, plain, kept = answer!(c, θ, kept)
+            else
+                facts, reply, kept = answer!(c, own_bytes(body), θ, kept)
+            end
+            facts
+        end
         Dict(string(name) => as_json(value) for (name, value) in pairs(facts))
     end
-    return text, reply, kept, Array{Float32}[]
+    return text, reply, kept, plain
+end
+
+"What `f` gives; what its data, loss or rules throw becomes a [`FedFluxError`](@ref)."
+function or_failure(f)
+    try
+        return f()
+    catch err
+        err isa Union{FedFluxError,InterruptException,OutOfMemoryError} && rethrow()
+        fail(failure_text(err))
+    end
 end

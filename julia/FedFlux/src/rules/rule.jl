@@ -26,9 +26,9 @@ One idea of federated learning, as hooks that may each be left out, in the order
   parameters, that clients send, where both sides know the others to be zero; `nothing`:
   all. `known` is what the rules before say;
 - `hide!(r, shared, v) -> v`: sets to zero what a client would not send of a vector `v`;
-- `nobody_sent(r, u, N) -> u`: adds the zeros that the rule of one of `N` clients would send
-  to an update of zeros: what a server expects, and what stands for a round without clients
-  where that must look like any other;
+- `nobody_sent(r, u) -> u`: adds the zeros that the rule would send to an update of zeros:
+  what a server expects, and what stands for a round without clients where that must look
+  like any other. `nobody_sent(r, u, N)` instead, where it depends on the number of clients;
 - `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate of the updates; rules run in
   reverse order here;
 - `publish!(r, s, Δ, ctx) -> (shared, Δ)`: changes the server's step `Δ` before it is taken
@@ -68,7 +68,8 @@ sent(::Rule, s, private, u, ctx) = private
 hide!(::Rule, shared, v) = v
 for_client(::Rule, shared, client) = nothing
 kept(::Rule, shared, name, known) = known
-nobody_sent(::Rule, u, N) = u
+nobody_sent(::Rule, u) = u
+nobody_sent(r::Rule, u, N) = nobody_sent(r, u)
 personalises(::Rule) = false
 personal!(::Rule, private, m) = m
 

@@ -37,6 +37,6 @@ function client!(::FedNova, s, u, ctx)
     return nothing, Update(u; delta = u.delta ./ a, metrics = (; work = [a]))
 end
 
-nobody_sent(::FedNova, u, N) = Update(u; metrics = (; work = [0.0f0]))
+nobody_sent(::FedNova, u) = Update(u; metrics = (; work = [0.0f0]))
 
 server!(::FedNova, s, ū, ctx) = (nothing, Update(ū; delta = ū.delta .* ū.metrics.work))

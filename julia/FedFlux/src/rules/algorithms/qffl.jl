@@ -40,6 +40,6 @@ function client!(r::QFFL, s, u, ctx)
     return nothing, Update(u; delta = (L * F^r.q) .* u.delta, metrics = (; h = [h]))
 end
 
-nobody_sent(::QFFL, u, N) = Update(u; metrics = (; h = [0.0f0]))
+nobody_sent(::QFFL, u) = Update(u; metrics = (; h = [0.0f0]))
 
 server!(::QFFL, s, ū, ctx) = (nothing, Update(ū; delta = ū.delta ./ ū.metrics.h))

@@ -40,7 +40,7 @@ function client!(::Scaffold, s, u, ctx)
 end
 
 for_client(::Scaffold, c, client) = c
-nobody_sent(::Scaffold, u, N) = Update(u; dc = zero(u.delta))
+nobody_sent(::Scaffold, u) = Update(u; dc = zero(u.delta))
 
 sent(::Scaffold, s, private, u, ctx) =
     u.dc isa Vector ? private : s.private .+ decoded(u.dc)

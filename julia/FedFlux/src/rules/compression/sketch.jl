@@ -44,7 +44,7 @@ function client!(c::CountSketch, s, u, ctx)
 end
 
 kept(::CountSketch, shared, name, known) = name === :delta ? Int[] : known
-nobody_sent(c::CountSketch, u, N) = Update(u; sketch = zeros(Float32, c.rows * c.cols))
+nobody_sent(c::CountSketch, u) = Update(u; sketch = zeros(Float32, c.rows * c.cols))
 
 function server!(c::CountSketch, s, ū, ctx)
     error = s.shared .+ ū.sketch

@@ -73,7 +73,7 @@ end
 for_client(::ClientDP, shared, client) = shared
 
 "What the server makes of a round without clients, so that it looks like any other."
-nobody_sent(r::ClientDP, u, N) =
+nobody_sent(r::ClientDP, u) =
     r.quantile === nothing ? u : Update(u; metrics = (; below = [0.0f0]))
 
 function server!(r::ClientDP, s, ū, ctx)

@@ -1,0 +1,97 @@
+# The messages of secure aggregation as bytes: their integers and vectors one after the
+# other, little-endian, as many bytes as `message_bytes` says.
+
+write_message!(w::Writer, x::Unsigned) = writeword!(w, x)
+write_message!(w::Writer, share::Share) = foreach(x -> writeword!(w, x), share)
+write_message!(w::Writer, v::Vector{UInt8}) = append!(w.bytes, v)
+write_message!(w::Writer, v::Vector) = foreach(x -> write_message!(w, x), v)
+write_message!(w::Writer, m) =
+    foreach(i -> write_message!(w, getfield(m, i)), 1:nfields(m))
+
+# Two lists, the first with its length: four bytes that are not counted.
+function write_message!(w::Writer, m::UnmaskRequest)
+    writeword!(w, UInt32(length(m.arrived)))
+    foreach(v -> write_message!(w, v), (m.round, m.arrived, m.vanished))
+end
+
+word!(r::Reader) = take_word!(r, UInt32, "a number")
+share!(r::Reader) = ntuple(_ -> take_word!(r, UInt64, "a share"), LIMBS)
+
+"What `take` reads, again and again until all bytes are read."
+function take_rest!(take, r::Reader)
+    found = [take(r)]
+    while left(r) > 0
+        push!(found, take(r))
+    end
+    return found
+end
+
+read_message!(r::Reader, ::Type{PublicKeys}) = PublicKeys(word!(r), word!(r),
+    take_bytes!(r, KEY_BYTES, "a key"), take_bytes!(r, KEY_BYTES, "a key"))
+read_message!(r::Reader, ::Type{SealedShares}) = SealedShares(word!(r), word!(r),
+    take_bytes!(r, 2 * sizeof(Share) + TAG_BYTES, "sealed shares"))
+read_message!(r::Reader, ::Type{NeighbourKeys}) =
+    NeighbourKeys(word!(r), take_rest!(r -> read_message!(r, PublicKeys), r))
+read_message!(r::Reader, ::Type{ShareBundle}) =
+    ShareBundle(word!(r), word!(r), take_bytes!(r, KEY_BYTES, "a commitment"),
+        take_rest!(r -> read_message!(r, SealedShares), r))
+read_message!(r::Reader, ::Type{ReceivedShares}) =
+    ReceivedShares(word!(r), take_rest!(r -> read_message!(r, SealedShares), r))
+
+function read_message!(r::Reader, ::Type{MaskedVector{T}}, words) where {T}
+    round, client = word!(r), word!(r)
+    require_bytes(r, sizeof(T) * words, "a masked vector")
+    return MaskedVector{T}(round, client,
+        T[take_word!(r, T, "a masked vector") for _ = 1:words])
+end
+
+function read_message!(r::Reader, ::Type{UnmaskRequest})
+    n, round = Int(word!(r)), word!(r)
+    require_bytes(r, 4n, "a request to unmask")
+    arrived = UInt32[word!(r) for _ = 1:n]
+    return UnmaskRequest(round, arrived, UInt32[word!(r) for _ = 1:(left(r)÷4)])
+end
+
+read_message!(r::Reader, ::Type{UnmaskShares}, asked::UnmaskRequest) =
+    UnmaskShares(word!(r), word!(r), Share[share!(r) for _ in asked.arrived],
+        Share[share!(r) for _ in asked.vanished])
+
+"""
+    party_state(c::SecureClient, input) -> NamedTuple
+
+A client between two stages, with the integers that it will mask, as values that can be
+kept. They hold its secrets.
+"""
+party_state(c::SecureClient, input) =
+    (; c.stage, input, c.setup.round, c.setup.neighbours, c.setup.threshold, c.id,
+        sealing = c.sealing.secret, masking = c.masking.secret, c.seed,
+        known = keys_bytes(c), c.held)
+
+function keys_bytes(c::SecureClient)
+    w = Writer()
+    write_message!(w, [c.neighbours[id] for id in sort!(collect(keys(c.neighbours)))])
+    return take_bytes!(w)
+end
+
+"The client that [`party_state`](@ref) told of."
+function SecureClient(p::NamedTuple)
+    T = eltype(p.input)
+    setup = SecureSetup{T}(; p.round, words = length(p.input), p.neighbours, p.threshold)
+    r = Reader(p.known)
+    known =
+        isempty(p.known) ? PublicKeys[] :
+        take_rest!(r -> read_message!(r, PublicKeys), r)
+    return SecureClient{T}(setup, p.id, p.stage, KeyPair(p.sealing), KeyPair(p.masking),
+        p.seed, Dict(k.client => k for k in known),
+        Dict{UInt32,Tuple{Share,Share}}(p.held))
+end
+
+"A round of secure aggregation on the server: its party, and the bytes of each stage."
+mutable struct SecureExchange
+    party::SecureServer
+    asked::Dict{Int,Any}        # what each client was sent in this stage
+    bytes_up::Vector{Int}
+    bytes_down::Vector{Int}
+    vanished::Vector{Tuple{Int,Int}}     # (client, stage)
+    aborted::Union{Nothing,String}
+end

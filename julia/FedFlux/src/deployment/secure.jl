@@ -1,0 +1,134 @@
+# Secure aggregation between machines: a round is four exchanges. In the first, "keys",
+# clients also train; what they trained leaves them masked, in the third.
+
+# A client.
+
+function answer_stage!(::Val{:keys}, reply, c::ClientSession, frame, r, arrays, states)
+    values = read_values!(r)
+    (; f) = prepare!(c, values)
+    a = f.aggregate
+    a isa SecureMean || fail("asks for secure aggregation, and aggregate is ",
+        nameof(typeof(a)), " here")
+    trained, lost = train!(c, frame, values, arrays, states)
+    update = map(decoded, trained.update)
+    allfinite(update) || fail(NOT_FINITE)
+    acc = start(a, field(Int, values, :n),
+        (; f.seed, frame.round, max_weight = field(Float64, values, :max_weight)))
+    expect_shape!(a, acc, shape(update))
+    own = field(Int, values, :weight)
+    own <= acc.facts.max_weight &&
+        own == (f.weights === :samples ? numobs(c.ready.x) : 1) ||
+        fail("says that this client's weight is ", own)
+    input = masked_input(a, acc, update, own)
+    party = SecureClient(secure_setup(a, frame.round, input), frame.client)
+    write_message!(reply, advertise!(party))
+    states.secure = party_state(party, input)
+    # The loss stays here: the server sees sums only.
+    return train_facts(c, trained, lost)
+end
+
+secure_setup(a::SecureMean, round, input::Vector{T}) where {T} =
+    SecureSetup{T}(; round, words = length(input), a.neighbours, a.threshold)
+
+answer_stage!(::Val{:shares}, reply, c::ClientSession, frame, r, arrays, states) =
+    go_on!(reply, states, frame) do party, input
+        share!(party, read_message!(r, NeighbourKeys))
+    end
+
+answer_stage!(::Val{:masked}, reply, c::ClientSession, frame, r, arrays, states) =
+    go_on!(reply, states, frame) do party, input
+        mask!(party, read_message!(r, ReceivedShares), input)
+    end
+
+function answer_stage!(::Val{:unmask}, reply, c::ClientSession, frame, r, arrays, states)
+    facts = go_on!(reply, states, frame) do party, input
+        unmask!(party, read_message!(r, UnmaskRequest))
+    end
+    states.secure = nothing         # its secrets are shown or erased
+    return facts
+end
+
+"The next stage of the party whose state the client kept."
+function go_on!(act, reply, states, frame)
+    states.secure isa NamedTuple ||
+        fail("asks for the stage ", frame.stage, ", and this client has begun no round")
+    party = SecureClient(states.secure)
+    (; input) = states.secure
+    party.setup.round == frame.round && party.id == frame.client ||
+        fail("is of another round of secure aggregation")
+    write_message!(reply, act(party, input))
+    states.secure = party_state(party, input)
+    return (;)
+end
+
+# The server.
+
+first_stage(::Aggregator) = "train"
+first_stage(::SecureMean) = "keys"
+begin_secure(::Aggregator, acc, like, round) = nothing
+function begin_secure(a::SecureMean, acc::SecureCohort{T}, like, round) where {T}
+    expect_shape!(a, acc, like)
+    words = last(last(places_of(like)))
+    setup = SecureSetup{T}(; round, words, a.neighbours, a.threshold)
+    return SecureExchange(SecureServer(setup), Dict(), zeros(Int, 4), zeros(Int, 4), [],
+        nothing)
+end
+
+"""
+The next exchange of a round of secure aggregation; `nothing` after its last, or where too
+few clients are left.
+"""
+function next_stage!(s)
+    (; secure) = s
+    stage = stage_number(s)
+    foreach(k -> drop!(s, k, NO_ANSWER), sort!(collect(s.waited)))
+    requests = try
+        (advertised!, shared!, masked!, unmasked!)[stage](secure.party)
+    catch err
+        err isa Union{RoundAborted,FedFluxError} || rethrow()
+        secure.aborted = err isa RoundAborted ? err.reason : err.message
+        nothing
+    end
+    if stage == 4 || requests === nothing
+        s.work.acc.outcome = secure_outcome(s, requests)
+        return nothing
+    end
+    s.stage = SECURE_STAGES[stage+1]
+    secure.asked = Dict{Int,Any}(Int(id) => m for (id, m) in requests)
+    clients = sort!(collect(keys(secure.asked)))
+    s.waited = Set(clients)
+    messages = map(clients) do k
+        w = write_frame!(Writer(), Frame(s.stage, s.federation, s.st.round + 1, k))
+        write_message!(w, secure.asked[k])
+        secure.bytes_down[stage+1] += message_bytes(secure.asked[k])
+        take_bytes!(w)
+    end
+    return Exchange(; round = s.st.round + 1, s.stage, clients, messages)
+end
+
+"What `finish` takes the sum from, by the positions of those who counted."
+function secure_outcome(s, sum::Union{Nothing,Vector{T}}) where {T}
+    (; party, vanished, bytes_up, bytes_down, aborted) = s.secure
+    position = Dict(k => i for (i, (k, _)) in enumerate(s.work.counted))
+    R = eltype(party.sum)
+    return SecureOutcome{R}(sum, sort!([position[Int(k)] for k in party.arrived]), aborted,
+        [(position[k], stage) for (k, stage) in vanished], bytes_up, bytes_down, 0.0, 0.0)
+end
+
+"Deliver client `k`'s message of this stage to the server's party."
+function deliver_reply!(s, k, r::Reader)
+    (; party, asked) = s.secure
+    stage = stage_number(s)
+    begun = r.at
+    T = eltype(party.sum)
+    message =
+        stage == 1 ? read_message!(r, PublicKeys) :
+        stage == 2 ? read_message!(r, ShareBundle) :
+        stage == 3 ? read_message!(r, MaskedVector{T}, party.setup.words) :
+        read_message!(r, UnmaskShares, asked[k])
+    check_all_read(r)
+    message.client == k || fail("is of client ", message.client, ", and came from ", k)
+    deliver!(party, message)
+    s.secure.bytes_up[stage] += r.at - begun
+    return nothing
+end
