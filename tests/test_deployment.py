@@ -90,6 +90,7 @@ class Runs:
 RUNS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "fedavg": ({}, CASE),
     "scaffold": ({}, CASE | {"rules": RULES}),
+    "secure": ({}, SMALL | {"rounds": 1, "aggregate": "secure(threshold=0.6)"}),
     "hostile": ({"rogue": "hostile"}, SMALL | {"rounds": 6}),
     "numpy": ({"rogue": "numpy"}, SMALL),
     "stock": ({"stock": "fedavg"}, SMALL),
@@ -113,6 +114,14 @@ def test_a_deployment_gives_the_parameters_of_a_simulation(
         for key in ("accuracy", "test_loss", "clients", "rejected", "dropped", "bytes_up"):
             assert ours[key] == theirs[key], key
     assert facts["accuracy"] > 0.9
+
+
+def test_secure_aggregation_gives_the_parameters_of_a_simulation(
+    julia: None, runs: Runs, mnist: str
+) -> None:
+    _, options = RUNS["secure"]
+    simulated = fedflux.run(dataset=mnist, **options)
+    assert runs["secure"]["params_sha256"] == simulated.params_sha256
 
 
 def test_what_a_hostile_node_sends_is_rejected_with_its_reason(
