@@ -92,7 +92,7 @@ RUNS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "scaffold": ({}, CASE | {"rules": RULES}),
     "secure": ({}, SMALL | {"rounds": 1, "aggregate": "secure(threshold=0.6)"}),
     "hostile": ({"rogue": "hostile"}, SMALL | {"rounds": 6}),
-    "numpy": ({"rogue": "numpy"}, SMALL),
+    "numpy": ({"rogue": "numpy"}, SMALL | {"plain_samples": 2666}),
     "stock": ({"stock": "fedavg"}, SMALL),
 }
 
@@ -148,14 +148,16 @@ def test_a_plain_pytorch_client_trains_against_our_server(
     federation: Federation, mnist: str
 ) -> None:
     pytest.importorskip("torch")
-    facts = federation.run(ROGUE, {"rogue": "torch"}, dataset=mnist, **SMALL).facts()
+    facts = federation.run(
+        ROGUE, {"rogue": "torch"}, dataset=mnist, plain_samples=2666, **SMALL
+    ).facts()
     assert [record["clients"] for record in facts["history"]] == [3, 3, 3]
     assert facts["accuracy"] > 0.5
 
 
 def test_a_fedflux_client_serves_flowers_own_fedavg(runs: Runs) -> None:
     facts = runs["stock"]
-    assert facts["accuracy"] > 0.5
+    assert facts["accuracy"] > 0.3  # after two rounds of five steps; 0.1 by chance
     losses = [numbers["train_loss"] for _, numbers in sorted(facts["metrics"].items())]
     assert losses[-1] < losses[0]
 
