@@ -14,6 +14,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 EXCLUDED = ("test", "docs")  # folders of the core that a run does not need
+NOT_PART = {"keys", "__pycache__", ".pytest_cache"}  # what a trial of the example leaves
 
 
 class CoreHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -39,7 +40,7 @@ class CoreHook(BuildHookInterface):  # type: ignore[type-arg]
         example = root / "examples" / "deployment"  # which `fedflux new` copies
         for file in sorted(example.rglob("*")):
             path = file.relative_to(example)
-            if file.is_file() and not {"keys", "__pycache__"} & set(path.parts):
+            if file.is_file() and not NOT_PART & set(path.parts):
                 target = f"fedflux/flower/template/{path.as_posix()}"
                 build_data["force_include"][str(file)] = target
         declared = json.loads((root / "python" / "fedflux" / "juliapkg.json").read_text())

@@ -60,16 +60,16 @@ def test_bytes_at_the_link_are_those_of_the_history(
     """Node 1 is connected through a proxy that counts, and TLS, HTTP and all else count."""
     proxy = federation.proxy
     model = {"model": "mcmahan_cnn", "rounds": 2, "rules": RULES}
-    idle = proxy.up + proxy.down
+    before = proxy.counted()
     facts = federation.run(ROGUE, dataset=mnist, **SMALL | model).facts()
-    counted = {"bytes_down": proxy.down, "bytes_up": proxy.up}
+    up, down = (now - then for now, then in zip(proxy.counted(), before, strict=True))
+    counted = {"bytes_down": down, "bytes_up": up}
     for name, measured in counted.items():
         said = sum(record[name] for record in facts["history"]) / 3
         print(
             f"{name}: {said:.0f} said, {measured} at the link: {measured / said - 1:+.2%}"
         )
         assert said < measured < 1.05 * said + 200_000  # the rest: TLS, HTTP, the app
-    assert idle < 200_000
 
 
 class Runs:
@@ -90,8 +90,9 @@ class Runs:
 RUNS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "fedavg": ({}, CASE),
     "scaffold": ({}, CASE | {"rules": RULES}),
+    "secure": ({}, SMALL | {"rounds": 1, "aggregate": "secure(threshold=0.6)"}),
     "hostile": ({"rogue": "hostile"}, SMALL | {"rounds": 6}),
-    "numpy": ({"rogue": "numpy"}, SMALL),
+    "numpy": ({"rogue": "numpy"}, SMALL | {"plain_samples": 2666}),
     "stock": ({"stock": "fedavg"}, SMALL),
 }
 
@@ -113,6 +114,14 @@ def test_a_deployment_gives_the_parameters_of_a_simulation(
         for key in ("accuracy", "test_loss", "clients", "rejected", "dropped", "bytes_up"):
             assert ours[key] == theirs[key], key
     assert facts["accuracy"] > 0.9
+
+
+def test_secure_aggregation_gives_the_parameters_of_a_simulation(
+    julia: None, runs: Runs, mnist: str
+) -> None:
+    _, options = RUNS["secure"]
+    simulated = fedflux.run(dataset=mnist, **options)
+    assert runs["secure"]["params_sha256"] == simulated.params_sha256
 
 
 def test_what_a_hostile_node_sends_is_rejected_with_its_reason(
@@ -139,14 +148,16 @@ def test_a_plain_pytorch_client_trains_against_our_server(
     federation: Federation, mnist: str
 ) -> None:
     pytest.importorskip("torch")
-    facts = federation.run(ROGUE, {"rogue": "torch"}, dataset=mnist, **SMALL).facts()
+    facts = federation.run(
+        ROGUE, {"rogue": "torch"}, dataset=mnist, plain_samples=2666, **SMALL
+    ).facts()
     assert [record["clients"] for record in facts["history"]] == [3, 3, 3]
     assert facts["accuracy"] > 0.5
 
 
 def test_a_fedflux_client_serves_flowers_own_fedavg(runs: Runs) -> None:
     facts = runs["stock"]
-    assert facts["accuracy"] > 0.5
+    assert facts["accuracy"] > 0.3  # after two rounds of five steps; 0.1 by chance
     losses = [numbers["train_loss"] for _, numbers in sorted(facts["metrics"].items())]
     assert losses[-1] < losses[0]
 

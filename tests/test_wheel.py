@@ -65,6 +65,9 @@ def test_what_is_in_it(wheel: Path) -> None:
         names = archive.namelist()
         declared = json.loads(archive.read("fedflux/juliapkg.json"))
     assert len(names) == len(set(names))
+    example = {n for n in names if n.startswith("fedflux/flower/template/")}
+    assert "fedflux/flower/template/fedapp/data.py" in example
+    assert not any("keys/" in n or "cache" in n for n in example)
     core = [
         n.removeprefix("fedflux/julia/FedFlux/")
         for n in names

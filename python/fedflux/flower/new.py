@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import FedFluxError, OptionError
 
 EXAMPLE = "fedapp"  # the example's name, which becomes the project's
-LEFT_OUT = ("keys", "__pycache__")  # folders that a trial of the example leaves
+LEFT_OUT = ("keys", "__pycache__", ".pytest_cache")  # what a trial of the example leaves
 
 
 def new(name: str, folder: Path) -> Path:

@@ -84,6 +84,10 @@ class Roster:
             print(f"fedflux: {line}")
         return lines
 
+    def plain(self) -> bool:
+        """Say whether one of the clients is a plain Flower client."""
+        return any(seat.facts is None for seat in self.seats.values())
+
     def _ask(self, nodes: list[int], timeout: float) -> list[str]:
         """Ask nodes which client they are."""
         lines = []

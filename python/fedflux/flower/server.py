@@ -39,11 +39,12 @@ def server_app(
         load_data: takes Flower's context and returns the server's own data, (x_test,
             y_test) or, for fltrust, (x_test, y_test, x_root, y_root); None to evaluate
             nothing.
-        **options: of the run, as `fedflux.run` takes, and four of the server: `save`, the
+        **options: of the run, as `fedflux.run` takes, and five of the server: `save`, the
             safetensors file of the result; `json`, the file of its facts and history;
             `timeout`, the seconds that a client has for an answer (default 3600); `wait`,
-            the seconds that the run waits for its clients (default 600). Entries
-            `fedflux.NAME` of Flower's run config win.
+            the seconds that the run waits for its clients (default 600); `plain_samples`,
+            how many samples a client without fedflux counts for. Entries `fedflux.NAME` of
+            Flower's run config win.
 
     Returns:
         The app.
@@ -122,7 +123,8 @@ class Rounds:
     def _open(self, data: Arrays | None) -> None:
         self._roster.gather(self._settings.wait)
         seats = sorted(self._roster.seats.items())
-        facts = [{"client": k, **(seat.facts or {"samples": 1})} for k, seat in seats]
+        plain = {"samples": self._plain_samples()} if self._roster.plain() else {}
+        facts = [{"client": k, **(seat.facts or plain)} for k, seat in seats]
         kinds, parts = (None, []) if data is None else data
         request = {"op": "open", "options": self._options, "facts": facts, "data": kinds}
         told, _, _ = self._core.ask(request, parts)
@@ -183,11 +185,23 @@ class Rounds:
             if not model:
                 records.read_own(content)  # which may say why there is none
                 raise DataError("has no model")
-            samples = records.read_samples(content)
+            # what a plain client weighs was agreed on before: it can't say another number
+            samples = self._plain_samples() if plain else records.read_samples(content)
             self._core.ask(request | {"samples": samples}, [], model)
         except FedFluxError as error:
             failed = "error" in content.config_records.get(records.OWN, ConfigRecord())
             (self._drop if failed else self._reject)(k, str(error))
+
+    def _plain_samples(self) -> int:
+        """Return how many samples a plain client counts for, which it can't tell before."""
+        if self._settings.plain_samples is not None:
+            return self._settings.plain_samples
+        if self._options["weights"] == "uniform":
+            return 1
+        raise OptionError(
+            "plain_samples: a plain Flower client is there, which says how many samples it "
+            "has only with its first update: set the number, or weights='uniform'"
+        )
 
     def _drop(self, k: int, reason: str) -> None:
         self._core.ask({"op": "dropped", "client": k, "reason": reason})

@@ -22,12 +22,15 @@ class Server:
         json: the JSON file of the facts and the history, or None.
         timeout: seconds that a client has for the answer to a message.
         wait: seconds that the run waits for its clients at the start.
+        plain_samples: how many samples a plain Flower client counts for; None if there are
+            no such clients, or all count the same.
     """
 
     save: str | None = None
     json: str | None = None
     timeout: float = 3600.0
     wait: float = 600.0
+    plain_samples: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("save", "json"):
@@ -39,6 +42,9 @@ class Server:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not 0 < value < 1e9:
                 raise OptionError(f"{name}: expected seconds above 0, got {value!r}")
+        plain = self.plain_samples
+        if plain is not None and (type(plain) is not int or plain < 1):
+            raise OptionError(f"plain_samples: expected a number above 0, got {plain!r}")
 
 
 SERVER = tuple(field.name for field in fields(Server))
