@@ -17,7 +17,7 @@ end
 ClientSession(make, options) = ClientSession(make, options, nothing)
 
 "The client's federation as a message asks for it, after a check of the options."
-function prepare!(c::ClientSession, values::NamedTuple)
+function prepare!(c::ClientSession, values)
     check_options(c.options, field(Dict, values, :options))
     outputs = field(Int, values, :outputs)
     0 <= outputs <= MAX_CLASSES || fail("asks for a model of ", outputs, " outputs")
