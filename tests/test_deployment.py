@@ -69,6 +69,7 @@ def test_bytes_at_the_link_are_those_of_the_history(
             f"{name}: {said:.0f} said, {measured} at the link: {measured / said - 1:+.2%}"
         )
         assert said < measured < 1.05 * said + 200_000  # the rest: TLS, HTTP, the app
+    federation.leave_proxy()
 
 
 class Runs:
@@ -245,6 +246,7 @@ def alive(pid: int) -> bool:
 def test_a_killed_server_resumes_to_the_same_parameters(
     julia: None, federation: Federation, mnist: str, tmp_path: Path
 ) -> None:
+    federation.leave_proxy()
     folder, options = str(tmp_path / "checkpoints"), SMALL | {"rounds": 4, "rules": RULES}
     federation.run(ROGUE, dataset=mnist, checkpoint=folder, **options)
     wait_until(
