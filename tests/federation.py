@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,6 @@ class Federation:
         self,
         app: Path,
         own: dict[str, str] | None = None,
-        extra: Sequence[str] = (),
         **options: Any,
     ) -> Run:
         """Start a run of an app, with its own run config and these options of fedflux."""
