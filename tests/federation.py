@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class Federation:
         self.runs = 0
         self.stack = ExitStack()
         self.proxy: CountingProxy
+        self.proxied = True
 
     def __enter__(self) -> Federation:
         (self.folder / "home").mkdir()
@@ -103,16 +104,23 @@ class Federation:
 
         wait_until(listens, 60, "the SuperLink", self.log)
 
-    def start_node(self, number: int, config: str = "") -> None:
-        port = self.proxy.port if number == 1 else self.port
+    def start_node(self, number: int) -> None:
+        port = self.proxy.port if number == 1 and self.proxied else self.port
         key = self.keys / f"node-{number}.key"
         self._start(
             f"node-{number}",
             *("flower-supernode", "--superlink", f"127.0.0.1:{port}"),
             *("--root-certificates", str(self.keys / "ca.crt")),
             *("--auth-supernode-private-key", str(key), "--port", str(free_port())),
-            *("--node-config", f"partition-id={number - 1} {config}".strip()),
+            *("--node-config", f"partition-id={number - 1}"),
         )
+
+    def leave_proxy(self) -> None:
+        """Connect node 1 as the others: a proxy without its SuperLink ends a SuperNode."""
+        if self.proxied:
+            self.proxied = False
+            self.kill("node-1")
+            self.start_node(1)
 
     def _start(self, name: str, *command: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -147,7 +155,6 @@ class Federation:
         self,
         app: Path,
         own: dict[str, str] | None = None,
-        extra: Sequence[str] = (),
         **options: Any,
     ) -> Run:
         """Start a run of an app, with its own run config and these options of fedflux."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 import fedflux
 
 from .conftest import ROOT
-from .federation import BIN, Federation, free_port, wait_until
+from .federation import Federation, wait_until
 
 pytest.importorskip("flwr", reason="Flower is not installed: fedflux[flower]")
 pytestmark = pytest.mark.deployment
@@ -70,6 +69,7 @@ def test_bytes_at_the_link_are_those_of_the_history(
             f"{name}: {said:.0f} said, {measured} at the link: {measured / said - 1:+.2%}"
         )
         assert said < measured < 1.05 * said + 200_000  # the rest: TLS, HTTP, the app
+    federation.leave_proxy()
 
 
 class Runs:
@@ -174,20 +174,11 @@ def test_a_warm_client_costs_little(federation: Federation, runs: Runs) -> None:
 
 
 def test_an_unregistered_node_is_refused(federation: Federation) -> None:
-    done = subprocess.run(
-        [
-            *(str(BIN / "flower-supernode"), "--superlink", f"127.0.0.1:{federation.port}"),
-            *("--root-certificates", str(federation.keys / "ca.crt")),
-            *("--auth-supernode-private-key", str(federation.keys / "node-4.key")),
-            *("--node-config", "partition-id=3", "--port", str(free_port())),
-        ],
-        env=federation.env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode != 0
-    assert "Failed to activate SuperNode" in done.stdout + done.stderr
+    """It has a key and trusts the SuperLink, which doesn't know the key."""
+    federation.start_node(4)
+    process = federation.processes.pop("node-4")
+    assert process.wait(timeout=120) != 0
+    assert "Failed to activate SuperNode" in federation.log("node-4")
 
 
 def test_a_node_killed_mid_round_does_not_end_the_run(
@@ -255,6 +246,7 @@ def alive(pid: int) -> bool:
 def test_a_killed_server_resumes_to_the_same_parameters(
     julia: None, federation: Federation, mnist: str, tmp_path: Path
 ) -> None:
+    federation.leave_proxy()
     folder, options = str(tmp_path / "checkpoints"), SMALL | {"rounds": 4, "rules": RULES}
     federation.run(ROGUE, dataset=mnist, checkpoint=folder, **options)
     wait_until(
