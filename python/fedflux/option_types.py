@@ -108,6 +108,12 @@ class Options(TypedDict, total=False):
     0.
     """
 
+    membership: int
+    """after each evaluated round, attack the model: tell up to this many of the
+    clients' samples from as many test samples by their losses; 0: no attack.
+    Default: 0.
+    """
+
     baselines: Iterable[str]
     """models to train for comparison, for as many epochs: centralized (all data in one
     place), local (each client alone).
@@ -198,6 +204,17 @@ class Options(TypedDict, total=False):
     threads: int | None
     """number of clients trained at the same time, which does not change the result;
     unset: all of Julia's threads.
+    """
+
+    workers: int
+    """worker processes to start on this machine; they train the clients, each one at a
+    time, which does not change the result; 0: this process trains them, on its
+    threads. Default: 0.
+    """
+
+    machines: str | None
+    """file of machines to start worker processes on over SSH: a line
+    `[user@]host[:port] [processes]` for each.
     """
 
     checkpoint: str | PathLike[str] | None

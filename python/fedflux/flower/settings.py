@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import OptionError
-from ..option import suggestion
+from ..hints import suggestion
 from ..options import check, declared
 
 PREFIX = "fedflux."
