@@ -164,9 +164,7 @@ class Federation:
         entries = {f"fedflux.{name}": value for name, value in options.items()}
         values = (entries | (own or {})).items()
         config = " ".join(f"{name}={json.dumps(value)}" for name, value in values)
-        answer = self.flwr(
-            "run", str(app), "local", "-c", config, "--format", "json", *extra
-        )
+        answer = self.flwr("run", str(app), "local", "-c", config, "--format", "json")
         return Run(self, file, json.loads(answer)["run-id"])
 
     def log(self, name: str | None = None) -> str:
