@@ -187,12 +187,12 @@ end
 end
 
 @testset "a process of the run's own is replaced, and ends with the run" begin
-    run_it(workers, callback) = FedFlux.run(; DIGITS..., local_epochs = 50,
+    run_it(workers, callback) = FedFlux.run(; DIGITS...,
         rules = "scaffold", workers, callback)
     function kill_it(record)
         record.round == 1 || return false
         pid = remotecall_fetch(getpid, only(workers()))
-        @async (sleep(0.1); run(`kill -KILL $pid`))
+        run(`kill -KILL $pid`)
         return false
     end
     one = run_it(0, Returns(false))
