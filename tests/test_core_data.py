@@ -73,16 +73,19 @@ def test_mnist_from_a_folder(name: str, test_data: Path, tmp_path: Path) -> None
 
 
 def test_rounds_without_clients(blobs: dict[str, np.ndarray]) -> None:
-    result = fedflux.run(
-        **blobs,
-        sampling=fedflux.PoissonSampling(rate=0.0),
-        model="softmax_regression",
-        rounds=2,
-    )
-    assert [(r["clients"], r["train_loss"]) for r in result.history] == [
-        (0, None),
-        (0, None),
-    ]
+    def run(rate: float) -> fedflux.Result:
+        return fedflux.run(
+            **blobs,
+            sampling=fedflux.PoissonSampling(rate=rate),
+            model="softmax_regression",
+            rounds=20,
+        )
+
+    history = run(0.1).history
+    assert {r["clients"] == 0 for r in history} == {True, False}
+    assert all((r["train_loss"] is None) == (r["clients"] == 0) for r in history)
+    with pytest.raises(fedflux.FedFluxError, match="nobody trained in any of the 20 rounds"):
+        run(0.0)
 
 
 def test_tokens() -> None:
