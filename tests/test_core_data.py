@@ -84,7 +84,9 @@ def test_rounds_without_clients(blobs: dict[str, np.ndarray]) -> None:
     history = run(0.1).history
     assert {r["clients"] == 0 for r in history} == {True, False}
     assert all((r["train_loss"] is None) == (r["clients"] == 0) for r in history)
-    with pytest.raises(fedflux.FedFluxError, match="nobody trained in any of the 20 rounds"):
+    with pytest.raises(
+        fedflux.FedFluxError, match="nobody trained in any of the 20 rounds"
+    ):
         run(0.0)
 
 
