@@ -117,10 +117,15 @@ class Federation:
 
     def leave_proxy(self) -> None:
         """Connect node 1 as the others: a proxy without its SuperLink ends a SuperNode."""
-        if self.proxied:
-            self.proxied = False
-            self.kill("node-1")
-            self.start_node(1)
+        if not self.proxied:
+            return
+        self.proxied = False
+        process = self.processes.pop("node-1")
+        process.terminate()  # it signs off; the SuperLink refuses a key that is in use
+        process.wait(60)
+        self.start_node(1)
+        time.sleep(5)
+        assert self.processes["node-1"].poll() is None, self.log("node-1")
 
     def _start(self, name: str, *command: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
