@@ -45,16 +45,11 @@ def server_next(server: Any) -> tuple[dict[str, Any], list[bytes], list[Floats]]
     """End the exchange in progress, and get the next one.
 
     Returns:
-        The exchange, a message for each of its clients (the same object where they are
-        equal), and the global model where it travels in the clear.
+        The exchange, a message for each of its clients, and the global model where it
+        travels in the clear.
     """
     text, messages, arrays = boot().core._server_next(server)
-    seen: dict[int, bytes] = {}
-    bodies = []
-    for message in messages:
-        view = np.asarray(message)
-        bodies.append(seen.setdefault(view.ctypes.data, view.tobytes()))
-    return _facts(text), bodies, _to_numpy(arrays)
+    return _facts(text), [_to_bytes(m) for m in messages], _to_numpy(arrays)
 
 
 def server_receive(

@@ -264,24 +264,10 @@ end
     dp = ClientDP(; clip = 0.5, quantile = 0.5, reproducible = true, count_noise = 2.0)
     for rules in ((dp, Scaffold()), (dp, FedProx()), (dp, FedDyn()), (dp, Ditto()),
         (dp, Prune(0.5; stop = 2)), (dp, Download(Quantize(8))))
-        run(; threads = 1, folder = nothing, parts = (5,)) = begin
-            f = Federated(linear(); rules, weights = :uniform, batchsize = 3,
-                optimizer = Descent(0.1f0), seed = 6)
-            pool = WorkerPool(f, clients; threads)
-            st, progress = State(f, pool), FedFlux.Progress()
-            for rounds in parts
-                length(parts) > 1 && rounds > first(parts) &&
-                    (
-                        (st, progress) =
-                            FedFlux.restore(FedFlux.load_checkpoint(folder), f,
-                                FedFlux.engine(pool))
-                    )
-                fit!(f, st, clients; rounds, pool, progress, warn = Returns(nothing),
-                    sampling = CohortSampling(2; sampling = PoissonSampling()),
-                    checkpoints = folder === nothing ? nothing : Checkpoints(folder))
-            end
-            return st.θ
-        end
+        f = Federated(linear(); rules, weights = :uniform, batchsize = 3,
+            optimizer = Descent(0.1f0), seed = 6)
+        sampling = CohortSampling(2; sampling = PoissonSampling())
+        run(; parts = (5,), how...) = in_parts(f, clients, sampling, parts; how...)
         θ = run()
         @test all(isfinite, θ) && run(; threads = min(2, Threads.nthreads())) == θ
         mktempdir() do folder

@@ -180,20 +180,9 @@ end
 @testset "with other rules: two threads and a resume give the same bits" begin
     dp = DPFTRL(; clip = 0.5, reproducible = true)
     for rules in ((dp,), (Scaffold(), dp))
-        run(; threads = 1, folder = nothing, parts = (7,)) = begin
-            f = federated(Sends(), rules...; server = FedAdam())
-            pool = WorkerPool(f, clients; threads)
-            st, progress = State(f, pool), FedFlux.Progress()
-            for (i, rounds) in enumerate(parts)
-                i == 1 || (
-                    (st, progress) = FedFlux.restore(
-                        FedFlux.load_checkpoint(folder), f, FedFlux.engine(pool))
-                )
-                fit!(f, st, clients; rounds, pool, progress, sampling = turns(3),
-                    checkpoints = folder === nothing ? nothing : Checkpoints(folder))
-            end
-            return st.θ
-        end
+        run(; parts = (7,), how...) =
+            in_parts(federated(Sends(), rules...; server = FedAdam()), clients, turns(3),
+                parts; how...)
         θ = run()
         @test all(isfinite, θ) && run(; threads = min(2, Threads.nthreads())) == θ
         mktempdir() do folder

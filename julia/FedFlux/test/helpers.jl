@@ -49,3 +49,19 @@ function blobs(n; features = 6, classes = 3, rng = Xoshiro(7))
     y = rand(rng, 0:(classes-1), n)
     return centers[:, y .+ 1] .+ randn(rng, Float32, features, n), y
 end
+
+"θ after rounds whose numbers are `parts`, each part resumed from the last's checkpoint."
+function in_parts(f, clients, sampling, parts; threads = 1, folder = nothing)
+    pool = FedFlux.WorkerPool(f, clients; threads)
+    st, progress = State(f, pool), FedFlux.Progress()
+    checkpoints = folder === nothing ? nothing : Checkpoints(folder)
+    for (i, rounds) in enumerate(parts)
+        if i > 1
+            saved = FedFlux.load_checkpoint(folder)
+            st, progress = FedFlux.restore(saved, f, FedFlux.engine(pool))
+        end
+        fit!(f, st, clients; rounds, pool, progress, sampling, checkpoints,
+            warn = Returns(nothing))
+    end
+    return st.θ
+end
