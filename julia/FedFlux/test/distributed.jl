@@ -236,6 +236,11 @@ end
         @test message(() -> federated(SecureMean(); rules = (rule,))) ==
               "no error was thrown"
     end
+    # noise would make BatchNorm's variances negative
+    normed = Chain(Dense(6 => 4), BatchNorm(4), Dense(4 => 3))
+    of(a; rules = ()) = message(() -> Federated(normed; aggregate = a, rules))
+    @test occursin("GroupNorm", of(a))
+    @test of(a; rules = (FedBN(),)) == of(SecureMean()) == "no error was thrown"
     @test occursin("give weights", message(() -> fitted(federated(a; weights = :samples))))
     @test occursin("there is no noise", message(() -> SecureMean(; budget = 1.0)))
     @test occursin(

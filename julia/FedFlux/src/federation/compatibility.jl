@@ -165,9 +165,12 @@ function check_aggregator(rules, aggregate)
 end
 
 "Throw where BatchNorm would be sent with noise: a variance may become negative."
-function check_statistics(rules, model)
-    noisy = any(r -> r isa Union{CentralDP,LocalDP}, rules)
+function check_statistics(rules, aggregate, model)
+    noisy = any(r -> r isa Union{CentralDP,LocalDP}, rules) || adds_noise(aggregate)
     noisy && !isempty(statistics(model)) && !any(r -> r isa FedBN, rules) &&
         fail("the model has BatchNorm, and noise would make its variances negative: use ",
             "GroupNorm or LayerNorm, or keep the statistics private with rule FedBN")
 end
+
+adds_noise(aggregate) = false
+adds_noise(a::SecureMean) = a.noise !== nothing

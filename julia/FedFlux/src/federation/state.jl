@@ -75,7 +75,7 @@ function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules 
     train = LocalTraining(train; training...)
     rules = ordered_chain(Tuple(rules))
     check_aggregator(rules, aggregate)
-    check_statistics(rules, model)
+    check_statistics(rules, aggregate, model)
     check_attack(attack, aggregate)
     layout = Layout(model)
     rules = map(r -> prepare(r, layout, train), rules)
