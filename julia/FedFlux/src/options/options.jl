@@ -112,7 +112,7 @@ object_options(o::Options) = Dict{String,Any}(
 
 function Base.show(io::IO, o::Options)
     changed = [
-        (name, value) for (name, value) in sort!(collect(plain_options(o)))
+        (name, value) for (name, value) in sort!(collect(plain_options(o)); by = first)
         if value !== nothing && value != get(DECLARED_OPTIONS[name], "default", nothing)
     ]
     given = [["$name = $(repr(value))" for (name, value) in changed];
