@@ -23,7 +23,12 @@ def bounds(entry: dict[str, Any]) -> str:
 def default(entry: dict[str, Any]) -> str:
     """Describe the default of an option or a parameter."""
     if "default" in entry:
-        return f"`{entry['default']}`"
+        special = dict(entry.get("default_with", {}))
+        if not special:
+            return f"`{entry['default']}`"
+        value = special.pop("value")
+        conditions = ", ".join(f"{name} {wanted}" for name, wanted in special.items())
+        return f"`{entry['default']}`; `{value}` with {conditions}"
     return "unset" if entry["type"].endswith("?") else "required"
 
 

@@ -51,7 +51,8 @@ def documented(option: Option) -> str:
     """Return the docstring that follows a field."""
     text = f"{option.help}."
     if option.default not in (None, []):
-        text += f" Default: {option.default!r}."
+        text += f" Default: {option.default!r}"
+        text += f"; {option.special}." if option.special else "."
     return docstring(text)
 
 

@@ -1,6 +1,8 @@
 """What notebooks show: a result, progress, plots."""
 
+import base64
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -53,6 +55,60 @@ def test_progress_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(ids) == 1  # the line is replaced
 
 
+CELLS = """\
+import threading, fedflux
+options = dict(dataset="digits", rounds=3, engine=ENGINE)
+result = fedflux.run(**options, progress=True)
+---
+result
+---
+fedflux.plots.accuracy(result)
+---
+results = []
+thread = threading.Thread(target=lambda: results.append(fedflux.run(**options)))
+thread.start()
+thread.join()
+results[0].params_sha256 == result.params_sha256
+---
+fedflux.run(lr="fast")
+"""
+
+
+@pytest.mark.parametrize(
+    "engine", ["reference", pytest.param("julia", marks=pytest.mark.julia)]
+)
+def test_a_real_notebook(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Jupyter's kernel runs the cells; the outputs are those that a browser would show."""
+    if engine == "julia":
+        request.getfixturevalue("julia")
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    pytest.importorskip("matplotlib")
+    cells = CELLS.replace("ENGINE", repr(engine)).split("---\n")
+    new = nbformat.v4.new_code_cell
+    notebook = nbformat.v4.new_notebook(cells=[new(cell) for cell in cells])
+    client = nbclient.NotebookClient(
+        notebook,
+        timeout=600,
+        allow_errors=True,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    )
+    client.execute()
+    shown = [cell.outputs for cell in notebook.cells]
+    progress = next(out for out in shown[0] if out.output_type == "display_data")
+    assert 'value="3"' in progress.data["text/html"]
+    assert progress.data["text/plain"].startswith("round 3/3  loss")
+    assert "</svg>" in shown[1][0].data["text/html"]
+    assert base64.b64decode(shown[2][0].data["image/png"]).startswith(b"\x89PNG")
+    assert shown[3][-1].data["text/plain"] == "True"
+    assert shown[4][-1].ename == "OptionError"
+    assert "lr: expected a number" in shown[4][-1].evalue
+
+
 def test_no_notebook() -> None:
     assert not notebook.in_notebook()
     with Monitor().progress(True, 1):
@@ -61,7 +117,7 @@ def test_no_notebook() -> None:
 
 def test_plots_appear_without_an_import() -> None:
     pytest.importorskip("matplotlib")
-    del fedflux.__dict__["plots"]
+    fedflux.__dict__.pop("plots", None)
     figure = fedflux.plots.accuracy(run(rounds=2))
     assert figure._repr_png_().startswith(b"\x89PNG")
 

@@ -9,7 +9,7 @@ import pytest
 
 import fedflux
 from fedflux.option import Option
-from fedflux.options import check, declared
+from fedflux.options import check, declared, settled
 
 from .conftest import ROOT
 
@@ -18,12 +18,46 @@ TOML = ROOT / "julia" / "FedFlux" / "src" / "options" / "options.toml"
 
 def test_defaults_are_the_tables() -> None:
     table = tomllib.loads(TOML.read_text())
-    assert check({}) == {name: entry.get("default") for name, entry in table.items()}
+    defaults = {name: entry.get("default") for name, entry in table.items()}
+    assert settled(check({}), "arrays") == defaults
+    assert check({}) == {
+        name: None if "default_with" in table[name] else default
+        for name, default in defaults.items()
+    }
     assert list(declared()) == list(table)
     for option in declared().values():
         assert option.check(option.default) == option.default
         assert option.help
         assert option.group != "Other"
+
+
+DIGITS = {"model": "mlp", "lr": 0.3}
+USUAL = {"model": "case_study_cnn", "lr": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"dataset": "digits"}, DIGITS),
+        ({"dataset": "digits", "optimizer": "adam"}, DIGITS | {"lr": 0.05}),
+        ({"dataset": "digits", "lr": 0.1}, DIGITS | {"lr": 0.1}),
+        ({"dataset": "digits", "model": "lenet"}, DIGITS | {"model": "lenet"}),
+        ({"dataset": "digits", **USUAL}, USUAL),
+        ({"dataset": "mnist"}, USUAL),
+        ({"dataset": "my/digits.npz"}, USUAL),
+        ({"optimizer": "adam"}, {"model": None, "lr": 0.05}),
+        ({"lr": 0.05}, {"model": None, "lr": 0.05}),
+        ({}, {"model": None, "lr": None}),
+    ],
+)
+def test_digits_have_defaults_of_their_own(
+    given: dict[str, Any], taken: dict[str, Any]
+) -> None:
+    options = check(given)
+    assert {name: options[name] for name in taken} == taken
+    auto = {"dataset": given.get("dataset", "digits")}  # what auto may choose
+    assert settled(options, auto["dataset"])["model"] == check(given | auto)["model"]
+    assert settled(options, auto["dataset"])["lr"] == check(given | auto)["lr"]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +140,6 @@ def test_kinds_that_no_option_uses_yet() -> None:
 def test_a_wrong_model_object() -> None:
     with pytest.raises(
         fedflux.OptionError,
-        match="expected a name or a Flux model made through juliacall, got list",
+        match=r"expected a name or a Flux model made through juliacall, got \[1\]",
     ):
         fedflux.run(model=[1])

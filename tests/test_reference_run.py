@@ -177,7 +177,12 @@ def test_regression_has_a_loss_and_no_accuracy(blobs: dict[str, np.ndarray]) -> 
 
 def test_digits_are_learnt_by_the_cnn() -> None:
     result = fedflux.run(
-        dataset="digits", engine="reference", batch_size=10, lr=0.2, rounds=10
+        dataset="digits",
+        model="case_study_cnn",
+        engine="reference",
+        batch_size=10,
+        lr=0.2,
+        rounds=10,
     )
     assert result.dataset == "digits"
     assert result.accuracy is not None

@@ -133,3 +133,15 @@ def test_facts_are_strict_json(result: fedflux.Result) -> None:
         facts
     )
     assert facts["history"][0]["train_loss"] is None
+
+
+def test_the_frame_has_the_columns_of_the_core(julia: None) -> None:
+    pytest.importorskip("pandas")
+    from juliacall import Main as jl
+
+    result = fedflux.run(
+        dataset="digits", model="softmax_regression", rounds=2, membership=20
+    )
+    rows = jl.FedFlux.history_table(result.state)
+    names = jl.seval("rows -> [String(name) for name in keys(first(rows))]")(rows)
+    assert [str(name) for name in names] == list(result.frame.columns)

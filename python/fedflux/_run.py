@@ -10,9 +10,9 @@ from . import _bridge, engines, initial, inputs
 from .continuing import inherited
 from .data import Data, check_next_tokens
 from .effects import without_effect
-from .errors import OptionError
+from .errors import OptionError, shown
 from .monitor import Callback, Monitor
-from .options import PARTITION_OPTIONS, check, declared
+from .options import PARTITION_OPTIONS, check, declared, settled
 from .result import Result
 from .signatures import describe
 
@@ -80,6 +80,8 @@ def run(
     """
     arrays = (x_train, y_train, x_test, y_test, owner)
     arrays_given = any(a is not None for a in arrays)
+    if not isinstance(progress, bool):
+        raise OptionError(f"progress: expected True or False, got {shown(progress)}")
     monitor = Monitor(callback)
     plain, objects = inputs.split_objects(dict(options))
     given = [*plain, *objects]
@@ -97,9 +99,11 @@ def run(
         previous = None
         plain = inputs.with_recorded_options(plain, arrays_given)
     checked = check(plain)
+    data = _data(arrays, checked, "dataset" in given, objects)
+    if data is not None:
+        checked = settled(checked, "arrays")
     for message in without_effect(given, checked, objects):
         monitor.warn(message)
-    data = _data(arrays, checked, "dataset" in given, objects)
     if owner is not None and not checked["partition"].startswith(("owner", "ByOwner")):
         monitor.warn("owner has no effect: it needs partition=owner")
     start = None if init is None else initial.read(init)
@@ -108,6 +112,8 @@ def run(
     task = engines.Task(checked, data, objects, start, previous)
     with monitor.progress(progress, checked["rounds"]):
         result = engines.execute(task, monitor)
+    for message in without_effect(given, result.options, objects):
+        monitor.warn(message)  # of what only the data set decided
     if owner is not None and checked["partition"].startswith(("owner", "ByOwner")):
         result.details["owners"] = np.unique(np.asarray(owner)).tolist()
     return result

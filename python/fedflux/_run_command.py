@@ -110,5 +110,6 @@ def _help(option: Option) -> str:
     default = option.default
     if default is None or default == []:
         return text
-    shown = ",".join(map(str, default)) if isinstance(default, list) else default
-    return f"{text}  [default: {shown}]"
+    shown = ",".join(map(str, default)) if isinstance(default, list) else str(default)
+    special = f"; {option.special}" if option.special else ""
+    return f"{text}  [default: {shown}{special}]"

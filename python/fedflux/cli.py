@@ -62,7 +62,9 @@ def cli() -> None:
     help="begin with the parameters of this saved result",
 )
 @click.option("--quiet", is_flag=True, help="no progress bar, and no result on stdout")
-@click.option("--verbose", is_flag=True, help="a line for each round, without a bar")
+@click.option(
+    "--verbose", is_flag=True, help="a line for each round and a curve, without a bar"
+)
 @help_all
 def run(
     config: Path | None,
@@ -107,6 +109,17 @@ def run(
         click.echo(_facts_text(result), nl=False)
     elif not quiet:
         click.echo(repr(result))
+        _show_curve(result, verbose)
+
+
+def _show_curve(result: Result, verbose: bool) -> None:
+    from rich.console import Console  # which takes a while to import
+
+    from .terminal import summary
+
+    console = Console(highlight=False)
+    if console.is_terminal or verbose:
+        click.echo(summary(result, console))
 
 
 def _print_round(record: dict[str, Any]) -> None:
@@ -194,8 +207,10 @@ def _read_config(path: Path) -> dict[str, Any]:
         table = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise OptionError(f"config: no file {str(path)!r}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(f"config {path}: {error}") from None
+    except OSError as error:
+        raise OptionError(f"config {path}: can't be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"config {path}: expected TOML: {error}") from None
     flags = {option.flag: option.name for option in declared().values()}
     options: dict[str, Any] = {}
     for name, value in table.items():  # of a section or not
@@ -205,9 +220,13 @@ def _read_config(path: Path) -> dict[str, Any]:
             if option in options:
                 raise OptionError(f"config {path}: {key} is given twice")
             options[option] = v
-    for name in options:
+    for name, value in options.items():
         if name not in declared():
             raise OptionError(f"config {path}: {unknown(name)}")
+        try:
+            declared()[name].check(value)
+        except OptionError as error:
+            raise OptionError(f"config {path}: {error}") from None
     return options
 
 

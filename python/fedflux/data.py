@@ -197,11 +197,15 @@ def _targets(name: str, value: Any, loss: str, tokens: bool) -> Array:
 
 def _labels(name: str, y: Array, max_dimensions: int) -> Array:
     if not 1 <= y.ndim <= max_dimensions:
-        raise DataError(f"{name}: expected integer labels of shape (n,), got {y.shape}")
+        one_hot = y.ndim == 2 and y.shape[1] > 1
+        advice = f"; for one-hot labels give {name}.argmax(axis=1)" if one_hot else ""
+        raise DataError(
+            f"{name}: expected integer labels of shape (n,), got {y.shape}{advice}"
+        )
     if y.dtype.kind in "USO":
         raise DataError(
-            f"{name}: expected integer labels from 0, got text ({y.flat[0]!r}); number the "
-            f"classes: names, {name} = np.unique({name}, return_inverse=True)"
+            f"{name}: expected integer labels from 0, got the text {str(y.flat[0])!r}; "
+            f"number the classes: names, {name} = np.unique({name}, return_inverse=True)"
         )
     if y.dtype.kind not in "iu":
         raise DataError(

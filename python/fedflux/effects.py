@@ -32,6 +32,8 @@ def without_effect(
         conditions = table.get(name, {}).get("only_with")
         if conditions is None or options[name] is None:
             continue
+        if any(declared()[o].default_with and options[o] is None for o in conditions):
+            continue  # what decides it is not known yet
         if not any(_holds(o, wanted, options, objects) for o, wanted in conditions.items()):
             needs = (
                 f"{option}={' or '.join(wanted)}" if wanted else option

@@ -21,7 +21,7 @@ from .errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
 from .initial import Parameters
 from .inputs import Options, user_data_name
 from .monitor import Monitor
-from .options import declared
+from .options import declared, settled
 from .reference_options import check_supported
 from .result import Result
 from .specs import parse
@@ -68,7 +68,7 @@ def execute(task: Task, monitor: Monitor) -> Result:
     facts, parameters, state = run(task, monitor)
     for message in facts.get("warnings", ()):
         monitor.warn(message)
-    options = task.options | facts.get("objects", {})
+    options = task.options | facts.pop("settled", {}) | facts.get("objects", {})
     result = Result.from_facts(engine, options, facts, parameters, monitor.warnings)
     result.state = state
     if result.stopped == "interrupted":
@@ -117,6 +117,7 @@ def _run_reference(task: Task, monitor: Monitor) -> Outcome:
         )
         for message in warnings:
             monitor.warn(message)
+        options = settled(options, name)
         init = initial.fit(init, options, data)
     else:
         name = Path(user_data_name(options["dataset"])).name
@@ -126,9 +127,10 @@ def _run_reference(task: Task, monitor: Monitor) -> Outcome:
         start = None if init is None else list(init.values())
         progress = reference_progress.Progress(start)
     try:
-        return *reference_run.run(options, name, data, progress, monitor), None
+        facts, parameters = reference_run.run(options, name, data, progress, monitor)
     except MemoryError as error:
         raise FedFluxError(f"out of memory: {error}; try a smaller model") from None
+    return facts | {"settled": options}, parameters, None
 
 
 def _run_core_somewhere(task: Task, monitor: Monitor) -> Outcome:

@@ -64,3 +64,17 @@ def warn(message: str) -> None:
             caller = level + 1
         frame, level = frame.f_back, level + 1
     warnings.warn(message, FedFluxWarning, stacklevel=caller)
+
+
+def shown(value: object, longest: int = 80) -> str:
+    """Return a value and its type as an error shows them: on one line, cut where long.
+
+    Example:
+        >>> shown("3")
+        "'3' (str)"
+        >>> shown([0.5] * 99, longest=20)
+        '[0.5, 0.5, 0.5, 0... (list)'
+    """
+    text = " ".join(repr(value).split())
+    cut = text if len(text) <= longest else f"{text[: longest - 3]}..."
+    return f"{cut} ({type(value).__name__})"

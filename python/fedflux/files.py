@@ -8,9 +8,24 @@ import re
 import sys
 from pathlib import Path
 
-from .errors import FedFluxError
+from .errors import FedFluxError, OptionError, shown
 
 PART = ".part"  # the ending of a file that is being written
+
+
+def as_path(name: str, value: object) -> Path:
+    """Return a path that the user gave for the argument `name`.
+
+    Raises:
+        OptionError: it is neither text nor a path.
+
+    Example:
+        >>> as_path("path", "a/b").name
+        'b'
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise OptionError(f"{name}: expected the path of a file, got {shown(value)}")
+    return Path(value)
 
 
 def write_whole(path: Path, content: bytes) -> None:

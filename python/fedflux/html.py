@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,15 +27,29 @@ def page(result: Result) -> str:
         are two points or more.
     """
     text = f"<div><code>{html.escape(repr(result))}</code></div>"
+    name, points = curve(result)
+    return text + _figure(name, points) if points else text
+
+
+def curve(result: Result) -> tuple[str, Points]:
+    """Return the name and the points, by round, of what shows best how a run went.
+
+    Args:
+        result: a result.
+
+    Returns:
+        "accuracy", "test loss" or "train loss", the first that has two points or more, and
+        its (round, value); "" and none if there is no such.
+    """
     for name in ("accuracy", "test_loss", "train_loss"):
         points = [
             (float(record["round"]), float(record[name]))
             for record in result.history
-            if record.get(name) is not None
+            if record.get(name) is not None and math.isfinite(record[name])
         ]
         if len(points) > 1:
-            return text + _figure(name.replace("_", " "), points)
-    return text
+            return name.replace("_", " "), points
+    return "", []
 
 
 def _figure(name: str, points: Points) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data import Data
-from .errors import DataError
+from .errors import DataError, shown
 from .reference_models import Model
 from .reference_options import SUPPORTED
 from .reference_run import outputs_and_classes
@@ -38,13 +38,16 @@ def read(init: Init) -> Parameters:
         dtype('float32')
     """
     if isinstance(init, str | os.PathLike):
-        init = Result.load(init)
+        try:
+            init = Result.load(init)
+        except DataError as error:
+            raise DataError(f"init: {error}") from None
     if isinstance(init, Result):
         return dict(init.parameters)
     if not isinstance(init, Mapping):
         raise DataError(
             "init: expected arrays by name, a Result or the path of a saved one, got "
-            f"{type(init).__name__}"
+            f"{shown(init)}"
         )
     return {name: _numbers(name, value) for name, value in init.items()}
 

@@ -8,7 +8,7 @@ from typing import Any
 from . import _bridge, datasets
 from .continuing import ARRAYS
 from .data import ANY_TARGETS, Data, from_arrays
-from .errors import OptionError
+from .errors import OptionError, shown
 from .npz import from_npz
 from .options import SpecOption, declared
 
@@ -78,7 +78,7 @@ def split_objects(options: Options) -> tuple[Options, dict[str, Any]]:
     if model is not None and not isinstance(model, str) and "model" not in objects:
         raise OptionError(
             "model: expected a name or a Flux model made through juliacall, got "
-            f"{type(model).__name__}"
+            f"{shown(model)}"
         )
     return {n: value for n, value in options.items() if n not in objects}, objects
 

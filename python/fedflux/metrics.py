@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, OptionError
+from .errors import DataError, OptionError, shown
 
 Array = NDArray[Any]
 Metric = str | Callable[[Array, Array], Any]
@@ -42,13 +42,13 @@ def measure(metric: Metric, y: Array, predicted: Array, proba: Array | None) -> 
     """
     if y.shape != predicted.shape:
         raise DataError(f"y: expected shape {predicted.shape}, got {y.shape}")
-    if not isinstance(metric, str):
+    if callable(metric):
         return metric(y, predicted)
     if metric not in (*OF_LABELS, *OF_NUMBERS):
         names = ", ".join((*OF_LABELS, *OF_NUMBERS))
         raise OptionError(
             f"metric: expected one of {names}, or a function of the targets and the "
-            f"predictions, got {metric!r}"
+            f"predictions, got {shown(metric)}"
         )
     if (proba is None) != (metric in OF_NUMBERS):
         fits = OF_NUMBERS if proba is None else OF_LABELS

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .errors import OptionError, warn
+from .errors import OptionError, shown, warn
 from .notebook import NotebookProgress, in_notebook
 
 Record = dict[str, Any]
@@ -31,7 +31,7 @@ class Monitor:
     def __init__(self, callback: Callback | None = None) -> None:
         if callback is not None and not callable(callback):
             raise OptionError(
-                f"callback: expected a function of a round's record, got {callback!r}"
+                f"callback: expected a function of a round's record, got {shown(callback)}"
             )
         self.callback = callback
         self.warnings: list[str] = []
@@ -101,5 +101,5 @@ def _stops(answer: Any) -> bool:
         return bool(answer)
     raise OptionError(
         "callback: expected True to stop the run, False or None to go on, got "
-        f"{type(answer).__name__}"
+        f"{shown(answer)}"
     )

@@ -21,10 +21,6 @@ def in_notebook() -> bool:
     return shell is not None and getattr(shell, "kernel", None) is not None
 
 
-def _display() -> Any:
-    return import_module("IPython.display")
-
-
 class NotebookProgress:
     """A bar that advances with each round.
 
@@ -37,8 +33,8 @@ class NotebookProgress:
         self._handle: Any = None
 
     def __enter__(self) -> NotebookProgress:
-        tools = _display()
-        self._handle = tools.display(tools.HTML(self._text("starting")), display_id=True)
+        display = import_module("IPython.display").display
+        self._handle = display(self._line("starting"), raw=True, display_id=True)
         return self
 
     def __exit__(
@@ -62,10 +58,13 @@ class NotebookProgress:
 
     def _show(self, text: str) -> None:
         if self._handle is not None:
-            self._handle.update(_display().HTML(self._text(text)))
+            self._handle.update(self._line(text), raw=True)
 
-    def _text(self, text: str) -> str:
-        return (
-            f'<progress max="{self._rounds}" value="{self._done}"></progress> '
-            f"round {self._done}/{self._rounds}&ensp;{html.escape(text)}"
-        )
+    def _line(self, text: str) -> dict[str, str]:
+        """Return the line as HTML, and as text for what shows no HTML."""
+        count = f"round {self._done}/{self._rounds}"
+        bar = f'<progress max="{self._rounds}" value="{self._done}"></progress>'
+        return {
+            "text/html": f"{bar} {count}&ensp;{html.escape(text)}",
+            "text/plain": f"{count}  {text}",
+        }

@@ -6,10 +6,10 @@ import math
 import numbers
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from .errors import FedFluxError, OptionError
+from .errors import FedFluxError, OptionError, shown
 from .hints import hint
 
 
@@ -28,6 +28,8 @@ class Option:
         group: the heading in the help.
         help: one line.
         flag: the name on the command line.
+        default_with: another default, `value`, and the values of other options beside which
+            it holds; empty if there is none.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Option:
     group: str
     help: str
     flag: str = ""
+    default_with: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     KINDS: ClassVar[Mapping[str, str]] = {
         "int": "an integer",
@@ -81,12 +84,27 @@ class Option:
             group=entry.get("group", "Other"),
             help=entry.get("help", ""),
             flag=entry.get("flag", name.replace("_", "-")),
+            default_with=dict(entry.get("default_with", {})),
         )
 
     @property
     def expected(self) -> str:
         """What a value must be, in words."""
         return self.KINDS[self.kind] + (" (or None)" if self.optional else "")
+
+    @property
+    def special(self) -> str:
+        """The other default and its conditions, in words; empty if there is none.
+
+        Example:
+            >>> entry = {"type": "float", "default_with": {"value": 0.3, "dataset": "d"}}
+            >>> Option.declare("lr", entry).special
+            '0.3 with dataset=d'
+        """
+        conditions = [f"{o}={v}" for o, v in self.default_with.items() if o != "value"]
+        if not conditions:
+            return ""
+        return f"{self.default_with['value']} with {', '.join(conditions)}"
 
     @property
     def required(self) -> bool:
@@ -180,9 +198,7 @@ class Option:
             raise OptionError(f"{self.name}: expected at most {self.max}, got {value!r}")
 
     def _type_error(self, value: Any) -> OptionError:
-        return OptionError(
-            f"{self.name}: expected {self.expected}, got {value!r} ({type(value).__name__})"
-        )
+        return OptionError(f"{self.name}: expected {self.expected}, got {shown(value)}")
 
 
 def _split(text: str) -> list[str]:

@@ -95,7 +95,8 @@ def check(given: Mapping[str, Any]) -> dict[str, Any]:
         given: values by option name; None for unset.
 
     Returns:
-        Every declared option in the order of the table; None if unset.
+        Every declared option in the order of the table; None if unset, and for a default
+        that hangs on the data set which `auto` has yet to choose, see `settled`.
 
     Raises:
         OptionError: an unknown option, a wrong type, a value out of bounds or not among the
@@ -113,6 +114,9 @@ def check(given: Mapping[str, Any]) -> dict[str, Any]:
         name: option.default if given.get(name) is None else option.check(given[name])
         for name, option in table.items()
     }
+    for name, option in table.items():
+        if given.get(name) is None and option.default_with:
+            options[name] = _default_beside(option, options)
     for name in given:  # None is an error for an option that can't be unset
         if given[name] is None:
             table[name].check(None)
@@ -124,6 +128,38 @@ def check(given: Mapping[str, Any]) -> dict[str, Any]:
             f"{cohort}"
         )
     return options
+
+
+def settled(options: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """Return the options with the defaults that hang on the data set, now it is known.
+
+    Args:
+        options: every option, checked.
+        dataset: the name of the data set; any other for the user's own data.
+
+    Example:
+        >>> options = check({"lr": 0.1})
+        >>> options["model"], settled(options, "digits")["model"]
+        (None, 'mlp')
+        >>> settled(options, "arrays")["model"], settled(options, "digits")["lr"]
+        ('case_study_cnn', 0.1)
+    """
+    beside = {**options, "dataset": dataset}
+    return {
+        name: _default_beside(option, beside)
+        if option.default_with and options[name] is None
+        else options[name]
+        for name, option in declared().items()
+    }
+
+
+def _default_beside(option: Option, options: Mapping[str, Any]) -> Any:
+    """Return the default beside these options; None where `auto` has yet to decide it."""
+    conditions = dict(option.default_with)
+    value = conditions.pop("value")
+    if any(options[name] not in (wanted, "auto") for name, wanted in conditions.items()):
+        return option.default
+    return None if options["dataset"] == "auto" else value
 
 
 def unknown(name: str) -> str:

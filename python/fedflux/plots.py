@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import DataError, FedFluxError, OptionError
+from .errors import DataError, FedFluxError, OptionError, shown
+from .files import as_path
+from .result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from .result import Result
 
 COLOR = "#1b5e8c"
 MAX_TICKS = 12
@@ -44,6 +43,10 @@ def clients(split: Mapping[str, Any] | Result, path: PathLike | None = None) -> 
         >>> len(clients(split).axes)
         3
     """
+    if not isinstance(split, Mapping | Result):
+        raise DataError(
+            f"split: expected a Result, or what partition returns, got {shown(split)}"
+        )
     data = split if isinstance(split, Mapping) else split.clients
     if data is None or not isinstance(data.get("sizes"), Sequence):
         raise DataError(
@@ -89,6 +92,10 @@ def accuracy(
         1
     """
     named = results if isinstance(results, Mapping) else {"": results}
+    if not named or not all(isinstance(result, Result) for result in named.values()):
+        raise DataError(
+            f"results: expected a Result, or Results by their names, got {shown(results)}"
+        )
     figure = _figure(height=3.6)
     axes = figure.subplots()
     for name, result in named.items():
@@ -169,7 +176,7 @@ def _integer_ticks(axis: Any) -> None:
 def _saved(figure: Figure, path: PathLike | None) -> Figure:
     if path is not None:
         try:
-            figure.savefig(Path(path), dpi=150)
+            figure.savefig(as_path("path", path), dpi=150)
         except OSError as error:
             raise FedFluxError(f"can't write {path}: {error.strerror}") from None
         except ValueError as error:  # an unknown file format

@@ -57,6 +57,6 @@ def _supported(name: str, value: Any) -> bool:
     if name not in SUPPORTED:
         return bool(value == declared()[name].default)
     known = SUPPORTED[name]
-    if known is None:
+    if known is None or value is None:  # a default that the data set will decide
         return True
     return (parse(name, value)[0] if declared()[name].kind == "spec" else value) in known

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from . import html, metrics, predictions, result_file
 from ._version import __version__
 from .errors import DataError, FedFluxError
+from .files import as_path
 
 if TYPE_CHECKING:
     import pandas
@@ -237,7 +238,7 @@ class Result:
             True
         """
         facts = self.facts() | {"names": list(self.parameters)}
-        return result_file.write(Path(path), facts, self.parameters)
+        return result_file.write(as_path("path", path), facts, self.parameters)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Result:
@@ -252,7 +253,7 @@ class Result:
         Raises:
             DataError: the file does not exist, is not a saved result or is damaged.
         """
-        path = Path(path)
+        path = as_path("path", path)
         facts, parameters = result_file.read(path)
         try:
             result = cls(parameters=parameters, **{name: facts[name] for name in _FACTS})

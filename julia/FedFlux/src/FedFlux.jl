@@ -16,6 +16,7 @@ using Flux: Flux, Chain, Conv, Dense, MaxPool, relu
 using Functors: Functors
 using JSON: JSON
 using LinearAlgebra: BLAS, axpy!, dot, norm, rmul!
+using Logging: Logging
 using LogExpFunctions: log1pexp, logaddexp, logexpm1
 using libsodium_jll: libsodium
 using MLUtils: getobs, numobs
@@ -239,6 +240,7 @@ include("interface/result.jl")
 include("interface/objects.jl")
 include("interface/continue.jl")
 include("interface/prepare.jl")
+include("interface/progress.jl")
 include("interface/run.jl")
 include("interface/deployment.jl")
 include("interface/python.jl")

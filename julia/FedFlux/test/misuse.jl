@@ -77,6 +77,14 @@ struct NoAggregator end
         "option aggregate holds a NoAggregator; expected a name or a " *
         "FedFlux.Aggregator", message(() -> small(aggregate = NoAggregator())))
     @test occursin("option rules holds a Mean", message(() -> small(rules = [Mean()])))
+    @test message(() -> small(rules = [FedProx(-1)])) ==
+          "option mu of rule fedprox is -1.0; expected at least 0.0"
+    @test occursin("alpha of partition dirichlet is -1.0",
+        message(() -> small(partition = Dirichlet(-1))))
+    for (kind, specs) in FedFlux.SPECS, name in keys(specs)
+        name in ("ckks", "cosine", "warmup", "trace") && continue    # need more than a name
+        @test FedFlux.check_settings(kind, FedFlux.build(kind, name)) === nothing
+    end
     @test occursin("expected a name or something that can be called",
         message(() -> small(loss = NoAggregator())))
 end

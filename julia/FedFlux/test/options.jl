@@ -29,6 +29,22 @@ end
     @test occursin("expected a number", message(() -> check(lr = NaN)))
 end
 
+@testset "defaults of digits" begin
+    using FedFlux: settled
+    o = check(dataset = "digits")
+    @test (o.model, o.lr) == ("mlp", 0.3)
+    @test check(dataset = :digits, optimizer = "adam").lr == 0.05
+    @test check(dataset = "digits", lr = 0.1, model = "lenet").lr == 0.1
+    @test check(dataset = "mnist").model == "case_study_cnn"
+    @test check(dataset = FedFlux.digits()).lr == 0.05           # an object says what it is
+    auto = check()
+    @test auto.lr === auto.model === nothing
+    @test settled(auto, "digits").model == "mlp" && settled(auto, "mnist").lr == 0.05
+    @test settled(check(lr = 0.1), "digits").lr == 0.1
+    @test check(optimizer = "adam").lr == 0.05
+    @test !occursin("lr", repr(auto)) && occursin("lr = 0.3", repr(o))
+end
+
 @testset "edit distance" begin
     @test edits("kitten", "sitting") == 3 && edits("", "abc") == 3 &&
           edits("same", "same") == 0

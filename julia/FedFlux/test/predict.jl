@@ -54,6 +54,15 @@ end
     @test rows[1].client_accuracy_median == r.history[1].client_accuracy.median
     @test length(unique(keys.(rows))) == 1
     @test collect(keys(FedFlux.ordered(r.history[1]))) == collect(fieldnames(Record))
+    attacked = FedFlux.run(; dataset = "digits", model = "softmax_regression", rounds = 3,
+        clients = 3, membership = 50, eval_every = 2, aggregate = "krum(f=0)")
+    rows = history_table(attacked)
+    @test [row.membership_auc for row in rows] ==
+          [r.membership === nothing ? nothing : r.membership.auc for r in attacked.history]
+    @test rows[1].membership_auc === nothing && rows[3].membership_auc > 0
+    @test all(row -> !(NamedTuple in typeof.(values(row))), rows)
+    Tables = Base.loaded_modules[Base.identify_package(FedFlux.MLUtils, "Tables")]
+    @test Tables.istable(rows) && Tables.columntable(rows).round == [1, 2, 3]
     mktempdir() do dir
         path = joinpath(dir, "train.npz")
         FedFlux.NPZ.npzwrite(

@@ -147,3 +147,21 @@ end
     @test FedFlux.flatten(example.model) ≈ FedFlux.flatten(r.model) rtol = 1e-4
     @test example.accuracy > 0.9
 end
+
+@testset "progress, for loggers that know ProgressLogging's protocol" begin
+    logs, _ = Test.collect_test_logs(min_level = FedFlux.PROGRESS_LEVEL) do
+        digits_run(rounds = 2, callback = r -> r.round == 2)
+    end
+    progress = filter(l -> haskey(l.kwargs, :progress), logs)
+    @test [l.kwargs[:progress] for l in progress] == [0.0, 0.5, 1.0, "done"]
+    @test allunique(l.message for l in progress[2:3])
+    @test occursin("round 1: train loss", progress[2].message)
+    @test length(unique(l.id for l in progress)) == 1
+    @test all(l -> l.level == FedFlux.PROGRESS_LEVEL, progress)
+    stopped, _ = Test.collect_test_logs(min_level = FedFlux.PROGRESS_LEVEL) do
+        @test_throws ErrorException digits_run(callback = r -> error("stop"))
+    end
+    @test last(stopped).kwargs[:progress] == "done"              # the bar goes away
+    quiet, _ = Test.collect_test_logs(() -> digits_run(rounds = 1))
+    @test isempty(quiet)                                         # not of Info or above
+end

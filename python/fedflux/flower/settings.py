@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..hints import suggestion
-from ..options import check, declared
+from ..options import check, declared, settled
 
 PREFIX = "fedflux."
 
@@ -113,7 +113,7 @@ def run_options(given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name}: only a simulation has it; real clients bring their own data and "
                 "their own failures"
             )
-    return options
+    return settled(options, "none")
 
 
 # What a simulation makes up, and a deployment has: data and their split, clients that fail.

@@ -75,14 +75,17 @@ columns as Python's `Result.frame`. Any package of the Tables.jl interface takes
 function history_table(history::AbstractVector{Record})
     reported = unique(k for r in history for k in keys(r.aggregation))
     spread = (:min, :q1, :median, :q3, :max)
+    attacked = any(r -> r.membership !== nothing, history)
+    parts = (:client_accuracy => spread, :aggregation => reported,
+        :membership => (attacked ? (:auc, :accuracy, :epsilon) : ()))
+    plain = Tuple(n for n in fieldnames(Record) if n ∉ first.(parts))
     return map(history) do r
-        plain = filter(n -> n ∉ (:client_accuracy, :aggregation), fieldnames(Record))
         row = NamedTuple{plain}(map(n -> getfield(r, n), plain))
-        measured(n) = r.client_accuracy === nothing ? nothing : r.client_accuracy[n]
-        clients = (Symbol(:client_accuracy_, n) => measured(n) for n in spread)
-        more = (Symbol(:aggregation_, k) => get(r.aggregation, k, nothing)
-         for k in reported)
-        return (; row..., clients..., more...)
+        more = (
+            Symbol(part, :_, n) => get(something(getfield(r, part), (;)), n, nothing)
+            for (part, names) in parts for n in names
+        )
+        return (; row..., more...)
     end
 end
 

@@ -35,5 +35,5 @@ out_of_time(s::Stopping, seconds) = s.time_budget !== nothing && seconds >= s.ti
 "Whether what a callback returned ends the run."
 wants_stop(answer::Bool) = answer
 wants_stop(::Nothing) = false
-wants_stop(answer) = fail("callback returned ", summary(answer),
+wants_stop(answer) = fail("callback returned ", first(repr(answer), 80),
     "; expected true to end the run, false or nothing to go on")

@@ -25,6 +25,9 @@ function with_resumed(given::AbstractDict{Symbol})
 end
 
 function check_init(init, previous)
+    init isa Union{Nothing,AbstractDict,AbstractVector,Tuple,AnyResult} ||
+        fail("init is ", first(repr(init), 80), "; expected arrays by name, a list of ",
+            "arrays in the model's order, or a result")
     init === nothing || previous === nothing ||
         fail("init and a result to resume were both given; expected one: init begins a ",
             "run anew, from other parameters, and resume goes on with the result's run")

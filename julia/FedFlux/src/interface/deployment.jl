@@ -61,16 +61,16 @@ function needed_outputs(o::Options, d::Dataset)
 end
 
 """
-    open_client(o::Options, data::Dataset) -> (session, facts)
+    open_client(given::Options, data::Dataset) -> (session, facts)
 
 The client of a deployment that holds all of `data`, as a [`ClientSession`](@ref); and what
 the server must know of it: its `samples`, the size of an `input` and of a `target`, and how
 many `outputs` its labels need. Throws a [`FedFluxError`](@ref) for options or data that
 can't be used.
 """
-function open_client(o::Options, data::Dataset)
-    check_deployable(o)
-    d = prepare_data(o; data)
+function open_client(given::Options, data::Dataset)
+    check_deployable(given)
+    d, o = prepare_data(given; data)
     loss = loss_of(o)
     checklabels(loss, d.y, "train")
     y = targets(loss, d.y)
@@ -126,7 +126,7 @@ end
 
 function open_server(o, facts, data, init, lock, warnings, note)
     saved = o.resume === nothing ? nothing : load_checkpoint(o.resume; warn = note)
-    d = prepare_data(o; data = data === nothing ? stand_in(facts) : data)
+    d, o = prepare_data(o; data = data === nothing ? stand_in(facts) : data)
     samples, outputs = joined(o, facts, data === nothing ? nothing : d)
     loss = loss_of(o)
     f = prepare_federated(o, d, outputs, init)

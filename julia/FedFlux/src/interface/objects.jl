@@ -19,6 +19,19 @@ function check_objects(o::Options)
                 fail("option ", name, " is a ", type_name(object),
                     "; expected a name or something that can be called")
         end
+        check_settings(get(DECLARED_OPTIONS[name], "kind", name), object)
+    end
+end
+
+"Check the numbers in an object that has a name too, by the bounds declared for that name."
+function check_settings(kind, object)
+    T = typeof(object)
+    for (name, entry) in get(SPECS, kind, Dict{String,Any}())
+        entry["class"] == string(nameof(T)) || continue
+        for (p, declared) in get(entry, "params", Dict{String,Any}())
+            value = hasfield(T, Symbol(p)) ? getfield(object, Symbol(p)) : nothing
+            value isa Real && check_bounds("$p of $kind $name", declared, value)
+        end
     end
 end
 

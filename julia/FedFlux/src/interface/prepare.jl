@@ -1,8 +1,8 @@
 # From the options of a run to its data, its clients and its federation.
 
 """
-The data set that the options name or hold, or `data` in its place; its inputs as the model
-takes them.
+The data set that the options name or hold, or `data` in its place, its inputs as the model
+takes them; and the options with the defaults that hang on it.
 """
 function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
     dataset = something(data, o.dataset)
@@ -14,6 +14,7 @@ function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
         dataset, warning = load_dataset(dataset; dir = o.data_dir, text)
         warning === nothing || warn(warning)
     end
+    o = settled(o, dataset.name)
     given = o.mean !== nothing || o.std !== nothing
     o.normalise == "none" || !given ||
         fail("normalise is ", o.normalise,
@@ -22,7 +23,7 @@ function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
     tokens && (given || o.normalise != "none") &&
         fail("the model takes tokens, which can't be normalised: leave mean, std and ",
             "normalise out")
-    return inputs_for(normalise(dataset, o.mean, o.std), tokens)
+    return inputs_for(normalise(dataset, o.mean, o.std), tokens), o
 end
 
 loss_of(o::Options) = o.loss isa AbstractString ? LOSSES[o.loss] : o.loss

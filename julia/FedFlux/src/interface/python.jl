@@ -102,7 +102,7 @@ The distribution of the data under these options (see [`holdings`](@ref)), and a
 _pypartition(config::AbstractString, data) =
     json_or_error() do
         o = python_options(config, nothing)
-        dataset = prepare_data(o; data = python_dataset(data, o.dataset))
+        dataset, o = prepare_data(o; data = python_dataset(data, o.dataset))
         clients, = prepare_clients(o, dataset)
         facts = Dict("dataset" => dataset.name, "table" => sprint(describe, clients))
         merge(holdings(clients), facts)
@@ -172,6 +172,7 @@ function report(r::RunResult)
     facts["baselines"] = Dict(name => as_json(b) for (name, b) in r.baselines)
     facts["sample"] = collect(reverse(r.sample))
     facts["history"] = map(ordered, r.history)
+    facts["settled"] = filter(p -> is_by_others(first(p)), plain_options(r.options))
     facts["objects"] = Dict(
         name => type_name(object) for (name, object) in object_options(r.options)
     )

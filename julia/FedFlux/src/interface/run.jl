@@ -25,7 +25,8 @@ Further:
 - `resume`: a result, in place of a folder: the run goes on from its last round, with its
   options except those given here, as if it had never stopped.
 - `callback(record)`: called after each round; `true` ends the run.
-- `verbose = true` prints each round.
+- `verbose = true` prints each round. Without it, a logger that draws progress bars shows
+  them: `using TerminalLoggers; global_logger(TerminalLogger())`, or VS Code.
 
 Throws a [`FedFluxError`](@ref) for a mistake in the options or the data.
 
@@ -34,17 +35,21 @@ FedFlux.run(dataset = "digits", rounds = 3, lr = 0.1)
 ```
 """
 function run(; init = nothing, callback = Returns(false), verbose = false, options...)
+    isempty(methods(callback)) && fail("callback is ", first(repr(callback), 80),
+        "; expected a function of a round's record")
     given, previous = with_resumed(Dict{Symbol,Any}(options))
     get(given, :workers, 0) isa AbstractVector{<:Integer} &&
         (given[:workers] = Distributed.WorkerPool(given[:workers]))
     o = Options(given)
     o.engine == "reference" && fail("engine reference is Python's NumPy implementation; ",
         "in Julia leave engine out")
-    announce(record) = (verbose && println(record); callback(record))
     started(facts) = foreach(w -> @warn(w), facts.warnings)
     warned(message) = @warn(message)
-    hooks = RunHooks(; callback = announce, started, warned)
-    return execute(o, init, hooks; previous, warnings = without_effect(options, o))
+    return with_progress(o.rounds) do advance
+        announce(record) = (advance(record); verbose && println(record); callback(record))
+        hooks = RunHooks(; callback = announce, started, warned)
+        execute(o, init, hooks; previous, given = keys(options))
+    end
 end
 
 """
@@ -61,16 +66,18 @@ Base.@kwdef struct RunHooks
 end
 
 """
-The run itself, from checked options; `data` takes the place of the data set they name, and
-`previous` is a result to go on from. Its folder for checkpoints is locked from before the
+The run itself, from checked options; `data` takes the place of the data set they name,
+`previous` is a result to go on from, and `given` are the options to warn of where they have
+no effect. Its folder for checkpoints is locked from before the
 first look into it.
 """
 function execute(o::Options, init, hooks::RunHooks; data = nothing, previous = nothing,
-    warnings = String[])
+    given = ())
+    warnings = String[]
     check_objects(o)
     check_init(init, previous)
     folder = checkpoint_folder(o)
-    begin_run() = execute(o, init, hooks, data, folder, previous, warnings)
+    begin_run() = execute(o, init, hooks, data, folder, previous, given, warnings)
     folder === nothing && return begin_run()
     lock = FolderLock(folder; warn = w -> push!(warnings, w))
     try
@@ -81,13 +88,14 @@ function execute(o::Options, init, hooks::RunHooks; data = nothing, previous = n
     end
 end
 
-function execute(o::Options, init, hooks::RunHooks, data, folder, previous, warnings)
+function execute(o::Options, init, hooks::RunHooks, data, folder, previous, given, warnings)
     begun = time()
     note(message) = (message in warnings || push!(warnings, message); nothing)
 
     # Each client gets its share of the data.
     saved = o.resume === nothing ? nothing : load_checkpoint(o.resume; warn = note)
-    dataset = prepare_data(o; data, warn = note)
+    dataset, o = prepare_data(o; data, warn = note)
+    append!(warnings, without_effect(given, o))
     clients, test, outputs, moments = prepare_clients(o, dataset)
 
     # The model, its local training, the rules, the aggregator and the server's step.

@@ -24,12 +24,18 @@ function save(path::AbstractString, r::RunResult)
     facts["engine"] = "julia"
     facts["versions"] = report_of["versions"]
     facts["options"] = merge(plain_options(r.options), report_of["objects"])
-    elsewhere = (known..., "names", "versions")
+    elsewhere = (known..., "names", "versions", "settled")
     facts["details"] = filter(p -> first(p) ∉ elsewhere, report_of)
     facts["names"], facts["format"] = r.names, RESULT_FORMAT
     facts["accuracy"], facts["loss"] = accuracy(r), last_loss(r)
     metadata = Dict("fedflux" => JSON.json(facts))
-    write_durably(path, write_tensors(r.names .=> r.parameters, metadata))
+    content = write_tensors(r.names .=> r.parameters, metadata)
+    try
+        write_durably(path, content)
+    catch err
+        err isa Union{SystemError,Base.IOError} || rethrow()
+        fail("can't write ", path, ": ", first_line(err))
+    end
     return path
 end
 
@@ -82,8 +88,12 @@ The result that [`save`](@ref) or Python's `Result.save` wrote. Throws a
 function load_result(path::AbstractString)
     isfile(path) || fail("there is no file ", path)
     bytes = read(path)
-    header, _ = read_header(bytes)
-    arrays = read_tensors(bytes)
+    header, arrays = try
+        first(read_header(bytes)), read_tensors(bytes)
+    catch err
+        err isa FedFluxError || rethrow()
+        fail(path, " is not a result that fedflux saved: ", err.message)
+    end
     text = get(get(header, "__metadata__", Dict()), "fedflux", nothing)
     facts = text isa AbstractString ? parse_json(path, text) : nothing
     whole =

@@ -7,7 +7,7 @@ Why options that were given (their `names`) change nothing in a run with the opt
 """
 without_effect(names, o) =
     String[
-        m for m in (why_without_effect(string(name), o) for name in keys(names))
+        m for m in (why_without_effect(string(name), o) for name in names)
         if m !== nothing
     ]
 

@@ -13,11 +13,14 @@ takes_object(name) =
     name in ("dataset", "model", "loss", "workers") ||
     startswith(DECLARED_OPTIONS[name]["type"], "spec")
 
+"Whether the default of an option hangs on the values of others."
+is_by_others(name) = haskey(DECLARED_OPTIONS[name], "default_with")
+
 function field_type(name)
     type = DECLARED_OPTIONS[name]["type"]
     takes_object(name) && return Any
     T = FIELD_TYPES[rstrip(type, '?')]
-    return endswith(type, '?') ? Union{Nothing,T} : T
+    return endswith(type, '?') || is_by_others(name) ? Union{Nothing,T} : T
 end
 
 const OPTION_NAMES = Tuple(Symbol.(sort!(collect(keys(DECLARED_OPTIONS)))))
@@ -28,8 +31,9 @@ const OPTION_NAMES = Tuple(Symbol.(sort!(collect(keys(DECLARED_OPTIONS)))))
         Options(given::AbstractDict)
 
     The checked options of a run: a field for each option in options.toml, the rest filled
-    with the defaults; an unset optional is `nothing`. Where an option names an object (a
-    rule, a model, a data set), the field may hold the object itself.
+    with the defaults; an unset optional is `nothing`, and so is a default that hangs on the
+    data set which `auto` has yet to choose (see [`settled`](@ref)). Where an option names
+    an object (a rule, a model, a data set), the field may hold the object itself.
 
     Throws a [`FedFluxError`](@ref) that names the option, what was expected and what came.
 
@@ -50,8 +54,37 @@ function Options(given::AbstractDict)
         haskey(DECLARED_OPTIONS, name) ||
             fail("unknown option ", name, hint("option", name, keys(DECLARED_OPTIONS)))
     end
-    value(name) = get(given, name, get(DECLARED_OPTIONS[name], "default", nothing))
-    return Options((checked(name, value(name)) for name in string.(OPTION_NAMES))...)
+    value(name) =
+        haskey(given, name) ? checked(name, given[name]) : default_beside(name, value)
+    return Options((value(string(name)) for name in OPTION_NAMES)...)
+end
+
+"""
+    settled(o::Options, dataset)
+
+The options with the defaults that hang on the data set, now that its name is known.
+"""
+function settled(o::Options, dataset::AbstractString)
+    value(name) = name == "dataset" ? dataset : getfield(o, Symbol(name))
+    undecided(name) = getfield(o, name) === nothing && is_by_others(string(name))
+    settle(name) =
+        undecided(name) ? default_beside(string(name), value) : getfield(o, name)
+    return Options((settle(name) for name in OPTION_NAMES)...)
+end
+
+"""
+The default of an option where the others have the values `value(name)`; `nothing` where it
+hangs on the data set, which `auto` has yet to choose.
+"""
+function default_beside(name, value)
+    declared = DECLARED_OPTIONS[name]
+    default = haskey(declared, "default") ? checked(name, declared["default"]) : nothing
+    is_by_others(name) || return default
+    conditions = filter(p -> first(p) != "value", declared["default_with"])
+    given_as(v, wanted) = v isa AbstractString && v in (wanted, "auto")
+    all(p -> given_as(value(first(p)), last(p)), conditions) || return default
+    value("dataset") == "auto" && return nothing
+    return checked(name, declared["default_with"]["value"])
 end
 
 checked(name, value) =
@@ -79,8 +112,8 @@ object_options(o::Options) = Dict{String,Any}(
 
 function Base.show(io::IO, o::Options)
     changed = [
-        (name, value) for (name, value) in sort!(collect(plain_options(o)))
-        if value != get(DECLARED_OPTIONS[name], "default", nothing)
+        (name, value) for (name, value) in sort!(collect(plain_options(o)); by = first)
+        if value !== nothing && value != get(DECLARED_OPTIONS[name], "default", nothing)
     ]
     given = [["$name = $(repr(value))" for (name, value) in changed];
         sort!(collect(keys(object_options(o)))) .* " = …"]
