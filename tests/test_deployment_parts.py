@@ -157,7 +157,7 @@ data = from_arrays(np.eye(4), [0, 1, 0, 1], None, None, loss="cross_entropy", cl
 for rules in ([], ["scaffold"]):
     try:
         client = training.open_client(
-            settings.run_options({"model": "mlp", "rules": rules}), data
+            settings.run_options({"model": "mlp", "rules": rules}), data, {}
         )
         print(client.facts["engine"])
     except Exception as error:
