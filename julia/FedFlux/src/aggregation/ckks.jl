@@ -98,7 +98,7 @@ end
 # The division by the sum comes after decryption: it needs to know who answered, and makes
 # the error smaller.
 function finish(a::CKKS, acc::ToEncrypt, threads)
-    acc.decrypted === nothing || return finish!(acc, acc.decrypted)
+    acc.decrypted === nothing || return mean_of_decrypted!(acc, acc.decrypted)
     sum(acc.weights; init = 0.0) > 0 || return nothing
     shares = acc.weights ./ maximum(acc.weights)
     total, costs = encrypted_sum(a.parties, acc.vectors, shares)
@@ -109,7 +109,7 @@ function finish(a::CKKS, acc::ToEncrypt, threads)
     return split_like(acc.like, mean)
 end
 
-function finish!(acc::ToEncrypt, d::Decrypted)
+function mean_of_decrypted!(acc::ToEncrypt, d::Decrypted)
     acc.report = d.report
     d.sum === nothing || d.shares == 0 ? nothing : split_like(d.like, d.sum ./ d.shares)
 end

@@ -135,6 +135,5 @@ function deliver_reply!(secure::SecureExchange, s, k, r::Reader)
     return nothing
 end
 
-"Take note that client `k` vanished after the first stage."
 vanish!(secure::SecureExchange, s, k, reason) =
     push!(secure.vanished, (k, stage_number(s)))

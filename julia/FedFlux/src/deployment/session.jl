@@ -97,6 +97,9 @@ Take note that what client `k` sent was refused, here or before it came here, an
 """
 reject!(s::ServerSession, k, reason) = leave_out!(s, k, reason, true)
 
+"Take note that client `k` vanished after the first stage of sums in progress."
+function vanish! end
+
 function leave_out!(s, k, reason, rejected)
     s.work !== nothing && k in s.waited || return
     reason = first(reason, 200)
