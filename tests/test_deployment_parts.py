@@ -157,7 +157,7 @@ data = from_arrays(np.eye(4), [0, 1, 0, 1], None, None, loss="cross_entropy", cl
 for rules in ([], ["scaffold"]):
     try:
         client = training.open_client(
-            settings.run_options({"model": "mlp", "rules": rules}), data
+            settings.run_options({"model": "mlp", "rules": rules}), data, {}
         )
         print(client.facts["engine"])
     except Exception as error:
@@ -309,6 +309,43 @@ def test_messages_from_elsewhere_are_checked() -> None:
     with pytest.raises(FedFluxError, match="num-examples"):
         records.read_samples(RecordDict())
     assert records.size(told(version=1, body=b"x" * 100, list=[b"ab", b"c"])) == 111
+
+
+TOO_LARGE = """
+import resource
+from types import SimpleNamespace
+from fedflux.flower.exchange import exchange
+
+class Grid:
+    "Takes replies whole, in pieces, and once, as Flower's; that to message 2 has 4 GB."
+    asked = []
+    def push_messages(self, messages):
+        return [str(m) for m in messages]
+    def pull_messages(self, identifiers):
+        found = []
+        for name in identifiers:
+            assert name not in self.asked
+            self.asked.append(name)
+            pieces = [bytes(b"x" * 5_000_000) for _ in range(800 if name == "2" else 1)]
+            metadata = SimpleNamespace(reply_to_message_id=name)
+            found.append(SimpleNamespace(metadata=metadata, has_error=lambda: False))
+        return found
+
+for key, reply in exchange(Grid(), {k: k for k in (1, 2, 3)}, 60.0, 5_000_000):
+    print(key, reply if isinstance(reply, Exception) else "came")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000, "MB")
+print(resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory")
+def test_a_reply_of_4_gb_is_not_taken_into_memory(python: Run) -> None:
+    pytest.importorskip("flwr")
+    *told, memory, unlimited = python(TOO_LARGE).stdout.splitlines()
+    too_large = "2 is too large: at most 5000000 bytes are possible"
+    assert sorted(told) == ["1 came", too_large, "3 came"]
+    assert int(memory.split()[0]) < 1500
+    assert unlimited == "True"
 
 
 def test_two_nodes_with_one_number_are_an_error() -> None:

@@ -258,7 +258,7 @@ def test_messages_that_do_not_belong_together_are_refused() -> None:
     client, server = Client(SMALL), Server(SMALL)
     first = client.encrypt(np.zeros(10))
     for other, words in (
-        (client.encrypt(np.zeros(11)), "holds 11 values, and the first 10"),
+        (client.encrypt(np.zeros(11)), "holds 11 values; expected 10"),
         (Client(SMALL).encrypt(np.zeros(10)), "different keys"),
         (Client(Parameters(4096, (54, 55), 35)).encrypt(np.zeros(10)), "other parameters"),
         (Client(Parameters(4096, (54, 54), 36)).encrypt(np.zeros(10)), "can't be read"),

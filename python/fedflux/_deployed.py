@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _bridge
 from ._bridge import Arrays, _facts, _json, _transposed
 from ._julia import boot
+from .he_nodes import Node, Parties, parameters_of
 
 Floats = NDArray[np.float32]
 
@@ -35,6 +37,7 @@ def server_open(
     Raises:
         FedFluxError: the core reports an error.
     """
+    _provide_parties(config)
     text, server = boot().core._server_open(
         _json(config), json.dumps(facts), _transposed(data), None, _to_julia(init)
     )
@@ -88,12 +91,15 @@ def server_result(server: Any) -> tuple[dict[str, Any], list[Floats]]:
     return _facts(text), _to_numpy(arrays)
 
 
-def client_open(config: dict[str, Any], data: Arrays) -> tuple[dict[str, Any], Any]:
+def client_open(
+    config: dict[str, Any], data: Arrays, key: bytes | None = None
+) -> tuple[dict[str, Any], Any]:
     """Open a client on its own data.
 
     Args:
         config: every option.
         data: x, y, x_test and y_test, the last two None without test data.
+        key: the clients' key, where the aggregate is ckks.
 
     Returns:
         Its facts, and the client.
@@ -101,8 +107,12 @@ def client_open(config: dict[str, Any], data: Arrays) -> tuple[dict[str, Any], A
     Raises:
         FedFluxError: the core reports an error.
     """
-    text, client = boot().core._client_open(_json(config), _transposed(data), None)
-    return _facts(text), client
+    _provide_parties(config)
+    parameters = parameters_of(config["aggregate"])
+    node = None if parameters is None or key is None else Node(parameters, key)
+    text, client = boot().core._client_open(_json(config), _transposed(data), None, node)
+    facts = _facts(text)
+    return facts if node is None else facts | {"ckks_key": node.key_id}, client
 
 
 def client_answer(
@@ -128,6 +138,11 @@ def client_answer(
     )
     said = _facts(text)
     return said, _to_bytes(reply), _to_bytes(private_now), _to_numpy(trained)
+
+
+def _provide_parties(config: dict[str, Any]) -> None:
+    if parameters_of(config["aggregate"]) is not None:
+        _bridge.provide_ckks(Parties)
 
 
 def _bytes(content: bytes | None) -> NDArray[np.uint8] | None:

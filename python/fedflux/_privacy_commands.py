@@ -1,4 +1,4 @@
-"""The commands `fedflux epsilon`, `fedflux noise` and `fedflux audit`."""
+"""The commands `fedflux epsilon`, `noise`, `audit` and `ckks-key`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from .errors import OptionError
 
 if TYPE_CHECKING:
     from ._audit import Audit
@@ -128,6 +131,21 @@ def audit(as_json: bool, **plan: Any) -> None:
         click.echo(_report(found))
     if found.broken:
         sys.exit(BROKEN)
+
+
+@click.command(name="ckks-key")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--aggregate", help="that of the run  [default: as a deployment needs it]")
+def ckks_key(file: Path, aggregate: str | None) -> None:
+    """Make the key of a deployment's nodes for aggregate ckks, in the new file FILE."""
+    from .he_nodes import parameters_of, write_key
+    from .he_parameters import ROOMY
+
+    parameters = parameters_of(aggregate or ROOMY)
+    if parameters is None:
+        raise OptionError(f"aggregate: expected ckks(...), got {aggregate!r}")
+    write_key(file, parameters)
+    click.echo(f"{file} is ready: give it to every node, and never to the server.")
 
 
 def _report(found: Audit) -> str:

@@ -170,6 +170,7 @@ cli.add_command(_list_command.rules)
 cli.add_command(_privacy_commands.epsilon)
 cli.add_command(_privacy_commands.noise)
 cli.add_command(_privacy_commands.audit)
+cli.add_command(_privacy_commands.ckks_key)
 
 
 @cli.command()

@@ -18,8 +18,9 @@ from . import he_messages
 from .errors import FedFluxError
 from .he_messages import Encrypted, checked
 from .he_parameters import Parameters
+from .he_sum import Sum
 
-__all__ = ["Client", "Exchange", "Parameters", "Server"]
+__all__ = ["Client", "Exchange", "Parameters", "Server", "Sum"]
 
 Vector = NDArray[np.float64]
 
@@ -30,6 +31,9 @@ class Client:
     Args:
         parameters: the parameters of the encryption.
         key: the clients' key, which `key()` of another gives; None makes a new one.
+
+    Attributes:
+        key_id: the key's number, which each message carries; it tells nothing of the key.
 
     Raises:
         FedFluxError: TenSEAL is not installed; the key is damaged or of other parameters.
@@ -45,21 +49,21 @@ class Client:
         self.parameters = parameters
         self._tenseal = _tenseal()
         self._context = _new_context(self._tenseal, parameters)
-        self._key_id = secrets.token_bytes(he_messages.KEY_ID)
+        self.key_id = secrets.token_bytes(he_messages.KEY_ID)
         if key is not None:
             self._take_key(key)
 
     def key(self) -> bytes:
         """Return the secret key, for the other clients; the server must never see it."""
         secret = _serialized(self._context, secret=True)
-        return he_messages.with_digest(he_messages.KEY + self._key_id + secret)
+        return he_messages.with_digest(he_messages.KEY + self.key_id + secret)
 
     def _take_key(self, key: bytes) -> None:
         content = he_messages.without_digest("key", key, 64 * self.parameters.max_bytes)
         start = len(he_messages.KEY)
         if content[:start] != he_messages.KEY:
             raise FedFluxError("ckks: a key is none of this version")
-        self._key_id = content[start : start + he_messages.KEY_ID]
+        self.key_id = content[start : start + he_messages.KEY_ID]
         secret = content[start + he_messages.KEY_ID :]
         context = checked("key", lambda: self._tenseal.context_from(secret, 1))
         if not context.has_secret_key() or _public(context) != _public(self._context):
@@ -97,7 +101,7 @@ class Client:
             self._tenseal.ckks_vector(self._context, values[i : i + slots])
             for i in range(0, values.size, slots)
         ]
-        encrypted = Encrypted(self._key_id, values.size, vectors)
+        encrypted = Encrypted(self.key_id, values.size, vectors)
         return he_messages.write(self.parameters, encrypted)
 
     def decrypt(self, message: bytes) -> Vector:
@@ -110,7 +114,7 @@ class Client:
             FedFluxError: the message is damaged, too large, or of another key.
         """
         found = he_messages.read(self.parameters, self._tenseal, self._context, message)
-        if found.key_id != self._key_id:
+        if found.key_id != self.key_id:
             raise FedFluxError("ckks: a message was encrypted with another key")
         return np.concatenate([checked("message", v.decrypt) for v in found.vectors])
 
@@ -150,25 +154,14 @@ class Server:
             FedFluxError: there is no message; one is damaged or too large; they differ in
                 key or length.
         """
-        total: Encrypted | None = None
+        total = self.sum()
         for message in messages:
-            new = he_messages.read(self.parameters, self._tenseal, self._context, message)
-            total = new if total is None else _added(total, new)
-        if total is None:
-            raise FedFluxError("ckks: there is nothing to add")
-        return he_messages.write(self.parameters, total)
+            total.add(message)
+        return total.message()
 
-
-def _added(total: Encrypted, new: Encrypted) -> Encrypted:
-    if new.key_id != total.key_id:
-        raise FedFluxError("ckks: messages were encrypted with different keys")
-    if new.size != total.size:
-        raise FedFluxError(
-            f"ckks: a message holds {new.size} values, and the first {total.size}"
-        )
-    for a, b in zip(total.vectors, new.vectors, strict=True):
-        a.add_(b)
-    return total
+    def sum(self, key_id: bytes | None = None, size: int | None = None) -> Sum:
+        """Begin a sum, for messages that come one at a time; see `Sum`."""
+        return Sum(self.parameters, self._tenseal, self._context, key_id, size)
 
 
 class Exchange:

@@ -46,6 +46,12 @@ def write(parameters: Parameters, encrypted: Encrypted) -> bytes:
     return with_digest(b"".join(content))
 
 
+def most_bytes(parameters: Parameters, size: int) -> int:
+    """Return the most bytes that the message of a vector of `size` values has."""
+    ciphertexts = len(list(_chunks(size, parameters.slots)))
+    return _HEADER.size + ciphertexts * (_LENGTH.size + parameters.max_bytes) + DIGEST
+
+
 def read(parameters: Parameters, tenseal: Any, context: Any, message: bytes) -> Encrypted:
     """Read a message.
 
@@ -64,7 +70,7 @@ def read(parameters: Parameters, tenseal: Any, context: Any, message: bytes) -> 
     if mark != MESSAGE or not 0 < size <= MAX_VALUES:
         raise FedFluxError("ckks: a message is none of this version")
     sizes = list(_chunks(size, parameters.slots))
-    limit = _HEADER.size + len(sizes) * (_LENGTH.size + parameters.max_bytes) + DIGEST
+    limit = most_bytes(parameters, size)
     content = memoryview(without_digest("message", message, limit))[_HEADER.size :]
     vectors = []
     for n in sizes:

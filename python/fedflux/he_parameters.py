@@ -14,6 +14,11 @@ STANDARD_128 = {1024: 27, 2048: 54, 4096: 109, 8192: 218, 16384: 438, 32768: 881
 NOISE = 3.2  # standard deviation of a fresh ciphertext's noise, as the standard has it
 COARSEST = 1e-6  # largest error of a value that is accepted
 
+DECRYPTIONS = 1000  # of sums with one key, that the server of a deployment sees
+HIDING_BITS = 64  # by how much the key is then hidden
+# What a deployment needs: room for the noise that hides the key.
+ROOMY = "ckks(coeff_mod_bit_sizes=[60, 60, 60], scale_bits=90)"
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -105,6 +110,32 @@ class Parameters:
         times this error.
         """
         return math.sqrt(self.poly_modulus_degree / 2 * (NOISE**2 + 1 / 12)) / self.scale
+
+    def hiding_noise(self, size: int, cohort: int) -> float:
+        """The standard deviation of the noise on a decrypted sum that the server sees.
+
+        A ciphertext and its exact decryption give away the key (Li, Micciancio 2021,
+        eprint.iacr.org/2020/1533): the error that remains in the values is what leads to
+        it. Noise drowns it: √(12 τ) · 2^(s/2) times the norm of the errors of the `size`
+        values of a sum of `cohort` ciphertexts, for τ decryptions and s bits (Li,
+        Micciancio, Schultz, Sorrell 2022, eprint.iacr.org/2022/816).
+
+        Raises:
+            OptionError: a value would be off by more than 1e-6.
+
+        Example:
+            >>> Parameters(8192, (60, 60, 60), 90).hiding_noise(100_000, 10) < 1e-9
+            True
+        """
+        errors = self.error * math.sqrt(cohort * size)
+        noise = math.sqrt(12 * DECRYPTIONS * 2.0**HIDING_BITS) * errors
+        if 6 * noise > COARSEST:
+            raise _refusal(
+                f"in a deployment noise hides the key from the server, and with scale_bits "
+                f"{self.scale_bits} it would be {6 * noise:.2g}, beyond {COARSEST:g}; use "
+                f"aggregate {ROOMY}"
+            )
+        return noise
 
     @property
     def max_bytes(self) -> int:

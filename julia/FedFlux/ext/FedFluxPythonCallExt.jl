@@ -2,7 +2,8 @@
 module FedFluxPythonCallExt
 
 using FedFlux: FedFlux
-using PythonCall: Py, PyException, pybuiltins, pyconvert, pyissubclass
+using PythonCall: Py, PyException, pybuiltins, pybytes, pyconvert, pygetattr, pyimport,
+    pyissubclass
 
 FedFlux.as_bool(x::Py) = pyconvert(Bool, x)
 
@@ -13,6 +14,18 @@ function FedFlux.encrypted_sum(parties::Py, vectors, shares)
     named = sort!(collect(pyconvert(Dict{Symbol,Any}, costs)); by = first)
     return pyconvert(Vector{Float64}, sum), NamedTuple(named)
 end
+
+function FedFlux.ask_party(::Type{T}, party::Py, name, arguments...) where {T}
+    try
+        return pyconvert(T, pygetattr(party, name)(map(to_python, arguments)...))
+    catch err
+        ours = pyimport("fedflux.errors").FedFluxError
+        err isa PyException && pyissubclass(err.t, ours) || rethrow()
+        FedFlux.fail(string(err.v))
+    end
+end
+to_python(x) = x
+to_python(x::Vector{UInt8}) = pybytes(x)
 
 # With Python's callback; the rest of a run is compiled with the core.
 precompile(FedFlux._pyrun, (String, Nothing, Nothing, Nothing, Py))

@@ -231,6 +231,7 @@ include("deployment/client.jl")
 include("deployment/parties.jl")
 include("deployment/session.jl")
 include("deployment/secure.jl")
+include("deployment/encrypted.jl")
 include("deployment/server.jl")
 include("deployment/plain.jl")
 

@@ -388,7 +388,7 @@ end
         @test occursin("option lr is 0.9 here, and 0.05", JSON.parse(text)["error"])
         for (name, value) in ("rules" => ["fedbuff"], "attack" => "sign_flip",
             "faults" => ["crash"], "normalise" => "federated",
-            "aggregate" => "secure(drop=0.1)", "aggregate" => "ckks",
+            "aggregate" => "secure(drop=0.1)",
             "overselect" => 1.5, "finetune_epochs" => 1)
             text, _ = open(Dict(name => value))
             @test occursin("can't be used in a deployment", JSON.parse(text)["error"])

@@ -17,10 +17,13 @@ class JuliaClient:
     Args:
         options: every option.
         data: the client's own.
+        key: the clients' key, where the aggregate is ckks.
     """
 
-    def __init__(self, options: dict[str, Any], data: Data) -> None:
-        self.facts, self._client = _deployed.client_open(options, data[:4])
+    def __init__(
+        self, options: dict[str, Any], data: Data, key: bytes | None = None
+    ) -> None:
+        self.facts, self._client = _deployed.client_open(options, data[:4], key)
         self.facts["engine"] = "julia"
 
     def answer(

@@ -17,7 +17,7 @@ from ..files import write_whole
 from ..result import Result
 from . import records
 from .data import Arrays, checked_test_data
-from .exchange import exchange
+from .exchange import TooLargeError, exchange
 from .roster import Roster
 from .settings import Server, gather, run_options, split
 from .warm import Launch, Worker, connect
@@ -161,16 +161,18 @@ class Rounds:
                 ttl=self._settings.timeout,
                 group_id=str(said["round"]),
             )
-        for k, reply in exchange(self._grid, messages, self._settings.timeout):
-            if isinstance(reply, FedFluxError):
+        replies = exchange(self._grid, messages, self._settings.timeout, self._most())
+        for k, reply in replies:
+            if isinstance(reply, TooLargeError):
+                self._reject(k, str(reply))
+            elif isinstance(reply, FedFluxError):
                 self._drop(k, str(reply))
             else:
                 self._receive(k, reply.content, plain=seats[k].facts is None)
 
     def _receive(self, k: int, content: RecordDict, *, plain: bool) -> None:
         """Give the core a reply, or drop the client that says that it failed."""
-        size = records.size(content)
-        most = self._most_bytes + sum(len(name) + 256 for name in self._names)
+        size, most = records.size(content), self._most()
         request = {"op": "receive", "client": k, "encoded": False, "samples": 0}
         if size > most:
             # never unpacked: the core hears how long it is, and writes down why it is out
@@ -191,6 +193,10 @@ class Rounds:
         except FedFluxError as error:
             failed = "error" in content.config_records.get(records.OWN, ConfigRecord())
             (self._drop if failed else self._reject)(k, str(error))
+
+    def _most(self) -> int:
+        """Return the most bytes that a reply can have, in Flower's records."""
+        return self._most_bytes + sum(len(name) + 256 for name in self._names)
 
     def _plain_samples(self) -> int:
         """Return how many samples a plain client counts for, which it can't tell before."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Protocol
 
 from .. import _julia
 from ..data import Data, check_next_tokens, from_arrays
 from ..errors import DataError, FedFluxError, JuliaUnavailable
+from ..he_nodes import parameters_of, read_key
 from ..inputs import TOKEN_MODELS
 from ..reference_options import check_supported
 from .frames import Floats
@@ -80,7 +81,9 @@ class Training:
             self._runs.popitem(last=False)
         key = json.dumps([header["client"], context["node_config"]], sort_keys=True)
         if key not in clients:
-            clients[key] = open_client(options, self._data(options, context))
+            clients[key] = open_client(
+                options, self._data(options, context), context["node_config"]
+            )
         return clients[key]
 
     def _data(self, options: dict[str, Any], context: dict[str, Any]) -> Data:
@@ -132,13 +135,23 @@ def find(reference: str) -> Callable[..., Any]:
     return found
 
 
-def open_client(options: dict[str, Any], data: Data) -> Client:
+def open_client(
+    options: dict[str, Any], data: Data, node_config: Mapping[str, Any]
+) -> Client:
     """Give the data to the core or, where Julia can't be had, to the reference engine.
+
+    Args:
+        options: every option.
+        data: the client's own.
+        node_config: what the node was started with.
 
     Raises:
         FedFluxError: Julia can't be had, and the reference engine does not support the
-            options.
+            options; the clients' key is needed, and can't be read.
     """
+    key = None
+    if parameters_of(options["aggregate"]) is not None:
+        key = read_key(node_config.get("ckks-key"))
     if options["engine"] != "reference":
         try:
             _julia.boot()
@@ -149,7 +162,7 @@ def open_client(options: dict[str, Any], data: Data) -> Client:
         else:
             from .julia_client import JuliaClient
 
-            return JuliaClient(options, data)
+            return JuliaClient(options, data, key)
     else:
         why = "engine='reference'"
     try:

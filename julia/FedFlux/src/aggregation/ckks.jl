@@ -3,7 +3,8 @@
 """
 What Python provides: `CKKS_PARTIES[](poly_modulus_degree, coeff_mod_bit_sizes, scale_bits)`
 checks the parameters, makes a key and gives the parties, which [`encrypted_sum`](@ref)
-takes. `nothing` where Julia was not started by the Python package.
+takes. In a deployment the parties are those of the server alone, and
+[`ask_party`](@ref) calls them. `nothing` where Julia was not started by the Python package.
 """
 const CKKS_PARTIES = Ref{Any}(nothing)
 
@@ -50,16 +51,39 @@ adds the method for Python's parties.
 """
 function encrypted_sum end
 
+"""
+    ask_party(T, party, name, arguments...) -> T
+
+Call a method of one of Python's parties, with numbers, vectors and bytes. What it refuses
+becomes a [`FedFluxError`](@ref). The PythonCall extension adds the method.
+"""
+function ask_party end
+
+"""
+The sum that a deployment's clients gave, of updates of the shape `like` times shares that
+add up to `shares`; `nothing` where there is none, and why. Bytes are those of the protocol.
+"""
+struct Decrypted
+    sum::Union{Nothing,Vector{Float64}}
+    like::Update
+    shares::Float64
+    aborted::Union{Nothing,String}
+    bytes_up::Int
+    bytes_down::Int
+    report::NamedTuple
+end
+
 mutable struct ToEncrypt
     n::Int                              # of the cohort
     like::Any                           # an update of the shape of all
     vectors::Vector{Vector{Float32}}
     weights::Vector{Float64}
     report::NamedTuple
+    decrypted::Union{Nothing,Decrypted}     # in a deployment, where there are no vectors
 end
 
 start(::CKKS, n, reference) =
-    ToEncrypt(n, nothing, Vector{Float32}[], Float64[], (;))
+    ToEncrypt(n, nothing, Vector{Float32}[], Float64[], (;), nothing)
 
 # The updates wait for `finish`, which the round calls in the task that Python called: other
 # threads must not call Python.
@@ -74,6 +98,7 @@ end
 # The division by the sum comes after decryption: it needs to know who answered, and makes
 # the error smaller.
 function finish(a::CKKS, acc::ToEncrypt, threads)
+    acc.decrypted === nothing || return mean_of_decrypted!(acc, acc.decrypted)
     sum(acc.weights; init = 0.0) > 0 || return nothing
     shares = acc.weights ./ maximum(acc.weights)
     total, costs = encrypted_sum(a.parties, acc.vectors, shares)
@@ -84,7 +109,17 @@ function finish(a::CKKS, acc::ToEncrypt, threads)
     return split_like(acc.like, mean)
 end
 
+function mean_of_decrypted!(acc::ToEncrypt, d::Decrypted)
+    acc.report = d.report
+    d.sum === nothing || d.shares == 0 ? nothing : split_like(d.like, d.sum ./ d.shares)
+end
+
 report(::CKKS, acc::ToEncrypt) = acc.report
+
+protocol(::CKKS, acc::ToEncrypt) =
+    acc.decrypted === nothing ? nothing :
+    (; acc.decrypted.aborted, left_out = (), acc.decrypted.bytes_up,
+        acc.decrypted.bytes_down)
 
 "How far a mean is from the one that is computed without encryption."
 function error_of(mean, vectors, shares)

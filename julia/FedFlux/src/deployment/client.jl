@@ -2,19 +2,22 @@
 # keeps nothing but what it is given back with the next one.
 
 """
-    ClientSession(make, options)
+    ClientSession(make, options, party = nothing)
 
 A client of a federation whose server is elsewhere. `make(outputs)` gives `(f, x, y)`: the
 federation with a model of so many outputs, and this client's data; it is called for the
 first message, since only the server knows all labels. `options`: those that decide the
-numbers, by name, as JSON; they must be the server's.
+numbers, by name, as JSON; they must be the server's. `party`: what encrypts and decrypts
+where the aggregate is [`CKKS`](@ref), a `Node` of Python's he_nodes.py.
 """
 mutable struct ClientSession
     make::Any
     options::Dict{String,String}
+    party::Any
     ready::Any      # what the first message made: (; f, x, y, pool, tag, outputs)
 end
-ClientSession(make, options) = ClientSession(make, options, nothing)
+ClientSession(make, options, party = nothing) =
+    ClientSession(make, options, party, nothing)
 
 "The client's federation as a message asks for it, after a check of the options."
 function prepare!(c::ClientSession, values)
@@ -72,7 +75,7 @@ end
 function answer_stage!(::Val{:train}, reply, c::ClientSession, frame, r, arrays, states)
     values = read_values!(r)
     # Whatever the server asks: who joined for sums only sends nothing in the clear.
-    prepare!(c, values).f.aggregate isa SecureMean &&
+    prepare!(c, values).f.aggregate isa Union{SecureMean,CKKS} &&
         fail("asks for an update in the clear, and this client joined for secure sums")
     trained, lost = train!(c, frame, values, arrays, states)
     writefloat64!(reply, trained.loss)

@@ -5,8 +5,10 @@ const MAGIC = Vector{UInt8}("FFX")
 const WIRE_VERSION = 0x01
 const ID_BYTES = 16         # of a federation
 
-const STAGE_NAMES = ("train", "keys", "shares", "masked", "unmask")
-const SECURE_STAGES = STAGE_NAMES[2:end]
+const STAGE_NAMES =
+    ("train", "keys", "shares", "masked", "unmask", "encrypt", "decrypt")
+const SECURE_STAGES = STAGE_NAMES[2:5]
+const TRAINING_STAGES = ("train", "keys", "encrypt")
 
 "What stands in front of a message: whose it is, of which round, and what is asked."
 struct Frame

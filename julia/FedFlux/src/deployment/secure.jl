@@ -12,19 +12,23 @@ function answer_stage!(::Val{:keys}, reply, c::ClientSession, frame, r, arrays, 
     trained, lost = train!(c, frame, values, arrays, states)
     update = map(decoded, trained.update)
     allfinite(update) || fail(NOT_FINITE)
-    acc = start(a, field(Int, values, :n),
-        (; f.seed, frame.round, max_weight = field(Float64, values, :max_weight)))
+    own, max_weight = own_weight(c, values)
+    acc = start(a, field(Int, values, :n), (; f.seed, frame.round, max_weight))
     expect_shape!(a, acc, shape(update))
-    own = field(Int, values, :weight)
-    own <= acc.facts.max_weight &&
-    own == (f.weights === :samples ? numobs(c.ready.x) : 1) ||
-        fail("says that this client's weight is ", own)
     input = masked_input(a, acc, update, own)
     party = SecureClient(secure_setup(a, acc, frame.round), frame.client)
     write_message!(reply, advertise!(party))
     states.secure = party_state(party, input)
     # The loss stays here: the server sees sums only.
     return train_facts(c, trained, lost)
+end
+
+"This client's weight and the largest of any, which the server says, checked."
+function own_weight(c::ClientSession, values)
+    own, most = field(Int, values, :weight), field(Float64, values, :max_weight)
+    own == (c.ready.f.weights === :samples ? numobs(c.ready.x) : 1) && own <= most ||
+        fail("says that this client's weight is ", own)
+    return own, most
 end
 
 secure_setup(a::SecureMean, acc::SecureCohort{T}, round) where {T} =
@@ -66,22 +70,20 @@ end
 
 first_stage(::Aggregator) = "train"
 first_stage(::SecureMean) = "keys"
-begin_secure(::Aggregator, acc, like, round) = nothing
-function begin_secure(a::SecureMean, acc::SecureCohort, like, round)
-    expect_shape!(a, acc, like)
-    return SecureExchange(SecureServer(secure_setup(a, acc, round)), Dict(), zeros(Int, 4),
-        zeros(Int, 4), [],
-        nothing)
+begin_secure(::Aggregator, s) = nothing
+function begin_secure(a::SecureMean, s)
+    acc = s.work.acc
+    expect_shape!(a, acc, s.like)
+    return SecureExchange(SecureServer(secure_setup(a, acc, s.st.round + 1)), Dict(),
+        zeros(Int, 4), zeros(Int, 4), [], nothing)
 end
 
 """
-The next exchange of a round of secure aggregation; `nothing` after its last, or where too
-few clients are left.
+The next exchange of a round whose updates the server doesn't see; `nothing` after its last,
+or where too few clients are left.
 """
-function next_stage!(s)
-    (; secure) = s
+function next_stage!(secure::SecureExchange, s)
     stage = stage_number(s)
-    foreach(k -> drop!(s, k, NO_ANSWER), sort!(collect(s.waited)))
     requests = try
         (advertised!, shared!, masked!, unmasked!)[stage](secure.party)
     catch err
@@ -116,8 +118,8 @@ function secure_outcome(s, sum::Union{Nothing,Vector{T}}) where {T}
 end
 
 "Deliver client `k`'s message of this stage to the server's party."
-function deliver_reply!(s, k, r::Reader)
-    (; party, asked) = s.secure
+function deliver_reply!(secure::SecureExchange, s, k, r::Reader)
+    (; party, asked) = secure
     stage = stage_number(s)
     begun = r.at
     T = eltype(party.sum)
@@ -129,6 +131,9 @@ function deliver_reply!(s, k, r::Reader)
     check_all_read(r)
     message.client == k || fail("is of client ", message.client, ", and came from ", k)
     deliver!(party, message)
-    s.secure.bytes_up[stage] += r.at - begun
+    secure.bytes_up[stage] += r.at - begun
     return nothing
 end
+
+vanish!(secure::SecureExchange, s, k, reason) =
+    push!(secure.vanished, (k, stage_number(s)))

@@ -11,7 +11,8 @@ next_exchange!(s::ServerSession) = with_blas_threads(() -> advance!(s), 1)
 function advance!(s::ServerSession)
     record = nothing
     if s.work !== nothing
-        following = s.secure === nothing ? nothing : next_stage!(s)
+        foreach(k -> drop!(s, k, NO_ANSWER), sort!(collect(s.waited)))
+        following = s.secure === nothing ? nothing : next_stage!(s.secure, s)
         following === nothing || return following
         record = end_round!(s)
     end
@@ -27,7 +28,7 @@ function begin_round!(s::ServerSession, record)
     cohort, _, s.expected = next_cohort(f, st, clients, s.sampling)
     s.work = open_round(f, st, clients, cohort, pool)
     s.work.validator.like = s.like
-    s.secure = begin_secure(f.aggregate, s.work.acc, s.like, round)
+    s.secure = begin_secure(f.aggregate, s)
     s.stage = first_stage(f.aggregate)
     s.waited = Set(cohort)
     empty!(s.repeated)
@@ -89,8 +90,11 @@ const REPLY_BYTES = FRAME_BYTES + 16        # of a trained client, before its up
 
 "The most bytes that a reply can have."
 most_bytes(s::ServerSession) =
-    REPLY_BYTES + most_bytes(s.like) +
-    (s.f.aggregate isa SecureMean ? 256 * length(s.clients) : 0)
+    REPLY_BYTES + most_bytes(s.like) + more_bytes(s.f.aggregate, s)
+
+"What a reply may have beyond an update in the clear."
+more_bytes(::Aggregator, s) = 0
+more_bytes(::SecureMean, s) = 256 * length(s.clients)
 
 function read_reply(s::ServerSession, k, reply)
     length(reply) <= most_bytes(s) || fail("is too large: ", length(reply),
@@ -111,8 +115,8 @@ end
 
 "What the first stage's message leaves to count; in later ones nothing is new."
 function hidden_update!(s, k, r)
-    deliver_reply!(s, k, r)
-    return s.stage == "keys" ? Hidden(k, s.st.round + 1, s.downloaded[k]) : nothing
+    deliver_reply!(s.secure, s, k, r)
+    return s.stage in TRAINING_STAGES ? Hidden(k, s.st.round + 1, s.downloaded[k]) : nothing
 end
 
 function check_frame(s, k, frame)
@@ -124,7 +128,6 @@ function check_frame(s, k, frame)
 end
 
 function end_round!(s::ServerSession)
-    foreach(k -> drop!(s, k, NO_ANSWER), sort!(collect(s.waited)))
     cohort = s.work.cohort
     metrics = close_round!(s.work, s.pool, s.expected)
     s.steps === nothing || note_step!(s.steps, s.work.published, sizeof(s.st.θ))

@@ -2,7 +2,8 @@
 # for, and what becomes of those who don't answer as they should.
 
 """
-    ServerSession(f, st, clients, pool, course, sampling; federation, outputs, options)
+    ServerSession(f, st, clients, pool, course, sampling; federation, outputs, options,
+                  key = "")
 
 The server of a federation whose clients are elsewhere, in one exchange of messages at a
 time: [`next_exchange!`](@ref) gives it; [`take_reply!`](@ref), [`drop!`](@ref) and
@@ -10,6 +11,7 @@ time: [`next_exchange!`](@ref) gives it; [`take_reply!`](@ref), [`drop!`](@ref) 
 
 - `clients`: from [`absent_clients`](@ref).  `course`: a [`Course`](@ref).
 - `federation`: 16 bytes that name it.  `outputs`, `options`: see [`ClientSession`](@ref).
+- `key`: the number of the clients' key, where the aggregate is [`CKKS`](@ref).
 """
 mutable struct ServerSession
     f::Federated
@@ -21,11 +23,12 @@ mutable struct ServerSession
     federation::Vector{UInt8}
     outputs::Int
     options::Dict{String,String}
+    key::String
     tag::String
     like::NamedTuple                # the shape of every update
     stage::String                   # of the exchange in progress; "" before the first
     work::Union{Nothing,RoundWork}  # the round in progress
-    secure::Union{Nothing,SecureExchange}
+    secure::Any                     # of updates that it doesn't see: sums in progress
     expected::Float64               # the size that its cohort was expected to have
     waited::Set{Int}                # who hasn't answered yet
     repeated::Set{Int}              # who sent more than was asked for
@@ -34,11 +37,12 @@ mutable struct ServerSession
     unsure::Set{Int}                # who failed, and may have lost its model
 end
 
-function ServerSession(f, st, clients, pool, course, sampling; federation, outputs, options)
+function ServerSession(f, st, clients, pool, course, sampling; federation, outputs, options,
+    key = "")
     like = expected_shape(f.rules, st, length(clients))
     return ServerSession(f, st, clients, pool, course, sampling, federation, outputs,
-        options, model_tag(f, engine(pool)), like, "", nothing, nothing, 0.0, Set{Int}(),
-        Set{Int}(), Dict{Int,Int}(),
+        options, key, model_tag(f, engine(pool)), like, "", nothing, nothing, 0.0,
+        Set{Int}(), Set{Int}(), Dict{Int,Int}(),
         compresses_steps(f.rules) ? Steps(st.round, []) : nothing, Set{Int}())
 end
 
@@ -93,14 +97,17 @@ Take note that what client `k` sent was refused, here or before it came here, an
 """
 reject!(s::ServerSession, k, reason) = leave_out!(s, k, reason, true)
 
+"Take note that client `k` vanished after the first stage of sums in progress."
+function vanish! end
+
 function leave_out!(s, k, reason, rejected)
     s.work !== nothing && k in s.waited || return
     reason = first(reason, 200)
     push!(s.unsure, k)
-    s.stage in ("train", "keys") &&
+    s.stage in TRAINING_STAGES &&
         return note_outcome!(s, k, NoUpdate(k, reason, rejected, s.downloaded[k]))
     # In a later stage it vanishes: the protocol says whether its update is in the sum.
     rejected && push!(s.work.rejected, (; client = k, reason))
     delete!(s.waited, k)
-    push!(s.secure.vanished, (k, stage_number(s)))
+    vanish!(s.secure, s, k, reason)
 end

@@ -34,8 +34,6 @@ function check_deployable(o::Options)
         "no machine sees all data; give mean and std instead")
     o.finetune_epochs == 0 && isempty(o.baselines) ||
         refuse_option("finetune_epochs and baselines", "the server has no client's data")
-    o.aggregate isa AbstractString && parse_spec("aggregate", o.aggregate)[1] == "ckks" &&
-        refuse_option("aggregate", "ckks encrypts in one process so far; use secure")
     aggregate = built(o, :aggregate)
     aggregate isa SecureMean && aggregate.drop > 0 &&
         refuse_option("aggregate", "drop simulates clients that vanish")
@@ -61,14 +59,14 @@ function needed_outputs(o::Options, d::Dataset)
 end
 
 """
-    open_client(given::Options, data::Dataset) -> (session, facts)
+    open_client(given::Options, data::Dataset, party = nothing) -> (session, facts)
 
 The client of a deployment that holds all of `data`, as a [`ClientSession`](@ref); and what
 the server must know of it: its `samples`, the size of an `input` and of a `target`, and how
-many `outputs` its labels need. Throws a [`FedFluxError`](@ref) for options or data that
-can't be used.
+many `outputs` its labels need. `party`: see [`ClientSession`](@ref). Throws a
+[`FedFluxError`](@ref) for options or data that can't be used.
 """
-function open_client(given::Options, data::Dataset)
+function open_client(given::Options, data::Dataset, party = nothing)
     check_deployable(given)
     d, o = prepare_data(given; data)
     loss = loss_of(o)
@@ -76,7 +74,7 @@ function open_client(given::Options, data::Dataset)
     y = targets(loss, d.y)
     make(outputs) = (prepare_federated(o, d, max(outputs, needed_outputs(o, d)), nothing),
         d.x, y)
-    return ClientSession(make, shared_options(o)), client_facts(o, d)
+    return ClientSession(make, shared_options(o), party), client_facts(o, d)
 end
 
 """
@@ -159,7 +157,8 @@ function open_server(o, facts, data, init, lock, warnings, note)
     course = Course(f, st, clients; stopping = stopping_of(o), sampling, evaluation,
         o.eval_every, pool, warn = Hook(note), checkpoints, progress)
     session = ServerSession(f, st, clients, pool, course, sampling; federation, outputs,
-        options = shared_options(o))
+        options = shared_options(o), key = common_key(f.aggregate, facts))
+    check_encryption(f.aggregate, session, o.rounds)
     return Deployment(o, session, run, lock, data === nothing ? "none" : d.name, warnings,
         st.round)
 end
@@ -191,6 +190,20 @@ function joined(o::Options, facts, d)
     end
     outputs = maximum(c -> Int(get(c, "outputs", 0)), facts)
     return samples, d === nothing ? outputs : max(outputs, needed_outputs(o, d))
+end
+
+"The number of the key that all clients have, where they encrypt."
+common_key(::Aggregator, facts) = ""
+function common_key(::CKKS, facts)
+    ids = [get(c, "ckks_key", nothing) for c in facts]
+    plain = findfirst(id -> !(id isa AbstractString), ids)
+    plain === nothing || fail("client ", plain, " has no key for aggregate ckks: a plain ",
+        "Flower client can't take part")
+    other = findfirst(!=(first(ids)), ids)
+    other === nothing || fail("clients 1 and ", other, " have different keys for ",
+        "aggregate ckks: give all nodes the same file as ckks-key")
+    occursin(r"^[0-9a-f]{32}$", first(ids)) || fail("client 1 says no valid ckks_key")
+    return String(first(ids))
 end
 
 function federation_of(saved)

@@ -122,16 +122,16 @@ _server_result(d::Deployment) =
     end)
 
 """
-    _client_open(config, data, model) -> (json, client)
+    _client_open(config, data, model, party = nothing) -> (json, client)
 
 Open a client that holds `data`, `(x, y)` or `(x, y, x_test, y_test)` with reversed axes;
-the JSON says what the server must know of it.
+the JSON says what the server must know of it. `party`: see [`ClientSession`](@ref).
 """
-_client_open(config::AbstractString, data, model) =
+_client_open(config::AbstractString, data, model, party = nothing) =
     object_or_error() do
         o = python_options(config, model)
         x, y, xtest, ytest = map(own_array, (data..., nothing, nothing))
-        session, facts = open_client(o, Dataset(x, y, xtest, ytest))
+        session, facts = open_client(o, Dataset(x, y, xtest, ytest), party)
         facts, session
     end
 
