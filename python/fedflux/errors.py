@@ -64,3 +64,14 @@ def warn(message: str) -> None:
             caller = level + 1
         frame, level = frame.f_back, level + 1
     warnings.warn(message, FedFluxWarning, stacklevel=caller)
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's message, or its type if there is none.
+
+    Example:
+        >>> first_line(ValueError("a\nb")), first_line(ValueError())
+        ('a', 'ValueError')
+    """
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
