@@ -56,7 +56,7 @@ class JuliaSuite:
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        from fedflux.doctor import find_julia
+        from fedflux.installed import find_julia
 
         exe, project = find_julia()
         assert exe is not None
@@ -123,6 +123,16 @@ def no_julia(tmp_path: Path) -> dict[str, str]:
         "PYTHON_JULIAPKG_PROJECT": str(empty / "project"),
         "PYTHON_JULIAPKG_OFFLINE": "yes",
     }
+
+
+def fake_julia(folder: Path, version: str) -> Path:
+    """An executable that gives itself out as a Julia, and can do nothing else."""
+    exe = folder / "julia"
+    exe.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo "julia version {version}" || exit 3\n'
+    )
+    exe.chmod(0o755)
+    return exe
 
 
 @contextlib.contextmanager

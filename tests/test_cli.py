@@ -116,20 +116,6 @@ def test_without_julia_auto_falls_back_and_julia_fails(
     assert "Traceback" not in done.stderr
 
 
-def test_doctor_without_julia(fed: Run, no_julia: dict[str, str]) -> None:
-    done = fed("doctor", env=no_julia, check=False)
-    assert done.returncode == 1
-    assert re.search(r"missing +Julia", done.stdout)
-    assert done.stdout.rstrip().endswith("fedflux setup")
-
-
-def test_doctor_with_julia(julia: None, fed: Run) -> None:
-    done = fed("doctor")
-    for what in ("Julia", "FedFlux", "PythonCall", "Flux"):
-        assert re.search(rf"ok +{what} +\d", done.stdout), done.stdout
-    assert "The Julia core can run." in done.stdout
-
-
 def test_progress_on_a_terminal(python: Run, tmp_path: Path) -> None:
     """Run under a pseudo-terminal: the bar shows rounds, loss and accuracy."""
     pty = pytest.importorskip("pty")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux.doctor import find_julia
+from fedflux.installed import find_julia
 
 from .conftest import NOTES, SUITE, Run
 from .images import IMAGES, ROWS

@@ -13,7 +13,7 @@ import pytest
 import fedflux
 from fedflux import cli, engines, remembered
 
-from .conftest import ROOT, Run
+from .conftest import ROOT, Run, fake_julia
 
 FAST = shlex.split(
     "run --dataset digits --model softmax_regression --engine reference --rounds 1"
@@ -128,28 +128,44 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_failed_download_is_remembered_for_a_while(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert remembered.recall() is None
-    remembered.remember("it can't be downloaded")
-    assert remembered.recall() == "it can't be downloaded"
+    assert remembered.recall("julia") is None
+    remembered.remember("julia", "it can't be downloaded")
+    assert remembered.recall("julia") == "it can't be downloaded"
+    assert remembered.recall("another") is None
     later = time.time() + remembered.KEPT + 1
     monkeypatch.setattr(time, "time", lambda: later)
-    assert remembered.recall() is None
+    assert remembered.recall("julia") is None
     monkeypatch.undo()
 
 
-def test_what_was_remembered_is_void(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    remembered.remember("it can't be downloaded")
+def test_what_was_remembered_is_void(cache: Path) -> None:
+    remembered.remember("julia", "it can't be downloaded")
     for text in ("{", "[]", json.dumps({"time": "x", "reason": ""}), "0" * 20_000):
         kept = cache.read_text()
         cache.write_text(text)
-        assert remembered.recall() is None
+        assert remembered.recall("julia") is None
         cache.write_text(kept)
-    (cache.parent / "julia").touch(mode=0o755)
-    monkeypatch.setenv("PATH", str(cache.parent))
-    assert remembered.recall() is None  # a Julia came
-    monkeypatch.setenv("PATH", "")
+    remembered.remember("another", "it neither")
     remembered.forget()
-    assert remembered.recall() is None
+    assert remembered.recall("julia") is remembered.recall("another") is None
+
+
+def test_a_julia_that_came_is_tried(
+    python: Run, no_julia: dict[str, str], tmp_path: Path
+) -> None:
+    env = no_julia | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": str(tmp_path)}
+    code = "from fedflux import remembered as r; r.remember(r.JULIA, 'it stalled')"
+    boot = f"""
+import fedflux._julia
+{code}
+try:
+    fedflux._julia.boot()
+except fedflux.JuliaUnavailable as error:
+    print(error)
+"""
+    assert python(boot, env=env).stdout.startswith("it stalled; this was minutes ago")
+    fake_julia(tmp_path, "1.12.1")
+    assert "could not find Julia" in python(boot, env=env).stdout  # 1.12 isn't taken
 
 
 def test_a_stalled_network_costs_its_time_once(

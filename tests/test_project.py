@@ -15,7 +15,7 @@ import pytest
 
 import fedflux
 from fedflux import objects
-from fedflux.doctor import find_julia
+from fedflux.installed import find_julia
 
 from .conftest import ROOT, Run
 

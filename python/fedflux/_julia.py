@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from . import remembered
-from .errors import FedFluxError, JuliaUnavailable
+from . import installing, remembered
+from .errors import FedFluxError, JuliaUnavailable, first_line
 
-HINT = "run `fedflux doctor` to see what is missing"
-DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
-NOT_FOUND = "could not find Julia"  # juliapkg's words where it must not download
+HINT = "; run `fedflux doctor` to see what is missing"
+COMPILED = """
+let core = Base.identify_package("FedFlux")
+    core === nothing || Base.isprecompiled(core)  # if it is missing, the import says so
+end
+"""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Boot:
 _lock = threading.Lock()
 _boot: Boot | None = None
 _failure: JuliaUnavailable | None = None
+_hint = HINT  # not after a setup, to which the doctor's advice leads
 
 # Set by the command line: Ctrl-C and SIGTERM may end the process while Julia starts.
 may_be_ended = False
@@ -60,10 +66,13 @@ def setup() -> None:
         >>> import fedflux
         >>> fedflux.setup()  # doctest: +SKIP
     """
-    global _failure
-    _failure = None
+    global _failure, _hint
+    _failure, _hint = None, ""
     remembered.forget()
-    boot()
+    try:
+        boot()
+    finally:
+        _hint = HINT
 
 
 def boot() -> Boot:
@@ -83,15 +92,32 @@ def boot() -> Boot:
         return _boot
     with _lock:
         if _boot is None:
-            if _failure is not None:  # a second attempt would take as long as the first
-                raise _failure
-            try:
-                _boot = _start()
-            except JuliaUnavailable as error:
-                _failure = error
-                raise
+            _boot = _once(_start)
     _check_caller(_boot)
     return _boot
+
+
+def install() -> None:
+    """Install what Julia needs to start; nothing if it is installed or started.
+
+    Raises:
+        JuliaUnavailable: as in `boot`.
+    """
+    if _boot is None:
+        with _lock:
+            _once(_install)
+
+
+def _once(action: Callable[[], T]) -> T:
+    """Do it, unless it failed: a second attempt would take as long as the first."""
+    global _failure
+    if _failure is not None:
+        raise _failure
+    try:
+        return action()
+    except JuliaUnavailable as error:
+        _failure = error
+        raise
 
 
 def callable_here() -> bool:
@@ -115,23 +141,30 @@ def _check_caller(boot: Boot) -> None:
         )
 
 
-def _start() -> Boot:
+def _install() -> None:
+    if "juliacall" in sys.modules:  # imported by other code, which installed it
+        return
     if importlib.util.find_spec("juliacall") is None:
         raise JuliaUnavailable(
             "the Python package juliacall is not installed: run pip install juliacall",
             absent=True,
         )
+    reason = remembered.recall(remembered.JULIA)
+    if reason is not None and not any(map(shutil.which, ("julia", "juliaup"))):
+        raise JuliaUnavailable(
+            f"{reason}; this was minutes ago, and `fedflux setup` tries again", absent=True
+        )
+    installing.install()
+
+
+def _start() -> Boot:
+    _install()
     main = threading.current_thread() is threading.main_thread()
     already_imported = "juliacall" in sys.modules  # by other code, in the main thread
     if already_imported and not main:
         raise FedFluxError(
             "juliacall was imported before fedflux, and fedflux was called from another "
             "thread: call fedflux from the main thread"
-        )
-    reason = None if already_imported else remembered.recall()
-    if reason is not None:
-        raise JuliaUnavailable(
-            f"{reason}; this was minutes ago, and `fedflux setup` tries again", absent=True
         )
     if not already_imported:
         _set_environment(main)
@@ -231,57 +264,35 @@ def _give_back(number: signal.Signals, handler: Any) -> None:
 
 
 def _import_juliacall() -> Any:
-    """Import juliacall, which installs what is missing; explain a failure.
-
-    Without a network a download fails at once. If the network drops packets, it fails after
-    `DOWNLOAD_TIMEOUT`.
-    """
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
-        # juliapkg prints its progress to stdout, which belongs to the user
-        with contextlib.redirect_stdout(sys.stderr):
-            import juliacall
+        import juliacall
     except subprocess.CalledProcessError as error:
         raise JuliaUnavailable(
-            "Julia is installed, but its packages can't be installed (exit code "
-            f"{error.returncode}, see above); {HINT}"
+            f"Julia can't be started: it ended with exit code {error.returncode}{_hint}"
         ) from None
-    except OSError as error:  # includes urllib's errors
-        reason = f"Julia is not installed, and can't be downloaded ({_reason(error)})"
-        remembered.remember(reason)
-        raise JuliaUnavailable(f"{reason}; {HINT}", absent=True) from error
-    except Exception as error:  # juliacall and juliapkg have no error class of their own
-        reason = first_line(error)
+    except Exception as error:  # juliacall has no error class of its own
         raise JuliaUnavailable(
-            f"Julia can't be started: {reason}; {HINT}", absent=NOT_FOUND in reason
+            f"Julia can't be started: {first_line(error)}{_hint}"
         ) from error
-    finally:
-        socket.setdefaulttimeout(timeout)
     return juliacall
+
+
+def _compile() -> None:
+    """Compile the core in a process of its own, which shows that something goes on."""
+    began = time.monotonic()
+    installing.say("compiling the core: once after each change of it, some minutes")
+    # where this fails, the import tells why
+    installing.run_script('import Pkg; Pkg.precompile("FedFlux")', "compiling the core")
+    installing.say(f"the core is compiled, after {time.monotonic() - began:.0f} s")
 
 
 def _import_core(julia: Any) -> Any:
     try:
+        if not julia.Main.seval(COMPILED):  # as after a change of the core
+            _compile()
         julia.Main.seval("import FedFlux")
     except julia.JuliaError as error:
         raise JuliaUnavailable(
-            f"Julia started, but the core can't be loaded: {first_line(error)}; {HINT}"
+            f"Julia started, but the core can't be loaded: {first_line(error)}{_hint}"
         ) from None
     return julia.Main.seval("FedFlux")
-
-
-def _reason(error: OSError) -> str:
-    inner = getattr(error, "reason", None)  # of an error that urllib wraps
-    return first_line(inner if isinstance(inner, BaseException) else error)
-
-
-def first_line(error: BaseException) -> str:
-    r"""Return the first line of an error's message, or its type if there is none.
-
-    Example:
-        >>> first_line(ValueError("a\nb")), first_line(ValueError())
-        ('a', 'ValueError')
-    """
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _bridge, engines, initial, inputs
+from . import _bridge, engines, initial, inputs, mldatasets
 from .continuing import inherited
 from .data import Data, check_next_tokens
 from .effects import without_effect
-from .errors import OptionError, shown
+from .errors import OptionError, shown, warn
 from .monitor import Callback, Monitor
 from .options import PARTITION_OPTIONS, check, declared, settled
 from .result import Result
@@ -171,6 +171,8 @@ def partition(
     checked = check(options)
     arrays = (x_train, y_train, None, None, owner)
     data = inputs.user_data(arrays, checked, "dataset" in options, tokens=True)
+    if data is None:
+        checked = mldatasets.provided(checked, warn)
     return _bridge.partition(checked, data)
 
 

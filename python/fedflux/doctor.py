@@ -6,23 +6,41 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import shutil
 import subprocess
-import tomllib
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from . import datasets
+from . import datasets, mldatasets
 from ._core import core_path
 from ._version import __version__
 from .errors import FedFluxError
+from .installed import (
+    compat,
+    find_julia,
+    installed,
+    julia_version,
+    own_project,
+    resolved,
+    taken,
+)
+from .installing import OFFLINE, offline
 
 REQUIRED = ("FedFlux", "PythonCall", "Flux")
-OPTIONAL = ("MLDatasets",)
 SETUP = "fedflux setup"
+LOAD_LIMIT = 300.0  # seconds; a core that isn't compiled takes minutes
+ROUND = """
+import time, fedflux
+began = time.monotonic()
+result = fedflux.run(
+    dataset="digits", model="softmax_regression", rounds=1, engine="julia"
+)
+print(f"trained a round in {time.monotonic() - began:.1f} s, start included")
+"""
 STATUS = {
     "ok": Text("ok      ", "green"),
     "absent": Text("absent  ", "yellow"),
@@ -38,7 +56,7 @@ class Finding:
         name: what was checked.
         detail: what was found.
         status: "ok", "absent" for something optional, or "missing".
-        fix: the command that installs what is missing.
+        fix: what to do about it: a command, or words.
     """
 
     name: str
@@ -51,20 +69,29 @@ def examine() -> int:
     """Check the installation without changing it, and print a report.
 
     Returns:
-        0 if the core can run, 1 if something that it needs is missing.
+        0 if the core can run, which a short run in a process of its own shows; 1 if not.
     """
     python = Finding("Python", f"{platform.python_version()}, fedflux {__version__}")
-    findings = [python, _check_core(), *_check_julia(), *_check_data()]
+    findings = [python, _check_core(), *_check_julia()]
     console = Console(highlight=False, soft_wrap=True)
-    for f in findings:
-        console.print(STATUS[f.status], Text(f"{f.name:13}{f.detail}"))
+    for f in [*findings, *_check_data()]:
+        _print(console, f)
     fixes = [f.fix for f in findings if f.fix is not None]
     if not fixes:
-        console.print("The Julia core can run.")
-        return 0
-    console.print("Until this is fixed, engine='auto' uses the slow reference engine. Run:")
+        with console.status("a short run"):
+            run = _check_run()
+        _print(console, run)
+        if run.fix is None:
+            console.print("The Julia core can run.")
+            return 0
+        fixes = [run.fix]
+    console.print("Until this is fixed, only engine='reference' runs, which is slow. Do:")
     console.print(f"  {fixes[0]}", markup=False)
     return 1
+
+
+def _print(console: Console, finding: Finding) -> None:
+    console.print(STATUS[finding.status], Text(f"{finding.name:13}{finding.detail}"))
 
 
 def _check_core() -> Finding:
@@ -82,88 +109,87 @@ def _check_julia() -> list[Finding]:
             return [Finding("juliacall", detail, "missing", "pip install juliacall")]
     findings = [Finding("juliacall", importlib.metadata.version("juliacall"))]
     exe, project = find_julia()
-    version = None if exe is None else _version(exe)
-    if version is not None:
-        findings.append(Finding("Julia", f"{version} at {exe}"))
+    version = None if exe is None else julia_version(exe)
+    julia = f"{version} at {exe}"
+    if version is None:
+        found = f"{exe} does not run" if exe else "none on PATH, of juliaup or juliapkg"
+        findings.append(Finding("Julia", found, "missing", _setup("downloads it")))
+    elif taken(version):
+        findings.append(Finding("Julia", julia))
+    elif own_project() is not None or os.environ.get("PYTHON_JULIAPKG_EXE"):
+        untested = f"{julia}, as you chose; tested with {_tested()}"
+        findings.append(Finding("Julia", untested))
     else:
-        detail = (
-            f"{exe} does not run" if exe else "not on PATH, nor from juliaup or juliapkg"
-        )
-        detail += f"; `{SETUP}` downloads it"
-        findings.append(Finding("Julia", detail, "missing", SETUP))
+        detail = f"{julia} is not taken: fedflux is tested with {_tested()} only"
+        fix = _setup("puts one of them beside it")
+        findings.append(Finding("Julia", detail, "missing", fix))
     return findings + _check_packages(project)
+
+
+def _tested() -> str:
+    return f"Julia {compat().replace('~', '').replace(', ', ' and ')}"
+
+
+def _setup(does: str) -> str:
+    """The command that installs; where juliapkg must not install, it is of no use."""
+    if own_project() is None and offline():
+        return f"unset {OFFLINE}, and with a connection run {SETUP}"
+    if own_project() is not None:
+        return (
+            f"set PYTHON_JULIACALL_EXE to {_tested()}, or unset it and "
+            f"PYTHON_JULIACALL_PROJECT and run {SETUP}"
+        )
+    return f"{SETUP}    # {does}"
 
 
 def _check_packages(project: Path) -> list[Finding]:
     versions = installed(project)
     findings = []
-    for name in (*REQUIRED, *OPTIONAL):
+    for name in REQUIRED:
         if name in versions:
             findings.append(Finding(name, f"{versions[name]} in {project}"))
-        elif name in REQUIRED:
-            findings.append(Finding(name, f"not in {project}", "missing", SETUP))
         else:
-            detail = f"not in {project}; mnist and fashionmnist can't be downloaded"
-            findings.append(Finding(name, detail, "absent"))
-    return findings
+            fix = _setup("installs the packages")
+            if own_project() is not None:
+                fix = f"add {name} to the Julia project {project}"
+            findings.append(Finding(name, f"not in {project}", "missing", fix))
+    if own_project() is None and all(f.fix is None for f in findings) and not resolved():
+        detail = "another Julia or other packages were declared since they were installed"
+        fix = _setup("installs them")
+        findings.append(Finding("packages", detail, "missing", fix))
+    name = mldatasets.PACKAGE
+    if name in versions:
+        return [*findings, Finding(name, f"{versions[name]} in {project}")]
+    detail = "not installed; the first run that asks for mnist or fashionmnist does it"
+    return [*findings, Finding(name, detail, "absent")]
 
 
-def find_julia() -> tuple[str | None, Path]:
-    """Find the Julia that a run would start, without installing anything.
-
-    Returns:
-        The executable, or None if none is installed, and the folder of the Julia project,
-        which may not exist yet.
-    """
-    exe = os.environ.get("PYTHON_JULIACALL_EXE")
-    own_project = os.environ.get("PYTHON_JULIACALL_PROJECT")
-    if exe and own_project:
-        return shutil.which(exe), Path(own_project)
-    import juliapkg
-    from juliapkg.state import STATE
-
-    project = Path(STATE["project"])
-    exe = os.environ.get("PYTHON_JULIAPKG_EXE")
-    if exe:
-        return shutil.which(exe), project
-    try:
-        if juliapkg.resolve(dry_run=True):
-            return juliapkg.executable(), project
-    except Exception:  # juliapkg has no error class of its own
-        pass
-    downloaded = Path(STATE["install"]) / "bin" / "julia"
-    return shutil.which(str(downloaded)) or shutil.which("julia"), project
-
-
-def installed(project: Path) -> dict[str, str]:
-    """Read the versions of a Julia project's packages from its manifest.
-
-    Example:
-        >>> installed(Path("/nowhere"))
-        {}
-    """
-    manifests = sorted(project.glob("Manifest*.toml"))
-    if not manifests:
-        return {}
-    try:
-        table = tomllib.loads(manifests[-1].read_text())
-    except (OSError, ValueError):
-        return {}
-    return {
-        name: str(entries[0].get("version", "?"))
-        for name, entries in table.get("deps", {}).items()
-    }
-
-
-def _version(exe: str) -> str | None:
-    command = [exe, "--version"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip().removeprefix("julia version ")
+def _check_run() -> Finding:
+    """Train a round through the bridge, in a process of its own with a time limit."""
+    exe, project = find_julia()
+    # past juliapkg, which could install something
+    chosen = {"PYTHON_JULIACALL_EXE": str(exe), "PYTHON_JULIACALL_PROJECT": str(project)}
+    anew = f"remove {project} and run {SETUP}    # installs the packages anew"
+    if own_project() is not None:
+        anew = f"mend the Julia project {project}, which PYTHON_JULIACALL_PROJECT names"
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        try:  # into a file: a compiler that is left behind would keep a pipe open
+            done = subprocess.run(
+                [sys.executable, "-c", ROUND],
+                stdout=output,
+                stderr=output,
+                env=os.environ | chosen,
+                timeout=LOAD_LIMIT,
+            )
+        except subprocess.TimeoutExpired:
+            detail = f"not done after {LOAD_LIMIT:.0f} s: the core may not be compiled yet"
+            return Finding("a run", detail, "missing", f"{SETUP}    # compiles the core")
+        output.seek(0)
+        last = output.read().strip().rpartition("\n")[2]
+    if done.returncode == 0:
+        return Finding("a run", last)
+    reason = last.rpartition("Error: ")[2] or f"exit code {done.returncode}"
+    return Finding("a run", reason, "missing", anew)
 
 
 def _check_data() -> list[Finding]:

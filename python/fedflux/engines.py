@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from . import (
     datasets,
     he,
     initial,
+    mldatasets,
     reference_progress,
     reference_run,
 )
@@ -63,6 +64,9 @@ def execute(task: Task, monitor: Monitor) -> Result:
         Interrupted: Ctrl-C while clients train; it holds the result so far.
         FedFluxError: any other error of the engine.
     """
+    if task.data is None and "dataset" not in task.objects and _may_be_core(task):
+        options = mldatasets.provided(task.options, monitor.warn)
+        task = replace(task, options=options)
     engine = _choose(task.options, monitor)
     run = _run_reference if engine == "reference" else _run_core_somewhere
     facts, parameters, state = run(task, monitor)
@@ -74,6 +78,10 @@ def execute(task: Task, monitor: Monitor) -> Result:
     if result.stopped == "interrupted":
         raise Interrupted(result)
     return result
+
+
+def _may_be_core(task: Task) -> bool:
+    return task.options["engine"] != "reference" and _julia.callable_here()
 
 
 def _choose(options: Options, monitor: Monitor) -> str:

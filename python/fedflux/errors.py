@@ -78,3 +78,14 @@ def shown(value: object, longest: int = 80) -> str:
     text = " ".join(repr(value).split())
     cut = text if len(text) <= longest else f"{text[: longest - 3]}..."
     return f"{cut} ({type(value).__name__})"
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's message, or its type if there is none.
+
+    Example:
+        >>> first_line(ValueError("a\nb")), first_line(ValueError())
+        ('a', 'ValueError')
+    """
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

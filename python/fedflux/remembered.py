@@ -1,35 +1,35 @@
-"""A failed download of Julia is remembered for a while: each attempt takes long."""
+"""A failed download is remembered for a while: each attempt takes long."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
 
 KEPT = 600.0  # seconds
 MAX_BYTES = 10_000
+JULIA = "julia"
 
 
-def recall() -> str | None:
-    """Return why Julia couldn't be downloaded, if that was lately; None otherwise.
+def recall(what: str) -> str | None:
+    """Return why something couldn't be downloaded, if that was lately; None otherwise.
 
-    A Julia that came to the PATH since makes the answer void.
+    Args:
+        what: its name, a part of a file's name.
 
     Example:
         >>> forget()
-        >>> recall() is None
+        >>> recall(JULIA) is None
         True
     """
-    if any(shutil.which(name) for name in ("julia", "juliaup")):
-        return None
+    file = _folder() / f"no-{what}.json"
     try:
-        if _file().stat().st_size > MAX_BYTES:
+        if file.stat().st_size > MAX_BYTES:
             return None
-        kept = json.loads(_file().read_text(encoding="utf-8"))
+        kept = json.loads(file.read_text(encoding="utf-8"))
         age = time.time() - float(kept["time"])
         reason = str(kept["reason"])
     except (OSError, ValueError, TypeError, KeyError):
@@ -37,24 +37,25 @@ def recall() -> str | None:
     return reason if 0 <= age < KEPT else None
 
 
-def remember(reason: str) -> None:
-    """Keep why Julia couldn't be downloaded, where the folder can be written."""
+def remember(what: str, reason: str) -> None:
+    """Keep why something couldn't be downloaded, where the folder can be written."""
     with contextlib.suppress(OSError):
-        _file().parent.mkdir(parents=True, exist_ok=True)
+        _folder().mkdir(parents=True, exist_ok=True)
         text = json.dumps({"time": time.time(), "reason": reason})
-        _file().write_text(text, encoding="utf-8")
+        (_folder() / f"no-{what}.json").write_text(text, encoding="utf-8")
 
 
 def forget() -> None:
-    """Remove what was kept."""
-    with contextlib.suppress(OSError):
-        _file().unlink()
+    """Remove all that was kept."""
+    for file in _folder().glob("no-*.json"):
+        with contextlib.suppress(OSError):
+            file.unlink()
 
 
-def _file() -> Path:
-    """The file, in the user's folder for caches."""
+def _folder() -> Path:
+    """The user's folder for caches."""
     if sys.platform == "win32":
         folder = os.environ.get("LOCALAPPDATA") or Path.home()
     else:
         folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(folder) / "fedflux" / "no-julia.json"
+    return Path(folder) / "fedflux"

@@ -20,8 +20,7 @@ from multiprocessing.connection import Connection, answer_challenge, deliver_cha
 from pathlib import Path
 from typing import Any, Protocol
 
-from .._julia import first_line
-from ..errors import FedFluxError
+from ..errors import FedFluxError, first_line
 from .frames import MAX_FRAME, Floats, pack, unpack
 from .warm import READY
 

@@ -1,0 +1,103 @@
+"""What is installed of Julia: the executable, its project, the project's packages."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+
+def own_project() -> Path | None:
+    """Return the user's own Julia project, which fedflux leaves as it is; None without."""
+    project = os.environ.get("PYTHON_JULIACALL_PROJECT")
+    return Path(project) if project and os.environ.get("PYTHON_JULIACALL_EXE") else None
+
+
+def find_julia() -> tuple[str | None, Path]:
+    """Find the Julia that a run would start, without installing anything.
+
+    Returns:
+        The executable, or None if none is installed, and the folder of the Julia project,
+        which may not exist yet.
+    """
+    own = own_project()
+    if own is not None:
+        return shutil.which(os.environ["PYTHON_JULIACALL_EXE"]), own
+    from juliapkg.state import STATE
+
+    project = Path(STATE["project"])
+    exe = os.environ.get("PYTHON_JULIAPKG_EXE")
+    if exe:
+        return shutil.which(exe), project
+    if resolved():
+        return str(STATE["executable"]), project
+    downloaded = Path(STATE["install"]) / "bin" / "julia"
+    return shutil.which(str(downloaded)) or shutil.which("julia"), project
+
+
+def resolved() -> bool:
+    """Whether juliapkg has installed all that is declared; nothing is changed."""
+    import juliapkg
+
+    try:
+        return bool(juliapkg.resolve(dry_run=True))
+    except Exception:  # juliapkg has no error class of its own
+        return False
+
+
+def installed(project: Path) -> dict[str, str]:
+    """Read the versions of a Julia project's packages from its manifest.
+
+    Example:
+        >>> installed(Path("/nowhere"))
+        {}
+    """
+    manifests = sorted(project.glob("Manifest*.toml"))
+    if not manifests:
+        return {}
+    try:
+        table = tomllib.loads(manifests[-1].read_text())
+    except (OSError, ValueError):
+        return {}
+    return {
+        name: str(entries[0].get("version", "?"))
+        for name, entries in table.get("deps", {}).items()
+    }
+
+
+def julia_version(exe: str) -> str | None:
+    """Return the version of a Julia, or None if it does not run."""
+    command = [exe, "--version"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip().removeprefix("julia version ")
+
+
+def taken(version: str) -> bool:
+    """Whether juliapkg takes a version of Julia.
+
+    Example:
+        >>> taken("1.11.4"), taken("1.12.0")
+        (True, False)
+    """
+    from juliapkg.compat import Compat, Version
+
+    return Version.parse(version) in Compat.parse(compat())
+
+
+def compat() -> str:
+    """Return the versions of Julia that are declared, as juliapkg writes them.
+
+    Example:
+        >>> compat()
+        '~1.10, ~1.11'
+    """
+    declared = json.loads((Path(__file__).parent / "juliapkg.json").read_text())
+    return str(declared["julia"])

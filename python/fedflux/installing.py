@@ -1,0 +1,168 @@
+"""Installs Julia and its packages, and shows what goes on meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from . import remembered
+from .errors import JuliaUnavailable, first_line
+from .installed import find_julia, installed, own_project, resolved
+
+DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
+NOT_FOUND = "could not find Julia"  # juliapkg's words where it must not download
+HEARTBEAT = 30.0  # seconds between lines where stderr is no terminal
+OFFLINE = "PYTHON_JULIAPKG_OFFLINE"
+
+
+def say(message: str) -> None:
+    """Print a line on what fedflux is doing, to stderr."""
+    print(f"fedflux: {message}", file=sys.stderr, flush=True)
+
+
+def offline() -> bool:
+    """Whether juliapkg must not install anything."""
+    from juliapkg.state import STATE
+
+    return bool(STATE["offline"])
+
+
+def install() -> None:
+    """Install Julia, if there is none, and the packages of the core, if they are missing.
+
+    Raises:
+        JuliaUnavailable: Julia or a package can't be installed. Without a network a
+            download fails at once. If the network drops packets, it fails after
+            `DOWNLOAD_TIMEOUT`.
+    """
+    if own_project() is not None:
+        return
+    import juliapkg
+
+    began = None
+    if not offline() and not resolved():
+        began = time.monotonic()
+        say(
+            "installing the packages of the core, and Julia if it is missing: once, minutes"
+        )
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        # juliapkg prints its progress to stdout, which belongs to the user
+        with contextlib.redirect_stdout(sys.stderr):
+            juliapkg.resolve()
+    except subprocess.CalledProcessError as error:
+        ended = f"exit code {error.returncode}"
+        raise JuliaUnavailable(
+            f"Julia is there, but its packages can't be installed ({ended}): Pkg's reason "
+            "stands above"
+            if "import Pkg" in error.cmd[-1]
+            else f"Julia can't be started: {error.cmd[0]} ends with {ended}"
+        ) from None
+    except OSError as error:  # includes urllib's errors
+        reason = f"Julia is not installed, and can't be downloaded ({_reason(error)})"
+        remembered.remember(remembered.JULIA, reason)
+        raise JuliaUnavailable(reason, absent=True) from error
+    except Exception as error:  # juliapkg has no error class of its own
+        reason = first_line(error)
+        absent = NOT_FOUND in reason
+        if absent and offline():
+            reason += f", and {OFFLINE} keeps fedflux from downloading it"
+        raise JuliaUnavailable(
+            f"Julia can't be started: {reason}", absent=absent
+        ) from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+    if began is not None:
+        packages = len(installed(find_julia()[1]))
+        say(f"{packages} packages are installed, after {time.monotonic() - began:.0f} s")
+
+
+def _reason(error: OSError) -> str:
+    inner = getattr(error, "reason", None)  # of an error that urllib wraps
+    return first_line(inner if isinstance(inner, BaseException) else error)
+
+
+def run_script(script: str, doing: str) -> str | None:
+    """Run a Julia script in a process of its own, and show how long it takes.
+
+    Args:
+        script: the script, which runs in the project of the core's packages.
+        doing: what it does, for the line that shows it.
+
+    Returns:
+        Why it failed, in a line; None if it did not.
+    """
+    exe, project = find_julia()
+    assert exe is not None  # what `install` leaves
+    command = [exe, f"--project={project}", "--startup-file=no", "-e", script]
+    env = {"JULIA_PYTHONCALL_EXE": sys.executable} | os.environ
+    began = time.monotonic()
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=env,
+        text=True,
+        errors="replace",
+    )
+    lines = [""]
+    # Julia writes to a pipe at once, and to a file when it ends
+    reader = threading.Thread(target=_collect, args=(process, lines), daemon=True)
+    reader.start()
+    try:
+        with _line() as show:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=1)
+                show(doing, time.monotonic() - began, lines[-1])
+    except BaseException:
+        process.kill()
+        raise
+    reader.join(timeout=5)  # what it started may hold the pipe
+    if process.returncode == 0:
+        return None
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    code = f"exit code {process.returncode}"
+    return errors[-1].removeprefix("ERROR: ") if errors else code
+
+
+def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line.strip())
+
+
+@contextlib.contextmanager
+def _line() -> Iterator[Callable[[str, float, str], None]]:
+    """Show what goes on: one line of a terminal, elsewhere a line now and then."""
+    if not sys.stderr.isatty():
+        due = HEARTBEAT
+
+        def now_and_then(doing: str, elapsed: float, _: str) -> None:
+            nonlocal due
+            if elapsed > due:
+                due += HEARTBEAT
+                say(f"{doing}: {elapsed:.0f} s so far")
+
+        yield now_and_then
+        return
+
+    def rewritten(doing: str, elapsed: float, last: str) -> None:
+        line = f"fedflux: {doing}: {elapsed:.0f} s  {last}"
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r\x1b[2K{line[:width]}")
+        sys.stderr.flush()
+
+    try:
+        yield rewritten
+    finally:
+        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.flush()

@@ -1,0 +1,103 @@
+"""MLDatasets.jl, installed when a run first asks for one of its data sets.
+
+It brings more packages than the core, so those who don't need it don't wait for them, and a
+package of them that can't be installed leaves the core as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import tomllib
+from collections.abc import Callable
+from typing import Any
+
+from . import _julia, installing, remembered
+from ._core import core_path
+from .errors import DataError, JuliaUnavailable
+from .installed import find_julia, installed, own_project
+
+PACKAGE = "MLDatasets"
+NEEDED_FOR = ("auto", "mnist", "fashionmnist")
+DIGITS = "the run uses digits (8×8 images) instead"
+
+Options = dict[str, Any]
+
+
+def provided(options: Options, warn: Callable[[str], None]) -> Options:
+    """Install MLDatasets if the run asks for one of its data sets and the project lacks it.
+
+    Args:
+        options: every option, checked.
+        warn: called with the reason why `auto` is digits.
+
+    Returns:
+        The options, with a data set that can be had.
+
+    Raises:
+        DataError: the data set was named, and the package can't be installed.
+
+    Example:
+        >>> provided({"dataset": "digits"}, print)
+        {'dataset': 'digits'}
+    """
+    name = options["dataset"]
+    if name not in NEEDED_FOR:
+        return options
+    reason = _install(name)
+    if reason is None:
+        return options
+    message = (
+        f"dataset {'mnist' if name == 'auto' else name} needs the Julia package {PACKAGE}, "
+        f"which can't be installed: {reason}"
+    )
+    if name != "auto":
+        raise DataError(f"{message}; dataset='digits' needs no package")
+    warn(f"{message}; {DIGITS}")
+    return options | {"dataset": "digits"}
+
+
+def _install(name: str) -> str | None:
+    """Install the package; return why it can't be."""
+    try:
+        _julia.install()
+    except JuliaUnavailable:
+        return None  # who starts Julia hears of it
+    project = find_julia()[1]
+    if own_project() is not None or PACKAGE in installed(project):
+        return None  # if the user's own project lacks it, the core says so
+    if installing.offline():
+        return f"{installing.OFFLINE} is set"
+    what = f"{PACKAGE}-{hashlib.sha256(str(project).encode()).hexdigest()[:12]}"
+    if name == "auto":
+        reason = remembered.recall(what)
+        if reason is not None:
+            return f"{reason} (minutes ago; `fedflux setup` lets the next run try again)"
+    from filelock import FileLock  # a dependency of juliapkg, which is there
+
+    try:
+        with FileLock(project / "lock.pid"):  # juliapkg's: one process changes the project
+            if PACKAGE in installed(project):
+                return None
+            reason = _add(name)
+    except OSError as error:
+        reason = f"{project} can't be written ({error.strerror})"
+    if reason is not None:
+        remembered.remember(what, reason)
+    return reason
+
+
+def _add(name: str) -> str | None:
+    # Pkg changes the project only if all can be had. juliapkg's own files don't name the
+    # package: there it would be resolved with the core, and could end that.
+    project = tomllib.loads((core_path() / "Project.toml").read_text())
+    spec = f'name = "{PACKAGE}", uuid = "{project["weakdeps"][PACKAGE]}"'
+    which = "MNIST" if name == "auto" else name
+    installing.say(f"installing {PACKAGE}.jl for {which}: once, some minutes")
+    began = time.monotonic()
+    reason = installing.run_script(
+        f"import Pkg; Pkg.add(; {spec})", f"installing {PACKAGE}.jl"
+    )
+    if reason is None:
+        installing.say(f"{PACKAGE}.jl is installed, after {time.monotonic() - began:.0f} s")
+    return reason
