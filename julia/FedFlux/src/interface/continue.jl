@@ -25,7 +25,8 @@ function with_resumed(given::AbstractDict{Symbol})
 end
 
 function check_init(init, previous)
-    init isa Union{Nothing,AbstractDict,AbstractVector,Tuple,AnyResult} ||
+    init isa Union{Nothing,AbstractDict,AbstractVector,Tuple} ||
+        hasproperty(init, :parameters) ||
         fail("init is ", first(repr(init), 80), "; expected arrays by name, a list of ",
             "arrays in the model's order, or a result")
     init === nothing || previous === nothing ||

@@ -65,7 +65,8 @@ end
 The options with the defaults that hang on the data set, now that its name is known.
 """
 function settled(o::Options, dataset::AbstractString)
-    value(name) = name == "dataset" ? dataset : getfield(o, Symbol(name))
+    name_of_data = dataset == "auto" ? "" : dataset # arrays that were given without a name
+    value(name) = name == "dataset" ? name_of_data : getfield(o, Symbol(name))
     undecided(name) = getfield(o, name) === nothing && is_by_others(string(name))
     settle(name) =
         undecided(name) ? default_beside(string(name), value) : getfield(o, name)
