@@ -112,7 +112,8 @@ def run(
     task = engines.Task(checked, data, objects, start, previous)
     with monitor.progress(progress, checked["rounds"]):
         result = engines.execute(task, monitor)
-    for message in without_effect(given, result.options, objects):
+    known = result.options | {"dataset": checked["dataset"]}  # auto, where that was asked
+    for message in without_effect(given, known, objects):
         monitor.warn(message)  # of what only the data set decided
     if owner is not None and checked["partition"].startswith(("owner", "ByOwner")):
         result.details["owners"] = np.unique(np.asarray(owner)).tolist()
