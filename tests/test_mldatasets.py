@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -78,7 +79,12 @@ def test_it_is_not_installed_with_the_core() -> None:
 def test_a_run_installs_it_once(environment: Environment, mnist: Path) -> None:
     done = environment.fedflux(f"run --dataset digits {FAST}")
     assert done.returncode == 0, done.stderr
-    assert "packages are installed, after" in done.stderr
+    steps = [line for line in done.stderr.splitlines() if line.startswith("fedflux: ")]
+    assert [re.sub(r"\d+", "N", line).split(",")[0] for line in steps[:3]] == [
+        "fedflux: step N of N: installing Julia",
+        "fedflux: N packages are installed",
+        "fedflux: step N of N: starting Julia with the core",
+    ]
     without = installed(environment.project)
     assert "MLDatasets" not in without
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import os
 import shutil
@@ -288,11 +289,27 @@ def _compile() -> None:
 
 def _import_core(julia: Any) -> Any:
     try:
-        if not julia.Main.seval(COMPILED):  # as after a change of the core
+        if not _evaluate(julia, COMPILED):  # as after a change of the core
             _compile()
-        julia.Main.seval("import FedFlux")
+        if not _evaluate(julia, "import FedFlux; true"):
+            julia.Main.seval("import FedFlux")  # raises what went wrong
     except julia.JuliaError as error:
         raise JuliaUnavailable(
             f"Julia started, but the core can't be loaded: {first_line(error)}{_hint}"
         ) from None
     return julia.Main.seval("FedFlux")
+
+
+def _evaluate(julia: Any, code: str) -> bool:
+    """Evaluate code that gives a Bool; False also where it throws.
+
+    By Julia's C interface where juliacall has it: PythonCall's own calls are compiled with
+    the core, and would be compiled anew before it is there.
+    """
+    library = julia.CONFIG.get("lib")
+    if library is None:  # Julia started Python
+        return bool(julia.Main.seval(f"begin {code} end"))
+    unbox = library.jl_unbox_bool
+    unbox.argtypes, unbox.restype = [ctypes.c_void_p], ctypes.c_int8
+    value = library.jl_eval_string(code.encode())
+    return value is not None and bool(unbox(value))

@@ -50,7 +50,8 @@ def install() -> None:
     if not offline() and not resolved():
         began = time.monotonic()
         say(
-            "installing the packages of the core, and Julia if it is missing: once, minutes"
+            "step 1 of 2: installing Julia, if it is missing, and the core's packages, "
+            "and compiling them: once, minutes"
         )
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
@@ -83,6 +84,7 @@ def install() -> None:
     if began is not None:
         packages = len(installed(find_julia()[1]))
         say(f"{packages} packages are installed, after {time.monotonic() - began:.0f} s")
+        say("step 2 of 2: starting Julia with the core")
 
 
 def _reason(error: OSError) -> str:

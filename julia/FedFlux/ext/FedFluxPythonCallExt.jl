@@ -1,9 +1,11 @@
-# What the Python front needs beyond the core: its truth values, Ctrl-C and CKKS.
+# What the Python front needs beyond the core: its truth values, Ctrl-C and CKKS; and the
+# calls between both languages, compiled when the package is installed.
 module FedFluxPythonCallExt
 
 using FedFlux: FedFlux
-using PythonCall: Py, PyException, pybuiltins, pybytes, pyconvert, pygetattr, pyimport,
-    pyissubclass
+using PrecompileTools: @compile_workload, @setup_workload, workload_enabled
+using PythonCall: PythonCall, Py, PyException, pybuiltins, pybytes, pyconvert, pydict,
+    pyexec, pygetattr, pyimport, pyissubclass
 
 FedFlux.as_bool(x::Py) = pyconvert(Bool, x)
 
@@ -27,8 +29,6 @@ end
 to_python(x) = x
 to_python(x::Vector{UInt8}) = pybytes(x)
 
-# With Python's callback; the rest of a run is compiled with the core.
-precompile(FedFlux._pyrun, (String, Nothing, Nothing, Nothing, Py))
-precompile(FedFlux.as_bool, (Py,))
+include("precompile_python.jl")
 
 end

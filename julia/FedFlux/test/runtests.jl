@@ -29,7 +29,7 @@ function run_file(name)
     Core.eval(Main, Expr(:module, true, Symbol("test_", name), code))
 end
 
-@testset "FedFlux" begin
+@testset verbose = true "FedFlux" begin
     @testset "$name" for name in CHOSEN
         run_file(name)
     end
