@@ -20,8 +20,8 @@ def test_partition_agrees_with_a_run(blobs: dict[str, np.ndarray]) -> None:
     assert shown["labels"] == [[30, 0, 0], [0, 30, 0], [0, 0, 30]]
     assert "3 clients, 90 samples: 30 to 30 per client" in shown["table"]
     result = fedflux.run(**blobs, **split, model="softmax_regression", rounds=1)
-    assert result.clients is not None
-    assert result.clients["labels"] == shown["labels"]
+    assert result.holdings is not None
+    assert result.holdings["labels"] == shown["labels"]
 
 
 def test_owners(blobs: dict[str, np.ndarray]) -> None:
@@ -34,8 +34,8 @@ def test_owners(blobs: dict[str, np.ndarray]) -> None:
         model="softmax_regression",
         rounds=2,
     )
-    assert result.clients is not None
-    assert result.clients["sizes"] == [
+    assert result.holdings is not None
+    assert result.holdings["sizes"] == [
         (owner == name).sum() for name in ("ann", "bob", "carol")
     ]
     with pytest.raises(fedflux.FedFluxError, match="give owner"):
@@ -121,9 +121,14 @@ def test_a_play(tmp_path: Path) -> None:
         "min_characters": 100,
     }
     result = fedflux.run(**play, partition="owner", model="lstm", hidden=[8], rounds=2)
-    assert result.clients is not None
-    assert result.clients["clients"] == 3
+    assert result.holdings is not None
+    assert result.holdings["clients"] == 3
     assert result.accuracy is not None
+    # The last fifth of each role's text is its own test data.
+    assert [row["name"] for row in result.clients] == ["All", "Ann", "Bob"]
+    scores = [row["accuracy"] for row in result.clients]
+    weights = [row["test_samples"] for row in result.clients]
+    assert np.average(scores, weights=weights) == pytest.approx(result.accuracy)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

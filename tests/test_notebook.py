@@ -137,7 +137,7 @@ def test_owner_names_are_kept(owners: list[object], julia: None) -> None:
         clients_per_round=2,
     )
     assert result.details["owners"] == sorted(owners, key=str)
-    assert result.clients["sizes"] == [4, 4, 4]
+    assert result.holdings["sizes"] == [4, 4, 4]
     assert all(
         len(record["cohort"]) == 2 and set(record["cohort"]) <= {1, 2, 3}
         for record in result.history

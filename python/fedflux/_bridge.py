@@ -30,8 +30,7 @@ def run(
 
     Args:
         config: the options; None for what is unset.
-        data: x_train, y_train, x_test, y_test and owner with NumPy's axes; None if the core
-            loads the data.
+        data: `Data.arrays`, with NumPy's axes; None if the core loads the data.
         objects: the Julia objects given for options, by name.
         init: initial parameters by name with NumPy's axes, or None.
         on_event: called with "start", "warning" or "round" and its payload; returns whether
@@ -89,6 +88,24 @@ def outputs(
     )
     _facts(text)
     return np.ascontiguousarray(np.array(out, dtype=np.float32).T)
+
+
+def personal(result: Any, client: int) -> tuple[list[NDArray[np.float32]], Any]:
+    """Make the personal model of a client.
+
+    Args:
+        result: the core's result.
+        client: the number of the client, from 1.
+
+    Returns:
+        Its parameters in model order, and the core's model.
+
+    Raises:
+        FedFluxError: the core reports an error.
+    """
+    text, arrays, own = boot().core._pypersonal(result, client)
+    _facts(text)
+    return [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in arrays], own
 
 
 def model(config: dict[str, Any], parameters: Named) -> Any:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import _bridge, engines, initial, inputs, mldatasets
 from .continuing import inherited
 from .data import Data, check_next_tokens
@@ -29,6 +27,7 @@ def run(
     x_test: Any = None,
     y_test: Any = None,
     owner: Any = None,
+    owner_test: Any = None,
     init: initial.Init | None = None,
     callback: Callback | None = None,
     progress: bool = False,
@@ -45,6 +44,8 @@ def run(
             for `mse` numbers of shape (n,) or (n, outputs).
         owner: the owner of each training sample, numbers or names of shape (n,);
             `partition="owner"` makes each owner a client.
+        owner_test: the owner of each test sample: a client's own test data, for the loss
+            and the accuracy in `Result.clients`.
         init: initial parameters to begin anew from: arrays by name, in any order, a
             `Result`, or the path of a saved one. Default: drawn from the seed.
         callback: function called after each round with its record; it returns True to stop
@@ -78,7 +79,7 @@ def run(
         >>> result.accuracy > 0.5
         True
     """
-    arrays = (x_train, y_train, x_test, y_test, owner)
+    arrays = (x_train, y_train, x_test, y_test, owner, owner_test)
     arrays_given = any(a is not None for a in arrays)
     if not isinstance(progress, bool):
         raise OptionError(f"progress: expected True or False, got {shown(progress)}")
@@ -104,8 +105,10 @@ def run(
         checked = settled(checked, "arrays")
     for message in without_effect(given, checked, objects):
         monitor.warn(message)
-    if owner is not None and not checked["partition"].startswith(("owner", "ByOwner")):
-        monitor.warn("owner has no effect: it needs partition=owner")
+    if not checked["partition"].startswith(("owner", "ByOwner")):
+        for name, given_owner in (("owner", owner), ("owner_test", owner_test)):
+            if given_owner is not None:
+                monitor.warn(f"{name} has no effect: it needs partition=owner")
     start = None if init is None else initial.read(init)
     if data is not None and "loss" not in objects:
         start = initial.fit(start, checked, data, "model" in objects)
@@ -115,8 +118,6 @@ def run(
     known = result.options | {"dataset": checked["dataset"]}  # auto, where that was asked
     for message in without_effect(given, known, objects):
         monitor.warn(message)  # of what only the data set decided
-    if owner is not None and checked["partition"].startswith(("owner", "ByOwner")):
-        result.details["owners"] = np.unique(np.asarray(owner)).tolist()
     return result
 
 
@@ -170,11 +171,11 @@ def partition(
         [145, 143, 143]
     """
     checked = check(options)
-    arrays = (x_train, y_train, None, None, owner)
+    arrays = (x_train, y_train, None, None, owner, None)
     data = inputs.user_data(arrays, checked, "dataset" in options, tokens=True)
     if data is None:
         checked = mldatasets.provided(checked, warn)
-    return _bridge.partition(checked, data)
+    return _bridge.partition(checked, None if data is None else data.arrays)
 
 
 describe(run, declared())

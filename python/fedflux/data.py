@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError, warn
+from .owners import checked_array, owned
 
 MAX_CLASSES = 1_000_000
 ANY_TARGETS = "any"  # in the place of a loss's name: integers and floats stay what they are
@@ -26,6 +27,8 @@ class Data(NamedTuple):
             of shape (n,) or (n, outputs).
         x_test, y_test: the same for the test data, or None.
         owner: the owner of each training sample, int64 from 0 of shape (n,), or None.
+        owner_test: the same for the test samples, -1 for an owner without training samples.
+        owners: the names of the owners, by these numbers; they stay in Python.
     """
 
     x_train: Array
@@ -33,6 +36,13 @@ class Data(NamedTuple):
     x_test: Array | None
     y_test: Array | None
     owner: Array | None = None
+    owner_test: Array | None = None
+    owners: Array | None = None
+
+    @property
+    def arrays(self) -> tuple[Array | None, ...]:
+        """What the core takes: all but the names."""
+        return self[:6]
 
 
 def from_arrays(
@@ -41,6 +51,7 @@ def from_arrays(
     x_test: Any,
     y_test: Any,
     owner: Any = None,
+    owner_test: Any = None,
     *,
     loss: str,
     clients: int,
@@ -55,6 +66,7 @@ def from_arrays(
             (n, outputs).
         owner: the owner of each training sample, numbers or names, (n,), for the partition
             by owner.
+        owner_test: the owner of each test sample.
         loss: name of the loss.
         clients: number of clients that share the training data.
         tokens: whether inputs and labels may be integers from 0, (n, length), for models
@@ -86,14 +98,16 @@ def from_arrays(
             f"clients={clients} is more than the {len(x)} training samples: expected at "
             "most one client per sample"
         )
-    owners = None if owner is None else _owners(owner, len(x))
+    if owner_test is not None and (owner is None or x_test is None):
+        missing = "owner" if owner is None else "x_test"
+        raise DataError(f"{missing} is missing: owner_test needs owner, x_test and y_test")
     if x_test is None:
-        return Data(x, y, None, None, owners)
+        return Data(x, y, None, None, *owned(owner, len(x)))
     xt = checked_inputs("x_test", x_test, tokens)
     yt = _targets("y_test", y_test, loss, tokens)
     _check_lengths("test", xt, yt)
     _check_test_data(x, y, xt, yt, loss)
-    return Data(x, y, xt, yt, owners)
+    return Data(x, y, xt, yt, *owned(owner, len(x), owner_test, len(xt)))
 
 
 def check_next_tokens(data: Data) -> None:
@@ -111,28 +125,9 @@ def check_next_tokens(data: Data) -> None:
             )
 
 
-def _array(name: str, value: Any) -> Array:
-    if isinstance(value, np.ma.MaskedArray) and np.any(value.mask):
-        raise DataError(
-            f"{name}: expected an array without masked values, got {np.sum(value.mask)}; "
-            f"fill them, as {name}.filled(0) does, or leave those samples out"
-        )
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise DataError(f"{name}: can't be converted to an array: {error}") from None
-    if array.dtype == object and all(isinstance(v, str) for v in array.flat):
-        array = array.astype(str)
-    if array.dtype == object:
-        raise DataError(f"{name}: expected numbers, got an array of Python objects")
-    if array.ndim == 0 or len(array) == 0:
-        raise DataError(f"{name}: expected at least one sample, got shape {array.shape}")
-    return array
-
-
 def checked_inputs(name: str, value: Any, tokens: bool) -> Array:
     """Check inputs, named `name` in errors; `tokens` as in `from_arrays`."""
-    x = _array(name, value)
+    x = checked_array(name, value)
     if tokens and x.dtype.kind in "iu" and x.dtype != np.uint8 and x.ndim == 2:
         if x.size == 0:
             raise DataError(f"{name}: expected at least one token, got shape {x.shape}")
@@ -173,7 +168,7 @@ def _finite(name: str, values: Array) -> Array:
 
 
 def _targets(name: str, value: Any, loss: str, tokens: bool) -> Array:
-    y = _array(name, value)
+    y = checked_array(name, value)
     if loss == "cross_entropy":
         return _labels(name, y, max_dimensions=2 if tokens else 1)
     if loss == ANY_TARGETS and y.dtype.kind in "iu":
@@ -223,16 +218,6 @@ def _from_zero(name: str, values: Array, what: str, advice: str) -> Array:
             f"{name}: expected {what} below {MAX_CLASSES}, got {values.max()}; {advice}"
         )
     return np.ascontiguousarray(values, dtype=np.int64)
-
-
-def _owners(value: Any, samples: int) -> Array:
-    owner = _array("owner", value)
-    if owner.shape != (samples,):
-        raise DataError(
-            f"owner: expected one for each of the {samples} training samples, got shape "
-            f"{owner.shape}"
-        )
-    return np.unique(owner, return_inverse=True)[1].astype(np.int64).reshape(-1)
 
 
 def _check_lengths(part: str, x: Array, y: Array) -> None:

@@ -23,6 +23,7 @@ from .initial import Parameters
 from .inputs import Options, user_data_name
 from .monitor import Monitor
 from .options import declared, settled
+from .owners import names_of
 from .reference_options import check_supported
 from .result import Result
 from .specs import parse
@@ -75,9 +76,23 @@ def execute(task: Task, monitor: Monitor) -> Result:
     options = task.options | facts.pop("settled", {}) | facts.get("objects", {})
     result = Result.from_facts(engine, options, facts, parameters, monitor.warnings)
     result.state = state
+    if task.data is not None and task.data.owners is not None and _by_owner(options):
+        _name_clients(result, names_of(task.data.owners))
     if result.stopped == "interrupted":
         raise Interrupted(result)
     return result
+
+
+def _by_owner(options: Options) -> bool:
+    partition: str = options["partition"]
+    return partition.startswith(("owner", "ByOwner"))
+
+
+def _name_clients(result: Result, names: list[Any]) -> None:
+    """Give the clients their owners' names, which the core knows as numbers."""
+    result.details["owners"] = names
+    for row, name in zip(result.clients, names, strict=False):  # no rows for very many
+        row["name"] = name
 
 
 def _may_be_core(task: Task) -> bool:
@@ -166,4 +181,5 @@ def run_core(task: Task, on_event: reference_run.EventHandler) -> Outcome:
     if parse("aggregate", config["aggregate"])[0] == "ckks":
         _bridge.provide_ckks(he.Exchange)
     previous = None if task.previous is None else task.previous.state
-    return _bridge.run(config, task.data, task.objects, task.init, on_event, previous)
+    data = None if task.data is None else task.data.arrays
+    return _bridge.run(config, data, task.objects, task.init, on_event, previous)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from .data import Data
 from .errors import DataError, shown
+from .personal import PersonalModel
 from .reference_models import Model
 from .reference_options import SUPPORTED
 from .reference_run import outputs_and_classes
 from .result import Result
 
-Init = Mapping[str, NDArray[Any]] | Result | str | os.PathLike[str]
+Init = Mapping[str, NDArray[Any]] | Result | PersonalModel | str | os.PathLike[str]
 Parameters = dict[str, NDArray[Any]]
 
 
@@ -24,7 +25,7 @@ def read(init: Init) -> Parameters:
     """Read initial parameters.
 
     Args:
-        init: arrays by name, a result, or the path of a saved result.
+        init: arrays by name, a result, a personal model, or the path of a saved result.
 
     Returns:
         float32 arrays by name.
@@ -42,7 +43,7 @@ def read(init: Init) -> Parameters:
             init = Result.load(init)
         except DataError as error:
             raise DataError(f"init: {error}") from None
-    if isinstance(init, Result):
+    if isinstance(init, Result | PersonalModel):
         return dict(init.parameters)
     if not isinstance(init, Mapping):
         raise DataError(

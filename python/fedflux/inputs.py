@@ -97,7 +97,8 @@ def user_data(
     """Check the arrays or the .npz file that the user gave.
 
     Args:
-        arrays: x_train, y_train, x_test, y_test and owner, each an array or None.
+        arrays: x_train, y_train, x_test, y_test, owner and owner_test, each an array or
+            None.
         options: every option, checked.
         dataset_given: whether the user named a data set.
         tokens: whether the model takes tokens.

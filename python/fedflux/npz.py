@@ -12,7 +12,7 @@ import numpy as np
 from .data import Array, Data, from_arrays
 from .errors import DataError
 
-NAMES = ("x_train", "y_train", "x_test", "y_test", "owner_train")
+NAMES = ("x_train", "y_train", "x_test", "y_test", "owner_train", "owner_test")
 MAX_BYTES = 16 * 2**30  # of an unpacked file; a small one can unpack to more
 
 
@@ -20,7 +20,8 @@ def from_npz(path: str, loss: str, clients: int, tokens: bool = False) -> Data:
     """Load and check an .npz file.
 
     Args:
-        path: of a file with x_train, y_train and optionally x_test, y_test, owner_train.
+        path: of a file with x_train, y_train and optionally x_test, y_test, owner_train,
+            owner_test.
         loss, clients, tokens: as in `from_arrays`.
 
     Returns:

@@ -19,9 +19,9 @@ class Options(TypedDict, total=False):
     dataset: str | PathLike[str]
     """auto, mnist, fashionmnist, digits, shakespeare:PATH (a play, its roles are the
     owners), or the path of an .npz file with x_train, y_train, x_test, y_test (and
-    owner_train for the partition by owner). auto is MNIST if it is cached or can be
-    downloaded, else digits, whose model and lr have defaults of their own. Default:
-    'auto'.
+    owner_train and owner_test for the partition by owner). auto is MNIST if it is
+    cached or can be downloaded, else digits, whose model and lr have defaults of
+    their own. Default: 'auto'.
     """
 
     data_dir: str | PathLike[str] | None
@@ -59,6 +59,11 @@ class Options(TypedDict, total=False):
 
     partition: str | Spec
     """how the training data is split among the clients. Default: 'iid'."""
+
+    client_test: float | None
+    """share of each client's samples that it keeps from training, to test the final
+    models on (result.clients).
+    """
 
     clients: int
     """number of clients that hold data (partition by owner: the number of owners).

@@ -15,7 +15,9 @@ from .option import Option
 from .specs import parse
 
 # What splits the data; `fedflux.partition` takes these.
-PARTITION_OPTIONS = ("dataset", "data_dir", "partition", "clients", "seed", "loss")
+PARTITION_OPTIONS = (
+    *("dataset", "data_dir", "partition", "client_test", "clients", "seed", "loss"),
+)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def clients(split: Mapping[str, Any] | Result, path: PathLike | None = None) -> 
         raise DataError(
             f"split: expected a Result, or what partition returns, got {shown(split)}"
         )
-    data = split if isinstance(split, Mapping) else split.clients
+    data = split if isinstance(split, Mapping) else split.holdings
     if data is None or not isinstance(data.get("sizes"), Sequence):
         raise DataError(
             "the samples per client are not available: expected a result of the Julia core "

@@ -14,14 +14,14 @@ from .reference_models import Model
 from .reference_options import SUPPORTED
 
 if TYPE_CHECKING:
-    from .result import Result
+    from .predictor import Predictor
 
 Array = NDArray[Any]
 TOKEN_MODELS = ("rnn", "gru", "lstm")
 BATCH = 1000
 
 
-def outputs(result: Result, x: Any) -> NDArray[np.float32]:
+def outputs(result: Predictor, x: Any) -> NDArray[np.float32]:
     """Return the raw outputs of the model, (n, ..., outputs).
 
     NumPy computes them for the models that the reference engine knows, the core for others.
@@ -36,7 +36,7 @@ def outputs(result: Result, x: Any) -> NDArray[np.float32]:
     return _bridge.outputs(_config(result), result.parameters, x, result.state)
 
 
-def flux_model(result: Result) -> Any:
+def flux_model(result: Predictor) -> Any:
     """Return the Flux model, through juliacall."""
     if result.state is not None:
         return result.state.model
@@ -44,7 +44,7 @@ def flux_model(result: Result) -> Any:
     return _bridge.model(_config(result), result.parameters)
 
 
-def decide(result: Result, out: Array) -> Array:
+def decide(result: Predictor, out: Array) -> Array:
     """Return labels, or numbers where the loss compares numbers."""
     if "loss" in result.details.get("objects", {}):
         return out
@@ -55,7 +55,7 @@ def decide(result: Result, out: Array) -> Array:
     return out[..., 0] if out.shape[-1] == 1 else out
 
 
-def probabilities(result: Result, out: Array) -> Array:
+def probabilities(result: Predictor, out: Array) -> Array:
     """Return the probability of each class, (n, ..., classes).
 
     Raises:
@@ -71,7 +71,7 @@ def probabilities(result: Result, out: Array) -> Array:
     return np.concatenate([1 - p, p], axis=-1) if p.shape[-1] == 1 else p
 
 
-def _in_numpy(result: Result, x: Array) -> NDArray[np.float32]:
+def _in_numpy(result: Predictor, x: Array) -> NDArray[np.float32]:
     x = ref.scale(x, result.options["mean"], result.options["std"])
     x = x[:, None] if x.ndim == 3 else x
     model = Model(
@@ -88,7 +88,7 @@ def _in_numpy(result: Result, x: Array) -> NDArray[np.float32]:
     return np.concatenate(list(parts)).astype(np.float32)
 
 
-def _check_rebuildable(result: Result) -> None:
+def _check_rebuildable(result: Predictor) -> None:
     if "model" in result.details.get("objects", {}):
         raise FedFluxError(
             f"the model is your own ({result.options['model']}), which a file or a copy "
@@ -102,12 +102,12 @@ def _check_rebuildable(result: Result) -> None:
         )
 
 
-def _outputs(result: Result) -> int:
+def _outputs(result: Predictor) -> int:
     """Return the number of outputs: the length of the last bias."""
     return len(list(result.parameters.values())[-1])
 
 
-def _config(result: Result) -> dict[str, Any]:
+def _config(result: Predictor) -> dict[str, Any]:
     """Return what the core needs to make a named model again, and to feed it."""
     kept = ("model", "hidden", "embedding", "loss", "mean", "std", "seed")
     config = {name: result.options[name] for name in kept}

@@ -17,7 +17,7 @@ SUPPORTED: dict[str, tuple[Any, ...] | None] = {
     **dict.fromkeys(("clients", "clients_per_round", "rounds", "hidden")),
     **dict.fromkeys(("local_epochs", "local_steps", "batch_size", "lr", "momentum")),
     **dict.fromkeys(("target_accuracy", "patience", "time_budget", "eval_every")),
-    **dict.fromkeys(("seed", "engine", "trainer", "threads")),
+    **dict.fromkeys(("seed", "engine", "trainer", "threads", "client_test")),
     "partition": ("iid",),
     "aggregate": ("mean",),
     "weights": ("samples", "uniform"),

@@ -48,7 +48,7 @@ def checksum(data: Data) -> int:
         3971697493
     """
     value = 0
-    for array in data:
+    for array in data.arrays:
         if array is not None:
             value = zlib.crc32(np.ascontiguousarray(array).data, value)
     return value

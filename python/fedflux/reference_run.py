@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from . import reference as ref
 from .data import Data
 from .errors import DataError
+from .reference_clients import hold_out, table
 from .reference_models import Model
 from .reference_options import check_supported
 from .reference_progress import Progress, checksum
@@ -73,7 +74,9 @@ class Run:
         self.x, self.y = self._images(data.x_train), data.y_train
         self.xt = None if data.x_test is None else self._images(data.x_test)
         self.yt = data.y_test
-        self.parts = ref.iid(len(self.y), options["clients"], options["seed"])
+        parts = ref.iid(len(self.y), options["clients"], options["seed"])
+        share = options["client_test"]
+        self.parts, self.own_tests = hold_out(parts, share, options["seed"])
         if progress.params is None:
             self.params = ref.initial(self.model, options["seed"])
         else:
@@ -288,5 +291,6 @@ def run(
         "sample": list(federation.x.shape[1:]),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "history": federation.history,
+        "client_rows": table(federation),
     }
     return facts, parameters

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import html, metrics, predictions, result_file
+from . import html, personal, result_file
 from ._version import __version__
 from .errors import DataError, FedFluxError
 from .files import as_path
+from .personal import PersonalModel
+from .predictor import Predictor
 
 if TYPE_CHECKING:
     import pandas
 
 
 @dataclass(repr=False)
-class Result:
+class Result(Predictor):
     """The result of a run.
 
     Attributes:
@@ -44,10 +46,16 @@ class Result:
             (of ε), callback or interrupted (by Ctrl-C).
         seconds: duration of the run.
         options: every option of the run.
+        clients: a dict for each client (none above 100,000): its number `client` and its
+            `name`, the owner as given or the number; `samples` that it trains on,
+            `test_samples` of its own, `rounds` in which its update was accepted; `loss` and
+            `accuracy` of the final model on its own test samples, `personal_loss` and
+            `personal_accuracy` of its own model. None for what is not known.
         versions: versions of fedflux and of what it used.
         warnings: warnings of the run.
         details: further facts from the engine; `owners`, where the partition is by owner:
-            the owner of each client, as they were given.
+            the owner of each client, as they were given. `clients` there is the data of
+            each client, see `holdings`.
         state: the core's own result, for `fedflux.run(resume=result)`; it is not saved.
 
     Example:
@@ -68,6 +76,7 @@ class Result:
     stopped: str
     seconds: float
     options: dict[str, Any] = field(default_factory=dict)
+    clients: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
@@ -89,8 +98,8 @@ class Result:
         return self._last("train_loss") if test_loss is None else test_loss
 
     @property
-    def clients(self) -> dict[str, Any] | None:
-        """The data of each client, see `fedflux.partition`; None if it is not known."""
+    def holdings(self) -> dict[str, Any] | None:
+        """The samples and labels of the clients, see `fedflux.partition`, or None."""
         return self.details.get("clients")
 
     def _last(self, name: str) -> float | None:
@@ -132,77 +141,27 @@ class Result:
             rows.append(row)
         return pandas.DataFrame(rows)
 
-    def predict(self, x: Any) -> NDArray[Any]:
-        """Predict the labels of samples, or the numbers where the loss compares numbers.
+    def personal(self, client: Any) -> PersonalModel:
+        """Return the model that a client would use itself, where a rule makes one.
 
         Args:
-            x: samples as `fedflux.run` takes them in `x_train`, not normalised.
+            client: its name in `clients`; its number too, where names aren't numbers.
 
         Returns:
-            Labels, int64 of shape (n,) or, for tokens, (n, length); or float32 of shape
-            (n,) or (n, outputs).
+            Its parameters, with predict, predict_proba and score as a result has them. A
+            client that was never in a round has the global model.
 
         Raises:
-            DataError, OptionError: `x` does not fit the model.
-            FedFluxError: the model is the user's own, and the result a loaded one.
-            JuliaUnavailable: the model needs the core, and there is no Julia.
+            OptionError: no rule of the run makes personal models, or no such client.
+            FedFluxError: the result was loaded or copied: `save` keeps no personal models.
 
         Example:
-            >>> import fedflux
-            >>> x, y = np.eye(4, dtype="float32")[[0, 1, 2, 3] * 9], [0, 0, 1, 1] * 9
-            >>> result = fedflux.run(
-            ...     x_train=x, y_train=y, model="mlp", lr=0.5, engine="reference"
+            >>> result = fedflux.run(  # doctest: +SKIP
+            ...     x_train=x, y_train=y, owner=names, partition="owner", rules="ditto"
             ... )
-            >>> result.predict(x[:4]).tolist(), result.score(x, y)
-            ([0, 0, 1, 1], 1.0)
+            >>> result.personal("alice").predict(x_alice)  # doctest: +SKIP
         """
-        return predictions.decide(self, predictions.outputs(self, x))
-
-    def predict_proba(self, x: Any) -> NDArray[Any]:
-        """Predict the probability of each class, (n, classes) or (n, length, classes).
-
-        With one output and binary cross-entropy the classes are 0 and 1.
-
-        Args:
-            x: samples, as in `predict`.
-
-        Raises:
-            OptionError: the loss has no classes. Others as in `predict`.
-        """
-        return predictions.probabilities(self, predictions.outputs(self, x))
-
-    def score(self, x: Any, y: Any, metric: metrics.Metric | None = None) -> Any:
-        """Measure how well the model predicts.
-
-        Args:
-            x: samples, as in `predict`.
-            y: their targets.
-            metric: accuracy, f1, auc, perplexity, r2, mae, mse, or a function of the
-                targets and the predictions. Default: accuracy, or r2 for numbers.
-
-        Returns:
-            A number; for a function, what it returns.
-
-        Raises:
-            OptionError: an unknown metric, or one that does not fit; others as `predict`.
-        """
-        out = predictions.outputs(self, x)
-        labelled = self.options["loss"] != "mse" and "loss" not in self.details.get(
-            "objects", {}
-        )
-        proba = predictions.probabilities(self, out) if labelled else None
-        metric = metric or ("accuracy" if labelled else "r2")
-        return metrics.measure(metric, np.asarray(y), predictions.decide(self, out), proba)
-
-    @property
-    def model(self) -> Any:
-        """The trained Flux model, through juliacall.
-
-        Raises:
-            FedFluxError: the model is the user's own, and the result a loaded one.
-            JuliaUnavailable: there is no Julia.
-        """
-        return predictions.flux_model(self)
+        return personal.of(self, client)
 
     def facts(self) -> dict[str, Any]:
         """Return everything but the parameters, ready for JSON.
@@ -256,6 +215,7 @@ class Result:
         path = as_path("path", path)
         facts, parameters = result_file.read(path)
         try:
+            facts.setdefault("clients", [])  # files of older versions
             result = cls(parameters=parameters, **{name: facts[name] for name in _FACTS})
         except KeyError as error:
             raise result_file.not_a_result(path, error) from None
@@ -293,11 +253,12 @@ class Result:
                 f"SHA-256 {facts['params_sha256']}; please report this"
             )
         known = ("dataset", "trainer", "history", "params_sha256", "stopped", "seconds")
-        elsewhere = (*known, "names", "warnings", "versions")
+        elsewhere = (*known, "names", "warnings", "versions", "client_rows")
         return cls(
             engine=engine,
             parameters=parameters,
             options=options,
+            clients=list(facts.get("client_rows", ())),
             versions={"fedflux": __version__, **facts.get("versions", {})},
             warnings=warnings,
             details={name: value for name, value in facts.items() if name not in elsewhere},

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PARTITION, INITIAL, COHORT, BATCHES, DROPOUT = 1, 2, 3, 4, 5
+CLIENT_TEST = 15
 
 _MASK = (1 << 64) - 1
 _GAMMA = 0x9E3779B97F4A7C15
@@ -67,7 +68,7 @@ def stream(seed: int, purpose: int, round: int = 0, client: int = 0) -> Stream:
 
     Args:
         seed: the run's seed, 0..2^53-1.
-        purpose: PARTITION, INITIAL, COHORT, BATCHES or DROPOUT.
+        purpose: PARTITION, INITIAL, COHORT, BATCHES, DROPOUT or CLIENT_TEST.
         round: from 1; 0 for none.
         client: from 1; 0 for none.
 

@@ -87,6 +87,7 @@ include("data/sources.jl")
 include("data/text.jl")
 include("data/load.jl")
 include("data/normalise.jl")
+include("data/owntest.jl")
 include("data/augment.jl")
 export Dataset, Clients, describe
 export IID, Dirichlet, Shards, LabelSkew, QuantitySkew, FeatureNoise, ByOwner
@@ -207,6 +208,7 @@ include("federation/membership.jl")
 include("federation/course.jl")
 include("federation/fit.jl")
 include("federation/baselines.jl")
+include("federation/perclient.jl")
 include("federation/audit.jl")
 export Federated, State, LocalTraining, ServerStep, Faults, Attackers, round!, fit!
 export CohortSampling, Stopping, Record, StepDecay, ExponentialDecay, CosineDecay, Warmup
@@ -248,10 +250,11 @@ include("interface/python.jl")
 include("interface/python_deployment.jl")
 include("interface/metrics.jl")
 include("interface/saved.jl")
+include("interface/personalmodel.jl")
 include("interface/predict.jl")
 include("interface/pythonmodel.jl")
 include("interface/precompile.jl")
 export train_model!, aggregate_models, update_model!, update_model
-export accuracy, predict_proba, score
+export accuracy, predict_proba, score, personal
 
 end

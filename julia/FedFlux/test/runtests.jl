@@ -7,7 +7,7 @@ const FILES = [
     "distributed",
     "rules",
     "algorithms", "contracts", "optimum", "combinations", "mended", "schedule",
-    "personal",
+    "personal", "clients",
     "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpftrl",
     "dpsgd", "audit", "checkpoint", "workers", "deployment", "fuzz", "verbs", "options",
     "run", "continue", "misuse", "predict", "extending", "start", "docs", "architecture"

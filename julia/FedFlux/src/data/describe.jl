@@ -50,6 +50,8 @@ function label_table(c::Clients)
 end
 
 const MAX_CLIENTS_REPORTED = 1000
+"A result has a row for each client for up to as many."
+const MAX_CLIENTS_LISTED = 100_000
 
 """
     holdings(clients) -> Dict{String,Any}

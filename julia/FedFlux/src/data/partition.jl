@@ -76,6 +76,10 @@ end
 nclients(partitioner, clients) = clients
 nclients(partitioner::ByOwner, clients) = length(unique(partitioner.owner))
 
+"The names of `n` clients: their owners, or their numbers."
+client_names(partitioner, n) = collect(1:n)
+client_names(partitioner::ByOwner, n) = sort!(unique(partitioner.owner))
+
 """
     partition(partitioner, x, y, clients, seed) -> Clients
 

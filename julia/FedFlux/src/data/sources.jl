@@ -2,7 +2,7 @@
 # files, plays, the user's arrays.
 
 """
-    Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing)
+    Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_test = nothing)
 
 Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
 
@@ -12,6 +12,7 @@ Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
 - `y`: (N) or (T, N) labels from 0, or (N) or (k, N) numbers.
 - `owner`: the owner of each training sample, (N) numbers or names, for the partition by
   owner.
+- `owner_test`: the owner of each test sample, for the test data of each client's own.
 
 Throws a [`FedFluxError`](@ref) for lengths that do not match, NaN or Inf, or no samples.
 
@@ -26,9 +27,10 @@ struct Dataset
     ytest::Union{Nothing,Array}
     name::String
     owner::Union{Nothing,Vector}
+    owner_test::Union{Nothing,Vector}
 end
 
-function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing)
+function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_test = nothing)
     (xtest === nothing) == (ytest === nothing) ||
         fail("test data needs both samples and targets; only one of them was given")
     x = check_samples("x_train", x)
@@ -41,7 +43,17 @@ function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing)
                 " and x_train of size ", size(x)[1:(end-1)], "; expected the same size")
     end
     owner === nothing || check_owner(owner, numobs(y))
-    return Dataset(x, y, xtest, ytest, name, owner === nothing ? nothing : collect(owner))
+    owner_test === nothing || check_owner_test(owner_test, owner, ytest)
+    own(list) = list === nothing ? nothing : collect(list)
+    return Dataset(x, y, xtest, ytest, name, own(owner), own(owner_test))
+end
+
+function check_owner_test(owner_test, owner, ytest)
+    owner === nothing && fail("owner_test needs owner too, the owners of training samples")
+    ytest === nothing && fail("owner_test is given, and there are no test samples")
+    length(owner_test) == numobs(ytest) ||
+        fail("owner_test lists the owners of ", length(owner_test), " samples, and there ",
+            "are ", numobs(ytest), " for test; expected one owner per sample")
 end
 
 Base.show(io::IO, d::Dataset) =
@@ -72,7 +84,7 @@ end
 "The data with `f` of its inputs in their place, for training and for test."
 function map_inputs(f, d::Dataset)
     xtest = d.xtest === nothing ? nothing : f(d.xtest)
-    return Dataset(f(d.x), d.y, xtest, d.ytest, d.name, d.owner)
+    return Dataset(f(d.x), d.y, xtest, d.ytest, d.name, d.owner, d.owner_test)
 end
 
 "The data with inputs for the model: `tokens` from 1, for Flux's Embedding, or Float32."
@@ -122,9 +134,10 @@ end
 """
     load_npz(path) -> Dataset
 
-Read the arrays `x_train, y_train` and, if present, `x_test, y_test` and `owner_train` of a
-NumPy .npz file. Axes are NumPy's: (N, H, W), (N, C, H, W) or (N, features). Throws a
-[`FedFluxError`](@ref) for a missing or unreadable file or a missing array.
+Read the arrays `x_train, y_train` and, if present, `x_test, y_test`, `owner_train` and
+`owner_test` of a NumPy .npz file. Axes are NumPy's: (N, H, W), (N, C, H, W) or
+(N, features). Throws a [`FedFluxError`](@ref) for a missing or unreadable file or a missing
+array.
 """
 function load_npz(path)
     isfile(path) ||
@@ -149,7 +162,8 @@ function load_npz(path)
     end
     optional(key) = haskey(arrays, key) ? take(key) : nothing
     return Dataset(take("x_train"), take("y_train"), optional("x_test"), optional("y_test");
-        name = path, owner = optional("owner_train"))
+        name = path, owner = optional("owner_train"),
+        owner_test = optional("owner_test"))
 end
 
 """
@@ -158,7 +172,7 @@ data/README.md).
 """
 function digits()
     d = load_npz(joinpath(pkgdir(FedFlux), "data", "digits.npz"))
-    return Dataset(d.x, d.y, d.xtest, d.ytest, "digits", nothing)
+    return Dataset(d.x, d.y, d.xtest, d.ytest, "digits", nothing, nothing)
 end
 
 const MLDATASETS =

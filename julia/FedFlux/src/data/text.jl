@@ -46,10 +46,10 @@ function shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000,
     join_samples(parts, i) = reduce(hcat, getindex.(parts, i))
     xtest, ytest = join_samples(test, 1), join_samples(test, 2)
     isempty(xtest) && ((xtest, ytest) = (nothing, nothing))
-    counts = [size(first(part), 2) for part in train]
-    owner = reduce(vcat, fill.(names, counts))
+    owners(parts) = reduce(vcat, fill.(names, [size(first(part), 2) for part in parts]))
     dataset = Dataset(join_samples(train, 1), join_samples(train, 2), xtest, ytest;
-        name = "shakespeare", owner)
+        name = "shakespeare", owner = owners(train),
+        owner_test = xtest === nothing ? nothing : owners(test))
     return dataset, known
 end
 

@@ -85,10 +85,15 @@ The mean accuracy of the clients' models, each at its own mix of labels, after e
 has trained the final model (its personal one, where a rule has that) for `epochs` more on
 its own data.
 """
-function finetuned_accuracy(pool, f::Federated, st::State, clients, epochs, test, counts)
+finetuned_accuracy(pool, f::Federated, st::State, clients, epochs, test, counts) =
+    own_accuracy(finetuner(pool, f, st, clients, epochs), pool, f, 1:length(clients), test,
+        counts)
+
+"What puts a client's model, trained for `epochs` more on its own data, into a worker."
+function finetuner(pool, f::Federated, st::State, clients, epochs)
     # At the full learning rate: the schedule belongs to the rounds, and may have reached 0.
     t = LocalTraining(f.train; epochs = max(epochs, 1), maxsteps = typemax(Int))
-    return own_accuracy(pool, f, 1:length(clients), test, counts) do worker, k
+    return (worker, k) -> begin
         put_personal!(worker, f, st, k)
         epochs > 0 && train_alone!(worker, f, clients, k, st.round + 1, t, pool.control)
     end

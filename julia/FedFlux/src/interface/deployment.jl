@@ -32,6 +32,8 @@ function check_deployable(o::Options)
         refuse_option("availability", "who is connected is available")
     o.normalise == "none" || refuse_option("normalise",
         "no machine sees all data; give mean and std instead")
+    o.client_test === nothing ||
+        refuse_option("client_test", "the server has no client's data")
     o.finetune_epochs == 0 && isempty(o.baselines) ||
         refuse_option("finetune_epochs and baselines", "the server has no client's data")
     aggregate = built(o, :aggregate)
@@ -226,5 +228,7 @@ function result(d::Deployment)
         seconds = elapsed(course), d.warnings,
         privacy = statement(course.privacy, st.round, reports(course.history)),
         holdings = sizes_held(clients),
+        clients = client_table(1:length(clients), clients, course.history;
+            hidden = hides_cohort(f.rules)),
         d.resumed, sample = size(clients.x)[1:(end-1)], state = st, facts = d.run)
 end

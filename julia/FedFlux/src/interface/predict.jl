@@ -1,12 +1,15 @@
 # What a trained model says: predictions of a run's result for new samples.
 
+const AnyResult = Union{RunResult,SavedResult,PersonalModel}
+options_of(p::PersonalModel) = p.options
+
 """
     predict(r, x)
 
-The labels (from 0) that the trained model of a [`RunResult`](@ref) or a
-[`SavedResult`](@ref) gives to the samples `x`, or its numbers where the loss compares
-numbers. `x` is as the run's own data: samples along the last dimension,
-8-bit images or floats before normalisation, or tokens.
+The labels (from 0) that the trained model of a [`RunResult`](@ref), a
+[`SavedResult`](@ref) or a [`PersonalModel`](@ref) gives to the samples `x`, or its numbers
+where the loss compares numbers. `x` is as the run's own data: samples along the last
+dimension, 8-bit images or floats before normalisation, or tokens.
 
 ```julia
 r = FedFlux.run(dataset = "digits", model = "softmax_regression", rounds = 1)
@@ -40,7 +43,8 @@ score(r, d.xtest, d.ytest; metric = "f1")
 score(r::AnyResult, x, y; metric = default_metric(loss_of(options_of(r)))) =
     measure(metric, loss_of(options_of(r)), raw_outputs(r, x), y)
 
-raw_outputs(r::RunResult, x) = raw_outputs(r.model, x, r.options, r.moments)
+raw_outputs(r::Union{RunResult,PersonalModel}, x) =
+    raw_outputs(r.model, x, r.options, r.moments)
 function raw_outputs(r::SavedResult, x)
     o = options_of(r)
     model = named_model(o, r.facts["details"]["sample"], length(last(r.parameters)),

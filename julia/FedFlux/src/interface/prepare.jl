@@ -29,10 +29,11 @@ end
 loss_of(o::Options) = o.loss isa AbstractString ? LOSSES[o.loss] : o.loss
 
 """
-The clients with their shares of the data, the test data as `(x, y)` or `nothing`, how many
-outputs the model needs (0: any), and the moments of `normalise = "federated"`.
+The `clients` with their shares of the data, the `test` data as `(x, y)` or `nothing`, how
+many `outputs` the model needs (0: any), the `moments` of `normalise = "federated"`, the
+`names` of the clients, and each one's `own_test` data, as [`Clients`](@ref), or `nothing`.
 """
-function prepare_clients(o::Options, d::Dataset)
+function prepare_clients(o::Options, d::Dataset; warn = Returns(nothing))
     loss = loss_of(o)
     checklabels(loss, d.y, "train")
     y = targets(loss, d.y)
@@ -41,16 +42,36 @@ function prepare_clients(o::Options, d::Dataset)
     something(o.clients_per_round, 1) <= length(clients) ||
         fail("clients_per_round is ", o.clients_per_round, ", and there are ",
             length(clients), " clients")
+    names = client_names(partitioner, length(clients))
+    clients, own = own_samples_of(o, d, clients, partitioner, names, warn)
     xtest = d.xtest
     moments = nothing
     if o.normalise == "federated"
         clients, xtest, moments = normalise_federated(clients, xtest)
     end
-    d.ytest === nothing && return clients, nothing, outputs_for(loss, y), moments
-    checklabels(loss, d.ytest, "test")
-    ytest = targets(loss, d.ytest)
-    outputs = max(outputs_for(loss, y), outputs_for(loss, ytest))
-    return clients, (xtest, ytest), outputs, moments
+    test, outputs = nothing, outputs_for(loss, y)
+    if d.ytest !== nothing
+        checklabels(loss, d.ytest, "test")
+        test = (xtest, targets(loss, d.ytest))
+        outputs = max(outputs, outputs_for(loss, last(test)))
+    end
+    source = own !== nothing && own.trained ? (clients.x, clients.y) : test
+    own_test = own === nothing ? nothing : test_clients(own, source...)
+    return (; clients, test, outputs, moments, names, own_test)
+end
+
+"The clients without what they keep for tests, and their own test samples or `nothing`."
+function own_samples_of(o::Options, d::Dataset, clients, partitioner, names, warn)
+    owned = partitioner isa ByOwner && d.owner_test !== nothing
+    owned || o.client_test !== nothing || return clients, nothing
+    length(clients) <= MAX_CLIENTS_LISTED ||
+        fail("there are ", length(clients), " clients, and results tell the accuracy of ",
+            "each for up to ", MAX_CLIENTS_LISTED, ": leave client_test and owner_test out")
+    owned || return hold_out(clients, o.client_test, o.seed)
+    o.client_test === nothing ||
+        fail("client_test is ", o.client_test, ", and the data says already which test ",
+            "samples are each client's own (owner_test); expected one of the two")
+    return clients, owned_test(names, d.owner_test; warn)
 end
 
 outputs_for(loss::CrossEntropy, y) = classes(loss, y)

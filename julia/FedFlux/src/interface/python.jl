@@ -28,13 +28,13 @@ _provide_ckks(parties) = (CKKS_PARTIES[] = parties; nothing)
         -> (json, arrays, result)
 
 Run from Python. `config` is a JSON object of options; `data` is `nothing` or the arrays
-`(x_train, y_train, x_test, y_test)` with reversed axes, and where there are owners a fifth,
-`owner`; `objects` is `nothing` or pairs of an option and the Julia object given for it;
-`init` is `nothing` or a JSON list of names and the list of their arrays; `previous` is a
-[`RunResult`](@ref) to go on from. `callback(kind, payload)` gets "start", "warning",
-"round" and "tick"; it returns true to stop. A user's mistake is returned as
-`{"error": message}`; an exception of the callback passes through, but Ctrl-C while clients
-train ends the run with a result.
+`(x_train, y_train, x_test, y_test)` with reversed axes, and where there are owners `owner`
+and `owner_test` behind them; `objects` is `nothing` or pairs of an option and the Julia
+object given for it; `init` is `nothing` or a JSON list of names and the list of their
+arrays; `previous` is a [`RunResult`](@ref) to go on from. `callback(kind, payload)` gets
+"start", "warning", "round" and "tick"; it returns true to stop. A user's mistake is
+returned as `{"error": message}`; an exception of the callback passes through, but Ctrl-C
+while clients train ends the run with a result.
 """
 _pyrun(config::AbstractString, data, objects, init, callback, previous = nothing) =
     or_error() do
@@ -103,7 +103,7 @@ _pypartition(config::AbstractString, data) =
     json_or_error() do
         o = python_options(config, nothing)
         dataset, o = prepare_data(o; data = python_dataset(data, o.dataset))
-        clients, = prepare_clients(o, dataset)
+        (; clients) = prepare_clients(o, dataset)
         facts = Dict("dataset" => dataset.name, "table" => sprint(describe, clients))
         merge(holdings(clients), facts)
     end
@@ -156,8 +156,8 @@ end
 
 python_dataset(::Nothing, name) = nothing
 function python_dataset(data, name)
-    x, y, xtest, ytest, owner = map(own_array, (data..., nothing))
-    return Dataset(x, y, xtest, ytest; name = basename(name), owner)
+    x, y, xtest, ytest, owner, owner_test = map(own_array, (data..., nothing, nothing))
+    return Dataset(x, y, xtest, ytest; name = basename(name), owner, owner_test)
 end
 
 # Copied once: Julia's fast paths need its own arrays.
@@ -168,6 +168,8 @@ function report(r::RunResult)
         :params_sha256, :names, :resumed, :warnings, :finetuned_accuracy, :privacy)
     facts = Dict{String,Any}(string(name) => getfield(r, name) for name in same)
     facts["clients"] = r.holdings
+    facts["client_rows"] = map(plain_row, r.clients)
+    facts["personal"] = personalises(one_or_many(built(r.options, :rules)))
     facts["versions"] = versions()
     facts["baselines"] = Dict(name => as_json(b) for (name, b) in r.baselines)
     facts["sample"] = collect(reverse(r.sample))
@@ -177,4 +179,11 @@ function report(r::RunResult)
         name => type_name(object) for (name, object) in object_options(r.options)
     )
     return facts
+end
+
+"A client's row as JSON can hold it: a name that is neither text nor a number as text."
+function plain_row(row)
+    (; name) = row
+    plain = name isa Union{AbstractString,Real} ? name : string(name)
+    return map(as_json, (; row..., name = plain))
 end

@@ -3,9 +3,10 @@
 """
     _pyoutputs(config, named, x, result) -> (json, array)
 
-The raw outputs of `result`, a [`RunResult`](@ref), or, where that is `nothing`, of the
-model that the JSON object `config` names, with the parameters in `named` (see `_pyrun`).
-`config` also holds the `sample` (its size in NumPy) and the number of `outputs`.
+The raw outputs of `result`, a [`RunResult`](@ref) or a [`PersonalModel`](@ref), or, where
+that is `nothing`, of the model that the JSON object `config` names, with the parameters in
+`named` (see `_pyrun`). `config` also holds the `sample` (its size in NumPy) and the number
+of `outputs`.
 """
 function _pyoutputs(config, named, x, result)
     answer = or_error() do
@@ -29,6 +30,18 @@ function _pymodel(config, named)
 end
 
 raw_outputs(model, o::Options, x) = raw_outputs(model, x, o, nothing)
+
+"""
+    _pypersonal(result, k) -> (json, arrays, personal)
+
+The [`PersonalModel`](@ref) of client `k`, by number, and its parameters.
+"""
+_pypersonal(result::RunResult, k::Integer) =
+    or_error() do
+        check_personal(result)
+        own = personal_model(result, k, k)
+        Dict{String,Any}(), own.parameters, own
+    end
 
 function python_model(config, named)
     given = arguments(config)

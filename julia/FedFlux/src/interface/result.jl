@@ -17,13 +17,16 @@ The result of a run:
 - `privacy`: what is promised to whom, where a rule promises differential privacy, else
   `nothing`;
 - `holdings`: the number of samples and labels of each client;
+- `clients`: a row for each client, as [`client_table`](@ref) describes, for any package of
+  the Tables.jl interface; [`personal`](@ref)`(r, name)` is a client's own model;
 - `options`: the checked [`Options`](@ref); `resumed`: the round that the run was resumed
   after (0 for a run from the beginning);
 - `sample`: the size of one sample, as the model takes it;
 - `moments`: the mean and the standard deviation of `normalise = "federated"`, else
   `nothing`;
 - `state`: the [`State`](@ref) after the last round, and `facts`, what decided the numbers:
-  what `run(resume = result)` goes on from.
+  what `run(resume = result)` goes on from; `federation`, the [`Federated`](@ref), or
+  `nothing` for a deployment.
 """
 Base.@kwdef struct RunResult
     model::Any
@@ -44,12 +47,14 @@ Base.@kwdef struct RunResult
     warnings::Vector{String}
     privacy::Union{Nothing,Dict{String,Any}} = nothing
     holdings::Dict{String,Any}
+    clients::Vector{<:NamedTuple} = NamedTuple[]
     options::Options
     resumed::Int = 0
     sample::Dims
     moments::Union{Nothing,Tuple} = nothing
     state::State
     facts::Dict{String,Any}
+    federation::Union{Nothing,Federated} = nothing
 end
 
 in_order(r::RunResult, layout::Layout) =

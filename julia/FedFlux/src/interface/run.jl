@@ -96,14 +96,16 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, previous, give
     saved = o.resume === nothing ? nothing : load_checkpoint(o.resume; warn = note)
     dataset, o = prepare_data(o; data, warn = note)
     append!(warnings, without_effect(given, o))
-    clients, test, outputs, moments = prepare_clients(o, dataset)
+    data = prepare_clients(o, dataset; warn = note)
+    (; clients, test) = data
 
     # The model, its local training, the rules, the aggregator and the server's step.
-    f = prepare_federated(o, dataset, outputs, init)
+    f = prepare_federated(o, dataset, data.outputs, init)
     needs_root(f.aggregate) && (clients = set_aside(clients, f.aggregate.root, o.seed))
     threads = something(o.threads, Threads.nthreads())
     pool = WorkerPool(f, clients; threads, o.workers, o.machines, hooks.tick)
-    begin_with = (; begun, saved, previous, dataset, moments, f, clients, test, threads)
+    begin_with = (; begun, saved, previous, dataset.name, data.moments, data.names,
+        data.own_test, f, clients, test, threads)
     try
         return execute(o, begin_with, pool, hooks, folder, warnings)
     finally
@@ -113,7 +115,7 @@ end
 
 "The rounds of a run whose data, federation and workers are there, and its result."
 function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnings)
-    (; begun, saved, previous, dataset, moments, f, clients, test, threads) = begin_with
+    (; begun, saved, previous, name, f, clients, test, threads) = begin_with
     note(message) = (message in warnings || push!(warnings, message); nothing)
 
     # A new run begins with the initial model, a resumed one where it stopped.
@@ -130,7 +132,7 @@ function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnin
         folder === nothing ? nothing :
         Checkpoints(folder; every = o.checkpoint_every, keep = o.checkpoint_keep,
             run = facts)
-    hooks.started((; dataset = dataset.name, pool.trainer, trainer_reason = pool.reason,
+    hooks.started((; dataset = name, pool.trainer, trainer_reason = pool.reason,
         clients = length(clients), parameters = f.layout.n, threads, warnings))
 
     # Round after round: draw a cohort, train, aggregate, step, evaluate.
@@ -145,11 +147,16 @@ function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnin
     left === nothing || warn(left)
     check_trained(o, history)
 
-    comparison =
-        stopped == INTERRUPTED ? (;) :
-        compare_with_baselines(o, f, st, clients, test, pool)
-    return run_result(o, f, st, pool; history, stopped, dataset = dataset.name,
-        comparison..., seconds = earlier + time() - begun, warnings,
+    (; moments, names, own_test) = begin_with
+    comparison, figures = (;), (;)
+    if stopped != INTERRUPTED
+        comparison = compare_with_baselines(o, f, st, clients, test, own_test, pool)
+        figures = figures_of_clients(o, f, st, clients, own_test, pool)
+    end
+    table = client_table(names, clients, history; own_test, figures...,
+        hidden = hides_cohort(f.rules))
+    return run_result(o, f, st, pool; history, stopped, dataset = name, clients = table,
+        comparison..., federation = f, seconds = earlier + time() - begun, warnings,
         privacy = statement(promise(f, sampling, clients), st.round, reports(history)),
         holdings = holdings(clients), resumed, moments,
         sample = size(clients.x)[1:(end-1)], state = st, facts)
@@ -197,10 +204,24 @@ function membership_attack(o::Options, f, st, clients, test, pool)
     return MembershipInference(f, st, clients, test; pool, samples = o.membership)
 end
 
+"How good the final models are on the clients' own test data, where they have some."
+function figures_of_clients(o::Options, f, st, clients, own_test, pool)
+    own_test === nothing && return (;)
+    figures = own_figures((worker, k) -> put_global!(worker, st), pool, f, own_test)
+    tuned = o.finetune_epochs > 0
+    tuned || personalises(f.rules) || return (; figures)
+    put! =
+        tuned ? finetuner(pool, f, st, clients, o.finetune_epochs) :
+        (worker, k) -> put_personal!(worker, f, st, k)
+    return (; figures, personal = own_figures(put!, pool, f, own_test))
+end
+
 "The accuracy of the clients' fine-tuned models, and the baselines, where asked for."
-function compare_with_baselines(o::Options, f, st, clients, test, pool)
+function compare_with_baselines(o::Options, f, st, clients, test, own_test, pool)
     o.finetune_epochs == 0 && isempty(o.baselines) && return (;)
     nclasses = test_classes(f, test, clients)
+    # Fine-tuned models are measured on the clients' own test data, without any other.
+    nclasses == 0 && own_test !== nothing && isempty(o.baselines) && return (;)
     nclasses == 0 && fail("finetune_epochs and baselines need test data with classes to ",
         "measure accuracy on")
     counts = labelcounts(clients, nclasses)

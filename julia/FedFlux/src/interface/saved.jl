@@ -24,7 +24,8 @@ function save(path::AbstractString, r::RunResult)
     facts["engine"] = "julia"
     facts["versions"] = report_of["versions"]
     facts["options"] = merge(plain_options(r.options), report_of["objects"])
-    elsewhere = (known..., "names", "versions", "settled")
+    facts["clients"] = report_of["client_rows"]
+    elsewhere = (known..., "names", "versions", "settled", "client_rows")
     facts["details"] = filter(p -> first(p) ∉ elsewhere, report_of)
     facts["names"], facts["format"] = r.names, RESULT_FORMAT
     facts["accuracy"], facts["loss"] = accuracy(r), last_loss(r)
@@ -62,7 +63,6 @@ Base.show(io::IO, r::SavedResult) = print(io, "SavedResult(",
     length(r.facts["history"]), " rounds on ", r.facts["dataset"], ", params ",
     first(r.facts["params_sha256"], 12), "…)")
 
-const AnyResult = Union{RunResult,SavedResult}
 options_of(r::RunResult) = r.options
 accuracy(r::SavedResult) = r.facts["accuracy"]
 

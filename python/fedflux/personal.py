@@ -1,0 +1,66 @@
+"""The clients' own models, where a rule makes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _bridge
+from .errors import FedFluxError, OptionError, shown
+from .predictor import Predictor
+
+if TYPE_CHECKING:
+    from .result import Result
+
+
+@dataclass
+class PersonalModel(Predictor):
+    """The model that one client would use itself.
+
+    Attributes:
+        name: of the client.
+        parameters: float32 arrays by name, in model order.
+    """
+
+    name: Any
+    parameters: dict[str, NDArray[np.float32]] = field(repr=False)
+    options: dict[str, Any] = field(repr=False)
+    details: dict[str, Any] = field(repr=False)
+    state: Any = field(repr=False, compare=False)
+
+
+def of(result: Result, client: Any) -> PersonalModel:
+    """Make the personal model of a client; see `Result.personal`."""
+    number = _number(result, client)
+    if not result.details.get("personal"):
+        raise OptionError(
+            "personal: no rule of this run makes personal models; ditto, fedper, fedrep "
+            "and fedbn do"
+        )
+    if result.state is None:
+        raise FedFluxError(
+            "personal: this result was loaded or copied, or is of a deployment, and holds "
+            "no client's model: use the result of the run itself"
+        )
+    arrays, own = _bridge.personal(result.state, number)
+    parameters = dict(zip(result.parameters, arrays, strict=True))
+    return PersonalModel(client, parameters, result.options, result.details, own)
+
+
+def _number(result: Result, client: Any) -> int:
+    """Return the number of the client with this name, or this number."""
+    names = [row["name"] for row in result.clients]
+    if client in names:
+        return names.index(client) + 1
+    clients = (result.holdings or {}).get("clients", 0)
+    by_number = not any(isinstance(name, int | float) for name in names)
+    whole = isinstance(client, int | np.integer) and not isinstance(client, bool)
+    if by_number and whole and 1 <= client <= clients:
+        return int(client)
+    raise OptionError(
+        f"personal: there is no client {shown(client)}: expected a name in result.clients"
+        + (f", or a number from 1 to {clients}" if by_number else "")
+    )
