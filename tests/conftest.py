@@ -60,7 +60,8 @@ class JuliaSuite:
 
         exe, project = find_julia()
         assert exe is not None
-        options = (f"--project={project}", "--startup-file=no", "--threads=2")
+        # what the tests themselves compile runs once: optimizing it takes longer
+        options = (f"--project={project}", "--startup-file=no", "--threads=2", "-O1")
         self.process = subprocess.Popen(
             [exe, *options, "test/runtests.jl"],
             cwd=ROOT / "julia" / "FedFlux",

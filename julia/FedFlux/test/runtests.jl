@@ -31,6 +31,7 @@ end
 
 @testset verbose = true "FedFlux" begin
     @testset "$name" for name in CHOSEN
-        run_file(name)
+        seconds = @elapsed run_file(name)
+        println(stderr, name, ": ", round(Int, seconds), " s")
     end
 end
