@@ -57,9 +57,10 @@ check_encryption(a::CKKS, s, rounds) = ask_party(Nothing, a.parties, "check",
 more_bytes(a::CKKS, s) = ask_party(Int, a.parties, "most_bytes", values_sent(s.like))
 
 first_stage(::CKKS) = "encrypt"
-begin_secure(a::CKKS, s) = EncryptedExchange(
-    ask_party(Any, a.parties, "sum", s.key, values_sent(s.like)), [], [], nothing, 0, 0, 0,
-    0, 0.0)
+function begin_secure(a::CKKS, s)
+    sum = ask_party(Any, a.parties, "sum", s.key, values_sent(s.like))
+    return EncryptedExchange(sum, [], [], nothing, 0, 0, 0, 0, 0.0)
+end
 
 function deliver_reply!(x::EncryptedExchange, s, k, r::Reader)
     bytes = left(r)

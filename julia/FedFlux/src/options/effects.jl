@@ -5,11 +5,10 @@
 
 Why options that were given (their `names`) change nothing in a run with the options `o`.
 """
-without_effect(names, o) =
-    String[
-        m for m in (why_without_effect(string(name), o) for name in names)
-        if m !== nothing
-    ]
+function without_effect(names, o)
+    whys = (why_without_effect(string(name), o) for name in names)
+    return String[why for why in whys if why !== nothing]
+end
 
 function why_without_effect(name, o)
     conditions = get(DECLARED_OPTIONS[name], "only_with", nothing)
