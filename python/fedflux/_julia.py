@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import importlib.util
 import os
@@ -12,11 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from . import installing, remembered
+from . import installing, remembered, signals
 from .errors import FedFluxError, JuliaUnavailable, first_line
 
 HINT = "; run `fedflux doctor` to see what is missing"
@@ -169,12 +168,12 @@ def _start() -> Boot:
         )
     if not already_imported:
         _set_environment(main)
-    with _signals_kept(main), _ended_by_signals(main and may_be_ended):
+    with signals.kept(main), signals.ended_by_them(main and may_be_ended):
         julia = _import_juliacall()
         # a handler would wait until the core is loaded
         for number in (signal.SIGTERM, *([signal.SIGINT] if may_be_ended else [])):
             if main and signal.getsignal(number) is not signal.SIG_IGN:
-                _give_back(number, signal.SIG_DFL)
+                signals.give_back(number, signal.SIG_DFL)
         core = _import_core(julia)
     threads = int(julia.Main.seval("Threads.nthreads()"))
     serial = None
@@ -208,60 +207,6 @@ def _usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _signals_kept(main: bool) -> Iterator[None]:
-    """Give SIGINT and SIGTERM, which Julia takes, back to Python.
-
-    Ctrl-C then raises KeyboardInterrupt at the next callback. SIGTERM does what it did
-    before, which is to end the process, rather than print Julia's stack.
-    """
-    signals = (signal.SIGINT, signal.SIGTERM)
-    handlers = [(number, signal.getsignal(number)) for number in signals]
-    try:
-        yield
-    finally:
-        if main:
-            for number, handler in handlers:
-                if handler is not None:
-                    _give_back(number, handler)
-
-
-ENDED = "fedflux: error: ended by a signal while Julia started"
-_WATCH = 'trap "" INT TERM HUP; read _ || echo "$0" >&2'
-
-
-@contextlib.contextmanager
-def _ended_by_signals(wanted: bool) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the process at once, with one line, while Julia starts.
-
-    Python runs no handler during these seconds, and Julia would print its native stack. The
-    default action needs a thread that doesn't block the signals, and is older than Julia's
-    own, which takes them otherwise. A shell says the line: its pipe ends with the process.
-    """
-    if not wanted or os.name != "posix":
-        yield
-        return
-    done = threading.Event()
-    idle = threading.Thread(target=done.wait, daemon=True)
-    idle.start()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-    watcher = subprocess.Popen(["/bin/sh", "-c", _WATCH, ENDED], stdin=subprocess.PIPE)
-    try:
-        yield
-    finally:
-        done.set()
-        idle.join()
-        watcher.communicate(b"started\n")
-
-
-def _give_back(number: signal.Signals, handler: Any) -> None:
-    signal.signal(number, handler)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
 
 
 def _import_juliacall() -> Any:
