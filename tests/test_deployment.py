@@ -213,6 +213,32 @@ def test_an_unregistered_node_is_refused(federation: Federation) -> None:
     assert "Failed to activate SuperNode" in federation.log("node-4")
 
 
+@pytest.fixture
+def bare_node(federation: Federation, no_julia: dict[str, str]) -> Iterator[None]:
+    """Node 3, started where there is no Julia and no network to get it."""
+    federation.restart_node(3, federation.environment(no_julia))
+    yield
+    federation.restart_node(3)
+
+
+def test_a_node_without_julia_joins_with_the_reference_engine_or_says_why_not(
+    bare_node: None, julia: None, federation: Federation, mnist: str
+) -> None:
+    run = federation.run(ROGUE, dataset=mnist, **SMALL | {"rounds": 2})
+    facts = run.facts()
+    assert re.search(r"client 3: here, node \d+, engine reference", run.log())
+    assert [record["clients"] for record in facts["history"]] == [3, 3]
+    simulated = fedflux.run(dataset=mnist, **SMALL | {"rounds": 2})
+    assert facts["accuracy"] == pytest.approx(simulated.accuracy, abs=0.002)
+
+    run = federation.run(ROGUE, dataset=mnist, rules="scaffold", **SMALL)
+    wait_until(lambda: "is not taken" in run.log(), 300, "node 3 refuses", run.log)
+    federation.flwr("stop", run.number, "local")  # the server would wait for it
+    said = [line for line in run.log().splitlines() if "is not taken" in line]
+    assert len(said) == 1, said
+    assert re.search(r"this node can't join: rules.* needs the Julia core.*; .+", said[0])
+
+
 def test_a_node_killed_mid_round_does_not_end_the_run(
     federation: Federation, mnist: str
 ) -> None:
