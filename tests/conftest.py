@@ -28,14 +28,20 @@ SUITE = pytest.StashKey["JuliaSuite"]()
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the long tests, too")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[NOTES] = []
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:  # mark by fixture, so that no mark is forgotten
         if "julia" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.julia)
+        if item.get_closest_marker("soak") and not config.getoption("--soak"):
+            item.add_marker(pytest.mark.skip(reason="a long test: pytest --soak"))
     items.sort(key=_waits_for_the_suite)  # to the end
 
 

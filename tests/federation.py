@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -44,33 +44,30 @@ def wait_until(
 class Federation:
     """Processes of one federation: `nodes` SuperNodes, of which the first has a proxy."""
 
+    more: tuple[str, ...] = ()  # of `flwr run`
+    node_config = ""  # of every node, beside its number
+
     def __init__(self, folder: Path, nodes: int) -> None:
         self.folder, self.keys, self.nodes = folder, folder / "keys", nodes
         self.port, self.processes = free_port(), dict[str, subprocess.Popen[bytes]]()
-        self.env = os.environ | {
+        self.own = {
             "FLWR_HOME": str(folder / "home"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "XDG_RUNTIME_DIR": str(folder / "run"),
             "JULIA_NUM_THREADS": "1",
         }
+        self.env = self.environment(os.environ)
         self.runs = 0
         self.stack = ExitStack()
         self.proxy: CountingProxy
         self.proxied = True
 
     def __enter__(self) -> Federation:
-        (self.folder / "home").mkdir()
-        (self.folder / "run").mkdir(mode=0o700)
         make = runpy.run_path(str(EXAMPLE / "certificates.py"))["make"]
         make(self.keys, ["localhost", "127.0.0.1"], self.nodes + 1)
-        (self.folder / "home" / "config.toml").write_text(
-            '[superlink]\ndefault = "local"\n[superlink.local]\n'
-            f'address = "127.0.0.1:{self.port}"\n'
-            f'root-certificates = "{self.keys / "ca.crt"}"\n'
-        )
+        self.make_home(f'root-certificates = "{self.keys / "ca.crt"}"')
         self.proxy = self.stack.enter_context(CountingProxy(self.port))
         self.start_link()
         for number in range(1, self.nodes + 1):
@@ -84,6 +81,20 @@ class Federation:
         for name in list(self.processes):
             self.kill(name)
         self.stack.close()
+
+    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        """What a process of the federation gets, where these variables are set."""
+        path = f"{BIN}{os.pathsep}{base['PATH']}"
+        return {**base, **self.own, "PATH": path}
+
+    def make_home(self, trust: str) -> None:
+        """Tell `flwr` where the SuperLink is, and make the folder of the workers."""
+        (self.folder / "home").mkdir()
+        (self.folder / "run").mkdir(mode=0o700)
+        (self.folder / "home" / "config.toml").write_text(
+            '[superlink]\ndefault = "local"\n[superlink.local]\n'
+            f'address = "127.0.0.1:{self.port}"\n{trust}\n'
+        )
 
     def start_link(self) -> None:
         self._start(
@@ -104,7 +115,7 @@ class Federation:
 
         wait_until(listens, 60, "the SuperLink", self.log)
 
-    def start_node(self, number: int) -> None:
+    def start_node(self, number: int, env: dict[str, str] | None = None) -> None:
         port = self.proxy.port if number == 1 and self.proxied else self.port
         key = self.keys / f"node-{number}.key"
         self._start(
@@ -112,26 +123,30 @@ class Federation:
             *("flower-supernode", "--superlink", f"127.0.0.1:{port}"),
             *("--root-certificates", str(self.keys / "ca.crt")),
             *("--auth-supernode-private-key", str(key), "--port", str(free_port())),
-            *("--node-config", f"partition-id={number - 1}"),
+            *("--node-config", f"partition-id={number - 1} {self.node_config}"),
+            env=env,
         )
+
+    def restart_node(self, number: int, env: dict[str, str] | None = None) -> None:
+        process = self.processes.pop(f"node-{number}")
+        process.terminate()  # it signs off; the SuperLink refuses a key that is in use
+        process.wait(60)
+        self.start_node(number, env)
 
     def leave_proxy(self) -> None:
         """Connect node 1 as the others: a proxy without its SuperLink ends a SuperNode."""
         if not self.proxied:
             return
         self.proxied = False
-        process = self.processes.pop("node-1")
-        process.terminate()  # it signs off; the SuperLink refuses a key that is in use
-        process.wait(60)
-        self.start_node(1)
+        self.restart_node(1)
         time.sleep(5)
         assert self.processes["node-1"].poll() is None, self.log("node-1")
 
-    def _start(self, name: str, *command: str) -> None:
+    def _start(self, name: str, *command: str, env: dict[str, str] | None = None) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [str(BIN / command[0]), *command[1:]],
-                env=self.env,
+                env=env or self.env,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -159,7 +174,7 @@ class Federation:
     def run(
         self,
         app: Path,
-        own: dict[str, str] | None = None,
+        own: dict[str, Any] | None = None,
         **options: Any,
     ) -> Run:
         """Start a run of an app, with its own run config and these options of fedflux."""
@@ -169,7 +184,8 @@ class Federation:
         entries = {f"fedflux.{name}": value for name, value in options.items()}
         values = (entries | (own or {})).items()
         config = " ".join(f"{name}={json.dumps(value)}" for name, value in values)
-        answer = self.flwr("run", str(app), "local", "-c", config, "--format", "json")
+        command = ("run", str(app), "local", "-c", config, *self.more)
+        answer = self.flwr(*command, "--format", "json")
         return Run(self, file, json.loads(answer)["run-id"])
 
     def log(self, name: str | None = None) -> str:

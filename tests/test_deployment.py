@@ -6,6 +6,7 @@ processes.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import time
@@ -13,12 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fedflux
+from fedflux import he_nodes
+from fedflux.he_parameters import ROOMY
 
 from .conftest import ROOT
 from .federation import Federation, wait_until
+from .processes import alive, all_pids, children, command
 
 pytest.importorskip("flwr", reason="Flower is not installed: fedflux[flower]")
 pytestmark = pytest.mark.deployment
@@ -49,7 +54,13 @@ def federation(
         pytest.skip(_julia_problem)
     if os.name != "posix":
         pytest.skip("a deployment needs Linux or macOS")
-    with Federation(tmp_path_factory.mktemp("federation"), nodes=3) as started:
+    waiting = Federation(tmp_path_factory.mktemp("federation"), nodes=3)
+    parameters = he_nodes.parameters_of(ROOMY)
+    if importlib.util.find_spec("tenseal") and parameters:
+        key = waiting.folder / "nodes.key"
+        he_nodes.write_key(key, parameters)
+        waiting.node_config = f'ckks-key="{key}"'
+    with waiting as started:
         yield started
 
 
@@ -124,6 +135,27 @@ def test_secure_aggregation_gives_the_parameters_of_a_simulation(
     assert runs["secure"]["params_sha256"] == simulated.params_sha256
 
 
+def test_encrypted_updates_give_the_parameters_of_a_simulation(
+    julia: None, federation: Federation, mnist: str, tmp_path: Path
+) -> None:
+    """The nodes were started with the clients' key, and the server never has it."""
+    pytest.importorskip("tenseal", reason="tenseal is not installed")
+    saved, options = tmp_path / "result.safetensors", SMALL | {"rounds": 1}
+    run = federation.run(
+        ROGUE, {"fedflux.save": str(saved)}, dataset=mnist, **options, aggregate=ROOMY
+    )
+    (record,) = run.facts()["history"]
+    assert record["clients"] == 3
+    assert record["aggregation"]["decrypted_by"] in (1, 2, 3)
+    encrypted = fedflux.Result.load(saved)
+    plain = fedflux.run(dataset=mnist, **options)
+    differ = [
+        float(np.abs(ours - plain.parameters[name]).max())
+        for name, ours in encrypted.parameters.items()
+    ]
+    assert 0 < max(differ) < 1e-6, differ  # 0 would be a run without encryption
+
+
 def test_what_a_hostile_node_sends_is_rejected_with_its_reason(
     runs: Runs,
 ) -> None:
@@ -181,6 +213,32 @@ def test_an_unregistered_node_is_refused(federation: Federation) -> None:
     assert "Failed to activate SuperNode" in federation.log("node-4")
 
 
+@pytest.fixture
+def bare_node(federation: Federation, no_julia: dict[str, str]) -> Iterator[None]:
+    """Node 3, started where there is no Julia and no network to get it."""
+    federation.restart_node(3, federation.environment(no_julia))
+    yield
+    federation.restart_node(3)
+
+
+def test_a_node_without_julia_joins_with_the_reference_engine_or_says_why_not(
+    bare_node: None, julia: None, federation: Federation, mnist: str
+) -> None:
+    run = federation.run(ROGUE, dataset=mnist, **SMALL | {"rounds": 2})
+    facts = run.facts()
+    assert re.search(r"client 3: here, node \d+, engine reference", run.log())
+    assert [record["clients"] for record in facts["history"]] == [3, 3]
+    simulated = fedflux.run(dataset=mnist, **SMALL | {"rounds": 2})
+    assert facts["accuracy"] == pytest.approx(simulated.accuracy, abs=0.002)
+
+    run = federation.run(ROGUE, dataset=mnist, rules="scaffold", **SMALL)
+    wait_until(lambda: "is not taken" in run.log(), 300, "node 3 refuses", run.log)
+    federation.flwr("stop", run.number, "local")  # the server would wait for it
+    said = [line for line in run.log().splitlines() if "is not taken" in line]
+    assert len(said) == 1, said
+    assert re.search(r"this node can't join: rules.* needs the Julia core.*; .+", said[0])
+
+
 def test_a_node_killed_mid_round_does_not_end_the_run(
     federation: Federation, mnist: str
 ) -> None:
@@ -211,36 +269,6 @@ def worker_pids(node: int) -> list[int]:
         for words in map(command, all_pids())
         if len(words) == 5 and words[0] == "/bin/sh" and words[3] in map(str, exec_pids)
     ]
-
-
-def all_pids() -> list[int]:
-    return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
-
-
-def command(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
-    except OSError:
-        return []
-
-
-def children(pid: int) -> list[int]:
-    return [p for p in all_pids() if parent(p) == pid]
-
-
-def parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def test_a_killed_server_resumes_to_the_same_parameters(

@@ -10,7 +10,8 @@ they send, round after round.
 module FedFlux
 
 using CRC32c: crc32c
-using Distributed: Distributed, AbstractWorkerPool, ProcessExitedException, RemoteException
+using Distributed: Distributed, AbstractWorkerPool, ClusterManager, LocalManager
+using Distributed: ProcessExitedException, RemoteException, SSHManager, WorkerConfig
 using Distributed: addprocs, remote_do, remotecall_fetch, rmprocs
 using Flux: Flux, Chain, Conv, Dense, MaxPool, relu
 using Functors: Functors
@@ -178,6 +179,7 @@ include("aggregation/ckks.jl")
 export CKKS
 
 # Worker processes, on this machine and on others.
+include("workers/launches.jl")
 include("workers/processes.jl")
 
 # Federation: settings and state, a client's training, the round, the run.

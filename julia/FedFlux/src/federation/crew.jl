@@ -33,10 +33,11 @@ end
 function assemble(workers, machines, spare, trainer, control, tick)
     workers === nothing && machines === nothing && return nothing
     workers == 0 && machines === nothing && return nothing
-    processes = WorkerProcess[]
+    processes, launches = WorkerProcess[], Launches()
+    halt() = halt!(launches)
     try
-        in_parallel(1, control, tick; spawn = false) do _
-            worker_processes!(processes, workers, machines)
+        in_parallel(1, control, tick; spawn = false, halt) do _
+            worker_processes!(processes, launches, workers, machines)
         end
         isempty(processes) && fail("workers is an empty list; expected process ids")
     catch

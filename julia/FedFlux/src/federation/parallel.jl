@@ -22,15 +22,16 @@ function should_stop(c::Control)
 end
 
 """
-    in_parallel(work, n, control, tick; spawn = true)
+    in_parallel(work, n, control, tick; spawn = true, halt = nothing)
 
 Run `work(i)` for i in 1:n, each in a task of its own, until all have ended; with
 `spawn = false` on the thread of the calling task, for work that waits for others. Meanwhile
 `tick()`, where it isn't `nothing`, is called in the calling task several times per second.
 An exception of `tick` or of any `work` stops the others (through `control`) and is thrown
-here, unwrapped.
+here, unwrapped. For work that doesn't look at `control`, `halt()` is called after one of
+`tick`; what doesn't end within `HALT_SECONDS` then is left alone.
 """
-function in_parallel(work, n, control::Control, tick; spawn = true)
+function in_parallel(work, n, control::Control, tick; spawn = true, halt = nothing)
     events = Channel{Symbol}(Inf)
     function run_one(i)
         try
@@ -53,6 +54,11 @@ function in_parallel(work, n, control::Control, tick; spawn = true)
         end
     catch
         @atomic control.stop = true
+        if halt !== nothing
+            halt()
+            timedwait(() -> all(istaskdone, tasks), HALT_SECONDS; pollint = 0.02)
+            empty!(tasks)
+        end
         rethrow()
     finally
         timer === nothing || close(timer)
@@ -63,6 +69,8 @@ function in_parallel(work, n, control::Control, tick; spawn = true)
         istaskfailed(t) && throw(t.result)
     end
 end
+
+const HALT_SECONDS = 0.5
 
 wait_quietly(t::Task) =
     try

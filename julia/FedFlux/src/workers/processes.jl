@@ -11,10 +11,11 @@ mutable struct WorkerProcess
 end
 
 """
-    worker_processes!(found, workers, machines) -> found
+    worker_processes!(found, launches, workers, machines) -> found
 
 Add the worker processes to `found`, ready to train.
 
+- `launches`: notes those that are started, from their launch on ([`Launches`](@ref)).
 - `workers`: how many to start on this machine; or those that the user has added, as a list
   of process ids or an `AbstractWorkerPool`; or `nothing`.
 - `machines`: a file that [`read_machines`](@ref) reads, or `nothing`.
@@ -22,27 +23,27 @@ Add the worker processes to `found`, ready to train.
 Those started are in `found` even where this throws a [`FedFluxError`](@ref): for a process
 that can't be started, doesn't exist, or can't load the same version of this package.
 """
-function worker_processes!(found, workers, machines)
-    add_workers!(found, workers)
+function worker_processes!(found, launches, workers, machines)
+    add_workers!(found, launches, workers)
     for (machine, count) in (machines === nothing ? () : read_machines(machines))
-        start!(found, count, n -> start_on(machine, n), machine)
+        start!(found, launches, count, (n, l) -> start_on(machine, n, l), machine)
     end
     problems = asyncmap(p -> problem_with(p.id), found)
     foreach(problem -> problem === nothing || fail(problem), problems)
     return found
 end
 
-add_workers!(found, ::Nothing) = found
-add_workers!(found, n::Integer) =
-    0 <= n ? start!(found, n, start_here) :
+add_workers!(found, _, ::Nothing) = found
+add_workers!(found, launches, n::Integer) =
+    0 <= n ? start!(found, launches, n, start_here) :
     fail("workers is ", n, "; expected a number of processes from 0 on")
-add_workers!(found, pool::AbstractWorkerPool) =
-    add_workers!(found, Distributed.workers(pool))
-add_workers!(found, workers) =
+add_workers!(found, launches, pool::AbstractWorkerPool) =
+    add_workers!(found, launches, Distributed.workers(pool))
+add_workers!(found, _, workers) =
     fail("workers is a ", typeof(workers), "; expected a number of processes, a list of ",
         "process ids, or a worker pool of Distributed")
 
-function add_workers!(found, ids::AbstractVector{<:Integer})
+function add_workers!(found, _, ids::AbstractVector{<:Integer})
     for id in unique(ids)
         id in Distributed.procs() && id != Distributed.myid() ||
             fail("workers holds process ", id, "; expected worker processes, which ",
@@ -52,18 +53,20 @@ function add_workers!(found, ids::AbstractVector{<:Integer})
     return found
 end
 
-"Start `n` processes by `start(n)`, which returns their ids, on a machine."
-function start!(found, n, start, machine = "this machine")
+"Start `n` processes by `start(n, launches)`, which returns their ids, on a machine."
+function start!(found, launches, n, start, machine = "this machine")
     n == 0 && return found
-    ids = started(start, n)
-    append!(found, [WorkerProcess(id, () -> only(started(start, 1))) for id in ids])
+    ids = started(start, n, launches)
+    again() = only(started(start, 1, Launches()))
+    append!(found, [WorkerProcess(id, again) for id in ids])
     length(ids) == n ||
         fail("only ", length(ids), " of ", n, " worker processes could be started on ",
             machine)
     return found
 end
 
-function started(start, n)
+function started(start, n, launches)
+    launches.halted && fail("interrupted")
     Distributed.myid() == 1 ||
         fail("only the main process, number 1, can start worker processes; this is ",
             Distributed.myid())
@@ -71,9 +74,9 @@ function started(start, n)
     Distributed.nprocs() == 1 &&
         Distributed.cluster_cookie(randstring(Random.RandomDevice(), 16))
     try
-        return start(n)
+        return start(n, launches)
     catch err
-        err isa InterruptException && rethrow()
+        (err isa InterruptException || launches.halted) && rethrow()
         # A command that fails is shown with its environment, which may hold secrets.
         why = replace(first_line(cause(err)), r"setenv\((`.*?`),.*" => s"\1")
         fail("worker processes can't be started: ", why)
@@ -82,12 +85,14 @@ end
 
 # Each on one thread, as Distributed does with BLAS: clients are what runs in parallel.
 const TOPOLOGY = :master_worker
-start_here(n) = addprocs(n; exeflags = `--threads=1`, topology = TOPOLOGY)
+start_here(n, launches) = addprocs(Noting(LocalManager(n, true), launches);
+    exeflags = `--threads=1`, topology = TOPOLOGY)
 
 # The connection runs through SSH, so nothing travels in the clear, and the process listens
 # on its machine's 127.0.0.1 alone. Julia and the project are where they are here.
-start_on(machine, n) = addprocs([("$machine 127.0.0.1", n)]; tunnel = true, dir = "/",
-    topology = TOPOLOGY,
+start_on(machine, n, launches) = addprocs(
+    Noting(SSHManager([("$machine 127.0.0.1", n)]), launches);
+    tunnel = true, dir = "/", topology = TOPOLOGY,
     exeflags = `--threads=1 --project=$(Base.active_project())`,
     sshflags = `-o BatchMode=yes`,
     env = ["JULIA_DEPOT_PATH" => join(DEPOT_PATH, ':'),

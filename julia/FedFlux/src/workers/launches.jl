@@ -1,0 +1,67 @@
+# Processes that start. Until all are there, Distributed neither tells their numbers nor
+# ends them, and Ctrl-C must.
+
+"""
+The processes of a run from their launch on: their `configs` in Distributed, and the `ids`
+of those that it connects to. None may start once they are `halted`.
+"""
+mutable struct Launches
+    const configs::Vector{WorkerConfig}
+    const ids::Vector{Int}
+    halted::Bool
+end
+Launches() = Launches(WorkerConfig[], Int[], false)
+
+"A cluster manager that does what another does, and notes the processes in `launches`."
+struct Noting{M<:ClusterManager} <: ClusterManager
+    manager::M
+    launches::Launches
+end
+
+Distributed.default_addprocs_params(m::Noting) =
+    Distributed.default_addprocs_params(m.manager)
+
+function Distributed.launch(m::Noting, params::Dict, launched::Array, ready::Condition)
+    own = WorkerConfig[]
+    Distributed.launch(m.manager, params, own, Condition())
+    append!(m.launches.configs, own)
+    m.launches.halted && foreach(kill_now, own)
+    append!(launched, own)
+    notify(ready)
+end
+
+function Distributed.connect(m::Noting, id::Int, config::WorkerConfig)
+    m.launches.halted && fail("interrupted")
+    push!(m.launches.ids, id)
+    return Distributed.connect(m.manager, id, config)
+end
+
+Distributed.manage(m::Noting, id::Integer, config::WorkerConfig, op::Symbol) =
+    Distributed.manage(m.manager, id, config, op)
+Distributed.kill(m::Noting, id::Int, config::WorkerConfig) =
+    Distributed.kill(m.manager, id, config)
+
+"""
+End the processes at once, whatever they do: launched, connecting, or loading the package.
+
+One on another machine ends when it finds that nobody is connected to it any more.
+"""
+function halt!(l::Launches)
+    l.halted = true
+    # Distributed prints what happens to a process that it loses, but not to one that is
+    # about to end. `rmprocs` would say so too, only once all processes are there.
+    for id in l.ids
+        process = get(Distributed.map_pid_wrkr, id, nothing)
+        process === nothing ||
+            Distributed.set_worker_state(process, Distributed.W_TERMINATING)
+    end
+    foreach(kill_now, l.configs)
+end
+
+"Kill the process, here or, over SSH, the one that holds the connection to it."
+kill_now(config::WorkerConfig) =
+    config.process === nothing || kill(config.process, Base.SIGKILL)
+
+# Ctrl-C shall not wait for the compiler.
+precompile(halt!, (Launches,))
+precompile(kill_now, (WorkerConfig,))

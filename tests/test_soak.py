@@ -1,0 +1,114 @@
+"""Long tests of a deployment, with --soak."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .federation import Federation
+from .processes import command, descendants, memory, parent
+
+pytest.importorskip("flwr", reason="Flower is not installed: fedflux[flower]")
+pytestmark = [pytest.mark.deployment, pytest.mark.soak]
+
+ROGUE = Path(__file__).parent / "rogue"
+NODES, ROUNDS = 10, 100
+MB = 2**20
+
+
+class Simulation(Federation):
+    """Flower's simulation runtime: a SuperLink that makes up its nodes, in one process of
+    Ray."""
+
+    more = (
+        "--federation-config",
+        f"num-supernodes={NODES} client-resources-num-cpus=1 init-args-num-cpus=1",
+    )
+
+    def __enter__(self) -> Simulation:
+        self.make_home("insecure = true")
+        self.env["RAY_USAGE_STATS_ENABLED"] = "0"
+        self.start_link()
+        return self
+
+    def start_link(self) -> None:
+        self._start(
+            "link",
+            *("flower-superlink", "--insecure", "--simulation"),
+            *("--port", str(self.port), "--disable-runtime-dependency-installation"),
+        )
+        self.wait_for_link()
+
+    def sizes(self) -> dict[str, int]:
+        """The resident bytes of the processes that grow where something is never freed."""
+        found = {}
+        for pid in descendants(self.processes["link"].pid):
+            words = " ".join(command(pid))
+            if "flwr-simulation" in words:
+                found["Flower and the ServerApp"] = memory(pid)
+            elif "ClientAppActor" in words:
+                found["the ClientApp"] = memory(pid)
+            elif "fedflux.flower.worker" in words and "/bin/sh" not in words:
+                node = "ClientAppActor" in " ".join(command(parent(pid)))
+                side = "the nodes'" if node else "the server's"
+                found[f"{side} worker"] = memory(pid)
+        return found
+
+
+@pytest.fixture
+def simulation(_julia_problem: str | None, tmp_path: Path) -> Iterator[Simulation]:
+    pytest.importorskip("ray", reason="Ray is not installed: flwr[simulation]")
+    if _julia_problem is not None:
+        pytest.skip(_julia_problem)
+    if not Path("/proc/self/status").exists():
+        pytest.skip("memory is read from Linux's /proc")
+    with Simulation(tmp_path, nodes=0) as started:
+        yield started
+
+
+def test_a_thousand_messages_lose_no_round_and_no_memory(
+    simulation: Simulation, tmp_path: Path
+) -> None:
+    began, seen = time.monotonic(), defaultdict[int, list[dict[str, int]]](list)
+    folder = tmp_path / "checkpoints"
+    run = simulation.run(
+        ROGUE,
+        dataset="digits",
+        model="softmax_regression",
+        clients=NODES,
+        rounds=ROUNDS,
+        local_steps=5,
+        seed=1,
+        checkpoint=str(folder),
+    )
+    deadline = time.monotonic() + 3600
+    while not run.file.exists() and time.monotonic() < deadline:
+        rounds = [int(f.stem.removeprefix("round-")) for f in folder.glob("round-*.json")]
+        seen[max(rounds, default=0)].append(simulation.sizes())
+        time.sleep(1)
+    facts = run.facts()
+    took = time.monotonic() - began
+
+    history = facts["history"]
+    assert len(history) == ROUNDS
+    for record in history:
+        assert record["clients"] == NODES
+        assert record["dropped"] == record["rejected"] == []
+        assert record["skipped"] is None
+    assert facts["accuracy"] > 0.8
+    print(f"{NODES * ROUNDS} messages to train in {took:.0f} s")
+    early, late = (
+        [sizes for n in rounds for sizes in seen[n]]
+        for rounds in (range(15, 26), range(ROUNDS - 10, ROUNDS))
+    )
+    names = set.intersection(*map(set, early + late))
+    assert len(names) == 4, names
+    for name in sorted(names):
+        was, now = (statistics.median(s[name] for s in sizes) for sizes in (early, late))
+        print(f"{name}: {was / MB:.0f} MB early, {now / MB:.0f} MB late")
+        assert now < was + 30 * MB, name
