@@ -210,7 +210,7 @@ class Run:
         """What its ServerApp said."""
         return self.federation.flwr("log", self.number, "local", "--show")
 
-    def facts(self, limit: float = 600) -> dict[str, Any]:
+    def facts(self, limit: float = 1200) -> dict[str, Any]:
         """Wait for the result's facts."""
         looked = time.monotonic()
 

@@ -70,16 +70,18 @@ def test_bytes_at_the_link_are_those_of_the_history(
     """Node 1 is connected through a proxy that counts, and TLS, HTTP and all else count."""
     proxy = federation.proxy
     model = {"model": "mcmahan_cnn", "rounds": 2, "rules": RULES}
-    before = proxy.counted()
+    before, began = proxy.counted(), time.monotonic()
     facts = federation.run(ROGUE, dataset=mnist, **SMALL | model).facts()
     up, down = (now - then for now, then in zip(proxy.counted(), before, strict=True))
     counted = {"bytes_down": down, "bytes_up": up}
+    polling = 1_000 * (time.monotonic() - began)  # every few seconds, as long as it takes
     for name, measured in counted.items():
         said = sum(record[name] for record in facts["history"]) / 3
         print(
             f"{name}: {said:.0f} said, {measured} at the link: {measured / said - 1:+.2%}"
         )
-        assert said < measured < 1.05 * said + 200_000  # the rest: TLS, HTTP, the app
+        # the rest: TLS, HTTP, the app's code
+        assert said < measured < 1.05 * said + 200_000 + polling
     federation.leave_proxy()
 
 
