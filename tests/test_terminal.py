@@ -105,8 +105,8 @@ def test_elsewhere_only_verbose_shows_it() -> None:
 
 
 def test_what_to_try_next_fits_the_run(tmp_path: Path) -> None:
+    none = str(tmp_path / "none")
     with pytest.warns(fedflux.FedFluxWarning, match="digits is used"):
-        none = str(tmp_path / "none")
         result = fedflux.run(rounds=1, engine="reference", data_dir=none)
     first, second, last = advice(result)
     assert "mlp and lr 0.3" in first
