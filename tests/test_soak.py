@@ -1,4 +1,4 @@
-"""Long tests of a deployment, with --soak."""
+"""Long tests of a deployment, with --soak: a thousand messages, and a reply of 2 GB."""
 
 from __future__ import annotations
 
@@ -112,3 +112,48 @@ def test_a_thousand_messages_lose_no_round_and_no_memory(
         was, now = (statistics.median(s[name] for s in sizes) for sizes in (early, late))
         print(f"{name}: {was / MB:.0f} MB early, {now / MB:.0f} MB late")
         assert now < was + 30 * MB, name
+
+
+@pytest.fixture
+def federation(_julia_problem: str | None, tmp_path: Path) -> Iterator[Federation]:
+    if _julia_problem is not None:
+        pytest.skip(_julia_problem)
+    if not Path("/proc/self/status").exists():
+        pytest.skip("memory is read from Linux's /proc, and only there it is bounded")
+    with Federation(tmp_path, nodes=3) as started:
+        yield started
+
+
+def test_a_reply_of_2_gb_is_rejected_and_the_run_goes_on(federation: Federation) -> None:
+    began, most = time.monotonic(), dict[str, int]()
+    run = federation.run(
+        ROGUE,
+        {"rogue": "huge"},
+        dataset="digits",
+        model="softmax_regression",
+        clients=3,
+        rounds=2,
+        local_steps=5,
+        seed=1,
+        timeout=1200,
+    )
+    while not run.file.exists() and time.monotonic() - began < 1500:
+        for name, process in federation.processes.items():
+            for pid in (process.pid, *descendants(process.pid)):
+                words = " ".join(command(pid))
+                app = "flwr-serverapp" in words or "flwr-clientapp" in words
+                label = "ServerApp" if "flwr-serverapp" in words else f"{name}'s ClientApp"
+                if app or pid == process.pid:
+                    key = label if app else name
+                    most[key] = max(most.get(key, 0), memory(pid, "VmHWM"))
+        time.sleep(0.2)
+    facts = run.facts()
+    for name, peak in most.items():
+        print(f"{name}: {peak / MB:.0f} MB at most")
+    history = facts["history"]
+    print(f"{time.monotonic() - began:.0f} s: {history[0]['rejected']}")
+    assert [who["client"] for who in history[0]["rejected"]] == [3]
+    assert "too large" in history[0]["rejected"][0]["reason"]
+    assert [record["clients"] for record in history] == [2, 3]
+    assert history[1]["rejected"] == history[1]["dropped"] == []
+    assert 0 < most["ServerApp"] < 1000 * MB  # 512 MB beside what it had, and no 2 GB

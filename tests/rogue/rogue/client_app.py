@@ -1,5 +1,6 @@
 """A fedflux client; as node 2, what the run config says: hostile, or plain Flower."""
 
+import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
@@ -14,6 +15,7 @@ def load_data(context: Context):
 
 honest = client_app(load_data)
 FRAME = 29 + 16 + 5  # bytes before the first value of an update
+HUGE = 2 * 10**9  # bytes
 
 
 class Rogue(ClientApp):
@@ -37,6 +39,13 @@ def hostile(message: Message, context: Context) -> Message:
         return reply
     number = message.content["fedflux"]["round"]
     body = reply.content["fedflux"]["body"]
+    if context.run_config["rogue"] == "huge":
+        # of different chunks, as Flower sends equal ones once; bytes would take it minutes
+        arrays = ArrayRecord([np.arange(HUGE // 4, dtype=np.float32)])
+        content = RecordDict(
+            {"arrays": arrays, "metrics": MetricRecord({"num-examples": 1})}
+        )
+        return Message(content, reply_to=message) if number == 1 else reply
     kept = context.state.setdefault("rogue", ConfigRecord({"first": body}))
     if number == 1:
         forged = body[:FRAME] + b"\x00\x00\xc0\x7f" + body[FRAME + 4 :]  # NaN
