@@ -83,7 +83,7 @@ def test_a_signal_while_workers_start_ends_them_too(
     assert len(workers) == 2
     assert not any(map(alive, workers))
     print(f"{took:.1f} s")
-    assert took < 3  # a second, but for the suite that runs beside
+    assert took < 10  # measured: 2 to 5 s beside the suite; before, all of the start
 
 
 def workers_of(pid: int) -> list[int]:
