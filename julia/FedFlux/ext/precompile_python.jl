@@ -1,5 +1,5 @@
-# A run as the Python front calls it. PythonCall compiles little of what a call needs when it
-# is installed itself: without this, a first run from Python compiles for seconds.
+# A run as the Python front calls it. PythonCall compiles little of what a call needs when
+# it is installed itself: without this, a first run from Python compiles for seconds.
 
 const CALLS = """
 import numpy
