@@ -61,12 +61,17 @@ class Simulation(Federation):
 
 
 @pytest.fixture
-def simulation(_julia_problem: str | None, tmp_path: Path) -> Iterator[Simulation]:
-    pytest.importorskip("ray", reason="Ray is not installed: flwr[simulation]")
+def measurable(_julia_problem: str | None) -> None:
+    """Skip where there is no Julia, or no way to read memory."""
     if _julia_problem is not None:
         pytest.skip(_julia_problem)
     if not Path("/proc/self/status").exists():
-        pytest.skip("memory is read from Linux's /proc")
+        pytest.skip("memory is read from Linux's /proc, and only there it is bounded")
+
+
+@pytest.fixture
+def simulation(measurable: None, tmp_path: Path) -> Iterator[Simulation]:
+    pytest.importorskip("ray", reason="Ray is not installed: flwr[simulation]")
     with Simulation(tmp_path, nodes=0) as started:
         yield started
 
@@ -115,11 +120,7 @@ def test_a_thousand_messages_lose_no_round_and_no_memory(
 
 
 @pytest.fixture
-def federation(_julia_problem: str | None, tmp_path: Path) -> Iterator[Federation]:
-    if _julia_problem is not None:
-        pytest.skip(_julia_problem)
-    if not Path("/proc/self/status").exists():
-        pytest.skip("memory is read from Linux's /proc, and only there it is bounded")
+def federation(measurable: None, tmp_path: Path) -> Iterator[Federation]:
     with Federation(tmp_path, nodes=3) as started:
         yield started
 

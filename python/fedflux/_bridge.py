@@ -64,9 +64,12 @@ def run(
             ) from None
         raise
     facts = _facts(text)
-    # np.array copies: the result must not point into Julia's memory
-    parameters = [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in trained]
-    return facts, parameters, result
+    return facts, [_own(a) for a in trained], result
+
+
+def _own(array: Any) -> NDArray[np.float32]:
+    """Copy an array of Julia's, whose memory a result must not point into."""
+    return np.ascontiguousarray(np.array(array, dtype=np.float32).T)
 
 
 def outputs(
@@ -87,7 +90,7 @@ def outputs(
         _json(config), _named(parameters), np.ascontiguousarray(x).T, result
     )
     _facts(text)
-    return np.ascontiguousarray(np.array(out, dtype=np.float32).T)
+    return _own(out)
 
 
 def personal(result: Any, client: int) -> tuple[list[NDArray[np.float32]], Any]:
@@ -105,7 +108,7 @@ def personal(result: Any, client: int) -> tuple[list[NDArray[np.float32]], Any]:
     """
     text, arrays, own = boot().core._pypersonal(result, client)
     _facts(text)
-    return [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in arrays], own
+    return [_own(a) for a in arrays], own
 
 
 def model(config: dict[str, Any], parameters: Named) -> Any:
