@@ -1,11 +1,12 @@
 """Adds the Julia core, and the example that `fedflux new` copies, to the wheel.
 
 An editable install reads the core from the checkout, as python/fedflux/juliapkg.json says.
-Only the standard wheel gets a copy, and a juliapkg.json with the path of that copy.
+Only the standard wheel gets a copy, and the digest by which environments share it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from pathlib import Path
@@ -18,7 +19,7 @@ NOT_PART = {"keys", "__pycache__", ".pytest_cache"}  # what a trial of the examp
 
 
 class CoreHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Adds julia/FedFlux, a juliapkg.json with its version, and examples/deployment."""
+    """Adds julia/FedFlux with its digest, a juliapkg.json, and examples/deployment."""
 
     PLUGIN_NAME = "custom"
 
@@ -28,6 +29,7 @@ class CoreHook(BuildHookInterface):  # type: ignore[type-arg]
             return
         root = Path(self.root)
         core = root / "julia" / "FedFlux"
+        digest = hashlib.sha256()
         for file in sorted(core.rglob("*")):
             path = file.relative_to(core)
             if (
@@ -37,6 +39,8 @@ class CoreHook(BuildHookInterface):  # type: ignore[type-arg]
             ):
                 target = f"fedflux/julia/FedFlux/{path.as_posix()}"
                 build_data["force_include"][str(file)] = target
+                digest.update(f"{path.as_posix()}\0{file.stat().st_size}\0".encode())
+                digest.update(file.read_bytes())
         example = root / "examples" / "deployment"  # which `fedflux new` copies
         for file in sorted(example.rglob("*")):
             path = file.relative_to(example)
@@ -44,20 +48,20 @@ class CoreHook(BuildHookInterface):  # type: ignore[type-arg]
                 target = f"fedflux/flower/template/{path.as_posix()}"
                 build_data["force_include"][str(file)] = target
         declared = json.loads((root / "python" / "fedflux" / "juliapkg.json").read_text())
-        # juliapkg detects an upgrade by this file alone, so the version must change with
-        # every release
-        declared["packages"]["FedFlux"] |= {
-            "path": "julia/FedFlux",
-            "version": f"={self.metadata.version}",
-        }
+        del declared["packages"]  # fedflux/shared_core.py names the core of a wheel
         self._folder = tempfile.TemporaryDirectory()
-        generated = Path(self._folder.name) / "juliapkg.json"
-        generated.write_text(json.dumps(declared, indent=2) + "\n")
-        build_data["force_include"][str(generated)] = "fedflux/juliapkg.json"
+        for name, text in (
+            ("juliapkg.json", json.dumps(declared, indent=2) + "\n"),
+            ("julia/digest", digest.hexdigest()[:16] + "\n"),
+        ):
+            generated = Path(self._folder.name) / name
+            generated.parent.mkdir(exist_ok=True)
+            generated.write_text(text)
+            build_data["force_include"][str(generated)] = f"fedflux/{name}"
 
     def finalize(
         self, version: str, build_data: dict[str, Any], artifact_path: str
     ) -> None:
-        """Remove the temporary juliapkg.json."""
+        """Remove the temporary files."""
         if version == "standard":
             self._folder.cleanup()

@@ -77,7 +77,10 @@ def test_one_version_everywhere() -> None:
 
 
 @pytest.mark.parametrize("name", ["", *MODULES])
-def test_docstring_examples(name: str) -> None:
+def test_docstring_examples(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     if name in NEED_FLOWER:
         pytest.importorskip("flwr")
     module = importlib.import_module(f"fedflux.{name}" if name else "fedflux")

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from fedflux.installed import find_julia
+
 from .conftest import ROOT
 
 
@@ -60,6 +62,22 @@ class Environment:
         )
 
 
+def depots() -> list[str]:
+    """Where Julia finds packages."""
+    done = subprocess.run(
+        [
+            str(find_julia()[0]),
+            "--startup-file=no",
+            "-e",
+            "join(stdout, DEPOT_PATH, '\\n')",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
 @pytest.fixture
 def fresh(tmp_path: Path, wheel: Path) -> Environment:
     environment = Environment(tmp_path / "env")
@@ -71,6 +89,7 @@ def test_what_is_in_it(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         declared = json.loads(archive.read("fedflux/juliapkg.json"))
+        digest = archive.read("fedflux/julia/digest").decode().strip()
     assert len(names) == len(set(names))
     example = {n for n in names if n.startswith("fedflux/flower/template/")}
     assert "fedflux/flower/template/fedapp/data.py" in example
@@ -84,14 +103,13 @@ def test_what_is_in_it(wheel: Path) -> None:
         "Project.toml",
         "src/FedFlux.jl",
         "src/options/options.toml",
-        "data/digits.npz",
+        "data/digits.bin",
         "data/README.md",
     } <= set(core)
     assert not any(n.startswith(("test/", "Manifest")) for n in core)
     assert "fedflux/py.typed" in names
-    package = declared["packages"]["FedFlux"]
-    assert package["path"] == "julia/FedFlux"
-    assert f"fedflux-{package['version'].removeprefix('=')}-" in wheel.name
+    assert declared == {"julia": "~1.10, ~1.11"}  # fedflux.shared_core names the core
+    assert len(digest) == 16
 
 
 def test_runs_without_julia_outside_the_repository(
@@ -116,15 +134,17 @@ def test_runs_without_julia_outside_the_repository(
     assert Path(found.stdout.strip()).is_relative_to(fresh.site.resolve())
 
 
-def test_runs_with_julia_and_after_an_upgrade(
-    julia: None, fresh: Environment, tmp_path: Path, request: pytest.FixtureRequest
+def test_runs_with_julia_in_two_environments_and_after_an_upgrade(
+    julia: None, fresh: Environment, wheel: Path, tmp_path: Path
 ) -> None:
-    """The core is the one in site-packages; after an upgrade it is the new one."""
+    """The core is compiled once for both; after an upgrade it is the new one."""
     env = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("PYTHON_JULIACALL_")
     }
+    first_depot, *more = depots()
+    env["JULIA_DEPOT_PATH"] = os.pathsep.join([str(tmp_path / "depot"), first_depot, *more])
     fresh.compile_less()
     run = shlex.split("run --dataset digits --rounds 1 --engine julia")
     first = fresh.run(*run, "--json", "a.json", env=env)
@@ -149,7 +169,17 @@ def test_runs_with_julia_and_after_an_upgrade(
         return Path(path), version
 
     path, version = core_in_use()
-    assert path.is_relative_to(fresh.site.resolve())
+    assert path.is_relative_to(tmp_path / "depot" / "fedflux")
+
+    # the same wheel in another environment
+    compiled = sorted((tmp_path / "depot" / "compiled").rglob("*.so"))
+    assert any("FedFlux" in str(file) for file in compiled)
+    other = Environment(tmp_path / "other")
+    other.install(wheel)
+    other.compile_less()
+    again = other.run(*run, "--json", "a.json", env=env)
+    assert again.returncode == 0, again.stderr
+    assert sorted((tmp_path / "depot" / "compiled").rglob("*.so")) == compiled
 
     # the next release: a copy of the sources whose every version is one higher
     source = tmp_path / "next"
@@ -169,7 +199,10 @@ def test_runs_with_julia_and_after_an_upgrade(
     fresh.install(build(source, tmp_path / "wheels"))
     second = fresh.run(*run, "--json", "b.json", env=env)
     assert second.returncode == 0, second.stderr
-    assert core_in_use() == (path, newer)
+    newest, version_in_use = core_in_use()
+    assert newest.is_relative_to(tmp_path / "depot" / "fedflux")
+    assert newest != path
+    assert version_in_use == newer
     facts = [json.loads((fresh.folder / f"{name}.json").read_text()) for name in "ab"]
     assert facts[0]["params_sha256"] == facts[1]["params_sha256"]
     assert [f["versions"]["FedFlux"] for f in facts] == [version, newer]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from . import installing, remembered, signals
+from . import compiled, installing, remembered, signals
 from .errors import FedFluxError, JuliaUnavailable, first_line
 
 HINT = "; run `fedflux doctor` to see what is missing"
@@ -142,8 +142,6 @@ def _check_caller(boot: Boot) -> None:
 
 
 def _install() -> None:
-    if "juliacall" in sys.modules:  # imported by other code, which installed it
-        return
     if importlib.util.find_spec("juliacall") is None:
         raise JuliaUnavailable(
             "the Python package juliacall is not installed: run pip install juliacall",
@@ -234,10 +232,11 @@ def _compile() -> None:
 
 def _import_core(julia: Any) -> Any:
     try:
-        if not _evaluate(julia, COMPILED):  # as after a change of the core
-            _compile()
+        if not compiled.known() and not _evaluate(julia, COMPILED):
+            _compile()  # as after a change of the core
         if not _evaluate(julia, "import FedFlux; true"):
             julia.Main.seval("import FedFlux")  # raises what went wrong
+        compiled.note()
     except julia.JuliaError as error:
         raise JuliaUnavailable(
             f"Julia started, but the core can't be loaded: {first_line(error)}{_hint}"

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from ._core import core_path
 from .data import Data, from_arrays
 from .errors import DataError
-from .npz import from_npz
 
 NAMED = ("auto", "mnist", "fashionmnist", "digits")
 FOLDERS = {"mnist": "MNIST", "fashionmnist": "FashionMNIST"}
@@ -69,7 +68,10 @@ def load(
 
 
 def _digits(loss: str, clients: int) -> Data:
-    return from_npz(str(core_path() / "data" / "digits.npz"), loss, clients)
+    records = np.fromfile(core_path() / "data" / "digits.bin", np.uint8).reshape(-1, 65)
+    images, labels = records[:, 1:].reshape(-1, 8, 8), records[:, 0]
+    parts = (images[:1437], labels[:1437], images[1437:], labels[1437:])
+    return from_arrays(*parts, loss=loss, clients=clients)
 
 
 def find(name: str, data_dir: str | None = None) -> Path | None:

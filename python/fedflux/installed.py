@@ -9,6 +9,8 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+from . import shared_core
+
 
 def own_project() -> Path | None:
     """Return the user's own Julia project, which fedflux leaves as it is; None without."""
@@ -43,7 +45,7 @@ def resolved() -> bool:
     import juliapkg
 
     try:
-        return bool(juliapkg.resolve(dry_run=True))
+        return shared_core.declared() and bool(juliapkg.resolve(dry_run=True))
     except Exception:  # juliapkg has no error class of its own
         return False
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from . import remembered
+from . import remembered, shared_core
 from .errors import JuliaUnavailable, first_line
 from .installed import find_julia, installed, own_project, resolved
 
@@ -46,6 +46,7 @@ def install() -> None:
         return
     import juliapkg
 
+    shared_core.declare()
     began = None
     if not offline() and not resolved():
         began = time.monotonic()

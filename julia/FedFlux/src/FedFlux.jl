@@ -9,6 +9,9 @@ they send, round after round.
 """
 module FedFlux
 
+# Fewer methods to load at each start: of a call with several candidates none is inferred.
+Base.Experimental.@max_methods 1
+
 using CRC32c: crc32c
 using Distributed: Distributed, AbstractWorkerPool, ClusterManager, LocalManager
 using Distributed: ProcessExitedException, RemoteException, SSHManager, WorkerConfig
@@ -21,7 +24,6 @@ using Logging: Logging
 using LogExpFunctions: log1pexp, logaddexp, logexpm1
 using libsodium_jll: libsodium
 using MLUtils: getobs, numobs
-using NPZ: NPZ
 using Optimisers: Optimisers
 using PrecompileTools: @compile_workload, @setup_workload
 using Printf: @printf

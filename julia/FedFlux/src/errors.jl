@@ -10,7 +10,8 @@ end
 
 Base.showerror(io::IO, e::FedFluxError) = print(io, "FedFluxError: ", e.message)
 
-fail(parts...) = throw(FedFluxError(string(parts...)))
+# Compiled once for all that errors are made of.
+@noinline fail(@nospecialize(parts...)) = throw(FedFluxError(string(parts...)))
 
 "The first line of an exception's message: what users read of an error that isn't ours."
 first_line(err) = first(split(sprint(showerror, err), '\n'))

@@ -1,4 +1,4 @@
-using FedFlux: IID, NPZ, indices, labelcounts, load_dataset, load_npz, normalise
+using FedFlux: IID, indices, labelcounts, load_dataset, load_npz, normalise
 using FedFlux: normalise_federated, nsamples, partition, set_aside
 
 @testset "iid gives equal shares, each sample once" begin

@@ -48,9 +48,11 @@ end
 
 @testset "npz files" begin
     rng = Xoshiro(2)
-    path = joinpath(pkgdir(FedFlux), "data", "digits.npz")
-    good = read(path)
     mktempdir() do dir
+        path = joinpath(dir, "good.npz")
+        d = FedFlux.digits()
+        NPZ.npzwrite(path, Dict("x_train" => d.x[:, :, 1, :], "y_train" => d.y))
+        good = read(path)
         bad = joinpath(dir, "bad.npz")
         for _ = 1:30MORE
             # the headers at the beginning and the zip's directory at the end

@@ -65,7 +65,7 @@ end
     @test Tables.istable(rows) && Tables.columntable(rows).round == [1, 2, 3]
     mktempdir() do dir
         path = joinpath(dir, "train.npz")
-        FedFlux.NPZ.npzwrite(
+        NPZ.npzwrite(
             path,
             Dict("x_train" => rand(Float32, 12, 3),
                 "y_train" => repeat(0:1, 6))

@@ -22,6 +22,7 @@ function run_file(name)
         using FedFlux, Random, Statistics, Test
         using FedFlux: Flux, Optimisers
         using .Flux, .Optimisers
+        const NPZ = Base.require(FedFlux, :NPZ)
         Random.seed!(1)
         include(joinpath($(@__DIR__), "helpers.jl"))
         include(joinpath($(@__DIR__), $name * ".jl"))

@@ -1,0 +1,111 @@
+"""One copy of the Julia core for all environments that have the same wheel installed.
+
+Julia finds what it has compiled by the path of the source. From a path in each environment
+the same core would be compiled in each, for minutes; from one in the user's depot, where
+Julia's own packages are, it is compiled once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ._core import core_path
+
+DIGEST = "digest"  # the file beside the core of a wheel, which hatch_build.py writes
+NAME = "FedFlux"
+
+
+def declared() -> bool:
+    """Whether juliapkg knows where the core stands; nothing is changed.
+
+    Example:
+        >>> declared() in (True, False)
+        True
+    """
+    entry, shared = _entry(), _shared()
+    if entry is None or shared is None:
+        return entry is None and shared is None
+    return entry in (_spec(shared), _spec(core_path())) and Path(entry["path"]).is_dir()
+
+
+def declare() -> None:
+    """Copy the core of a wheel to the user's depot, and tell juliapkg where it stands.
+
+    Where the depot can't be written, the core is used where the wheel has it. An editable
+    install needs nothing: juliapkg.json names the core of its checkout.
+    """
+    if declared():
+        return
+    import juliapkg
+    from filelock import FileLock  # a dependency of juliapkg
+    from juliapkg.state import STATE
+
+    folder = Path(STATE["prefix"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "fedflux.lock"):
+        if declared():  # by another process
+            return
+        shared = _shared()
+        if shared is None:  # an earlier install was from a wheel
+            juliapkg.rm(NAME)
+        else:
+            juliapkg.add(NAME, **_spec(_copy(shared)))
+
+
+def source() -> Path:
+    """Where the core stands that Julia loads.
+
+    Example:
+        >>> source().name
+        'FedFlux'
+    """
+    return Path((_entry() or {}).get("path", core_path()))
+
+
+def _spec(path: Path) -> dict[str, Any]:
+    """What juliapkg is told of the core at this path."""
+    project = tomllib.loads((core_path() / "Project.toml").read_text())
+    version = f"={project['version']}"
+    return {"uuid": project["uuid"], "dev": True, "version": version, "path": str(path)}
+
+
+def _shared() -> Path | None:
+    """Where the copy belongs; None for a checkout."""
+    digest = core_path().parent / DIGEST
+    if not digest.is_file():
+        return None
+    from juliapkg.state import STATE
+
+    return Path(STATE["depot"]) / "fedflux" / digest.read_text().strip() / NAME
+
+
+def _entry() -> dict[str, Any] | None:
+    from juliapkg.state import STATE
+
+    try:
+        table = json.loads(Path(STATE["deps"]).read_text())
+    except (OSError, ValueError):  # there is none, or it is being written
+        return None
+    entry: dict[str, Any] | None = table.get("packages", {}).get(NAME)
+    return entry
+
+
+def _copy(shared: Path) -> Path:
+    """Copy the core there as a whole or not at all; return where it can be had."""
+    if shared.is_dir():
+        return shared
+    try:
+        shared.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=shared.parent) as folder:
+            part = Path(folder) / NAME
+            shutil.copytree(core_path(), part)
+            os.rename(part, shared)
+    except OSError:
+        return shared if shared.is_dir() else core_path()
+    return shared
