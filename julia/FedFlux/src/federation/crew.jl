@@ -51,10 +51,11 @@ end
 "A warning where the processors are of different kinds, in a list."
 function other_processors(processes)
     others = setdiff((remotecall_fetch(processor, p.id) for p in processes), [processor()])
-    return map(collect(others)) do other
-        "worker processes run on $other, and this one on $(processor()): processors of " *
-        "different kinds may add in another order, and differ in the last digits"
-    end
+    return String[
+        string("worker processes run on ", other, ", and this one on ", processor(),
+            ": processors of different kinds may add in another order, and differ in the ",
+            "last digits") for other in others
+    ]
 end
 
 lanes(crew::Crew) = [Lane(crew, i) for i in eachindex(crew.members)]
