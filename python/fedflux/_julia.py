@@ -232,11 +232,13 @@ def _compile() -> None:
 
 def _import_core(julia: Any) -> Any:
     try:
-        if not compiled.known() and not _evaluate(julia, COMPILED):
+        known = compiled.known()
+        if not known and not _evaluate(julia, COMPILED):
             _compile()  # as after a change of the core
         if not _evaluate(julia, "import FedFlux; true"):
             julia.Main.seval("import FedFlux")  # raises what went wrong
-        compiled.note()
+        if not known:
+            compiled.note()
     except julia.JuliaError as error:
         raise JuliaUnavailable(
             f"Julia started, but the core can't be loaded: {first_line(error)}{_hint}"

@@ -31,7 +31,8 @@ def declared() -> bool:
     entry, shared = _entry(), _shared()
     if entry is None or shared is None:
         return entry is None and shared is None
-    return entry in (_spec(shared), _spec(core_path())) and Path(entry["path"]).is_dir()
+    path = Path(entry.get("path", ""))
+    return path in (shared, core_path()) and path.is_dir() and entry == _spec(path)
 
 
 def declare() -> None:
