@@ -6,8 +6,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -15,23 +13,18 @@ import pytest
 from fedflux.installed import find_julia, installed
 
 from .conftest import ROOT
+from .environments import Environment
 
 FAST = "--model softmax_regression --clients 2 --rounds 1 --engine julia --json out.json"
 UUID = "eb30cadb-4394-5ae3-aed4-317e484a6458"
 
 
-class Environment:
-    """A virtual environment with this one's packages, and a Julia project of its own."""
+class Runner:
+    """Runs fedflux in an environment, and in a Julia project, of its own."""
 
     def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
-        subprocess.run(command, check=True)
-        self.folder = folder
-        self.project = folder / "julia_env"
-        paths = {"base": str(folder), "platbase": str(folder)}
-        self.site = Path(sysconfig.get_path("purelib", "venv", paths))
-        outer = sysconfig.get_path("purelib")
-        (self.site / "outer.pth").write_text(f"{outer}\n{ROOT / 'python'}\n")
+        self.environment = Environment(folder, ROOT / "python")
+        self.folder, self.project = folder, self.environment.project
         exe, _ = find_julia()
         kept = {n: v for n, v in os.environ.items() if not n.startswith("PYTHON_JULIA")}
         self.env = kept | {
@@ -40,14 +33,8 @@ class Environment:
         }
 
     def fedflux(self, args: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(self.folder / "bin" / "python"), "-m", "fedflux", *shlex.split(args)],
-            cwd=self.folder,
-            env=self.env | env,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        command = shlex.split(args)
+        return self.environment.fedflux(*command, env=self.env | env, timeout=600)
 
     def dataset(self) -> str:
         """The data set of the last run."""
@@ -55,8 +42,8 @@ class Environment:
 
 
 @pytest.fixture
-def environment(julia: None, tmp_path: Path) -> Environment:
-    return Environment(tmp_path / "env")
+def runner(julia: None, tmp_path: Path) -> Runner:
+    return Runner(tmp_path / "env")
 
 
 @pytest.fixture
@@ -76,8 +63,8 @@ def test_it_is_not_installed_with_the_core() -> None:
     assert list(declared["packages"]) == ["FedFlux"]
 
 
-def test_a_run_installs_it_once(environment: Environment, mnist: Path) -> None:
-    done = environment.fedflux(f"run --dataset digits {FAST}")
+def test_a_run_installs_it_once(runner: Runner, mnist: Path) -> None:
+    done = runner.fedflux(f"run --dataset digits {FAST}")
     assert done.returncode == 0, done.stderr
     steps = [line for line in done.stderr.splitlines() if line.startswith("fedflux: ")]
     assert [re.sub(r"\d+", "N", line).split(",")[0] for line in steps[:3]] == [
@@ -85,41 +72,41 @@ def test_a_run_installs_it_once(environment: Environment, mnist: Path) -> None:
         "fedflux: N packages are installed",
         "fedflux: step N of N: starting Julia with the core",
     ]
-    without = installed(environment.project)
+    without = installed(runner.project)
     assert "MLDatasets" not in without
 
     run = f"run --dataset mnist --data-dir {mnist} {FAST}"
-    done = environment.fedflux(run, PYTHON_JULIAPKG_OFFLINE="yes")
+    done = runner.fedflux(run, PYTHON_JULIAPKG_OFFLINE="yes")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "fedflux: error: dataset mnist needs the Julia package MLDatasets, which can't be "
         "installed: PYTHON_JULIAPKG_OFFLINE is set; dataset='digits' needs no package"
     ]
-    done = environment.fedflux(run)
+    done = runner.fedflux(run)
     assert done.returncode == 0, done.stderr
-    assert environment.dataset() == "mnist"
+    assert runner.dataset() == "mnist"
     announced = [x for x in done.stderr.splitlines() if x.startswith("fedflux: ")]
     assert announced[0] == (
         "fedflux: installing MLDatasets.jl for mnist: once, some minutes"
     )
     assert announced[-1].startswith("fedflux: MLDatasets.jl is installed, after ")
     # the core's packages stay what they were, and so does what is compiled of them
-    now = installed(environment.project)
+    now = installed(runner.project)
     assert without.items() <= now.items()
     assert now.keys() > without.keys()
 
-    done = environment.fedflux(run, PYTHON_JULIAPKG_OFFLINE="yes")
+    done = runner.fedflux(run, PYTHON_JULIAPKG_OFFLINE="yes")
     assert (done.returncode, done.stderr) == (0, "")
 
     # another package is declared: juliapkg makes the project anew
-    other = environment.site / "other"
+    other = runner.environment.site / "other"
     other.mkdir()
     json_jl = {"uuid": "682c06a0-de6a-54ab-a142-c8b1cf79cde6"}
     declared = {"packages": {"JSON": json_jl}}
     (other / "juliapkg.json").write_text(json.dumps(declared))
-    done = environment.fedflux(run)
+    done = runner.fedflux(run)
     assert done.returncode == 0, done.stderr
-    assert environment.dataset() == "mnist"
+    assert runner.dataset() == "mnist"
 
 
 @pytest.fixture
@@ -147,20 +134,18 @@ repo = "https://127.0.0.1:9/Broken.git"
     return f"{depots}{os.pathsep}{tmp_path / 'depot'}"
 
 
-def test_one_that_cannot_be_installed(
-    environment: Environment, mnist: Path, broken: str
-) -> None:
+def test_one_that_cannot_be_installed(runner: Runner, mnist: Path, broken: str) -> None:
     def run(dataset: str) -> subprocess.CompletedProcess[str]:
         args = f"run --dataset {dataset} --data-dir {mnist} {FAST}"
-        return environment.fedflux(args, JULIA_DEPOT_PATH=broken, JULIA_PKG_SERVER="")
+        return runner.fedflux(args, JULIA_DEPOT_PATH=broken, JULIA_PKG_SERVER="")
 
     done = run("digits")
     assert done.returncode == 0, done.stderr
-    manifest = max(environment.project.glob("Manifest*.toml")).read_bytes()
+    manifest = max(runner.project.glob("Manifest*.toml")).read_bytes()
 
     done = run("auto")
     assert done.returncode == 0, done.stderr
-    assert environment.dataset() == "digits"
+    assert runner.dataset() == "digits"
     *_, warning = done.stderr.splitlines()
     assert warning.startswith("fedflux: warning: dataset mnist needs the Julia package")
     assert warning.endswith("the run uses digits (8×8 images) instead")
@@ -170,7 +155,7 @@ def test_one_that_cannot_be_installed(
 
     done = run("auto")  # what failed is not tried again for a while
     assert done.returncode == 0
-    assert environment.dataset() == "digits"
+    assert runner.dataset() == "digits"
     assert len(done.stderr.splitlines()) == 1
     assert "minutes ago; `fedflux setup`" in done.stderr
 
@@ -181,4 +166,4 @@ def test_one_that_cannot_be_installed(
     assert error.startswith("fedflux: error: dataset fashionmnist needs the Julia package")
 
     assert run("digits").returncode == 0
-    assert max(environment.project.glob("Manifest*.toml")).read_bytes() == manifest
+    assert max(runner.project.glob("Manifest*.toml")).read_bytes() == manifest

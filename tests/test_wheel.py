@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from fedflux.installed import find_julia
 
 from .conftest import ROOT
+from .environments import Environment
 
 
 def build(source: Path, into: Path) -> Path:
@@ -29,37 +29,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(ROOT, tmp_path_factory.mktemp("wheel"))
 
 
-class Environment:
-    """A virtual environment that also has this one's packages, so nothing is downloaded."""
+def install(wheel: Path, environment: Environment) -> None:
+    command = [sys.executable, "-m", "pip", "--python", str(environment.python)]
+    command += ["install", "--quiet", "--no-deps", "--force-reinstall", str(wheel)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
 
-    def __init__(self, folder: Path) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True
-        )
-        self.folder = folder
-        self.python = folder / "bin" / "python"
-        paths = {"base": str(folder), "platbase": str(folder)}
-        self.site = Path(sysconfig.get_path("purelib", "venv", paths))
-        # this environment's packages without the editable fedflux, which needs a .pth file
-        (self.site / "outer.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
-    def install(self, wheel: Path) -> None:
-        command = [sys.executable, "-m", "pip", "--python", str(self.python)]
-        command += ["install", "--quiet", "--no-deps", "--force-reinstall", str(wheel)]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-
-    def compile_less(self) -> None:
-        """Leave out what only makes later starts shorter: the core is compiled twice."""
-        project = self.folder / "julia_env"
-        project.mkdir()
-        preferences = "[FedFlux]\nprecompile_workload = false\n"
-        (project / "LocalPreferences.toml").write_text(preferences)
-
-    def run(self, *args: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        command = [str(self.python), "-m", "fedflux", *args]
-        return subprocess.run(
-            command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=3000
-        )
+def compile_less(environment: Environment) -> None:
+    """Leave out what only makes later starts shorter: the core is compiled twice."""
+    environment.project.mkdir()
+    preferences = "[FedFlux]\nprecompile_workload = false\n"
+    (environment.project / "LocalPreferences.toml").write_text(preferences)
 
 
 def depots() -> list[str]:
@@ -81,7 +61,7 @@ def depots() -> list[str]:
 @pytest.fixture
 def fresh(tmp_path: Path, wheel: Path) -> Environment:
     environment = Environment(tmp_path / "env")
-    environment.install(wheel)
+    install(wheel, environment)
     return environment
 
 
@@ -115,22 +95,13 @@ def test_what_is_in_it(wheel: Path) -> None:
 def test_runs_without_julia_outside_the_repository(
     fresh: Environment, no_julia: dict[str, str]
 ) -> None:
-    done = fresh.run(
+    done = fresh.fedflux(
         "run", "--dataset", "digits", "--rounds", "1", "--json", "out.json", env=no_julia
     )
     assert done.returncode == 0, done.stderr
     assert json.loads((fresh.folder / "out.json").read_text())["engine"] == "reference"
-    found = subprocess.run(
-        [
-            str(fresh.python),
-            "-c",
-            "from fedflux._core import core_path; print(core_path())",
-        ],
-        cwd=fresh.folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    where = "from fedflux._core import core_path; print(core_path())"
+    found = fresh.run("-c", where, env=no_julia, check=True)
     assert Path(found.stdout.strip()).is_relative_to(fresh.site.resolve())
 
 
@@ -144,9 +115,9 @@ def test_runs_with_julia_in_two_environments_and_after_an_upgrade(
         if not name.startswith("PYTHON_JULIACALL_")
     }
     env["JULIA_DEPOT_PATH"] = os.pathsep.join([str(tmp_path / "depot"), *depots()])
-    fresh.compile_less()
+    compile_less(fresh)
     run = shlex.split("run --dataset digits --rounds 1 --engine julia")
-    first = fresh.run(*run, "--json", "a.json", env=env)
+    first = fresh.fedflux(*run, "--json", "a.json", env=env)
     assert first.returncode == 0, first.stderr
     where = (
         "import fedflux; fedflux.setup(); from juliacall import Main as jl; "
@@ -154,16 +125,7 @@ def test_runs_with_julia_in_two_environments_and_after_an_upgrade(
     )
 
     def core_in_use(environment: Environment) -> tuple[Path, str]:
-        code = [str(environment.python), "-c", where]
-        done = subprocess.run(
-            code,
-            cwd=environment.folder,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=3000,
-            check=True,
-        )
+        done = environment.run("-c", where, env=env, check=True)
         path, version = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
         return Path(path), version
 
@@ -174,8 +136,8 @@ def test_runs_with_julia_in_two_environments_and_after_an_upgrade(
     compiled = sorted((tmp_path / "depot" / "compiled").rglob("*.so"))
     assert any("FedFlux" in str(file) for file in compiled)
     other = Environment(tmp_path / "other")
-    other.install(wheel)
-    other.compile_less()
+    install(wheel, other)
+    compile_less(other)
     assert core_in_use(other) == (path, version)
     assert sorted((tmp_path / "depot" / "compiled").rglob("*.so")) == compiled
 
@@ -194,8 +156,8 @@ def test_runs_with_julia_in_two_environments_and_after_an_upgrade(
         text = (source / file).read_text()
         assert version in text
         (source / file).write_text(text.replace(version, newer, 1))
-    fresh.install(build(source, tmp_path / "wheels"))
-    second = fresh.run(*run, "--json", "b.json", env=env)
+    install(build(source, tmp_path / "wheels"), fresh)
+    second = fresh.fedflux(*run, "--json", "b.json", env=env)
     assert second.returncode == 0, second.stderr
     newest, version_in_use = core_in_use(fresh)
     assert newest.is_relative_to(tmp_path / "depot" / "fedflux")

@@ -1,0 +1,47 @@
+"""Virtual environments of a test's own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+
+class Environment:
+    """A virtual environment that also has this one's packages, so nothing is downloaded.
+
+    Its Julia project is its own. An editable fedflux is not among the packages: `more` are
+    further folders to import from.
+    """
+
+    def __init__(self, folder: Path, *more: Path) -> None:
+        command = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
+        subprocess.run(command, check=True)
+        self.folder = folder
+        self.python = folder / "bin" / "python"
+        self.project = folder / "julia_env"
+        paths = {"base": str(folder), "platbase": str(folder)}
+        self.site = Path(sysconfig.get_path("purelib", "venv", paths))
+        outer = [sysconfig.get_path("purelib"), *map(str, more)]
+        (self.site / "outer.pth").write_text("\n".join(outer) + "\n")
+
+    def run(
+        self, *args: str, env: dict[str, str], timeout: float = 3000, check: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run its Python in its folder."""
+        return subprocess.run(
+            [str(self.python), *args],
+            cwd=self.folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=check,
+        )
+
+    def fedflux(
+        self, *args: str, env: dict[str, str], timeout: float = 3000
+    ) -> subprocess.CompletedProcess[str]:
+        """Run its `fedflux`."""
+        return self.run("-m", "fedflux", *args, env=env, timeout=timeout)

@@ -1,0 +1,212 @@
+"""A node of a deployment: its options, its data, and the worker that keeps them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedflux.errors import DataError, FedFluxError, OptionError
+from fedflux.flower import settings, warm
+
+from .conftest import Run
+
+
+def test_options_come_from_the_code_and_from_the_run_config() -> None:
+    given = {"lr": 0.1, "rounds": 2, "timeout": 5}
+    config = {
+        "fedflux.lr": 0.2,
+        "fedflux.rounds": "",
+        "fedflux.clients-per-round": 4,
+        "fedflux.rules": "scaffold,topk(fraction=0.1)",
+        "fedflux.wait": 7,
+        "mine": "x",
+    }
+    found = settings.gather(given, config)
+    assert found == {
+        "lr": 0.2,
+        "timeout": 5,
+        "clients_per_round": 4,
+        "rules": ["scaffold", "topk(fraction=0.1)"],
+        "wait": 7,
+    }
+    run, server = settings.split(found)
+    assert settings.Server(**server).wait == 7
+    assert "wait" not in settings.run_options(run)
+    with pytest.raises(OptionError, match=r"fedflux\.roundz.*did you mean 'rounds'"):
+        settings.gather({}, {"fedflux.roundz": 3})
+    with pytest.raises(OptionError, match="timeout: expected seconds"):
+        settings.Server(timeout=-1)
+    with pytest.raises(OptionError, match="faults: only a simulation"):
+        settings.run_options({"faults": "dropout(p=0.1)"})
+
+
+LOADER = """
+import os, numpy as np
+def load_data(context):
+    with open(os.environ["LOADED"], "a") as file:
+        file.write("x")
+    return np.eye(4, dtype=np.float32), np.arange(4) % 2
+def bad(context):
+    return "nothing"
+def broken(context):
+    raise ValueError("no such disk")
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a module `loader_of_a_node`, where the workers' sockets lie too."""
+    (tmp_path / "loader_of_a_node.py").write_text(LOADER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("LOADED", str(tmp_path / "loaded"))
+    return tmp_path
+
+
+@pytest.fixture
+def launch(place: Path) -> Iterator[warm.Launch]:
+    """A launch whose worker ends with a process that ends with the test."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as node:
+        yield warm.Launch("client", "loader_of_a_node:load_data", node.pid, 60.0)
+        node.kill()
+
+
+def opening(**options: Any) -> dict[str, Any]:
+    given = {"engine": "reference", "model": "softmax_regression", "clients": 1} | options
+    context = {"run_id": 1, "node_id": 2, "node_config": {}, "run_config": {}}
+    return {"client": 1, "options": settings.run_options(given), "context": context}
+
+
+def train(round: int) -> dict[str, Any]:
+    return {"op": "answer", "request": {"stock": True, "round": round, "client": 1}}
+
+
+MODEL = [np.zeros((4, 2), np.float32), np.zeros(2, np.float32)]
+
+
+def test_a_worker_is_found_again_and_keeps_the_data(
+    launch: warm.Launch, place: Path
+) -> None:
+    pytest.importorskip("flwr")
+    with warm.connect(launch) as worker:
+        facts, _, _ = worker.ask({"op": "open", **opening()})
+    assert (facts["samples"], facts["outputs"], facts["engine"]) == (4, 2, "reference")
+    seconds = []
+    for round in (1, 2, 3):
+        began = time.perf_counter()
+        with warm.connect(launch) as worker:
+            said, _, model = worker.ask(train(round) | opening(), [b"", b""], MODEL)
+        seconds.append(time.perf_counter() - began - said["seconds"])
+        assert said["samples"] == 4
+        assert not np.array_equal(model[0], MODEL[0])
+    assert (place / "loaded").read_text() == "x"  # loaded once
+    assert max(seconds) < 0.3
+    print(f"around a message: {max(seconds):.4f} s")
+
+
+WITHOUT_JULIA = """
+import numpy as np
+from fedflux.flower import settings, training
+from fedflux.data import from_arrays
+data = from_arrays(np.eye(4), [0, 1, 0, 1], None, None, loss="cross_entropy", clients=1)
+for rules in ([], ["scaffold"]):
+    try:
+        client = training.open_client(
+            settings.run_options({"model": "mlp", "rules": rules}), data, {}
+        )
+        print(client.facts["engine"])
+    except Exception as error:
+        print(error)
+"""
+
+
+def test_a_node_without_julia_says_so(python: Run, no_julia: dict[str, str]) -> None:
+    done = python(WITHOUT_JULIA, env=no_julia)
+    assert "this node trains with the slow reference engine" in done.stderr
+    engine, refusal = done.stdout.splitlines()
+    assert engine == "reference"
+    assert refusal.startswith("this node can't join: rules=['scaffold'] needs the Julia")
+
+
+def test_a_workers_errors_are_one_line(launch: warm.Launch) -> None:
+    pytest.importorskip("flwr")
+    for name, said in (("bad", "expected \\(x, y\\)"), ("broken", "no such disk")):
+        bad = replace(launch, load=f"loader_of_a_node:{name}")
+        with warm.connect(bad) as worker, pytest.raises(FedFluxError, match=said) as error:
+            worker.ask({"op": "open", **opening()})
+        assert "\n" not in str(error.value)
+    with warm.connect(launch) as worker:
+        with pytest.raises(FedFluxError, match=r"can't join: rules=.*needs the Julia core"):
+            worker.ask({"op": "open", **opening(rules=["scaffold"])})
+        worker.ask({"op": "open", **opening()})  # it goes on
+        with pytest.raises(FedFluxError, match="shapes"):
+            worker.ask(train(1) | opening(), [b"", b""], MODEL[:1])
+
+
+def test_a_worker_ends_with_its_node_and_when_idle(launch: warm.Launch) -> None:
+    pytest.importorskip("flwr")
+    base = warm.folder() / launch.identity()
+    with warm.connect(launch) as worker:
+        worker.ask({"op": "open", **opening()})
+        os.kill(launch.watch, 9)
+        os.waitpid(launch.watch, 0)
+        time.sleep(3)
+        with pytest.raises(FedFluxError, match="ended before it answered"):
+            worker.ask({"op": "open", **opening()})
+    assert warm._join(base) is None
+    brief = replace(launch, watch=os.getpid(), idle=0.3)
+    warm.connect(brief).close()
+    time.sleep(1.5)
+    assert warm._join(warm.folder() / brief.identity()) is None
+
+
+def test_nobody_else_reaches_a_worker(launch: warm.Launch, place: Path) -> None:
+    warm.connect(launch).close()
+    folder = warm.folder()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    files = list(folder.iterdir())
+    assert {f.suffix for f in files} == {".sock", ".key", ".lock"}
+    assert all(f.stat().st_mode & 0o077 == 0 for f in files)
+    sock = next(str(f) for f in files if f.suffix == ".sock")
+    with pytest.raises(AuthenticationError, match="rejected"):
+        Client(sock, family="AF_UNIX", authkey=b"guessed")
+    warm.connect(launch).close()  # it still serves who knows the key
+    folder.chmod(0o755)
+    with pytest.raises(FedFluxError, match="alone may enter"):
+        warm.folder()
+
+
+def test_another_user_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fedflux.flower import worker
+
+    ours, theirs = socket.socketpair()
+    assert worker._user(ours) == os.getuid()
+    monkeypatch.setattr(worker, "_user", lambda _: os.getuid() + 1)
+    assert worker.greeted(ours, b"key") is None
+    assert theirs.recv(1) == b""  # hung up, without a word
+
+
+def test_a_loader_must_be_one_that_the_worker_finds() -> None:
+    pytest.importorskip("flwr")
+    import fedflux.flower
+
+    with pytest.raises(OptionError, match="top of a module"):
+        fedflux.flower.client_app(lambda _: None)
+    with pytest.raises(OptionError, match="unknown option"):
+        fedflux.flower.client_app(test_another_user_is_turned_away, lrr=0.1)
+    from fedflux.flower.training import checked
+
+    with pytest.raises(DataError, match="labels"):
+        checked(([[1.0]], [-1]), settings.run_options({}), "load_data")
