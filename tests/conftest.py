@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -55,11 +55,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 class JuliaSuite:
-    """The core's own tests, in a process that runs beside those in Python."""
+    """The core's own tests, in a process that runs beside those in Python.
+
+    When those are done a second process takes part: each file is run by one of the two.
+    """
 
     def __init__(self) -> None:
-        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self.process: subprocess.Popen[str] | None = None
+        self.claims = tempfile.TemporaryDirectory()
+        self.processes: list[tuple[subprocess.Popen[str], IO[str]]] = []
 
     def start(self) -> None:
         from fedflux.installed import find_julia
@@ -68,20 +71,30 @@ class JuliaSuite:
         assert exe is not None
         # what the tests themselves compile runs once: optimizing it takes longer
         options = (f"--project={project}", "--startup-file=no", "--threads=2", "-O1")
-        self.process = subprocess.Popen(
-            [exe, *options, "test/runtests.jl"],
+        output = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        process = subprocess.Popen(
+            [exe, *options, "test/runtests.jl", f"--share={self.claims.name}"],
             cwd=ROOT / "julia" / "FedFlux",
-            stdout=self.output,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.processes.append((process, output))
 
-    def wait(self) -> tuple[int, list[str]]:
-        """Its exit code and the lines that it printed."""
-        assert self.process is not None
-        code = self.process.wait(timeout=3600)
-        self.output.seek(0)
-        return code, self.output.read().splitlines()
+    def wait(self) -> list[tuple[int, list[str]]]:
+        """The exit code of each process and the lines that it printed."""
+        self.start()
+        ended = []
+        for process, output in self.processes:
+            code = process.wait(timeout=3600)
+            output.seek(0)
+            ended.append((code, output.read().splitlines()))
+        return ended
+
+    def end(self) -> None:
+        for process, _ in self.processes:
+            process.kill()
+        self.claims.cleanup()
 
 
 @pytest.fixture(scope="session")
@@ -97,8 +110,8 @@ def _julia_problem(request: pytest.FixtureRequest) -> Iterator[str | None]:
     if suite is not None:
         suite.start()
     yield None
-    if suite is not None and suite.process is not None:
-        suite.process.kill()
+    if suite is not None:
+        suite.end()
 
 
 @pytest.fixture

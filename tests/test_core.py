@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 import fedflux
 from fedflux.installed import find_julia
 
-from .conftest import NOTES, SUITE, Run
+from .conftest import NOTES, ROOT, SUITE, Run
 from .images import IMAGES, ROWS
 
 
@@ -140,14 +142,31 @@ def test_the_case_study_learns_real_images(
 
 def test_julia_suite(julia: None, request: pytest.FixtureRequest) -> None:
     """The core's own tests; prints their summary and every failure at the end."""
-    code, lines = request.config.stash[SUITE].wait()
-    summaries = [i for i, line in enumerate(lines) if line.startswith("Test Summary")]
-    assert summaries, "\n".join(["the suite printed no summary", *lines[-40:]])
-    summary = lines[summaries[-1] :][:2]
-    failed = [line for line in lines if "Test Failed at" in line or "Error During" in line]
-    notes = [f"Julia suite: {line}" for line in (*summary, *failed)]
+    counts: Counter[str] = Counter()
+    broken: list[str] = []
+    for code, lines in request.config.stash[SUITE].wait():
+        counts += _counts(lines)
+        if code != 0:
+            failed = [x for x in lines if "Test Failed at" in x or "Error During" in x]
+            broken += [f"exit code {code}, {lines[-1]}", *failed]
+    told = ", ".join(f"{n} {kind.lower()}" for kind, n in counts.items())
+    notes = [f"Julia suite: {line}" for line in (told, *broken)]
     request.config.stash[NOTES].extend(notes)
-    assert code == 0, "\n".join([*failed, *lines[-80:]])
+    assert not broken
+    files = list((ROOT / "julia" / "FedFlux" / "test").glob("*.jl"))
+    assert counts["files"] == len(files) - 1  # all but runtests.jl
+
+
+def _counts(lines: list[str]) -> Counter[str]:
+    """The sums of the summaries that Julia prints, one for each file of tests."""
+    counts: Counter[str] = Counter()
+    for header, row in pairwise(lines):
+        if header.startswith("Test Summary:"):
+            kinds, values = (line.partition("|")[2].split() for line in (header, row))
+            counts["files"] += 1
+            values_of = dict(zip(kinds, values, strict=False))
+            counts.update({k: int(v) for k, v in values_of.items() if k != "Time"})
+    return counts
 
 
 @pytest.mark.usefixtures("julia")

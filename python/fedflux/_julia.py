@@ -13,12 +13,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from . import compiled, installing, remembered, signals
 from .errors import FedFluxError, JuliaUnavailable, first_line
+from .system_image import build as build_image, find as find_image
 
 HINT = "; run `fedflux doctor` to see what is missing"
+IMAGE = "PYTHON_JULIACALL_SYSIMAGE"
 COMPILED = """
 let core = Base.identify_package("FedFlux")
     core === nothing || Base.isprecompiled(core)  # if it is missing, the import says so
@@ -54,13 +57,18 @@ _hint = HINT  # not after a setup, to which the doctor's advice leads
 may_be_ended = False
 
 
-def setup() -> None:
+def setup(*, system_image: bool = False) -> None:
     """Install Julia and the packages of the core if they are missing, and start them.
 
     Progress is printed to stderr. The first run does the same; call this to do it earlier.
 
+    Args:
+        system_image: also make a system image of the core, with which later starts are
+            shorter. It takes minutes, a C compiler and some hundred megabytes.
+
     Raises:
         JuliaUnavailable: Julia or a package can't be installed; the message says why.
+        FedFluxError: the system image can't be made.
 
     Example:
         >>> import fedflux
@@ -73,6 +81,8 @@ def setup() -> None:
         boot()
     finally:
         _hint = HINT
+    if system_image:
+        build_image()
 
 
 def boot() -> Boot:
@@ -164,15 +174,16 @@ def _start() -> Boot:
             "juliacall was imported before fedflux, and fedflux was called from another "
             "thread: call fedflux from the main thread"
         )
-    if not already_imported:
-        _set_environment(main)
+    image = None if already_imported else _set_environment(main)
     with signals.kept(main), signals.ended_by_them(main and may_be_ended):
         julia = _import_juliacall()
+        if image is not None:
+            del os.environ[IMAGE]  # processes that this one starts may have another core
         # a handler would wait until the core is loaded
         for number in (signal.SIGTERM, *([signal.SIGINT] if may_be_ended else [])):
             if main and signal.getsignal(number) is not signal.SIG_IGN:
                 signals.give_back(number, signal.SIG_DFL)
-        core = _import_core(julia)
+        core = _import_core(julia, in_image=image is not None)
     threads = int(julia.Main.seval("Threads.nthreads()"))
     serial = None
     handles_signals = julia.CONFIG.get("opt_handle_signals") == "yes"
@@ -187,8 +198,12 @@ def _start() -> Boot:
     return Boot(core, julia.JuliaError, threading.get_ident(), os.getpid(), serial)
 
 
-def _set_environment(main: bool) -> None:
-    """Set the variables that juliacall reads on import, unless the user has set them."""
+def _set_environment(main: bool) -> Path | None:
+    """Set the variables that juliacall reads on import, unless the user has set them.
+
+    Returns:
+        The system image that is started, if it is fedflux's.
+    """
     defaults = {"PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION": "no"}
     if main:
         if "JULIA_NUM_THREADS" not in os.environ:
@@ -199,6 +214,12 @@ def _set_environment(main: bool) -> None:
         defaults["PYTHON_JULIACALL_HANDLE_SIGNALS"] = "no"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    if IMAGE in os.environ or "juliacall-sysimage" in sys._xoptions:
+        return None  # the user's own
+    image = find_image()
+    if image is not None:
+        os.environ[IMAGE] = str(image)
+    return image
 
 
 def _usable_cpus() -> int:
@@ -230,9 +251,9 @@ def _compile() -> None:
     installing.say(f"the core is compiled, after {time.monotonic() - began:.0f} s")
 
 
-def _import_core(julia: Any) -> Any:
+def _import_core(julia: Any, in_image: bool) -> Any:
     try:
-        known = compiled.known()
+        known = in_image or compiled.known()
         if not known and not _evaluate(julia, COMPILED):
             _compile()  # as after a change of the core
         if not _evaluate(julia, "import FedFlux; true"):

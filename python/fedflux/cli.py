@@ -192,11 +192,16 @@ def doctor() -> None:
 
 
 @cli.command()
-def setup() -> None:
+@click.option(
+    "--system-image",
+    is_flag=True,
+    help="Also make a system image of the core: some minutes, and starts are shorter.",
+)
+def setup(system_image: bool) -> None:
     """Install Julia and the packages of the core."""
     from ._julia import setup
 
-    setup()
+    setup(system_image=system_image)
     click.echo("Julia and the core are ready.")
 
 

@@ -93,19 +93,20 @@ def _reason(error: OSError) -> str:
     return first_line(inner if isinstance(inner, BaseException) else error)
 
 
-def run_script(script: str, doing: str) -> str | None:
+def run_script(script: str, doing: str, *flags: str) -> str | None:
     """Run a Julia script in a process of its own, and show how long it takes.
 
     Args:
         script: the script, which runs in the project of the core's packages.
         doing: what it does, for the line that shows it.
+        flags: further ones of Julia.
 
     Returns:
         Why it failed, in a line; None if it did not.
     """
     exe, project = find_julia()
     assert exe is not None  # what `install` leaves
-    command = [exe, f"--project={project}", "--startup-file=no", "-e", script]
+    command = [exe, f"--project={project}", "--startup-file=no", *flags, "-e", script]
     env = {"JULIA_PYTHONCALL_EXE": sys.executable} | os.environ
     began = time.monotonic()
     process = subprocess.Popen(

@@ -16,7 +16,7 @@ using CRC32c: crc32c
 using Distributed: Distributed, AbstractWorkerPool, ClusterManager, LocalManager
 using Distributed: ProcessExitedException, RemoteException, SSHManager, WorkerConfig
 using Distributed: addprocs, remote_do, remotecall_fetch, rmprocs
-using Flux: Flux, Chain, Conv, Dense, MaxPool, relu
+using Flux: Flux, Chain, Conv, Dense, MaxPool, NNlib, relu
 using Functors: Functors
 using JSON: JSON
 using LinearAlgebra: BLAS, axpy!, dot, norm, rmul!

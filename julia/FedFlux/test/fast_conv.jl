@@ -1,10 +1,6 @@
 # Convolutions and pools: kernels, strides, padding, dilation and groups.
 
-function conv_net(dims, layers...; outputs = 3)
-    front = Chain(layers..., Flux.flatten)
-    features = size(front(zeros(Float32, dims..., 1)), 1)
-    return Chain(front, Dense(features => outputs))
-end
+include("setup/fast.jl")
 
 # (k, stride, pad, dilation)
 const CONVOLUTIONS = [
@@ -57,13 +53,6 @@ end
 @testset "same padding" begin
     layers = (Conv((4, 3), 2 => 4; pad = SamePad()), Conv((4, 3), 4 => 4; pad = SamePad()))
     check(conv_net((6, 7, 2), layers...), (6, 7, 2))
-end
-
-# Integers in random order: NNlib's gradient of a max treats values as equal that differ by
-# less than 3e-4.
-function distinct(dims)
-    values(n) = shuffle(Float32.(1:(prod(dims)*n))) ./ Float32(prod(dims) * n)
-    return n -> reshape(values(n), dims..., n)
 end
 
 function scale_only(c)

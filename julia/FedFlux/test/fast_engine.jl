@@ -1,5 +1,7 @@
 # The engine as a whole: named models, batches, allocations, and unsupported models.
 
+include("setup/fast.jl")
+
 @testset "named models" begin
     images(n) = rand(Float32, 28, 28, 1, n)
     for model in (case_study_cnn(), lenet(), mlp(28 * 28), softmax_regression(28 * 28))

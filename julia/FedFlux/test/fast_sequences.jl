@@ -1,5 +1,7 @@
 # Sequences: embeddings and recurrent layers.
 
+include("setup/fast.jl")
+
 tokens(vocabulary, dims...) = n -> rand(1:vocabulary, dims..., n)
 
 @testset "$cell" for cell in (RNN, LSTM, GRU)

@@ -1,18 +1,14 @@
 using Test
 
-# `runtests.jl NAME...` runs only these files.
+# `runtests.jl NAME...` runs these files. Without names each file has a process of its own:
+# an exception takes the longer the more a process has compiled, and tests throw many. Those
+# that are given the same empty folder, by `runtests.jl --share=FOLDER`, share the files.
 const FILES = [
-    "stream", "flat", "loss", "models", "engine", "fast", "data", "partition", "sample",
-    "augment", "text", "aggregate", "ckks", "robust", "secagg", "secure", "noise",
-    "distributed",
-    "rules",
-    "algorithms", "contracts", "optimum", "combinations", "mended", "schedule",
-    "personal", "clients",
-    "compress", "prune", "rounds", "trouble", "accountant", "clientdp", "dpftrl",
-    "dpsgd", "audit", "checkpoint", "workers", "deployment", "fuzz", "verbs", "options",
-    "run", "continue", "misuse", "predict", "extending", "start", "docs", "architecture"
+    first(splitext(file)) for file in readdir(@__DIR__)
+    if endswith(file, ".jl") && file != "runtests.jl"
 ]
-const CHOSEN = isempty(ARGS) ? FILES : ARGS
+const SHARED = [chopprefix(a, "--share=") for a in ARGS if startswith(a, "--share=")]
+const NAMES = filter(!startswith("--share="), ARGS)
 
 # Each file in a module of its own: what one imports or defines is not there in the next.
 # Flux draws initial weights from the global generator; a seed makes them the same in every
@@ -24,15 +20,42 @@ function run_file(name)
         using .Flux, .Optimisers
         const NPZ = Base.require(FedFlux, :NPZ)
         Random.seed!(1)
-        include(joinpath($(@__DIR__), "helpers.jl"))
+        include(joinpath($(@__DIR__), "setup", "helpers.jl"))
         include(joinpath($(@__DIR__), $name * ".jl"))
     end
     Core.eval(Main, Expr(:module, true, Symbol("test_", name), code))
 end
 
-@testset verbose = true "FedFlux" begin
-    @testset "$name" for name in CHOSEN
-        seconds = @elapsed run_file(name)
-        println(stderr, name, ": ", round(Int, seconds), " s")
+function run_here(names)
+    @testset verbose = true "FedFlux" begin
+        @testset "$name" for name in names
+            seconds = @elapsed run_file(name)
+            println(stderr, name, ": ", round(Int, seconds), " s")
+        end
     end
 end
+
+"Whether this process is the first to ask for a file: only one can make a folder."
+function first_to_ask(name)
+    isempty(SHARED) && return true
+    try
+        mkdir(joinpath(only(SHARED), name))
+        return true
+    catch err
+        err isa Base.IOError && err.code == Base.UV_EEXIST || rethrow()
+        return false
+    end
+end
+
+function run_apart(names)
+    options = `--project=$(Base.active_project()) --threads=$(Threads.nthreads())`
+    julia = `$(Base.julia_cmd()) $options --startup-file=no`
+    failed = filter(names) do name
+        first_to_ask(name) && !success(run(ignorestatus(`$julia $(@__FILE__) $name`)))
+    end
+    isempty(failed) && return
+    println("failed: ", join(failed, ", "))
+    exit(1)
+end
+
+isempty(NAMES) ? run_apart(FILES) : run_here(NAMES)

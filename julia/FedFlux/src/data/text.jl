@@ -38,8 +38,8 @@ function shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000,
             " characters and a training sample of ", window, " tokens; expected speeches ",
             "that begin with `Name:` on a line of its own after an empty line")
     known = common_tokens(values(texts), vocabulary)
-    number = Dict(token => i - 1 for (i, token) in enumerate(known))
-    numbers(tokens) = [get(number, token, length(known) - 1) for token in tokens]
+    number = Dict{String,Int32}(token => i - 1 for (i, token) in enumerate(known))
+    numbers(tokens) = Int32[get(number, token, length(known) - 1) for token in tokens]
     names = sort!(collect(keys(texts)))
     train = [windows(numbers(training_part(texts[role])), window) for role in names]
     test = [windows(numbers(test_part(texts[role])), window) for role in names]
@@ -87,8 +87,7 @@ end
 
 "Samples of `T` tokens, (T, n), and their targets, the same shifted by one token, (T, n)."
 function windows(tokens, T)
-    starts = 1:T:(length(tokens)-T)
-    columns(shift) = [tokens[(s+shift):(s+shift+T-1)] for s in starts]
-    gather(shift) = reduce(hcat, columns(shift); init = zeros(Int, T, 0))
-    return gather(0), gather(1)
+    n = length(1:T:(length(tokens)-T))
+    shifted(by) = reshape(tokens[(1+by):(n*T+by)], T, n)
+    return shifted(0), shifted(1)
 end

@@ -22,6 +22,8 @@
     images(side) = (x = rand(Float32, side, side, 1, 24); (x, y, x, y))
     tokens = rand(Int32(0):Int32(9), 5, 24)
     texts = (tokens .+ Int32(1), tokens, tokens .+ Int32(1), tokens)
+    play = tempname()
+    write(play, join(("$role:\n" * "a line\n"^200 for role in ("A", "B")), "\n"))
     steps(model, dims, n) = begin
         e = LayerEngine(model, CrossEntropy(), dims, n)
         x = rand(Float32, dims..., n)
@@ -51,6 +53,7 @@
         for model in ("rnn", "gru", "lstm")
             run_once(config(; model), texts)
         end
+        run_once(config(; model = "rnn", dataset = "shakespeare:$play"), nothing)
         for n in (1, 8, 10, 16, 20, 32, 50, 64, 100)
             for model in (case_study_cnn(), lenet(), mcmahan_cnn(), mlp(784))
                 steps(model, (28, 28, 1), n)

@@ -37,7 +37,12 @@ FedFlux.run(dataset = "digits", rounds = 3, lr = 0.1)
 function run(; init = nothing, callback = Returns(false), verbose = false, options...)
     isempty(methods(callback)) && fail("callback is ", first(repr(callback), 80),
         "; expected a function of a round's record")
-    given, previous = with_resumed(Dict{Symbol,Any}(options))
+    return run_options(Dict{Symbol,Any}(options), Ref{Any}(init), Hook(callback), verbose)
+end
+
+"A run from its options, compiled once for all sets of options and all callbacks."
+function run_options(options::Dict{Symbol,Any}, init::Ref{Any}, callback::Hook, verbose)
+    given, previous = with_resumed(options)
     get(given, :workers, 0) isa AbstractVector{<:Integer} &&
         (given[:workers] = Distributed.WorkerPool(given[:workers]))
     o = Options(given)
@@ -48,7 +53,7 @@ function run(; init = nothing, callback = Returns(false), verbose = false, optio
     return with_progress(o.rounds) do advance
         announce(record) = (advance(record); verbose && println(record); callback(record))
         hooks = RunHooks(; callback = announce, started, warned)
-        execute(o, init, hooks; previous, given = keys(options))
+        execute(o, init[], hooks; previous, given = collect(keys(options)))
     end
 end
 

@@ -208,7 +208,10 @@ The output of `model` for one sample, layer by layer. Throws a [`FedFluxError`](
 names the first layer that does not accept its input, or the last layer if the number of its
 outputs is not `outputs` (0: any number).
 """
-function checkmodel(model, sample, outputs)
+checkmodel(model, sample, outputs) =
+    NNlib.@disallow_spawns check_layers(model, sample, outputs)  # for one sample: no tasks
+
+function check_layers(model, sample, outputs)
     layers = model isa Chain && model.layers isa Tuple ? model.layers : (model,)
     x = sample
     for (i, layer) in enumerate(layers)

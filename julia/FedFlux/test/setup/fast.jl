@@ -96,3 +96,17 @@ function check(
     @test error < rtol
     return error
 end
+
+"A model of these layers for samples of this size, and a Dense behind them."
+function conv_net(dims, layers...; outputs = 3)
+    front = Chain(layers..., Flux.flatten)
+    features = size(front(zeros(Float32, dims..., 1)), 1)
+    return Chain(front, Dense(features => outputs))
+end
+
+# Integers in random order: NNlib's gradient of a max treats values as equal that differ by
+# less than 3e-4.
+function distinct(dims)
+    values(n) = shuffle(Float32.(1:(prod(dims)*n))) ./ Float32(prod(dims) * n)
+    return n -> reshape(values(n), dims..., n)
+end
