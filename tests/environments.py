@@ -7,6 +7,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from fedflux.installed import find_julia
+
 
 class Environment:
     """A virtual environment that also has this one's packages, so nothing is downloaded.
@@ -45,3 +47,19 @@ class Environment:
     ) -> subprocess.CompletedProcess[str]:
         """Run its `fedflux`."""
         return self.run("-m", "fedflux", *args, env=env, timeout=timeout)
+
+
+def depots() -> list[str]:
+    """Where Julia finds packages."""
+    done = subprocess.run(
+        [
+            str(find_julia()[0]),
+            "--startup-file=no",
+            "-e",
+            "join(stdout, DEPOT_PATH, '\\n')",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()

@@ -34,7 +34,9 @@ def test_the_readme_works_on_pypis_page() -> None:
         assert link.startswith("https://")
         for start in (f"{HOME}/blob/main/", f"{HOME}/tree/main/", RAW):
             if link.startswith(start):
-                assert (ROOT / link.removeprefix(start)).exists(), link
+                file, _, heading = link.removeprefix(start).partition("#")
+                assert (ROOT / file).exists(), link
+                assert not heading or f"## {heading}\n" in (ROOT / file).read_text().lower()
 
 
 def test_the_readme_shows_the_benchmarks_figures() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fedflux import datasets
 from fedflux.installed import find_julia, installed
 
 from .conftest import ROOT
@@ -97,6 +98,19 @@ def test_a_run_installs_it_once(runner: Runner, mnist: Path) -> None:
 
     done = runner.fedflux(run, PYTHON_JULIAPKG_OFFLINE="yes")
     assert (done.returncode, done.stderr) == (0, "")
+
+    # a download that fails is not tried again for a while
+    if datasets.find("mnist") is None:
+        nowhere = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+        for again in (False, True):
+            done = runner.fedflux(f"run {FAST}", **nowhere)
+            assert done.returncode == 0, done.stderr
+            assert runner.dataset() == "digits"
+            warning = done.stderr.splitlines()[-1]
+            assert warning.startswith(
+                "fedflux: warning: dataset mnist is not in MLDatasets"
+            )
+            assert ("(minutes ago; `fedflux setup`" in warning) is again
 
     # another package is declared: juliapkg makes the project anew
     other = runner.environment.site / "other"

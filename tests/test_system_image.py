@@ -1,5 +1,6 @@
 """The system image: for what it is made, and with --soak one that is made and used."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from fedflux import FedFluxError, system_image
 
-from .conftest import Run
+from .conftest import ROOT, Run
+from .environments import Environment, depots
 
 MANIFEST = """
 [[deps.FedFlux]]
@@ -111,3 +113,45 @@ def test_a_users_own_image_is_left_alone(julia: None, python: Run, tmp_path: Pat
     )
     assert done.returncode == 1
     assert "PYTHON_JULIACALL_SYSIMAGE" in done.stderr.splitlines()[-1]
+
+
+WHERE = """
+import fedflux; fedflux.setup()
+from juliacall import Main as jl
+core = jl.seval('Base.identify_package("FedFlux")')
+print(jl.Base.in_sysimage(core), "PYTHON_JULIACALL_SYSIMAGE" in __import__("os").environ)
+"""
+
+
+@pytest.mark.soak
+def test_an_image_is_made_and_used(julia: None, tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env", ROOT / "python")
+    kept = {n: v for n, v in os.environ.items() if not n.startswith("PYTHON_JULIA")}
+    env = kept | {"JULIA_DEPOT_PATH": os.pathsep.join([str(tmp_path / "depot"), *depots()])}
+    environment.project.mkdir()
+    settings = environment.project / "LocalPreferences.toml"
+    settings.write_text("[FedFlux]\nprecompile_workload = false\n")
+
+    def trained(*more: str) -> str:
+        run = "run --dataset digits --rounds 2 --engine julia --json out.json"
+        done = environment.fedflux(*run.split(), *more, env=env)
+        assert done.returncode == 0, done.stderr
+        facts = json.loads((environment.folder / "out.json").read_text())
+        return str(facts["params_sha256"])
+
+    def in_image() -> list[str]:
+        return environment.run("-c", WHERE, env=env, check=True).stdout.split()
+
+    without = trained()
+    assert in_image() == ["False", "False"]
+    done = environment.fedflux("setup", "--system-image", env=env)
+    assert done.returncode == 0, done.stderr
+    assert "is made, after" in done.stderr
+    assert in_image() == ["True", "False"]
+    assert trained() == without
+    again = environment.fedflux("setup", "--system-image", env=env)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "system image " in environment.fedflux("doctor", env=env).stdout
+    assert trained("--workers", "2") == without  # processes of Julia's that use it too
+    settings.write_text("[FedFlux]\nprecompile_workload = false\nmine = 1\n")
+    assert in_image() == ["False", "False"]

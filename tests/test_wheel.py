@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fedflux.installed import find_julia
-
 from .conftest import ROOT
-from .environments import Environment
+from .environments import Environment, depots
 
 
 def build(source: Path, into: Path) -> Path:
@@ -40,22 +38,6 @@ def compile_less(environment: Environment) -> None:
     environment.project.mkdir()
     preferences = "[FedFlux]\nprecompile_workload = false\n"
     (environment.project / "LocalPreferences.toml").write_text(preferences)
-
-
-def depots() -> list[str]:
-    """Where Julia finds packages."""
-    done = subprocess.run(
-        [
-            str(find_julia()[0]),
-            "--startup-file=no",
-            "-e",
-            "join(stdout, DEPOT_PATH, '\\n')",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.splitlines()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from . import datasets, mldatasets
+from . import datasets, mldatasets, system_image
 from ._core import core_path
 from ._version import __version__
 from .errors import FedFluxError
@@ -159,9 +159,15 @@ def _check_packages(project: Path) -> list[Finding]:
         findings.append(Finding("packages", detail, "missing", fix))
     name = mldatasets.PACKAGE
     if name in versions:
-        return [*findings, Finding(name, f"{versions[name]} in {project}")]
-    detail = "not installed; the first run that asks for mnist or fashionmnist does it"
-    return [*findings, Finding(name, detail, "absent")]
+        findings.append(Finding(name, f"{versions[name]} in {project}"))
+    else:
+        detail = "not installed; the first run that asks for mnist or fashionmnist does it"
+        findings.append(Finding(name, detail, "absent"))
+    image = system_image.find()
+    if image is not None:
+        return [*findings, Finding("system image", str(image))]
+    detail = f"none; {SETUP} --system-image makes one, and starts are shorter"
+    return [*findings, Finding("system image", detail, "absent")]
 
 
 def _check_run() -> Finding:

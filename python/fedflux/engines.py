@@ -73,6 +73,7 @@ def execute(task: Task, monitor: Monitor) -> Result:
     facts, parameters, state = run(task, monitor)
     for message in facts.get("warnings", ()):
         monitor.warn(message)
+    mldatasets.note(task.options, facts.get("warnings", ()))
     options = task.options | facts.pop("settled", {}) | facts.get("objects", {})
     result = Result.from_facts(engine, options, facts, parameters, monitor.warnings)
     result.state = state

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import _julia, installing, remembered
+from . import _julia, datasets, installing, remembered
 from ._core import core_path
 from .errors import DataError, JuliaUnavailable
 from .installed import find_julia, installed, own_project
@@ -20,6 +20,8 @@ from .installed import find_julia, installed, own_project
 PACKAGE = "MLDatasets"
 NEEDED_FOR = ("auto", "mnist", "fashionmnist")
 DIGITS = "the run uses digits (8×8 images) instead"
+MNIST = "mnist"  # as what a failed download is remembered
+AGAIN = "(minutes ago; `fedflux setup` lets the next run try again)"
 
 Options = dict[str, Any]
 
@@ -44,6 +46,11 @@ def provided(options: Options, warn: Callable[[str], None]) -> Options:
     name = options["dataset"]
     if name not in NEEDED_FOR:
         return options
+    if name == "auto" and not options.get("data_dir") and datasets.find("mnist") is None:
+        reason = remembered.recall(MNIST)
+        if reason is not None:
+            warn(f"{reason} {AGAIN}; {DIGITS}")
+            return options | {"dataset": "digits"}
     reason = _install(name)
     if reason is None:
         return options
@@ -55,6 +62,22 @@ def provided(options: Options, warn: Callable[[str], None]) -> Options:
         raise DataError(f"{message}; dataset='digits' needs no package")
     warn(f"{message}; {DIGITS}")
     return options | {"dataset": "digits"}
+
+
+def note(options: Options, warnings: Sequence[str]) -> None:
+    """Remember that MNIST could not be downloaded, which takes seconds to find out.
+
+    Args:
+        options: of the run that found out.
+        warnings: of the run.
+
+    Example:
+        >>> note({"dataset": "digits"}, [])
+    """
+    if options["dataset"] == "auto" and not options.get("data_dir"):
+        for warning in warnings:
+            if warning.endswith(f"; {DIGITS}"):
+                remembered.remember(MNIST, warning.removesuffix(f"; {DIGITS}"))
 
 
 def _install(name: str) -> str | None:
@@ -72,7 +95,7 @@ def _install(name: str) -> str | None:
     if name == "auto":
         reason = remembered.recall(what)
         if reason is not None:
-            return f"{reason} (minutes ago; `fedflux setup` lets the next run try again)"
+            return f"{reason} {AGAIN}"
     from filelock import FileLock  # a dependency of juliapkg, which is there
 
     try:
