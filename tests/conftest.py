@@ -78,6 +78,7 @@ class JuliaSuite:
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,  # so that it ends with all that it started
         )
         self.processes.append((process, output))
 
@@ -93,7 +94,8 @@ class JuliaSuite:
 
     def end(self) -> None:
         for process, _ in self.processes:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         self.claims.cleanup()
 
 

@@ -1,5 +1,7 @@
 # The generator and the Gaussian noise of private training.
 
+include("setup/normal.jl")
+
 using FedFlux: Stream, add_gaussian!, keyed_random, normal_pairs, draw_words, next!
 
 # RFC 8439, appendix A.1, test vectors 1 and 2: blocks 0 and 1 of the zero key and nonce.
@@ -46,36 +48,6 @@ end
     u = rand(r, Float64, 10_000)
     @test all(0 .<= u .< 1) && abs(mean(u) - 0.5) < 0.02
     @test sort(shuffle!(r, collect(1:50))) == 1:50
-end
-
-"The standard normal distribution's Φ(z), by the series of its integral from 0."
-function Φ(z)
-    abs(z) > 7 && return Float64(z > 0)
-    term = total = z
-    k = 1
-    while abs(term) > 1e-17 * abs(total)
-        term *= z^2 / (2k + 1)
-        total += term
-        k += 1
-    end
-    return 0.5 + total * exp(-z^2 / 2) / sqrt(2π)
-end
-
-"Kolmogorov's statistic √n·sup|F̂ − F|; its 0.999 quantile is 1.95."
-function kolmogorov(z)
-    p, n = Φ.(sort(z)), length(z)
-    return sqrt(n) * maximum(i -> max(i / n - p[i], p[i] - (i - 1) / n), 1:n)
-end
-
-"""
-Whether draws look like N(0, 1): the distribution, the variance, whose deviation is √(2/n),
-and the mean. `sharp = false`, for draws without a seed, is wrong once in 10⁸ times.
-"""
-function looks_normal(z; sharp = true)
-    most, deviations = sharp ? (1.95, 4) : (3.2, 6)
-    return kolmogorov(Float64.(z)) < most &&
-           abs(mean(abs2, z) - 1) < deviations * sqrt(2 / length(z)) &&
-           abs(mean(z)) < deviations / sqrt(length(z))
 end
 
 @testset "Φ and Kolmogorov's statistic" begin

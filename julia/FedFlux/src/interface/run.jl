@@ -93,9 +93,12 @@ function execute(o::Options, init, hooks::RunHooks; data = nothing, previous = n
     end
 end
 
+"Add a message to the warnings, once."
+note!(warnings, message) = (message in warnings || push!(warnings, message); nothing)
+
 function execute(o::Options, init, hooks::RunHooks, data, folder, previous, given, warnings)
     begun = time()
-    note(message) = (message in warnings || push!(warnings, message); nothing)
+    note = Base.Fix1(note!, warnings)
 
     # Each client gets its share of the data.
     saved = o.resume === nothing ? nothing : load_checkpoint(o.resume; warn = note)
@@ -121,7 +124,7 @@ end
 "The rounds of a run whose data, federation and workers are there, and its result."
 function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnings)
     (; begun, saved, previous, name, f, clients, test, threads) = begin_with
-    note(message) = (message in warnings || push!(warnings, message); nothing)
+    note = Base.Fix1(note!, warnings)
 
     # A new run begins with the initial model, a resumed one where it stopped.
     facts = run_facts(o, pool.trainer, clients, test, versions())
