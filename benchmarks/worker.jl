@@ -5,7 +5,8 @@
 # TRAINER is fast or zygote.
 
 using FedFlux, LinearAlgebra, Statistics
-using FedFlux: Flux, JSON, NPZ, Optimisers
+using FedFlux: Flux, JSON, Optimisers
+const NPZ = Base.require(FedFlux, :NPZ)
 
 const TRAINER = Symbol(ARGS[1])
 const PASS = 320     # samples per timed pass: whole batches for 10, 32 and 64
