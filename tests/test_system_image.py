@@ -11,7 +11,7 @@ from fedflux import FedFluxError, system_image
 from .conftest import ROOT, Run
 from .environments import Environment, depots
 
-MANIFEST = """
+MANIFEST = """julia_version = "1.10.10"
 [[deps.FedFlux]]
 deps = ["Flux"]
 path = "core"
@@ -65,6 +65,7 @@ def test_an_image_is_for_what_it_was_made_of(project: Path) -> None:
     assert after('"0.7.21"', '"0.7.22"') == image  # not of the core's packages
     assert after('"0.7.12"', '"0.7.13"') != image
     assert after('"1.0.0"', '"1.0.1"') != image
+    assert after('"1.10.10"', '"1.10.11"') != image
     assert after("", "") == image
     (project / "LocalPreferences.toml").write_text("[FedFlux]\nx = 1\n")
     assert place() != image

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import platform
 import shutil
 import sys
@@ -65,7 +66,8 @@ def build() -> Path:
         raise FedFluxError("a system image needs the packages of the core: fedflux setup")
     if find() is not None:
         return image
-    if sys.platform != "win32" and not any(map(shutil.which, ("gcc", "clang"))):
+    compilers = (os.environ.get("JULIA_CC", "gcc"), "gcc", "clang")  # PackageCompiler's
+    if sys.platform != "win32" and not any(map(shutil.which, compilers)):
         raise FedFluxError(
             "a system image needs a C compiler, gcc or clang, and there is none on PATH"
         )
@@ -122,11 +124,12 @@ def _place() -> Path | None:
     return Path(STATE["depot"]) / "fedflux" / "images" / f"{name}{SUFFIX}"
 
 
-def _packages(project: Path) -> list[tuple[str, Any]] | None:
-    """The core's packages and theirs, with their versions, from a project's manifest."""
+def _packages(project: Path) -> list[Any] | None:
+    """A manifest's Julia, and the core's packages and theirs with their versions."""
     manifests = sorted(project.glob("Manifest*.toml"))
     try:
-        table = tomllib.loads(manifests[-1].read_text())["deps"]
+        manifest = tomllib.loads(manifests[-1].read_text())
+        table = manifest["deps"]
         found: dict[str, Any] = {}
         missing = [CORE]
         while missing:
@@ -136,7 +139,7 @@ def _packages(project: Path) -> list[tuple[str, Any]] | None:
                 missing += found[name].get("deps", ())
     except (OSError, ValueError, LookupError):
         return None
-    return sorted(found.items())
+    return [manifest.get("julia_version"), *sorted(found.items())]
 
 
 def _processor() -> str:
