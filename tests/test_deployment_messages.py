@@ -163,30 +163,64 @@ def test_a_reply_of_4_gb_is_not_taken_into_memory(python: Run) -> None:
     assert unlimited == "True"
 
 
-def test_two_nodes_with_one_number_are_an_error() -> None:
+@pytest.fixture
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    """Messages can be made outside of a run."""
     pytest.importorskip("flwr")
-    from flwr.app import Message
-
-    from fedflux.flower import records, roster
-
-    class Nodes:
-        """A grid whose nodes all say that they are client 1."""
-
-        def get_node_ids(self) -> Iterable[int]:
-            return [11, 12]
-
-    def told(grid: Any, asked: Any, timeout: float) -> Iterator[tuple[int, Any]]:
-        facts = json.dumps({"client": 1, "samples": 5})
-        for node, message in asked.items():
-            content = records.RecordDict({"fedflux": records.own(facts=facts)})
-            yield node, Message(content, reply_to=message)
-
     from flwr.supercore.task_identity import TaskIdentity
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_run_id", "_node_id", "_task_id"):
             if hasattr(TaskIdentity, name):
                 patch.setattr(TaskIdentity, name, 1)
-        patch.setattr(roster, "exchange", told)
-        with pytest.raises(FedFluxError, match=r"node 12 .*client 1, which node 11 is"):
-            roster.Roster(Nodes(), 2, 1.0).gather(1.0)  # type: ignore[arg-type]
+        yield patch
+
+
+class Nodes:
+    """A grid with two nodes."""
+
+    def get_node_ids(self) -> Iterable[int]:
+        return [11, 12]
+
+
+def says(message: Any, client: int) -> Any:
+    """A node's answer: which client it is."""
+    from flwr.app import Message
+
+    from fedflux.flower import records
+
+    facts = json.dumps({"client": client, "samples": 5})
+    content = records.RecordDict({"fedflux": records.own(facts=facts)})
+    return Message(content, reply_to=message)
+
+
+def test_two_nodes_with_one_number_are_an_error(patch: pytest.MonkeyPatch) -> None:
+    from fedflux.flower import roster
+
+    def told(grid: Any, asked: Any, timeout: float) -> Iterator[tuple[int, Any]]:
+        for node, message in asked.items():
+            yield node, says(message, 1)
+
+    patch.setattr(roster, "exchange", told)
+    with pytest.raises(FedFluxError, match=r"node 12 .*client 1, which node 11 is"):
+        roster.Roster(Nodes(), 2, 1.0).gather(1.0)  # type: ignore[arg-type]
+
+
+def test_a_node_whose_answer_is_lost_is_asked_again(patch: pytest.MonkeyPatch) -> None:
+    from fedflux.flower import roster
+
+    asked_for: list[tuple[list[int], float]] = []
+
+    def told(grid: Any, asked: Any, timeout: float) -> Iterator[tuple[int, Any]]:
+        asked_for.append((sorted(asked), timeout))
+        for node, message in asked.items():
+            lost = node == 12 and len(asked_for) < 3
+            no_answer = FedFluxError(f"{roster.NO_ANSWER} {timeout:g} s")
+            yield node, no_answer if lost else says(message, node - 10)
+
+    patch.setattr(roster, "exchange", told)
+    clients = roster.Roster(Nodes(), 2, 3600.0)  # type: ignore[arg-type]
+    clients.gather(600.0)
+    assert {k: seat.node for k, seat in clients.seats.items()} == {1: 11, 2: 12}
+    assert [nodes for nodes, _ in asked_for] == [[11, 12], [12], [12]]
+    assert [round(timeout) for _, timeout in asked_for] == [60, 120, 240]

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from ..errors import FedFluxError
 from .records import one_line
 
+NO_ANSWER = "no answer within"
 MAX_PAUSE = 1.0  # seconds between two looks for replies
 SPARE = 2**29  # bytes that Flower may take beside the replies
 COPIES = 4  # of a reply that Flower holds while it is unpacked
@@ -66,7 +67,7 @@ def exchange(
         if not came:
             time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
     for key in waiting.values():
-        yield key, FedFluxError(f"no answer within {timeout:g} s")
+        yield key, FedFluxError(f"{NO_ANSWER} {timeout:g} s")
 
 
 @contextlib.contextmanager

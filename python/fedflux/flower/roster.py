@@ -11,8 +11,9 @@ from flwr.serverapp import Grid
 
 from ..errors import FedFluxError
 from . import records
-from .exchange import exchange
+from .exchange import NO_ANSWER, exchange
 
+FIRST_ANSWER = 60.0  # seconds until a node is asked again: messages of Flower's can be lost
 PLAIN = "No query function registered"  # Flower's words, where a client is not fedflux's
 
 
@@ -52,10 +53,15 @@ class Roster:
                 they are the same client.
         """
         deadline = time.monotonic() + wait
+        patience = FIRST_ANSWER
         while True:
-            for line in self.refresh(min(wait, self._timeout)):
+            left = max(deadline - time.monotonic(), 0.1)
+            lines = self.refresh(min(patience, left, self._timeout))
+            for line in lines:
                 if "already" in line:
                     raise FedFluxError(line)
+            if any(NO_ANSWER in line for line in lines):
+                patience *= 2  # a node that compiles the core takes minutes
             missing = [k for k in range(1, self._clients + 1) if k not in self.seats]
             if not missing:
                 return
