@@ -7,9 +7,12 @@ struct Spy <: Rule
 end
 FedFlux.init(r::Spy, θ) = (0, 0)
 FedFlux.client!(r::Spy, s, u, ctx) =
-    (push!(r.log, (r.name, :client, ctx.round, ctx.client)); (s.private + 1, u))
+    (write_down(r, (r.name, :client, ctx.round, ctx.client)); (s.private + 1, u))
 FedFlux.server!(r::Spy, s, ū, ctx) =
-    (push!(r.log, (r.name, :server, ctx.round)); (s.shared + 1, ū))
+    (write_down(r, (r.name, :server, ctx.round)); (s.shared + 1, ū))
+
+const WRITING = ReentrantLock()      # clients train on several threads
+write_down(r::Spy, entry) = @lock WRITING push!(r.log, entry)
 
 # A rule that halves what is sent.
 struct Halve <: Rule end
