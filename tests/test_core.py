@@ -144,15 +144,17 @@ def test_julia_suite(julia: None, request: pytest.FixtureRequest) -> None:
     """The core's own tests; prints their summary and every failure at the end."""
     counts: Counter[str] = Counter()
     broken: list[str] = []
+    last: list[str] = []
     for code, lines in request.config.stash[SUITE].wait():
         counts += _counts(lines)
         if code != 0:
             failed = [x for x in lines if "Test Failed at" in x or "Error During" in x]
-            broken += [f"exit code {code}, {lines[-1]}", *failed]
+            broken += [f"exit code {code}", *lines[-1:], *failed]
+            last += lines[-80:]
     told = ", ".join(f"{n} {kind.lower()}" for kind, n in counts.items())
     notes = [f"Julia suite: {line}" for line in (told, *broken)]
     request.config.stash[NOTES].extend(notes)
-    assert not broken
+    assert not broken, "\n".join([*broken, *last])
     files = list((ROOT / "julia" / "FedFlux" / "test").glob("*.jl"))
     assert counts["files"] == len(files) - 1  # all but runtests.jl
 

@@ -129,9 +129,7 @@ def test_an_image_is_made_and_used(julia: None, tmp_path: Path) -> None:
     environment = Environment(tmp_path / "env", ROOT / "python")
     kept = {n: v for n, v in os.environ.items() if not n.startswith("PYTHON_JULIA")}
     env = kept | {"JULIA_DEPOT_PATH": os.pathsep.join([str(tmp_path / "depot"), *depots()])}
-    environment.project.mkdir()
-    settings = environment.project / "LocalPreferences.toml"
-    settings.write_text("[FedFlux]\nprecompile_workload = false\n")
+    environment.compile_less()
 
     def trained(*more: str) -> str:
         run = "run --dataset digits --rounds 2 --engine julia --json out.json"
@@ -154,5 +152,5 @@ def test_an_image_is_made_and_used(julia: None, tmp_path: Path) -> None:
     assert (again.returncode, again.stderr) == (0, "")
     assert "system image " in environment.fedflux("doctor", env=env).stdout
     assert trained("--workers", "2") == without  # processes of Julia's that use it too
-    settings.write_text("[FedFlux]\nprecompile_workload = false\nmine = 1\n")
+    environment.compile_less("mine = 1\n")
     assert in_image() == ["False", "False"]

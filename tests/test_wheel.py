@@ -33,13 +33,6 @@ def install(wheel: Path, environment: Environment) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 
-def compile_less(environment: Environment) -> None:
-    """Leave out what only makes later starts shorter: the core is compiled twice."""
-    environment.project.mkdir()
-    preferences = "[FedFlux]\nprecompile_workload = false\n"
-    (environment.project / "LocalPreferences.toml").write_text(preferences)
-
-
 @pytest.fixture
 def fresh(tmp_path: Path, wheel: Path) -> Environment:
     environment = Environment(tmp_path / "env")
@@ -97,7 +90,7 @@ def test_runs_with_julia_in_two_environments_and_after_an_upgrade(
         if not name.startswith("PYTHON_JULIACALL_")
     }
     env["JULIA_DEPOT_PATH"] = os.pathsep.join([str(tmp_path / "depot"), *depots()])
-    compile_less(fresh)
+    fresh.compile_less()  # the core is compiled twice
     run = shlex.split("run --dataset digits --rounds 1 --engine julia")
     first = fresh.fedflux(*run, "--json", "a.json", env=env)
     assert first.returncode == 0, first.stderr
@@ -119,7 +112,7 @@ def test_runs_with_julia_in_two_environments_and_after_an_upgrade(
     assert any("FedFlux" in str(file) for file in compiled)
     other = Environment(tmp_path / "other")
     install(wheel, other)
-    compile_less(other)
+    other.compile_less()
     assert core_in_use(other) == (path, version)
     assert sorted((tmp_path / "depot" / "compiled").rglob("*.so")) == compiled
 

@@ -45,10 +45,8 @@ def _file() -> Path | None:
 def _digest() -> str:
     """Of all that makes Julia compile the core again."""
     exe, project = find_julia()
-    core = shared_core.source()
-    files = [core / "Project.toml", *sorted(core.glob("src/**/*")), *core.glob("ext/*")]
-    files += [*project.glob("Manifest*.toml"), *project.glob("*Preferences.toml")]
-    stamps = [(str(f), s.st_size, s.st_mtime_ns) for f in files for s in [f.stat()]]
+    own = (*project.glob("Manifest*.toml"), *project.glob("*Preferences.toml"))
+    stamps = shared_core.stamps(*own)
     settings = {n: v for n, v in os.environ.items() if "JULIA" in n and "TRACE" not in n}
     return hashlib.sha256(
         repr((exe, stamps, sorted(settings.items()))).encode()

@@ -69,6 +69,22 @@ def source() -> Path:
     return Path((_entry() or {}).get("path", core_path()))
 
 
+def stamps(*more: Path) -> list[tuple[str, int, int]]:
+    """Return path, size and time of the core's files, and of more: a change shows in them.
+
+    Example:
+        >>> stamps() == stamps()
+        True
+    """
+    core = source()
+    files = [
+        core / "Project.toml",
+        *sorted(core.glob("src/**/*")),
+        *sorted(core.glob("ext/*")),
+    ]
+    return [(str(f), s.st_size, s.st_mtime_ns) for f in [*files, *more] for s in [f.stat()]]
+
+
 def _spec(path: Path) -> dict[str, Any]:
     """What juliapkg is told of the core at this path."""
     project = tomllib.loads((core_path() / "Project.toml").read_text())

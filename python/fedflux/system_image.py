@@ -23,7 +23,6 @@ from . import installing, shared_core
 from .errors import FedFluxError
 from .installed import find_julia
 
-CORE = "FedFlux"
 COMPILER = '"PackageCompiler", uuid = "9b87118b-4619-50d2-8e1e-99f35a4d4d9d", version = "2"'
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 BUILD = """
@@ -115,9 +114,7 @@ def _place() -> Path | None:
         return None
     from juliapkg.state import STATE
 
-    core = shared_core.source()
-    files = [Path(exe).resolve(), core / "Project.toml", *sorted(core.glob("src/**/*"))]
-    stamps = [(str(f), s.st_size, s.st_mtime_ns) for f in files for s in [f.stat()]]
+    stamps = shared_core.stamps(Path(exe).resolve())
     settings = [f.read_text() for f in sorted(project.glob("*Preferences.toml"))]
     made_of = repr((stamps, packages, settings, _processor()))
     name = hashlib.sha256(made_of.encode()).hexdigest()[:16]
@@ -131,7 +128,7 @@ def _packages(project: Path) -> list[Any] | None:
         manifest = tomllib.loads(manifests[-1].read_text())
         table = manifest["deps"]
         found: dict[str, Any] = {}
-        missing = [CORE]
+        missing = [shared_core.NAME]
         while missing:
             name = missing.pop()
             if name not in found:
