@@ -1,6 +1,6 @@
 # Privacy-loss distributions (PLD): the distribution of L = log P(x)/Q(x) for x ~ P, where P
-# and Q are the noisy sums with and without one client. Losses of steps add up; composed.jl
-# convolves their distributions, and δ(ε) = E[max(0, 1 − exp(ε − L))].
+# and Q are the noisy sums with and without one client. Losses of steps add up:
+# pld_composition.jl convolves their distributions, and δ(ε) = E[max(0, 1 − exp(ε − L))].
 #
 # A loss is kept as probabilities on a grid of spacing h. "Connect the dots" (Doroshenko et
 # al. 2022, arXiv:2207.04380) splits the mass between two points of the grid so that both P

@@ -1,5 +1,5 @@
 # Worker processes of Julia's Distributed: started here, on other machines over SSH, or
-# added by the user. What they do for a federation is in federation/crew.jl.
+# added by the user. What they do for a federation is in federation/workers/process_pool.jl.
 
 """
 A worker process: its `id` in Distributed (0: lost), and `start() -> id`, which starts one
