@@ -4,9 +4,10 @@ using Test
 # an exception takes the longer the more a process has compiled, and tests throw many. Those
 # that are given the same empty folder, by `runtests.jl --share=FOLDER`, share the files.
 const FILES = [
-    first(splitext(file)) for file in readdir(@__DIR__)
-    if endswith(file, ".jl") && file != "runtests.jl"
+    joinpath(folder, file) for (folder, _, files) in walkdir(@__DIR__) for file in files
+    if endswith(file, ".jl") && file != "runtests.jl" && basename(folder) != "setup"
 ]
+const PATHS = Dict(first(splitext(basename(path))) => path for path in FILES)
 const SHARED = [chopprefix(a, "--share=") for a in ARGS if startswith(a, "--share=")]
 const NAMES = filter(!startswith("--share="), ARGS)
 
@@ -21,7 +22,7 @@ function run_file(name)
         const NPZ = Base.require(FedFlux, :NPZ)
         Random.seed!(1)
         include(joinpath($(@__DIR__), "setup", "helpers.jl"))
-        include(joinpath($(@__DIR__), $name * ".jl"))
+        include($(PATHS[name]))
     end
     Core.eval(Main, Expr(:module, true, Symbol("test_", name), code))
 end
@@ -58,4 +59,5 @@ function run_apart(names)
     exit(1)
 end
 
-isempty(NAMES) ? run_apart(FILES) : run_here(NAMES)
+length(PATHS) == length(FILES) || error("two files of tests have the same name")
+isempty(NAMES) ? run_apart(sort!(collect(keys(PATHS)))) : run_here(NAMES)

@@ -342,8 +342,8 @@ end
                                          [
     "accountant",
     "calibration",
-    "distributed",
-    "lowerbound",
+    "distributed_noise",
+    "audit_bounds",
     "tree"
 ]
     source = read(joinpath(pkgdir(FedFlux), "src", "privacy", "$file.jl"), String)

@@ -1,6 +1,6 @@
 # Dense, activations, dropout, normalisation and losses.
 
-include("setup/fast.jl")
+include("../setup/fast.jl")
 
 @testset "dense $sizes" for sizes in ((5, 3), (20, 17, 3), (33, 200, 64, 10), (130, 300, 2))
     layers = [Dense(a => b, tanh) for (a, b) in zip(sizes, sizes[2:end])]

@@ -1,6 +1,6 @@
 # Convolutions and pools: kernels, strides, padding, dilation and groups.
 
-include("setup/fast.jl")
+include("../setup/fast.jl")
 
 # (k, stride, pad, dilation)
 const CONVOLUTIONS = [

@@ -1,6 +1,6 @@
 # The sum of clipped gradients: the fast engine's against one example after another.
 
-include("setup/fast.jl")
+include("../setup/fast.jl")
 using FedFlux: flatten
 using LinearAlgebra: norm
 

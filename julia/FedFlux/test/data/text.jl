@@ -169,7 +169,7 @@ end
 end
 
 const TEST_DATA = get(ENV, "FEDFLUX_TEST_DATA",
-    joinpath(@__DIR__, "..", "..", "..", "..", "shared", "data"))
+    joinpath(@__DIR__, "..", "..", "..", "..", "..", "shared", "data"))
 const PLAYS = joinpath(TEST_DATA, "tinyshakespeare", "input.txt")
 
 @testset "federated roles beat the unigram baseline" begin

@@ -1,6 +1,6 @@
 # The rule DPSGD: what a client's local steps are, and what is refused.
 
-include("setup/normal.jl")
+include("../setup/normal.jl")
 
 using FedFlux: WorkerPool, batch, engine, example_mechanism, flatten, poisson_batch!
 using FedFlux: to_engine!, to_model!, zeros32

@@ -1,6 +1,6 @@
 # The engine as a whole: named models, batches, allocations, and unsupported models.
 
-include("setup/fast.jl")
+include("../setup/fast.jl")
 
 @testset "named models" begin
     images(n) = rand(Float32, 28, 28, 1, n)

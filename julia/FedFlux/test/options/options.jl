@@ -92,7 +92,7 @@ end
             p -> !haskey(p, "default") && !endswith(p["type"], '?'),
             values(get(spec, "params", Dict()))
         )
-        python = name == "ckks"      # which test/ckks.jl builds
+        python = name == "ckks"      # which aggregation/ckks.jl builds
         required || python || @test build(kind, name) !== nothing
         @test !isempty(spec["help"]) && !isempty(spec["class"])
     end

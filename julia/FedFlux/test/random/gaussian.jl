@@ -1,6 +1,6 @@
 # The generator and the Gaussian noise of private training.
 
-include("setup/normal.jl")
+include("../setup/normal.jl")
 
 using FedFlux: Stream, add_gaussian!, keyed_random, normal_pairs, draw_words, next!
 

@@ -1,6 +1,6 @@
 # Sequences: embeddings and recurrent layers.
 
-include("setup/fast.jl")
+include("../setup/fast.jl")
 
 tokens(vocabulary, dims...) = n -> rand(1:vocabulary, dims..., n)
 

@@ -190,7 +190,7 @@ end
 function check_table(name, table)
     page = joinpath(pkgdir(FedFlux), "..", "..", "docs", "algorithms.md")
     text = read(page, String)
-    begins = "<!-- $name: made by test/combinations.jl -->\n"
+    begins = "<!-- $name: made by test/federation/combinations.jl -->\n"
     marked = Regex("(?<=\\Q$begins\\E).*?(?=\n<!-- end -->)", "s")
     if get(ENV, "FEDFLUX_WRITE_DOCS", "0") == "1"
         write(page, replace(text, marked => table))
