@@ -1,7 +1,7 @@
 # The audit passes the right mechanisms, and finds planted bugs.
 using FedFlux: binomial_upper, epsilon_lower, PoissonSampling, proven_epsilons, RoundRobin,
     UniformSampling
-import FedFlux: client!, hides_cohort, init, nobody_sent, promise, server!
+import FedFlux: client!, guarantee, hides_cohort, init, nobody_sent, server!
 
 # for k, n, c in …: print(scipy.stats.beta.ppf(c, k + 1, n - k))
 const LIMITS = [
@@ -80,7 +80,7 @@ abstract type Planted <: Rule end
 hides_cohort(::Planted) = true
 init(r::Planted, θ) = init(r.dp, θ)
 nobody_sent(r::Planted, u) = nobody_sent(r.dp, u)
-promise(r::Planted, f, sampling, clients) = promise(r.dp, f, sampling, clients)
+guarantee(r::Planted, f, sampling, clients) = guarantee(r.dp, f, sampling, clients)
 client!(r::Planted, s, u, ctx) = client!(r.dp, s, u, ctx)
 server!(r::Planted, s, ū, ctx) = server!(r.dp, s, ū, ctx)
 
@@ -150,6 +150,7 @@ end
 end
 
 @testset "settings that can't be audited" begin
+    @test FedFlux.promise === guarantee      # its former name, in rules of the user's own
     dp = ClientDP()
     for (f, words) in ((() -> audit(FedProx())) => "FedProx promises no ε",
         (() -> audit(DPSGD())) => "the audit attacks what clients send",

@@ -1,5 +1,5 @@
 # Client-level and local differential privacy: what is clipped, added and claimed.
-using FedFlux: adapted, clip_update, PoissonSampling, promise, RoundRobin, total_norm,
+using FedFlux: adapted, clip_update, guarantee, PoissonSampling, RoundRobin, total_norm,
     update_noise, WorkerPool
 
 x, y = blobs(120)

@@ -2,7 +2,7 @@
 using FedFlux:
     covering_nodes, next_noise, PoissonSampling, RoundRobin, tree_noise,
     WorkerPool
-import FedFlux: chain_position, client!, promise, server!
+import FedFlux: chain_position, client!, guarantee, server!
 
 const C, Z = 0.5, 3.0
 
@@ -168,7 +168,7 @@ end
     )
     rounds = length(history)
     @test stopped == "budget" && ε(rounds) <= 2 < ε(rounds + 1)
-    p = FedFlux.statement(promise(f, turns(2), clients), rounds)
+    p = FedFlux.statement(guarantee(f, turns(2), clients), rounds)
     @test p["epsilon"] ≈ ε(rounds) ≈ last(history).epsilon
     @test p["neighbours"] == "a client's updates, or zeros in their place"
     @test p["sampling"] == "none" && p["noise_multiplier"] == 8 && p["unit"] == "one client"
@@ -239,7 +239,7 @@ struct Undone <: Rule
 end
 chain_position(::Undone) = 7
 FedFlux.hides_cohort(::Undone) = true
-promise(r::Undone, f, sampling, clients) = promise(r.dp, f, sampling, clients)
+guarantee(r::Undone, f, sampling, clients) = guarantee(r.dp, f, sampling, clients)
 client!(r::Undone, s, u, ctx) = client!(r.dp, s, u, ctx)
 server!(r::Undone, s, ū, ctx) =
     (

@@ -1,6 +1,6 @@
 # Noise by the clients under secure aggregation: Skellam's law, and what a run spends.
 using FedFlux: acceptance, accepts!, accepts_exactly!, log_odds, poisson!, PoissonLaw,
-    promise, skellam!, statement, WorkerPool
+    guarantee, skellam!, statement, WorkerPool
 using FedFlux: SpecialFunctions
 using .SpecialFunctions: besselix, logabsgamma
 
@@ -148,7 +148,7 @@ end
     @test history[6].epsilon ≈ epsilon(accountant) rtol = 0.02
     # The noise is really there: the models of two runs differ.
     @test fitted(f; rounds = 1)[1].θ != fitted(f; rounds = 1)[1].θ
-    p = statement(promise(f, CohortSampling(10), clients), 6, reports)
+    p = statement(guarantee(f, CohortSampling(10), clients), 6, reports)
     @test p["epsilon"] == history[6].epsilon && p["delta"] == 1e-4
     @test p["unit"] == "one client's data, in each round that it takes part in"
     @test p["neighbours"] == "a client's updates, or zeros in their place"

@@ -9,7 +9,7 @@ Attack a private rule, and compare the ε that the attack proves with the accoun
 each trial client 1, the canary, sends an enormous update along a random direction, with a
 sign known to the attacker, and the others send zeros: what tells most about one client.
 Rounds run as in a federation, with the rule's own clip and noise. The attacker sums the
-steps along that direction and guesses whether the canary took part (or, where the promise
+steps along that direction and guesses whether the canary took part (or, where the guarantee
 is about a client's data, whether it sent the opposite).
 
 - `clients`, `clients_per_round`, `sampling`, `rounds`: what is promised and attacked. For
@@ -30,7 +30,7 @@ An adaptive clip is checked apart from ε: it must fall when all updates are sho
 rise when all are longer.
 
 Throws a [`FedFluxError`](@ref) for a rule that promises nothing, or settings under which
-its promise would not hold.
+its guarantee would not hold.
 
 Canaries for federated learning: Andrew et al., arXiv:2302.03098; lower bounds for ε from
 attacks: Jagielski et al., arXiv:2006.07709; Nasr et al., arXiv:2302.07956.
@@ -46,12 +46,12 @@ function audit(rule::Rule; clients = 20, clients_per_round = clients,
     t = AuditTarget(rule, clients, clients_per_round, sampling, rounds, UInt64(seed))
     with = [attack_statistic(t, i, true) for i = 1:trials]
     without = [attack_statistic(t, i, false) for i = 1:trials]
-    deltas = audited_deltas(t.promise)
-    upper = [promised_epsilon(t.promise, rounds, δ) for δ in deltas]
+    deltas = audited_deltas(t.guarantee)
+    upper = [guaranteed_epsilon(t.guarantee, rounds, δ) for δ in deltas]
     lower = proven_epsilons(with, without, deltas, upper, confidence)
     worst = argmax(lower .- upper)
-    return Audit(; lower = first(lower), upper = epsilon_after(t.promise, rounds),
-        t.promise,
+    return Audit(; lower = first(lower), upper = epsilon_after(t.guarantee, rounds),
+        promise = t.guarantee,
         decided = (; delta = deltas[worst], lower = lower[worst], upper = upper[worst]),
         findings = clip_findings(t, confidence), rounds, trials, confidence,
         seconds = time() - begun)
@@ -79,7 +79,7 @@ highest beside the promised curve. `findings`: what else is wrong, in words. `tr
 Base.@kwdef struct Audit
     lower::Float64
     upper::Float64
-    promise::Promise
+    promise::Guarantee
     decided::@NamedTuple{delta::Float64, lower::Float64, upper::Float64}
     findings::Vector{String}
     rounds::Int
@@ -91,7 +91,7 @@ end
 """
     isbroken(a::Audit) -> Bool
 
-Whether the rule did what its promise excludes. `false` proves nothing: another attack, or
+Whether the rule did what its guarantee excludes. `false` proves nothing: another attack, or
 more trials, may show more.
 """
 isbroken(a::Audit) = a.decided.lower > a.decided.upper || !isempty(a.findings)
@@ -133,7 +133,7 @@ struct AuditTarget{F<:Federated,C<:Clients,S,A,P<:WorkerPool}
     clients::C
     with::S            # how cohorts are drawn
     without::A         # … where the canary does not take part
-    promise::Promise
+    guarantee::Guarantee
     pool::P
     rounds::Int
     seed::UInt64
@@ -146,7 +146,7 @@ function AuditTarget(rule, N, n, sampling, rounds, seed)
     clients = Clients(x, zeros(Int, N + 9), [[1:10]; [k:k for k = 11:(N+9)]])
     f = Federated(softmax_regression(7, 3); rules = (rule,), weights = :uniform,
         optimizer = Optimisers.Descent(0.0f0), batchsize = 1, maxsteps = 1)
-    claim = promise(f, with, clients)
+    claim = guarantee(f, with, clients)
     claim === nothing &&
         fail("rule ", nameof(typeof(rule)), " promises no ε that could be audited")
     without =
@@ -180,7 +180,7 @@ end
 
 "The sum of a trial's steps along the canary, each in units of the clip if that is public."
 function attack_statistic(t::AuditTarget, i, present)
-    opposite = !present && t.promise.replaced
+    opposite = !present && t.guarantee.replaced
     f = trial_federation(t, i, present, opposite ? -CANARY_LENGTH : CANARY_LENGTH, 0)
     direction = first(f.rules).direction
     total = 0.0
@@ -209,13 +209,13 @@ function public_clip(st)
 end
 
 """
-The δ at which the promise is compared with the attack: its own first, and larger ones, for
-which few trials show more.
+The δ at which the guarantee is compared with the attack: its own first, and larger ones,
+for which few trials show more.
 """
-audited_deltas(p::Promise) = [p.delta; filter(>(p.delta), [1e-4, 1e-3, 0.01, 0.1, 0.3])]
+audited_deltas(p::Guarantee) = [p.delta; filter(>(p.delta), [1e-4, 1e-3, 0.01, 0.1, 0.3])]
 
-"The accountant's smallest ε of a promise at any δ."
-function promised_epsilon(p::Promise, rounds, delta)
+"The accountant's smallest ε of a guarantee at any δ."
+function guaranteed_epsilon(p::Guarantee, rounds, delta)
     fixed = p.accounting.sampling === :fixed
     accountant = fixed ? RDPAccountant(; delta) : PLDAccountant(; delta)
     compose_rounds!(accountant, p.accounting, rounds)

@@ -1,8 +1,8 @@
-# What the private rules of a federation promise, round by round: whether it can be
+# What the private rules of a federation guarantee, round by round: whether it can be
 # accounted at all, ε, and in which words.
 
 """
-    Promise
+    Guarantee
 
 What is accounted for a run: `unit`, whom it protects; `accounting`, what its rounds cost
 ([`spent`](@ref)); `delta`; the `budget` for ε, or `nothing`; `replaced`, whether neighbours
@@ -10,7 +10,7 @@ differ in the data of a unit rather than in its presence, and `neighbours`, that
 `noise`, where it comes from; `why` sampling makes ε smaller, or doesn't; and what is
 `not_covered`.
 """
-Base.@kwdef struct Promise{A}
+Base.@kwdef struct Guarantee{A}
     unit::String
     accounting::A
     delta::Float64
@@ -35,52 +35,55 @@ noise_in_words(r) =
     "from a cryptographically secure generator"
 
 """
-    promise(f, sampling::CohortSampling, clients) -> Promise or nothing
+    guarantee(f, sampling::CohortSampling, clients) -> Guarantee or nothing
 
-The promise of a federation with these clients, whose cohorts are drawn so: that of its
+The guarantee of a federation with these clients, whose cohorts are drawn so: that of its
 first rule that makes one, or of its aggregator. Throws a [`FedFluxError`](@ref) where the
 claim would not hold.
 """
-function promise(f::Federated, sampling, clients)
+function guarantee(f::Federated, sampling, clients)
     for r in f.rules
-        p = promise(r, f, sampling, clients)
+        p = guarantee(r, f, sampling, clients)
         p === nothing || return p
     end
-    return promise(f.aggregate, f, sampling, clients)
+    return guarantee(f.aggregate, f, sampling, clients)
 end
 
-promise(::Union{Rule,Aggregator}, f, sampling, clients) = nothing
+guarantee(::Union{Rule,Aggregator}, f, sampling, clients) = nothing
+
+# Its former name, for rules of the user's own.
+const promise = guarantee
 
 # Who sees a client's update only with its noise needs no other assumption.
-promise(r::LocalDP, f, sampling, clients) =
-    Promise(; unit = "one client's data, in each round that it takes part in",
+guarantee(r::LocalDP, f, sampling, clients) =
+    Guarantee(; unit = "one client's data, in each round that it takes part in",
         accounting = EqualRounds(r.noise_multiplier / 2, 1.0, :none), r.delta,
         replaced = true, noise = noise_in_words(r),
         why = "none: the server sees who sent which update")
 
 # An example's client may be absent from a round; nothing is claimed for that.
-function promise(r::DPSGD, f, sampling, clients)
+function guarantee(r::DPSGD, f, sampling, clients)
     sizes = unique(nsamples(clients, k) for k = 1:length(clients))
     steps = [example_mechanism(f, n) for n in sizes]
     cost(m) = m.steps .* step_rdp(RDP_ORDERS, r.noise_multiplier, m.sampling_rate, :poisson)
     rate = maximum(m -> m.sampling_rate, steps)
-    return Promise(; unit = "one example of one client",
+    return Guarantee(; unit = "one example of one client",
         accounting = EqualRounds(r.noise_multiplier, rate, :poisson, cost.(steps)),
         r.delta, noise = noise_in_words(r),
         why = "each example is in a local step with this probability at most, independently"
     )
 end
 
-function promise(r::ClientDP, f, sampling, clients)
+function guarantee(r::ClientDP, f, sampling, clients)
     N = length(clients)
     check_cohorts(r, f)
     update_noise(r, expected_clients(sampling, N))      # refuses too little count_noise
     rate, kind, why = accounted(sampling.sampling, sampling, N)
-    return Promise(; unit = "one client", r.delta, r.budget, why,
+    return Guarantee(; unit = "one client", r.delta, r.budget, why,
         accounting = EqualRounds(r.noise_multiplier, rate, kind), noise = noise_in_words(r))
 end
 
-function promise(r::DPFTRL, f, sampling, clients)
+function guarantee(r::DPFTRL, f, sampling, clients)
     n, N = sampling.clients_per_round, length(clients)
     check_cohorts(r, f)
     follows_round(sampling.sampling, n, N) ||
@@ -88,20 +91,20 @@ function promise(r::DPFTRL, f, sampling, clients)
             "a client's turns are far apart: use sampling = \"round_robin\", or all ",
             "clients in each round; for cohorts drawn by ",
             nameof(typeof(sampling.sampling)), " there is ClientDP")
-    return Promise(; unit = "one client", r.delta, r.budget,
+    return Guarantee(; unit = "one client", r.delta, r.budget,
         accounting = TreeRounds(r.noise_multiplier, n, N), noise = noise_in_words(r),
         neighbours = "a client's updates, or zeros in their place",
         why = "none: a client has a turn in one of $(N ÷ n) rounds at most; each counts")
 end
 
 # The server draws the cohorts, so that chance hides nobody from it.
-function promise(a::SecureMean, f, sampling, clients)
+function guarantee(a::SecureMean, f, sampling, clients)
     a.noise === nothing && return nothing
     f.weights === :uniform || fail("SecureMean clips each client to the same norm, and ",
         "weights is \"samples\": give weights = \"uniform\"")
     values = sum(length, parts(nobody_sent(f.rules, zero_update(f), length(clients))))
     largest = most_clients(sampling.sampling, f, sampling, length(clients))
-    return Promise(; unit = "one client's data, in each round that it takes part in",
+    return Guarantee(; unit = "one client's data, in each round that it takes part in",
         accounting = SecureRounds(a, largest, values), a.delta, a.budget,
         neighbours = "a client's updates, or zeros in their place",
         noise = "from cryptographically secure generators, of each client its share",
@@ -172,23 +175,24 @@ accounted(s::Sampling, c, N) = fail("rule ClientDP can't account for cohorts dra
     nameof(typeof(s)), ": use sampling = \"poisson\", \"uniform\" or \"round_robin\"")
 
 """
-ε after `rounds` rounds, whose aggregators reported `reports`; `nothing` without a promise.
+ε after `rounds` rounds, whose aggregators reported `reports`; `nothing` where none is
+guaranteed.
 """
 epsilon_after(::Nothing, rounds, reports = ()) = nothing
-epsilon_after(p::Promise, rounds, reports = ()) =
+epsilon_after(p::Guarantee, rounds, reports = ()) =
     largest_epsilon(p, spent(p.accounting, rounds, reports))
-epsilon_ahead(p::Promise, rounds, reports = ()) =
+epsilon_ahead(p::Guarantee, rounds, reports = ()) =
     largest_epsilon(p, spent_ahead(p.accounting, rounds, reports))
 largest_epsilon(p, costs) =
     maximum(rdp -> rdp_epsilon(RDP_ORDERS, rdp, p.delta), costs)
 
 "Whether one more round could exceed the budget."
 exhausted(::Nothing, rounds, reports = ()) = false
-exhausted(p::Promise, rounds, reports = ()) =
+exhausted(p::Guarantee, rounds, reports = ()) =
     p.budget !== nothing && epsilon_ahead(p, rounds, reports) > p.budget
 
-"The promise in words and numbers, for the result of a run of `rounds` rounds."
-function statement(p::Promise, rounds, reports = ())
+"The guarantee in words and numbers, for the result of a run of `rounds` rounds."
+function statement(p::Guarantee, rounds, reports = ())
     a = p.accounting
     return Dict{String,Any}("unit" => p.unit,
         "epsilon" => as_json(epsilon_after(p, rounds, reports)), "delta" => p.delta,

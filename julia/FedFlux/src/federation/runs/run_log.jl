@@ -43,7 +43,7 @@ mutable struct Course       # fields of any type: its methods are compiled once
     stopping::Stopping
     evaluation::Any         # a TestData, or nothing
     eval_every::Int
-    privacy::Any            # a Promise, or nothing
+    privacy::Any            # a Guarantee, or nothing
     checkpoints::Any
     membership::Any         # a MembershipInference, or nothing
     warn::Hook
@@ -56,7 +56,7 @@ end
 function Course(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
     checkpoints, progress, membership = nothing)
     check_cohort(f, sampling.clients_per_round, length(clients))
-    privacy = promise(f, sampling, clients)
+    privacy = guarantee(f, sampling, clients)
     exhausted(privacy, 0) &&
         fail("the privacy budget is ", privacy.budget, ", and one round costs ",
             round(epsilon_ahead(privacy, 0); sigdigits = 3), ": more noise, fewer clients ",

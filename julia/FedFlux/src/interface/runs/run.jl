@@ -165,7 +165,7 @@ function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnin
         hidden = hides_cohort(f.rules))
     return run_result(o, f, st, pool; history, stopped, dataset = name, clients = table,
         comparison..., federation = f, seconds = earlier + time() - begun, warnings,
-        privacy = statement(promise(f, sampling, clients), st.round, reports(history)),
+        privacy = statement(guarantee(f, sampling, clients), st.round, reports(history)),
         holdings = holdings(clients), resumed, moments,
         sample = size(clients.x)[1:(end-1)], state = st, facts)
 end
