@@ -16,9 +16,9 @@ function advance!(s::ServerSession)
         following === nothing || return following
         record = end_round!(s)
     end
-    (; course, st) = s
-    course.stopped === nothing ||
-        return Exchange(; st.round, stage = "", record, done = course.stopped)
+    (; run_log, st) = s
+    run_log.stopped === nothing ||
+        return Exchange(; st.round, stage = "", record, done = run_log.stopped)
     return begin_round!(s, record)
 end
 
@@ -33,7 +33,7 @@ function begin_round!(s::ServerSession, record)
     s.waited = Set(cohort)
     empty!(s.repeated)
     empty!(s.downloaded)
-    saved = last_saved(s.course.checkpoints, st)
+    saved = last_saved(s.run_log.checkpoints, st)
     messages = [train_message(s, k, saved) for k in cohort]
     θ = to_model!(similar(st.θ), engine(pool), st.θ)
     model = s.steps === nothing ? arrays(θ, f.layout) : Array{Float32}[]
@@ -132,5 +132,5 @@ function end_round!(s::ServerSession)
     metrics = close_round!(s.work, s.pool, s.expected)
     s.steps === nothing || note_step!(s.steps, s.work.published, sizeof(s.st.θ))
     s.work = s.secure = nothing
-    return note_round!(s.course, cohort, metrics)
+    return note_round!(s.run_log, cohort, metrics)
 end

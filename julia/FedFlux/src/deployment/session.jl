@@ -2,14 +2,14 @@
 # for, and what becomes of those who don't answer as they should.
 
 """
-    ServerSession(f, st, clients, pool, course, sampling; federation, outputs, options,
+    ServerSession(f, st, clients, pool, run_log, sampling; federation, outputs, options,
                   key = "")
 
 The server of a federation whose clients are elsewhere, in one exchange of messages at a
 time: [`next_exchange!`](@ref) gives it; [`take_reply!`](@ref), [`drop!`](@ref) and
 [`reject!`](@ref) take what becomes of each message. Who carries them is not its concern.
 
-- `clients`: from [`absent_clients`](@ref).  `course`: a [`Course`](@ref).
+- `clients`: from [`absent_clients`](@ref).  `run_log`: a [`RunLog`](@ref).
 - `federation`: 16 bytes that name it.  `outputs`, `options`: see [`ClientSession`](@ref).
 - `key`: the number of the clients' key, where the aggregate is [`CKKS`](@ref).
 """
@@ -18,7 +18,7 @@ mutable struct ServerSession
     st::State
     clients::Clients
     pool::WorkerPool
-    course::Course
+    run_log::RunLog
     sampling::CohortSampling
     federation::Vector{UInt8}
     outputs::Int
@@ -37,10 +37,10 @@ mutable struct ServerSession
     unsure::Set{Int}                # who failed, and may have lost its model
 end
 
-function ServerSession(f, st, clients, pool, course, sampling; federation, outputs, options,
-    key = "")
+function ServerSession(f, st, clients, pool, run_log, sampling; federation, outputs,
+    options, key = "")
     like = expected_shape(f.rules, st, length(clients))
-    return ServerSession(f, st, clients, pool, course, sampling, federation, outputs,
+    return ServerSession(f, st, clients, pool, run_log, sampling, federation, outputs,
         options, key, model_tag(f, engine(pool)), like, "", nothing, nothing, 0.0,
         Set{Int}(), Set{Int}(), Dict{Int,Int}(),
         compresses_steps(f.rules) ? Steps(st.round, []) : nothing, Set{Int}())

@@ -1,6 +1,6 @@
 # Deployment: sessions that exchange bytes give what a simulation gives, bit for bit; and
 # nothing that arrives does harm.
-using FedFlux: absent_clients, answer!, build, ClientSession, Course, drop!, engine, JSON,
+using FedFlux: absent_clients, answer!, build, ClientSession, drop!, engine, JSON, RunLog,
     load_checkpoint, Progress, read_frame!, Reader, restore, Stopping, TestData, WorkerPool,
     Writer, next_exchange!, ServerSession, take_reply!
 
@@ -23,10 +23,10 @@ function deployed(f; rounds = 4, clients_per_round = 3, folder = nothing, resume
         resume ? restore(load_checkpoint(folder), f, engine(pool)) :
         (State(f, pool), Progress())
     checkpoints = folder === nothing ? nothing : Checkpoints(folder)
-    course = Course(f, st, remote; stopping = Stopping(; rounds), sampling,
+    run_log = RunLog(f, st, remote; stopping = Stopping(; rounds), sampling,
         evaluation = TestData(x, y, 3, nothing), eval_every = 1, pool,
         warn = FedFlux.Hook(Returns(nothing)), checkpoints, progress)
-    server = ServerSession(f, st, remote, pool, course, sampling;
+    server = ServerSession(f, st, remote, pool, run_log, sampling;
         federation = fill(0x07, 16), outputs = 3, options = Dict("lr" => "0.05"))
     nodes = [ClientSession(_ -> (f, x[:, p], y[p]), Dict("lr" => "0.05")) for p in parts]
     return server, nodes
@@ -90,7 +90,7 @@ CASES = [(model, (), (; server = FedAdam(), aggregate = Krum(0))),
     @test server.st.server == st.server && server.st.shared == st.shared
     known(r) = (r.round, r.train_loss, r.test_loss, r.accuracy, r.clients, r.bytes_up,
         r.rejected, r.dropped, r.skipped, r.epsilon)
-    @test isequal(known.(server.course.history), known.(history))
+    @test isequal(known.(server.run_log.history), known.(history))
     # Beside the updates, 45 bytes for each client and 5 for each vector.
     vectors = length(server.like.vectors) + 1 + length(server.like.metrics)
     @test all(r -> up[r.round] == r.bytes_up + r.clients * (45 + 5vectors), history)
@@ -98,12 +98,12 @@ CASES = [(model, (), (; server = FedAdam(), aggregate = Krum(0))),
     steps = any(r -> r isa Download, rules)
     whole = !steps &&
             any(r -> r in ("fedper", "fedrep", "fedbn"), rules)
-    @test all(zip(server.course.history, history)) do (real, counted)
+    @test all(zip(server.run_log.history, history)) do (real, counted)
         whole ? real.bytes_down >= counted.bytes_down - 12 :
         real.bytes_down == counted.bytes_down
     end
     if steps
-        @test last(server.course.history).bytes_down < 3 * 4 * f.layout.n / 2
+        @test last(server.run_log.history).bytes_down < 3 * 4 * f.layout.n / 2
     end
 end
 
@@ -170,14 +170,14 @@ replaced(v, at, with) = (v = copy(v); v[at] = with; v)
         server, nodes = deployed(f; rounds = 3, clients_per_round = 5)
         exchange!(server, nodes; change = spoil(change))
         @test server.st.θ == expected
-        (; rejected) = server.course.history[2]
+        (; rejected) = server.run_log.history[2]
         @test only(rejected).client == 2 && occursin(reason, only(rejected).reason)
     end
     # It never came: the client trained, and its state of that round doesn't count.
     server, nodes = deployed(f; rounds = 3, clients_per_round = 5)
     exchange!(server, nodes; change = spoil(Returns(nothing)))
     @test server.st.θ == expected
-    @test server.course.history[2].dropped == [(; client = 2, reason = "did not answer")]
+    @test server.run_log.history[2].dropped == [(; client = 2, reason = "did not answer")]
     # Twice, and unasked.
     server, nodes = deployed(f; clients_per_round = 3)
     e = next_exchange!(server)
@@ -253,7 +253,7 @@ end
     server, nodes = deployed(f; clients_per_round = 4)
     _, up = exchange!(server, nodes)
     @test server.st.θ == st.θ && server.st.shared == st.shared
-    for (real, expected) in zip(server.course.history, history)
+    for (real, expected) in zip(server.run_log.history, history)
         @test real.bytes_up == expected.bytes_up == up[real.round] - 4 * 4 * 29
         @test real.bytes_down == expected.bytes_down && isnan(real.train_loss)
         @test real.aggregation[(:bits, :clipped, :senders, :vanished, :stages_up)] ==
@@ -268,7 +268,7 @@ end
             change = (e, k, reply) ->
                 e.round == 2 && k == 2 && e.stage == stage ? spoilt(reply) : reply)
         @test server.st.θ == (stage == "unmask" ? whole : expected).θ
-        r = server.course.history[2]
+        r = server.run_log.history[2]
         @test r.clients == (stage == "unmask" ? 5 : 4) && length(r.rejected) == bad
         @test [d.client for d in r.dropped] ==
               (stage == "unmask" || bad && stage == "keys" ?
@@ -290,7 +290,7 @@ end
             e.stage == "masked" && k != 1 ? nothing : reply
     )
     @test server.st.θ == before
-    @test occursin("secure aggregation was aborted", server.course.history[1].skipped)
+    @test occursin("secure aggregation was aborted", server.run_log.history[1].skipped)
 end
 
 @testset "plain peers" begin

@@ -57,19 +57,19 @@ end
 function each_round!(f::Federated, st::State, clients::Clients, stopping, sampling, test,
     eval_every, pool, callback::Hook, warn::Hook, checkpoints, progress, membership)
     evaluation = TestData(f, test, clients)
-    course = Course(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
+    run_log = RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
         checkpoints, progress, membership)
     data = poisoned(f.attack, f, clients)
     # Threads work on clients; BLAS's own would change the sums.
     with_blas_threads(1) do
-        while course.stopped === nothing
+        while run_log.stopped === nothing
             cohort, metrics = next_round!(f, st, data, sampling, pool)
-            note_round!(course, cohort, metrics)
-            wants_stop(callback(last(course.history))) && course.stopped === nothing &&
-                (course.stopped = "callback")
+            note_round!(run_log, cohort, metrics)
+            wants_stop(callback(last(run_log.history))) && run_log.stopped === nothing &&
+                (run_log.stopped = "callback")
         end
     end
-    return st, course.history, course.stopped
+    return st, run_log.history, run_log.stopped
 end
 
 function with_blas_threads(work, n)

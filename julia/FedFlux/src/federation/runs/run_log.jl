@@ -1,5 +1,5 @@
-# The course of a run: what is noted after each round, and when it ends. The same for
-# simulated rounds and for those of a deployment.
+# What is noted after each round of a run, and when the run ends. The same for simulated
+# rounds and for those of a deployment.
 
 """
     Progress(history = Record[], seconds = 0.0)
@@ -29,14 +29,15 @@ checkpoint_due(::Nothing, st, stopped) = false
 function save_or_warn end
 
 """
-    Course(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
+    RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
            checkpoints, progress, membership = nothing)
 
-A run before its next round, after all checks; it has `stopped` where it has ended already.
+The log of a run before its next round, after all checks; it has `stopped` if the run has
+ended already.
 The arguments are those of [`fit!`](@ref); `evaluation` is a [`TestData`](@ref) or
 `nothing`. Writes the first checkpoint.
 """
-mutable struct Course       # fields of any type: its methods are compiled once
+mutable struct RunLog       # fields of any type: its methods are compiled once
     f::Federated
     st::State
     pool::WorkerPool
@@ -53,7 +54,7 @@ mutable struct Course       # fields of any type: its methods are compiled once
     stopped::Union{Nothing,String}
 end
 
-function Course(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
+function RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
     checkpoints, progress, membership = nothing)
     check_cohort(f, sampling.clients_per_round, length(clients))
     privacy = guarantee(f, sampling, clients)
@@ -66,7 +67,7 @@ function Course(f, st, clients; stopping, sampling, evaluation, eval_every, pool
     exhausted(privacy, st.round, reports(history)) &&
         (stopped = something(stopped, "budget"))
     begin_checkpoints(checkpoints, f, st, engine(pool), progress)
-    return Course(f, st, pool, stopping, evaluation, eval_every, privacy, checkpoints,
+    return RunLog(f, st, pool, stopping, evaluation, eval_every, privacy, checkpoints,
         membership, warn,
         Set{Symbol}(), history, time() - seconds, stopped)
 end
@@ -74,35 +75,35 @@ end
 "What the aggregator told of each round."
 reports(history) = NamedTuple[r.aggregation for r in history]
 
-elapsed(c::Course) = time() - c.begun
+elapsed(log::RunLog) = time() - log.begun
 
 """
-    note_round!(course, cohort, metrics) -> Record
+    note_round!(run_log, cohort, metrics) -> Record
 
 Note a round that has just ended: warn of what went wrong, evaluate where that is due, add a
 [`Record`](@ref) to the history, see whether the run ends, and write a checkpoint.
 """
-function note_round!(c::Course, cohort, metrics)
-    (; f, st, pool, stopping, privacy, history) = c
-    warn_once!(c.warned, metrics, st.round, c.warn)
-    foreach(c.warn, notes!(pool))
+function note_round!(log::RunLog, cohort, metrics)
+    (; f, st, pool, stopping, privacy, history) = log
+    warn_once!(log.warned, metrics, st.round, log.warn)
+    foreach(log.warn, notes!(pool))
     told = [reports(history); metrics.aggregation]
     spent_out = exhausted(privacy, st.round, told)
     last_one =
         st.round == stopping.rounds || spent_out ||
-        out_of_time(stopping, elapsed(c))
-    due = st.round % c.eval_every == 0 || last_one
+        out_of_time(stopping, elapsed(log))
+    due = st.round % log.eval_every == 0 || last_one
     metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round, told),
         cohort = hides_cohort(f.rules) ? Int[] : cohort,
-        membership = due ? infer_membership(c.membership) : nothing)
+        membership = due ? infer_membership(log.membership) : nothing)
     # Before the evaluation, which Ctrl-C may end.
     push!(history, record(pool, f, st, cohort, metrics, nothing))
-    due && (history[end] = record(pool, f, st, cohort, metrics, c.evaluation))
-    c.stopped = reason_to_stop(stopping, history, elapsed(c))
-    c.stopped === nothing && spent_out && (c.stopped = "budget")
-    if checkpoint_due(c.checkpoints, st, c.stopped)
-        sofar = Progress(history, elapsed(c))
-        save_or_warn(c.checkpoints, f, st, engine(pool), sofar, c.warn)
+    due && (history[end] = record(pool, f, st, cohort, metrics, log.evaluation))
+    log.stopped = reason_to_stop(stopping, history, elapsed(log))
+    log.stopped === nothing && spent_out && (log.stopped = "budget")
+    if checkpoint_due(log.checkpoints, st, log.stopped)
+        sofar = Progress(history, elapsed(log))
+        save_or_warn(log.checkpoints, f, st, engine(pool), sofar, log.warn)
     end
     return last(history)
 end

@@ -156,9 +156,9 @@ function open_server(o, facts, data, init, lock, warnings, note)
     evaluation =
         test === nothing ? nothing :
         TestData(test..., classes(loss, test[2]) > 0 ? outputs : 0, nothing)
-    course = Course(f, st, clients; stopping = stopping_of(o), sampling, evaluation,
+    run_log = RunLog(f, st, clients; stopping = stopping_of(o), sampling, evaluation,
         o.eval_every, pool, warn = Hook(note), checkpoints, progress)
-    session = ServerSession(f, st, clients, pool, course, sampling; federation, outputs,
+    session = ServerSession(f, st, clients, pool, run_log, sampling; federation, outputs,
         options = shared_options(o), key = common_key(f.aggregate, facts))
     check_encryption(f.aggregate, session, o.rounds)
     return Deployment(o, session, run, lock, data === nothing ? "none" : d.name, warnings,
@@ -222,13 +222,13 @@ close!(d::Deployment) = d.lock === nothing || release!(d.lock)
 
 "The [`RunResult`](@ref) of a deployment, when its run ended or before."
 function result(d::Deployment)
-    (; f, st, clients, pool, course) = d.session
-    return run_result(d.options, f, st, pool; course.history,
-        stopped = something(course.stopped, "stopped"), d.dataset,
-        seconds = elapsed(course), d.warnings,
-        privacy = statement(course.privacy, st.round, reports(course.history)),
+    (; f, st, clients, pool, run_log) = d.session
+    return run_result(d.options, f, st, pool; run_log.history,
+        stopped = something(run_log.stopped, "stopped"), d.dataset,
+        seconds = elapsed(run_log), d.warnings,
+        privacy = statement(run_log.privacy, st.round, reports(run_log.history)),
         holdings = sizes_held(clients),
-        clients = client_table(1:length(clients), clients, course.history;
+        clients = client_table(1:length(clients), clients, run_log.history;
             hidden = hides_cohort(f.rules)),
         d.resumed, sample = size(clients.x)[1:(end-1)], state = st, facts = d.run)
 end
