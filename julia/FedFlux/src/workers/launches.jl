@@ -12,16 +12,16 @@ mutable struct Launches
 end
 Launches() = Launches(WorkerConfig[], Int[], false)
 
-"A cluster manager that does what another does, and notes the processes in `launches`."
-struct Noting{M<:ClusterManager} <: ClusterManager
+"A cluster manager that does what another does, and tracks the processes in `launches`."
+struct TrackedManager{M<:ClusterManager} <: ClusterManager
     manager::M
     launches::Launches
 end
 
-Distributed.default_addprocs_params(m::Noting) =
+Distributed.default_addprocs_params(m::TrackedManager) =
     Distributed.default_addprocs_params(m.manager)
 
-function Distributed.launch(m::Noting, params::Dict, launched::Array, ready::Condition)
+function Distributed.launch(m::TrackedManager, params::Dict, launched::Array, ready::Condition)
     own = WorkerConfig[]
     Distributed.launch(m.manager, params, own, Condition())
     append!(m.launches.configs, own)
@@ -30,15 +30,15 @@ function Distributed.launch(m::Noting, params::Dict, launched::Array, ready::Con
     notify(ready)
 end
 
-function Distributed.connect(m::Noting, id::Int, config::WorkerConfig)
+function Distributed.connect(m::TrackedManager, id::Int, config::WorkerConfig)
     m.launches.halted && fail("interrupted")
     push!(m.launches.ids, id)
     return Distributed.connect(m.manager, id, config)
 end
 
-Distributed.manage(m::Noting, id::Integer, config::WorkerConfig, op::Symbol) =
+Distributed.manage(m::TrackedManager, id::Integer, config::WorkerConfig, op::Symbol) =
     Distributed.manage(m.manager, id, config, op)
-Distributed.kill(m::Noting, id::Int, config::WorkerConfig) =
+Distributed.kill(m::TrackedManager, id::Int, config::WorkerConfig) =
     Distributed.kill(m.manager, id, config)
 
 """

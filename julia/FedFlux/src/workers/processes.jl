@@ -85,13 +85,13 @@ end
 
 # Each on one thread, as Distributed does with BLAS: clients are what runs in parallel.
 const TOPOLOGY = :master_worker
-start_here(n, launches) = addprocs(Noting(LocalManager(n, true), launches);
+start_here(n, launches) = addprocs(TrackedManager(LocalManager(n, true), launches);
     exeflags = `--threads=1`, topology = TOPOLOGY)
 
 # The connection runs through SSH, so nothing travels in the clear, and the process listens
 # on its machine's 127.0.0.1 alone. Julia and the project are where they are here.
 start_on(machine, n, launches) = addprocs(
-    Noting(SSHManager([("$machine 127.0.0.1", n)]), launches);
+    TrackedManager(SSHManager([("$machine 127.0.0.1", n)]), launches);
     tunnel = true, dir = "/", topology = TOPOLOGY,
     exeflags = `--threads=1 --project=$(Base.active_project())`,
     sshflags = `-o BatchMode=yes`,
@@ -155,14 +155,14 @@ is_lost(err, id) =
     !(id in Distributed.procs())
 
 "Give up a process that has ended, or doesn't answer."
-function give_up!(p::WorkerProcess)
+function abandon!(p::WorkerProcess)
     p.start !== nothing && p.id in Distributed.procs() && rmprocs([p.id]; waitfor = 0)
     p.id = 0
 end
 
 "Start another process in the place of one that is lost; whether one is there."
 function restart!(p::WorkerProcess)
-    give_up!(p)
+    abandon!(p)
     p.start === nothing && return false
     try
         id = p.start()

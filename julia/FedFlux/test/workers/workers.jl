@@ -211,7 +211,7 @@ end
         throw(InterruptException())
     end
     pool = WorkerPool(f, clients; threads = 1, workers = 1)
-    pool = WorkerPool(pool.workers, pool.crew, pool.trainer, pool.reason, pool.control,
+    pool = WorkerPool(pool.workers, pool.processes, pool.trainer, pool.reason, pool.control,
         tick)
     @test_throws InterruptException fitted(f, pool)
     @test time() - interrupted[] < 3

@@ -29,7 +29,7 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
         simulate_faults(f.faults, f.seed, st.round + 1, cohort, wanted)
     trainers = trainers!(pool)
     work = open_round(f, st, clients, responding, pool; start_states, trainers)
-    tasks, spawn = min(length(trainers), length(work.cohort)), pool.crew === nothing
+    tasks, spawn = min(length(trainers), length(work.cohort)), pool.processes === nothing
     tasks == 0 || in_parallel(tasks, pool.control, pool.tick; spawn) do i
         train_clients!(work, trainers[i], pool.control)
     end

@@ -86,7 +86,7 @@ Note a round that has just ended: warn of what went wrong, evaluate where that i
 function note_round!(log::RunLog, cohort, metrics)
     (; f, st, pool, stopping, privacy, history) = log
     warn_once!(log.warned, metrics, st.round, log.warn)
-    foreach(log.warn, notes!(pool))
+    foreach(log.warn, drain_notes!(pool))
     told = [reports(history); metrics.aggregation]
     spent_out = exhausted(privacy, st.round, told)
     last_one =

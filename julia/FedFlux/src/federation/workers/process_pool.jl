@@ -1,36 +1,36 @@
-# The worker processes of a run as the round meets them: lanes that train one client after
+# The worker processes of a run as the round meets them: slots that train one client after
 # another, each in a process of its own. remote.jl has what travels.
 
 "A worker process, and what it holds already."
-mutable struct Member
+mutable struct RemoteWorker
     const process::WorkerProcess
     const lock::ReentrantLock      # one client at a time
     run::Any                       # the (f, clients) that it holds, or nothing
     facts::NamedTuple              # of this round
 end
-Member(p::WorkerProcess) = Member(p, ReentrantLock(), nothing, (;))
+RemoteWorker(p::WorkerProcess) = RemoteWorker(p, ReentrantLock(), nothing, (;))
 
 """
-The worker processes of a run. `spare`, a worker of the main process, trains where none is
+The worker processes of a run. `standby`, a worker of the main process, trains when none is
 left; `key` names the run on them; `notes` say what happened to them.
 """
-struct Crew{W<:Worker}
-    members::Vector{Member}
-    spare::W
-    spare_lock::ReentrantLock
+struct ProcessPool{W<:Worker}
+    workers::Vector{RemoteWorker}
+    standby::W
+    standby_lock::ReentrantLock
     trainer::String
     key::UInt64
     notes::Vector{String}
 end
 
-"A place in the crew: what trains clients in its process, or in another where it is lost."
-struct Lane{C<:Crew}
-    crew::C
+"A place in the pool: it trains clients in its own process or, if that is lost, in another."
+struct ProcessSlot{P<:ProcessPool}
+    processes::P
     i::Int
 end
 
-"The crew of the processes that are asked for, or `nothing` where none are."
-function assemble(workers, machines, spare, trainer, control, tick)
+"The pool of the processes that are asked for, or `nothing` if none are."
+function process_pool(workers, machines, standby, trainer, control, tick)
     workers === nothing && machines === nothing && return nothing
     workers == 0 && machines === nothing && return nothing
     processes, launches = WorkerProcess[], Launches()
@@ -44,7 +44,7 @@ function assemble(workers, machines, spare, trainer, control, tick)
         end_processes(processes)
         rethrow()
     end
-    return Crew(Member.(processes), spare, ReentrantLock(), trainer,
+    return ProcessPool(RemoteWorker.(processes), standby, ReentrantLock(), trainer,
         rand(Random.RandomDevice(), UInt64), other_processors(processes))
 end
 
@@ -58,26 +58,26 @@ function other_processors(processes)
     ]
 end
 
-lanes(crew::Crew) = [Lane(crew, i) for i in eachindex(crew.members)]
+slots(pool::ProcessPool) = [ProcessSlot(pool, i) for i in eachindex(pool.workers)]
 
-"The member that works for a lane: its own, or the next that isn't lost, if there is one."
-function member(crew::Crew, i)
-    n = length(crew.members)
-    j = findfirst(j -> crew.members[mod1(i + j, n)].process.id != 0, 0:(n-1))
-    return j === nothing ? nothing : crew.members[mod1(i + j - 1, n)]
+"The worker for slot `i`: its own, or the next that isn't lost, if there is one."
+function worker_for(pool::ProcessPool, i)
+    n = length(pool.workers)
+    j = findfirst(j -> pool.workers[mod1(i + j, n)].process.id != 0, 0:(n-1))
+    return j === nothing ? nothing : pool.workers[mod1(i + j - 1, n)]
 end
 
 "A new round: what the processes hold of the last one has changed."
-forget_round!(crew::Crew) = foreach(m -> m.facts = (;), crew.members)
+forget_round!(pool::ProcessPool) = foreach(w -> w.facts = (;), pool.workers)
 
-"The member's process has ended: start another, or leave its clients to the others."
-function restart!(crew::Crew, m::Member)
-    id = m.process.id
-    m.run, m.facts = nothing, (;)
-    there = restart!(m.process)
-    left = count(m -> m.process.id != 0, crew.members)
+"The worker's process has ended: start another, or leave its clients to the others."
+function restart!(pool::ProcessPool, w::RemoteWorker)
+    id = w.process.id
+    w.run, w.facts = nothing, (;)
+    there = restart!(w.process)
+    left = count(w -> w.process.id != 0, pool.workers)
     push!(
-        crew.notes,
+        pool.notes,
         string("worker process ", id, " ended during the run; ",
             there ? "another has taken its place" :
             left > 0 ? "$left others train its clients" :
@@ -86,4 +86,4 @@ function restart!(crew::Crew, m::Member)
 end
 
 "What happened to the processes since the last call."
-notes!(crew::Crew) = splice!(crew.notes, eachindex(crew.notes))
+drain_notes!(pool::ProcessPool) = splice!(pool.notes, eachindex(pool.notes))

@@ -10,29 +10,29 @@ const MAX_LOST = 3
 "Seconds between looks at whether the run is to stop, and until a silent process is left."
 const LOOK, PATIENCE = 0.05, 5.0
 
-buffer_of(::Lane, st::State) = Update(; delta = Float32[], stats = Float32[])
+buffer_of(::ProcessSlot, st::State) = Update(; delta = Float32[], stats = Float32[])
 
 """
-Client `k`'s part of the round in the lane's process. One that ends is replaced, and the
-client trained again; where none is left, this process trains it. The numbers are the same.
+Client `k`'s part of the round in the slot's process. One that ends is replaced, and the
+client trained again; if none is left, this process trains it. The numbers are the same.
 """
-function attempt!(lane::Lane, buffer, f, from, clients, k, private, n, control,
+function attempt!(slot::ProcessSlot, buffer, f, from, clients, k, private, n, control,
     current_stats)
-    (; crew) = lane
+    (; processes) = slot
     (; round, θ, stats, shared) = from
     facts = (; round, θ, stats, shared, current_stats)
     lost = 0
     while lost < MAX_LOST
-        m = member(crew, lane.i)
-        m === nothing && return @lock crew.spare_lock attempt!(crew.spare,
-            buffer_of(crew.spare, from), f, from, clients, k, private, n, control,
+        w = worker_for(processes, slot.i)
+        w === nothing && return @lock processes.standby_lock attempt!(processes.standby,
+            buffer_of(processes.standby, from), f, from, clients, k, private, n, control,
             current_stats)
-        @lock m.lock begin
-            m.process.id == 0 && continue            # lost while this task waited
-            outcome = ask!(crew, m, f, clients, facts, (k, private, n), control)
+        @lock w.lock begin
+            w.process.id == 0 && continue            # lost while this task waited
+            outcome = ask!(processes, w, f, clients, facts, (k, private, n), control)
             outcome === nothing || return outcome
-            (@atomic control.stop) && return give_up!(m.process)
-            restart!(crew, m)
+            (@atomic control.stop) && return abandon!(w.process)
+            restart!(processes, w)
             lost += 1
         end
     end
@@ -41,25 +41,27 @@ function attempt!(lane::Lane, buffer, f, from, clients, k, private, n, control,
         "(workers = 0), and resume from a checkpoint")
 end
 
-"The member's answer for a client, or `nothing` where its process has ended."
-function ask!(crew, m, f, clients, facts, client, control)
-    (; id) = m.process
+"The worker's answer for a client, or `nothing` if its process has ended."
+function ask!(processes, w, f, clients, facts, client, control)
+    (; key, trainer) = processes
+    (; id) = w.process
     try
-        if m.run !== (f, clients)
-            call(open_replica!, id, crew.key, control, packed(f), clients, crew.trainer)
-            m.run, m.facts = (f, clients), (;)
+        if w.run !== (f, clients)
+            call(open_replica!, id, key, control, packed(f), clients, trainer)
+            w.run, w.facts = (f, clients), (;)
         end
-        answer = call(train_replica!, id, crew.key, control, news(m.facts, facts), client)
-        m.facts = facts
+        changed = changed_facts(w.facts, facts)
+        answer = call(train_replica!, id, key, control, changed, client)
+        w.facts = facts
         return answer
     catch err
         is_lost(err, id) && return nothing
-        throw(explained(err, id, m.run === nothing))
+        throw(explained(err, id, w.run === nothing))
     end
 end
 
 "The facts that differ from those known, by identity."
-news(known, facts) = NamedTuple(
+changed_facts(known, facts) = NamedTuple(
     name => facts[name] for name in keys(facts)
     if get(known, name, nothing) !== facts[name]
 )
@@ -151,11 +153,11 @@ function open_replica!(key, f::Federated, clients, trainer)
     return nothing
 end
 
-function train_replica!(key, news, (k, private, n))
+function train_replica!(key, changed, (k, private, n))
     replica = REPLICAS[key]
     (; f, clients, worker, buffer, control) = replica
     @atomic control.stop = false
-    (; round, θ, stats, shared, current_stats) = replica.facts = merge(replica.facts, news)
+    (; round, θ, stats, shared, current_stats) = replica.facts = merge(replica.facts, changed)
     st = State(round, θ, stats, shared, Dict{Int,Any}(), nothing, nothing)
     return portable(
         attempt!(worker, buffer, f, st, clients, k, private, n, control, current_stats))
@@ -180,12 +182,12 @@ End the processes that were started for the pool, and let those that the user ha
 forget its data.
 """
 function Base.close(pool::WorkerPool)
-    (; crew) = pool
-    crew === nothing && return
-    processes = [m.process for m in crew.members]
+    pool.processes === nothing && return
+    (; workers, key) = pool.processes
+    processes = [w.process for w in workers]
     for p in processes
         p.start === nothing && p.id in Distributed.procs() &&
-            remote_do(close_replica!, p.id, crew.key)
+            remote_do(close_replica!, p.id, key)
     end
     end_processes(processes)
 end

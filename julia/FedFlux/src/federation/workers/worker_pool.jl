@@ -2,12 +2,12 @@
 
 """
 The workers of a run, all with engines of one kind, and how to stop them and to interrupt
-the run. Where there is a crew of worker processes, clients train there; what else there is
-to do, such as evaluation, is done by the workers of this process, one per thread.
+the run. If there are worker processes, clients train there; the workers of this process,
+one per thread, do what else there is to do, such as evaluation.
 """
-struct WorkerPool{W<:Worker,C<:Union{Nothing,Crew}}
+struct WorkerPool{W<:Worker,P<:Union{Nothing,ProcessPool}}
     workers::Vector{W}
-    crew::C
+    processes::P
     trainer::String
     reason::String
     control::Control
@@ -54,8 +54,8 @@ function WorkerPool(f::Federated, x, y = nothing; threads = Threads.nthreads(),
         Worker(e, Augmenter(f.train.augment, f.loss, x, y, n, nclasses))
     end
     control = Control()
-    crew = assemble(workers, machines, first(own), trainer, control, tick)
-    return WorkerPool(own, crew, trainer, reason, control, tick)
+    processes = process_pool(workers, machines, first(own), trainer, control, tick)
+    return WorkerPool(own, processes, trainer, reason, control, tick)
 end
 
 """
@@ -82,16 +82,18 @@ end
 
 engine(pool::WorkerPool) = first(pool.workers).engine
 
-"What trains the clients of a new round: the threads of this process, or the crew's lanes."
+"What trains the clients of a new round: this process's threads, or the processes' slots."
 function trainers!(pool::WorkerPool)
-    pool.crew === nothing && return pool.workers
-    forget_round!(pool.crew)
-    return lanes(pool.crew)
+    pool.processes === nothing && return pool.workers
+    forget_round!(pool.processes)
+    return slots(pool.processes)
 end
 
-nworkers(pool::WorkerPool) = pool.crew === nothing ? 0 : length(pool.crew.members)
+nworkers(pool::WorkerPool) =
+    pool.processes === nothing ? 0 : length(pool.processes.workers)
 
 "What happened to worker processes since the last call, as messages."
-notes!(pool::WorkerPool) = pool.crew === nothing ? String[] : notes!(pool.crew)
+drain_notes!(pool::WorkerPool) =
+    pool.processes === nothing ? String[] : drain_notes!(pool.processes)
 
 State(f::Federated, pool::WorkerPool) = State(f, engine(pool))
