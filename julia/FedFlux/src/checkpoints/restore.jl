@@ -1,14 +1,14 @@
 # Reading checkpoints back.
 
 "The content of a checkpoint, verified and still packed."
-struct Saved
+struct SavedCheckpoint
     path::String
     content::Any
     arrays::Dict{String,Array}
 end
 
 """
-    load_checkpoint(folder; warn = m -> @warn(m)) -> Saved or nothing
+    load_checkpoint(folder; warn = m -> @warn(m)) -> SavedCheckpoint or nothing
 
 The newest intact checkpoint in `folder`; `nothing` where there is none at all. A damaged
 one is skipped with a warning. Throws a [`FedFluxError`](@ref) where all are damaged.
@@ -41,7 +41,7 @@ function read_checkpoint(folder, round)
     bytes = isfile(arrays) ? read(arrays) : UInt8[]
     bytes2hex(sha256(bytes)) == content["arrays"] ||
         fail(arrays, " is damaged: its SHA-256 differs")
-    return Saved(path, content, read_tensors(bytes))
+    return SavedCheckpoint(path, content, read_tensors(bytes))
 end
 
 """
@@ -50,7 +50,7 @@ end
 The state and the [`Progress`](@ref) that a checkpoint holds, for the federation `f`. Throws
 a [`FedFluxError`](@ref) where its arrays or states don't fit `f`.
 """
-restore(saved::Saved, f::Federated, engine::Engine) =
+restore(saved::SavedCheckpoint, f::Federated, engine::Engine) =
     readable(() -> restored(saved, f, engine), saved.path)
 
 function restored(saved, f, engine)

@@ -82,7 +82,7 @@ checksum(a) = checksum(collect(a))
 Throw a [`FedFluxError`](@ref) that names the first thing in which a run with these `facts`
 differs from the run in the checkpoint; warn of other versions.
 """
-check_same_run(saved::Saved, facts, warn) =
+check_same_run(saved::SavedCheckpoint, facts, warn) =
     readable(saved.path) do
         compare_runs(saved.content["run"], dirname(saved.path), facts, warn)
     end

@@ -2,7 +2,7 @@
 # it last took part, if they are fewer bytes than the model, which it then has itself.
 
 "The steps that a server published, for those that have the model before them."
-mutable struct Steps
+mutable struct StepHistory
     known::Int                          # rounds up to this one are forgotten
     encoded::Vector{Vector{UInt8}}      # of the rounds after it; no bytes: nothing changed
 end
@@ -14,7 +14,7 @@ Take the step of a round that has just ended, as it was published; `nothing` whe
 stayed as it was. Steps that are together longer than the model, `most` bytes, are
 forgotten.
 """
-function note_step!(s::Steps, step, most)
+function note_step!(s::StepHistory, step, most)
     push!(s.encoded, step === nothing ? UInt8[] : step.bytes)
     while sum(length, s.encoded; init = 0) > most
         popfirst!(s.encoded)
@@ -23,11 +23,11 @@ function note_step!(s::Steps, step, most)
 end
 
 """
-    download(s::Steps, θ, since) -> (; since, steps) or θ
+    download(s::StepHistory, θ, since) -> (; since, steps) or θ
 
 What a client downloads that has the model with which round `since` began (0: none).
 """
-function download(s::Steps, θ, since)
+function download(s::StepHistory, θ, since)
     since > s.known || return θ
     steps = s.encoded[(since-s.known):end]
     return sum(length, steps; init = 0) < sizeof(θ) ? (; since, steps) : θ

@@ -8,7 +8,7 @@ Take in the new weights of a plain client, arrays in model order, that trained o
 It knows no rules, so a federation that has some rejects it.
 """
 take_reply!(s::ServerSession, k, arrays::Vector{<:Array}, samples) =
-    take_by(() -> plain_update(s, k, arrays, samples), s, k)
+    take_or_reject(() -> plain_update(s, k, arrays, samples), s, k)
 
 function plain_update(s::ServerSession, k, arrays, samples)
     (; f, st) = s

@@ -69,10 +69,10 @@ Take in what client `k` sent. `nothing` where it will count; else why it is reje
 the history says too. A reply is looked at before memory is taken for it.
 """
 take_reply!(s::ServerSession, k, reply::Vector{UInt8}) =
-    take_by(() -> read_reply(s, k, reply), s, k)
+    take_or_reject(() -> read_reply(s, k, reply), s, k)
 
 "Take in what `read` makes of a reply of client `k`, or why it makes nothing of it."
-function take_by(read, s::ServerSession, k)
+function take_or_reject(read, s::ServerSession, k)
     s.work === nothing && return "came while no round was in progress"
     k in s.waited || return reject_again!(s, k)
     try
@@ -116,7 +116,8 @@ end
 "What the first stage's message leaves to count; in later ones nothing is new."
 function hidden_update!(s, k, r)
     deliver_reply!(s.secure, s, k, r)
-    return s.stage in TRAINING_STAGES ? Hidden(k, s.st.round + 1, s.downloaded[k]) : nothing
+    s.stage in TRAINING_STAGES || return nothing
+    return HiddenUpdate(k, s.st.round + 1, s.downloaded[k])
 end
 
 function check_frame(s, k, frame)

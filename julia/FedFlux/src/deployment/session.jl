@@ -27,13 +27,13 @@ mutable struct ServerSession
     tag::String
     like::NamedTuple                # the shape of every update
     stage::String                   # of the exchange in progress; "" before the first
-    work::Union{Nothing,RoundWork}  # the round in progress
+    work::Union{Nothing,RoundState} # the round in progress
     secure::Any                     # of updates that it doesn't see: sums in progress
     expected::Float64               # the size that its cohort was expected to have
     waited::Set{Int}                # who hasn't answered yet
     repeated::Set{Int}              # who sent more than was asked for
     downloaded::Dict{Int,Int}       # bytes that each client of the cohort was sent
-    steps::Union{Nothing,Steps}     # where the download is compressed
+    steps::Union{Nothing,StepHistory}       # if the download is compressed
     unsure::Set{Int}                # who failed, and may have lost its model
 end
 
@@ -43,7 +43,7 @@ function ServerSession(f, st, clients, pool, run_log, sampling; federation, outp
     return ServerSession(f, st, clients, pool, run_log, sampling, federation, outputs,
         options, key, model_tag(f, engine(pool)), like, "", nothing, nothing, 0.0,
         Set{Int}(), Set{Int}(), Dict{Int,Int}(),
-        compresses_steps(f.rules) ? Steps(st.round, []) : nothing, Set{Int}())
+        compresses_steps(f.rules) ? StepHistory(st.round, []) : nothing, Set{Int}())
 end
 
 """
@@ -79,7 +79,7 @@ end
 
 function note_outcome!(s::ServerSession, k, outcome)
     delete!(s.waited, k)
-    outcome isa Union{Trained,Hidden} && delete!(s.unsure, k)
+    outcome isa Union{Trained,HiddenUpdate} && delete!(s.unsure, k)
     outcome === nothing || take_in!(s.work, findfirst(==(k), s.work.cohort), outcome)
 end
 
@@ -105,7 +105,7 @@ function leave_out!(s, k, reason, rejected)
     reason = first(reason, 200)
     push!(s.unsure, k)
     s.stage in TRAINING_STAGES &&
-        return note_outcome!(s, k, NoUpdate(k, reason, rejected, s.downloaded[k]))
+        return note_outcome!(s, k, MissingUpdate(k, reason, rejected, s.downloaded[k]))
     # In a later stage it vanishes: the protocol says whether its update is in the sum.
     rejected && push!(s.work.rejected, (; client = k, reason))
     delete!(s.waited, k)

@@ -13,13 +13,13 @@ end
 function why_without_effect(name, o)
     conditions = get(DECLARED_OPTIONS[name], "only_with", nothing)
     conditions === nothing && return nothing
-    any(holds(option, wanted, o) for (option, wanted) in conditions) && return nothing
+    any(is_met(option, wanted, o) for (option, wanted) in conditions) && return nothing
     needs = join((condition_text(c...) for c in sort!(collect(conditions))), " or ")
     return "$name has no effect: it needs $needs"
 end
 
 # An empty list asks that the option is set; another, for one of these values.
-function holds(option, wanted, o)
+function is_met(option, wanted, o)
     value = getfield(o, Symbol(option))
     unset = value in (nothing, get(DECLARED_OPTIONS[option], "default", nothing))
     isempty(wanted) && return !unset

@@ -14,13 +14,13 @@ takes_object(name) =
     startswith(DECLARED_OPTIONS[name]["type"], "spec")
 
 "Whether the default of an option hangs on the values of others."
-is_by_others(name) = haskey(DECLARED_OPTIONS[name], "default_with")
+depends_on_others(name) = haskey(DECLARED_OPTIONS[name], "default_with")
 
 function field_type(name)
     type = DECLARED_OPTIONS[name]["type"]
     takes_object(name) && return Any
     T = FIELD_TYPES[rstrip(type, '?')]
-    return endswith(type, '?') || is_by_others(name) ? Union{Nothing,T} : T
+    return endswith(type, '?') || depends_on_others(name) ? Union{Nothing,T} : T
 end
 
 const OPTION_NAMES = Tuple(Symbol.(sort!(collect(keys(DECLARED_OPTIONS)))))
@@ -67,7 +67,7 @@ The options with the defaults that hang on the data set, now that its name is kn
 function settled(o::Options, dataset::AbstractString)
     name_of_data = dataset == "auto" ? "" : dataset # arrays that were given without a name
     value(name) = name == "dataset" ? name_of_data : getfield(o, Symbol(name))
-    undecided(name) = getfield(o, name) === nothing && is_by_others(string(name))
+    undecided(name) = getfield(o, name) === nothing && depends_on_others(string(name))
     settle(name) =
         undecided(name) ? default_beside(string(name), value) : getfield(o, name)
     return Options((settle(name) for name in OPTION_NAMES)...)
@@ -80,7 +80,7 @@ hangs on the data set, which `auto` has yet to choose.
 function default_beside(name, value)
     declared = DECLARED_OPTIONS[name]
     default = haskey(declared, "default") ? checked(name, declared["default"]) : nothing
-    is_by_others(name) || return default
+    depends_on_others(name) || return default
     conditions = filter(p -> first(p) != "value", declared["default_with"])
     given_as(v, wanted) = v isa AbstractString && v in (wanted, "auto")
     all(p -> given_as(value(first(p)), last(p)), conditions) || return default

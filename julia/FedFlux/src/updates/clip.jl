@@ -19,11 +19,11 @@ total_norm(u::Update) = sqrt(sum(squared_norm, parts(u)))
 all zeros where that norm is NaN or infinite, so that nothing passes unclipped.
 """
 function clip_update(u::Update, c, norm = total_norm(u))
-    isfinite(norm) || return map(v -> Altered(zeros(Float32, length(v))), u)
+    isfinite(norm) || return map(v -> AlteredVector(zeros(Float32, length(v))), u)
     norm <= c && return u
     factor = Float32((1 - 2e-7) * c / norm, RoundDown)    # each value is rounded once more
     return map(v -> rescaled(v, factor), u)
 end
 
-rescaled(v, factor) = Altered(factor .* v)
+rescaled(v, factor) = AlteredVector(factor .* v)
 rescaled(v::Masked, factor) = Masked(factor .* v.values, v.kept)

@@ -23,16 +23,16 @@ struct Masked <: AbstractVector{Float32}
 end
 
 """
-    Altered(values)
+    AlteredVector(values)
 
 A vector that was clipped or got noise on its way: a rule that keeps what was sent of its
 own vector can tell that it isn't the one it gave. Costs four bytes per value.
 """
-struct Altered <: AbstractVector{Float32}
+struct AlteredVector <: AbstractVector{Float32}
     values::Vector{Float32}
 end
 
-const OnTheWire = Union{Encoded,Masked,Altered}
+const OnTheWire = Union{Encoded,Masked,AlteredVector}
 
 Base.size(v::OnTheWire) = size(v.values)
 Base.IndexStyle(::Type{<:OnTheWire}) = IndexLinear()
@@ -45,7 +45,7 @@ Base.setindex!(v::OnTheWire, x, i::Int) =
 wire_bytes(v::AbstractVector) = sizeof(v)
 wire_bytes(v::Encoded) = length(v.bytes)
 wire_bytes(v::Masked) = 4 * length(v.kept)
-wire_bytes(v::Altered) = 4 * length(v)
+wire_bytes(v::AlteredVector) = 4 * length(v)
 wire_bytes(u::Update) = sum(wire_bytes, parts(u))
 
 "The values of a vector, as a plain vector."

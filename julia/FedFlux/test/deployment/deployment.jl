@@ -25,7 +25,7 @@ function deployed(f; rounds = 4, clients_per_round = 3, folder = nothing, resume
     checkpoints = folder === nothing ? nothing : Checkpoints(folder)
     run_log = RunLog(f, st, remote; stopping = Stopping(; rounds), sampling,
         evaluation = TestData(x, y, 3, nothing), eval_every = 1, pool,
-        warn = FedFlux.Hook(Returns(nothing)), checkpoints, progress)
+        warn = FedFlux.Callback(Returns(nothing)), checkpoints, progress)
     server = ServerSession(f, st, remote, pool, run_log, sampling;
         federation = fill(0x07, 16), outputs = 3, options = Dict("lr" => "0.05"))
     nodes = [ClientSession(_ -> (f, x[:, p], y[p]), Dict("lr" => "0.05")) for p in parts]
@@ -63,7 +63,7 @@ function simulated(f; rounds = 4, clients_per_round = 3,
     pool = WorkerPool(f, x)
     st = State(f, pool)
     _, history, _ = fit!(f, st, clients; rounds, sampling, pool, test = (x, y),
-        warn = FedFlux.Hook(Returns(nothing)))
+        warn = FedFlux.Callback(Returns(nothing)))
     return st, history
 end
 

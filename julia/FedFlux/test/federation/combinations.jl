@@ -71,7 +71,7 @@ function FedFlux.sent(r::Ledger, s, private, u, ctx)
     return private
 end
 sent_bytes(v::Vector{Float32}) = 4 * length(v)
-sent_bytes(v::FedFlux.Altered) = 4 * length(v)
+sent_bytes(v::FedFlux.AlteredVector) = 4 * length(v)
 sent_bytes(v::Encoded) = length(v.bytes)
 function sent_bytes(v::Masked)
     all(iszero, v.values[setdiff(eachindex(v), v.kept)]) || error("a hidden value is sent")

@@ -41,7 +41,7 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
 end
 
 """
-    open_round(f, st, clients, cohort, pool; start_states = nothing) -> RoundWork
+    open_round(f, st, clients, cohort, pool; start_states = nothing) -> RoundState
 
 The next round of a federation, in which the clients of `cohort` train, before any has.
 """
@@ -49,16 +49,16 @@ function open_round(f, st, clients, cohort, pool; start_states = nothing,
     trainers = trainers!(pool))
     begun = time_ns()
     reference = aggregator_reference(f, st, clients, pool)
-    return RoundWork(f, st, clients, cohort, start_states, trainers, reference, begun)
+    return RoundState(f, st, clients, cohort, start_states, trainers, reference, begun)
 end
 
 """
-    close_round!(work::RoundWork, pool, expected) -> metrics
+    close_round!(work::RoundState, pool, expected) -> metrics
 
 End a round in which every client of the cohort was taken in or dropped out: aggregate, take
 the server's step, and give the fields of a [`Record`](@ref).
 """
-function close_round!(work::RoundWork, pool, expected)
+function close_round!(work::RoundState, pool, expected)
     (; f, st, clients) = work
     finishing = time_ns()
     work.omniscient && add_forged!(work)
@@ -106,7 +106,7 @@ function server_part!(f, st, clients, work, pool, expected)
     work.accepted >= needed || silent ||
         return "$(work.accepted) updates came, and $needed are needed"
     ū = finish(f.aggregate, work.acc, length(pool.workers))
-    aborted = settle!(work, protocol(f.aggregate, work.acc))
+    aborted = apply_protocol!(work, protocol(f.aggregate, work.acc))
     aborted === nothing || return aborted
     work.accepted >= needed || silent ||
         return "$(work.accepted) updates were left, and $needed are needed"

@@ -1,7 +1,7 @@
 # Inside a round: workers take clients one after another; updates are added in cohort order.
 
 "A round in progress: the next client to train, and trained ones that wait for their turn."
-Base.@kwdef mutable struct RoundWork{F,C,V,B}
+Base.@kwdef mutable struct RoundState{F,C,V,B}
     f::F
     st::State
     clients::C
@@ -33,7 +33,7 @@ Base.@kwdef mutable struct RoundWork{F,C,V,B}
     moments::Moments = Moments()                 # of the honest ones, for them
 end
 
-function RoundWork(f, st, clients, cohort, start_states, trainers, reference, begun)
+function RoundState(f, st, clients, cohort, start_states, trainers, reference, begun)
     new_buffer() = buffer_of(first(trainers), st)
     first_buffer = new_buffer()
     buffers = Channel{typeof(first_buffer)}(Inf)
@@ -42,7 +42,7 @@ function RoundWork(f, st, clients, cohort, start_states, trainers, reference, be
     bad = intersect(Set(hostile(f.attack, f.seed, length(clients))), cohort)
     omniscient = !isempty(bad) && FedFlux.omniscient(f.attack.attack)
     max_weight = f.weights === :samples ? total_samples(clients) : 1
-    return RoundWork(; f, st, clients,
+    return RoundState(; f, st, clients,
         cohort = omniscient ? filter(!in(bad), cohort) : collect(Int, cohort),
         begun, start_states, buffers, acc = start(f.aggregate, length(cohort), reference),
         validator = Validator(st, cohort, max_weight), hostile = bad, omniscient)
@@ -51,7 +51,7 @@ end
 # A worker takes a buffer before it takes a client, so the first client that isn't added yet
 # always has one: no deadlock. A worker that stops or fails puts its buffer back, which
 # wakes the next to see that it should stop.
-function train_clients!(work::RoundWork, worker, control)
+function train_clients!(work::RoundState, worker, control)
     while true
         buffer = take!(work.buffers)
         i = Threads.atomic_add!(work.next, 1)
@@ -78,13 +78,13 @@ function try_client!(work, worker, buffer, k, control)
 end
 
 """
-    take_in!(work::RoundWork, i, outcome, buffer = nothing)
+    take_in!(work::RoundState, i, outcome, buffer = nothing)
 
 Take in what became of client `work.cohort[i]`: a [`Trained`](@ref), the exception that it
-threw, or a [`NoUpdate`](@ref). Outcomes wait for their turn: sums are made in the order of
-the cohort. `buffer`, which held the update, is free again once that is added.
+threw, or a [`MissingUpdate`](@ref). Outcomes wait for their turn: sums are made in the
+order of the cohort. `buffer`, which held the update, is free again once that is added.
 """
-function take_in!(work::RoundWork, i, outcome, buffer = nothing)
+function take_in!(work::RoundState, i, outcome, buffer = nothing)
     work.waiting[i] = (outcome, buffer)
     begun = time_ns()
     while haskey(work.waiting, work.added + 1)
@@ -97,7 +97,7 @@ function take_in!(work::RoundWork, i, outcome, buffer = nothing)
 end
 
 "Why a client of the cohort sent no update that counts."
-struct NoUpdate
+struct MissingUpdate
     client::Int
     reason::String
     rejected::Bool      # it sent something, which the server rejected
@@ -105,27 +105,27 @@ struct NoUpdate
 end
 
 "An update that nobody sees alone: the aggregator's protocol has it in the sum."
-struct Hidden
+struct HiddenUpdate
     client::Int
     private::Any        # as in Trained
     downloaded::Int
 end
 
-function add_outcome!(work::RoundWork, i, o::Hidden)
+function add_outcome!(work::RoundState, i, o::HiddenUpdate)
     work.bytes_down += o.downloaded
     isempty(work.f.rules) || (work.private[o.client] = o.private)
     count!(work, o.client, Float64(weight(work.f, work.clients, o.client)))
 end
 
-function add_outcome!(work::RoundWork, i, o::NoUpdate)
+function add_outcome!(work::RoundState, i, o::MissingUpdate)
     work.bytes_down += o.downloaded
     (; client, reason) = o
     push!(o.rejected ? work.rejected : work.dropped, (; client, reason))
 end
-add_outcome!(work::RoundWork, i, trained::Trained) = add_trained!(work, trained)
-add_outcome!(work::RoundWork, i, err) = push!(work.errors, (i, err))
+add_outcome!(work::RoundState, i, trained::Trained) = add_trained!(work, trained)
+add_outcome!(work::RoundState, i, err) = push!(work.errors, (i, err))
 
-function add_trained!(work::RoundWork, trained::Trained)
+function add_trained!(work::RoundState, trained::Trained)
     (; f, st) = work
     (; client) = trained
     work.bytes_up += update_bytes(f.aggregate, trained.update)
@@ -144,11 +144,11 @@ function add_trained!(work::RoundWork, trained::Trained)
     end
 end
 
-message(work::RoundWork, k, update) =
+message(work::RoundState, k, update) =
     Message(k, work.st.round + 1, Float64(weight(work.f, work.clients, k)), update)
 
 "Add a message's update, or note why it is rejected; whether it counts."
-function accept!(work::RoundWork, m::Message)
+function accept!(work::RoundState, m::Message)
     reason = rejection(work.validator, m)
     if reason !== nothing
         push!(work.rejected, (; m.client, reason))
@@ -159,14 +159,14 @@ function accept!(work::RoundWork, m::Message)
     return true
 end
 
-function count!(work::RoundWork, client, weight)
+function count!(work::RoundState, client, weight)
     work.accepted += 1
     work.weight += weight
     push!(work.counted, (client, weight))
 end
 
 "The updates of attackers that know all honest ones, after those."
-function add_forged!(work::RoundWork)
+function add_forged!(work::RoundState)
     (; f, moments) = work
     moments.n == 0 && return
     bad = sort!(collect(work.hostile))
@@ -176,8 +176,8 @@ function add_forged!(work::RoundWork)
 end
 
 "Take note of what the aggregator's protocol did; who is not in the aggregate drops out."
-settle!(work::RoundWork, ::Nothing) = nothing
-function settle!(work::RoundWork, p)
+apply_protocol!(work::RoundState, ::Nothing) = nothing
+function apply_protocol!(work::RoundState, p)
     work.bytes_up += p.bytes_up
     work.bytes_down += p.bytes_down
     for (i, reason) in p.left_out

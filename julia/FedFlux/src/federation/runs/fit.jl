@@ -50,12 +50,13 @@ function run_rounds!(f, st, clients, pool; rounds = 10,
     callback = Returns(false), warn = m -> @warn(m), checkpoints = nothing,
     progress = Progress(), membership = nothing)
     return each_round!(f, st, clients, stopping, sampling, test, eval_every, pool,
-        Hook(callback), Hook(warn), checkpoints, progress, membership)
+        Callback(callback), Callback(warn), checkpoints, progress, membership)
 end
 
 "The rounds themselves, compiled once for all callbacks."
 function each_round!(f::Federated, st::State, clients::Clients, stopping, sampling, test,
-    eval_every, pool, callback::Hook, warn::Hook, checkpoints, progress, membership)
+    eval_every, pool, callback::Callback, warn::Callback, checkpoints, progress,
+    membership)
     evaluation = TestData(f, test, clients)
     run_log = RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
         checkpoints, progress, membership)

@@ -13,15 +13,15 @@ end
 Progress() = Progress(Record[], 0.0)
 
 """
-    Hook(f)
+    Callback(f)
 
 A function of the user's behind a type that is always the same, so that a run meets the code
 that was compiled at installation.
 """
-struct Hook
+struct Callback
     f::Any
 end
-(h::Hook)(arguments...) = h.f(arguments...)
+(h::Callback)(arguments...) = h.f(arguments...)
 
 # Checkpoints: where none are wanted, nothing is written. checkpoints/ adds the methods.
 begin_checkpoints(::Nothing, f, st, engine, progress) = nothing
@@ -47,7 +47,7 @@ mutable struct RunLog       # fields of any type: its methods are compiled once
     privacy::Any            # a Guarantee, or nothing
     checkpoints::Any
     membership::Any         # a MembershipInference, or nothing
-    warn::Hook
+    warn::Callback
     warned::Set{Symbol}
     history::Vector{Record}
     begun::Float64          # when it began, had it never paused

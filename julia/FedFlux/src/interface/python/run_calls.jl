@@ -174,7 +174,7 @@ function report(r::RunResult)
     facts["baselines"] = Dict(name => as_json(b) for (name, b) in r.baselines)
     facts["sample"] = collect(reverse(r.sample))
     facts["history"] = map(ordered, r.history)
-    facts["settled"] = filter(p -> is_by_others(first(p)), plain_options(r.options))
+    facts["settled"] = filter(p -> depends_on_others(first(p)), plain_options(r.options))
     facts["objects"] = Dict(
         name => type_name(object) for (name, object) in object_options(r.options)
     )

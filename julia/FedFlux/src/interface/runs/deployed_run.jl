@@ -157,7 +157,7 @@ function open_server(o, facts, data, init, lock, warnings, note)
         test === nothing ? nothing :
         TestData(test..., classes(loss, test[2]) > 0 ? outputs : 0, nothing)
     run_log = RunLog(f, st, clients; stopping = stopping_of(o), sampling, evaluation,
-        o.eval_every, pool, warn = Hook(note), checkpoints, progress)
+        o.eval_every, pool, warn = Callback(note), checkpoints, progress)
     session = ServerSession(f, st, clients, pool, run_log, sampling; federation, outputs,
         options = shared_options(o), key = common_key(f.aggregate, facts))
     check_encryption(f.aggregate, session, o.rounds)

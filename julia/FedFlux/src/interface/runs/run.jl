@@ -37,11 +37,13 @@ FedFlux.run(dataset = "digits", rounds = 3, lr = 0.1)
 function run(; init = nothing, callback = Returns(false), verbose = false, options...)
     isempty(methods(callback)) && fail("callback is ", first(repr(callback), 80),
         "; expected a function of a round's record")
-    return run_options(Dict{Symbol,Any}(options), Ref{Any}(init), Hook(callback), verbose)
+    given = Dict{Symbol,Any}(options)
+    return run_options(given, Ref{Any}(init), Callback(callback), verbose)
 end
 
 "A run from its options, compiled once for all sets of options and all callbacks."
-function run_options(options::Dict{Symbol,Any}, init::Ref{Any}, callback::Hook, verbose)
+function run_options(options::Dict{Symbol,Any}, init::Ref{Any}, callback::Callback,
+    verbose)
     given, previous = with_resumed(options)
     get(given, :workers, 0) isa AbstractVector{<:Integer} &&
         (given[:workers] = Distributed.WorkerPool(given[:workers]))

@@ -39,6 +39,6 @@ kept(::LocalDP, shared, name, known) = nothing
 function client!(r::LocalDP, s, u, ctx)
     rng = noise_source(r, ctx)
     noisy(v) =
-        Altered(add_gaussian!(Vector{Float32}(v), r.noise_multiplier * r.clip, rng))
+        AlteredVector(add_gaussian!(Vector{Float32}(v), r.noise_multiplier * r.clip, rng))
     return nothing, map(noisy, clip_update(u, r.clip))
 end
