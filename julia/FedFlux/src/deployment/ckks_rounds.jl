@@ -4,26 +4,26 @@
 
 # A client.
 
-function answer_stage!(::Val{:encrypt}, reply, c::ClientSession, frame, r, arrays, states)
+function answer_stage!(::Val{:encrypt}, reply, c::ClientSession, header, r, arrays, states)
     values = read_values!(r)
     (; f) = prepare!(c, values)
     f.aggregate isa CKKS || fail("asks for encrypted updates, and aggregate is ",
         nameof(typeof(f.aggregate)), " here")
-    trained, lost = train!(c, frame, values, arrays, states)
+    trained, lost = train!(c, header, values, arrays, states)
     v = reduce(vcat, map(decoded, parts(trained.update)))
     allfinite(v) || fail(NOT_FINITE)
     own, most = own_weight(c, values)
     n = field(Int, values, :n)
     append!(reply.bytes, ask_party(Vector{UInt8}, c.party, "encrypt", v, own / most, n))
-    states.secure = (; encrypted = frame.round, n, size = length(v))
+    states.secure = (; encrypted = header.round, n, size = length(v))
     # The loss stays here: the server sees sums only.
     return train_facts(c, trained, lost)
 end
 
-function answer_stage!(::Val{:decrypt}, reply, c::ClientSession, frame, r, arrays, states)
+function answer_stage!(::Val{:decrypt}, reply, c::ClientSession, header, r, arrays, states)
     own = states.secure
-    own isa NamedTuple && get(own, :encrypted, 0) == frame.round ||
-        fail("asks to decrypt, and this client encrypted nothing for round ", frame.round,
+    own isa NamedTuple && get(own, :encrypted, 0) == header.round ||
+        fail("asks to decrypt, and this client encrypted nothing for round ", header.round,
             ", or has decrypted its sum")
     states.secure = nothing         # one sum in a round, whoever asks
     message = take_bytes!(r, left(r), "the sum")
@@ -93,7 +93,7 @@ function next_stage!(x::EncryptedExchange, s)
     k = left[mod1(round, length(left))]     # another one in each round
     push!(x.asked, k)
     s.stage, s.waited = "decrypt", Set(k)
-    w = write_frame!(Writer(), Frame(s.stage, s.federation, round, k))
+    w = begin_message(s, k)
     message = ask_party(Vector{UInt8}, x.party, "message")
     append!(w.bytes, message)
     x.bytes_sum = length(message)

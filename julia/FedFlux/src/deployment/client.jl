@@ -62,22 +62,22 @@ or model; and what the client's own data, loss or rules throw.
 """
 function answer!(c::ClientSession, message::Vector{UInt8}, arrays, kept)
     r = Reader(message)
-    frame = read_frame!(r)
-    states = ClientStates(kept, frame.federation)
-    reply = write_frame!(Writer(), frame)
+    header = read_message_header!(r)
+    states = ClientStates(kept, header.federation)
+    reply = write_message_header!(Writer(), header)
     facts = with_blas_threads(1) do
-        answer_stage!(Val(Symbol(frame.stage)), reply, c, frame, r, arrays, states)
+        answer_stage!(Val(Symbol(header.stage)), reply, c, header, r, arrays, states)
     end
-    facts = (; frame.client, frame.round, frame.stage, facts...)
+    facts = (; header.client, header.round, header.stage, facts...)
     return facts, take_bytes!(reply), kept_bytes(states)
 end
 
-function answer_stage!(::Val{:train}, reply, c::ClientSession, frame, r, arrays, states)
+function answer_stage!(::Val{:train}, reply, c::ClientSession, header, r, arrays, states)
     values = read_values!(r)
     # Whatever the server asks: who joined for sums only sends nothing in the clear.
     prepare!(c, values).f.aggregate isa Union{SecureMean,CKKS} &&
         fail("asks for an update in the clear, and this client joined for secure sums")
-    trained, lost = train!(c, frame, values, arrays, states)
+    trained, lost = train!(c, header, values, arrays, states)
     writefloat64!(reply, trained.loss)
     writeword!(reply, UInt64(trained.seen))
     encode!(reply, trained.update)
@@ -94,15 +94,15 @@ writefloat64!(w::Writer, x) = writeword!(w, reinterpret(UInt64, Float64(x)))
 Train as the message asks; the rules' state after it is remembered. Gives what was trained,
 and whether the state before was lost.
 """
-function train!(c::ClientSession, frame, values, arrays, states)
+function train!(c::ClientSession, header, values, arrays, states)
     ready = prepare!(c, values)
     (; f, pool) = ready
     field(String, values, :tag) == ready.tag || fail("is for another model, or one whose ",
         "values another trainer orders otherwise: give the same model and trainer on all ",
         "machines (here it is ", pool.trainer, ")")
     n, N = field(Int, values, :n), field(Int, values, :N)
-    1 <= frame.client <= N && 1 <= n <= N <= MOST_CLIENTS ||
-        fail("asks client ", frame.client, " of ", N, " in a cohort of ", n)
+    1 <= header.client <= N && 1 <= n <= N <= MOST_CLIENTS ||
+        fail("asks client ", header.client, " of ", N, " in a cohort of ", n)
     e = engine(pool)
     stats = field(Vector{Float32}, values, :stats)
     length(stats) == nstats(e) || fail("holds ", length(stats), " statistics, and the ",
@@ -116,10 +116,10 @@ function train!(c::ClientSession, frame, values, arrays, states)
         sent === nothing ? flat_model(arrays, f.layout, e) :
         model_from(sent, states, f.rules, f.layout)
     allfinite(θ) && allfinite(stats) || fail(NOT_FINITE)
-    st = State(frame.round - 1, θ, stats, shared, Dict{Int,Any}(), nothing, nothing)
+    st = State(header.round - 1, θ, stats, shared, Dict{Int,Any}(), nothing, nothing)
     private = before === nothing ? private_init(f.rules, θ) : before.private
-    trained = local_round(ready, st, frame.client, N, private, n)
-    remember!(states, frame.round,
+    trained = local_round(ready, st, header.client, N, private, n)
+    remember!(states, header.round,
         (; trained.private, θ = compresses_steps(f.rules) ? θ : nothing))
     lost = before === nothing && counted > 0 && any(!isnothing, private)
     return trained, lost

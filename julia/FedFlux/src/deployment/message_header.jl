@@ -11,25 +11,25 @@ const SECURE_STAGES = STAGE_NAMES[2:5]
 const TRAINING_STAGES = ("train", "keys", "encrypt")
 
 "What stands in front of a message: whose it is, of which round, and what is asked."
-struct Frame
+struct MessageHeader
     stage::String
     federation::Vector{UInt8}
     round::Int
     client::Int
 end
 
-const FRAME_BYTES = length(MAGIC) + 2 + ID_BYTES + 8
+const HEADER_BYTES = length(MAGIC) + 2 + ID_BYTES + 8
 
 writeword!(w::Writer, x::Unsigned) =
     foreach(k -> writebyte!(w, x >> 8k), 0:(sizeof(x)-1))
 
-function write_frame!(w::Writer, f::Frame)
+function write_message_header!(w::Writer, h::MessageHeader)
     append!(w.bytes, MAGIC)
     writebyte!(w, WIRE_VERSION)
-    writebyte!(w, findfirst(==(f.stage), STAGE_NAMES))
-    append!(w.bytes, f.federation)
-    writeword!(w, UInt32(f.round))
-    writeword!(w, UInt32(f.client))
+    writebyte!(w, findfirst(==(h.stage), STAGE_NAMES))
+    append!(w.bytes, h.federation)
+    writeword!(w, UInt32(h.round))
+    writeword!(w, UInt32(h.client))
     return w
 end
 
@@ -47,12 +47,12 @@ function take_bytes!(r::Reader, n, what)
 end
 
 """
-    read_frame!(r::Reader) -> Frame
+    read_message_header!(r::Reader) -> MessageHeader
 
 Throws a [`FedFluxError`](@ref) for bytes that are no message, or of another version.
 """
-function read_frame!(r::Reader)
-    left(r) >= FRAME_BYTES && take_bytes!(r, length(MAGIC), "the mark") == MAGIC ||
+function read_message_header!(r::Reader)
+    left(r) >= HEADER_BYTES && take_bytes!(r, length(MAGIC), "the mark") == MAGIC ||
         fail("is no message of FedFlux")
     version = readbyte!(r, "the version")
     version == WIRE_VERSION || fail("is of version ", version, " of FedFlux's messages, ",
@@ -62,7 +62,7 @@ function read_frame!(r::Reader)
     1 <= stage <= length(STAGE_NAMES) || fail("is of an unknown stage, ", stage)
     id = take_bytes!(r, ID_BYTES, "the federation")
     round, client = take_word!(r, UInt32, "the round"), take_word!(r, UInt32, "the client")
-    return Frame(STAGE_NAMES[stage], id, Int(round), Int(client))
+    return MessageHeader(STAGE_NAMES[stage], id, Int(round), Int(client))
 end
 
 const MAX_TEXT = 1 << 20        # bytes of JSON in a message

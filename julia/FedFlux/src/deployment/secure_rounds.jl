@@ -3,20 +3,20 @@
 
 # A client.
 
-function answer_stage!(::Val{:keys}, reply, c::ClientSession, frame, r, arrays, states)
+function answer_stage!(::Val{:keys}, reply, c::ClientSession, header, r, arrays, states)
     values = read_values!(r)
     (; f) = prepare!(c, values)
     a = f.aggregate
     a isa SecureMean || fail("asks for secure aggregation, and aggregate is ",
         nameof(typeof(a)), " here")
-    trained, lost = train!(c, frame, values, arrays, states)
+    trained, lost = train!(c, header, values, arrays, states)
     update = map(decoded, trained.update)
     allfinite(update) || fail(NOT_FINITE)
     own, max_weight = own_weight(c, values)
-    acc = start(a, field(Int, values, :n), (; f.seed, frame.round, max_weight))
+    acc = start(a, field(Int, values, :n), (; f.seed, header.round, max_weight))
     expect_shape!(a, acc, shape(update))
     input = masked_input(a, acc, update, own)
-    party = SecureClient(secure_setup(a, acc, frame.round), frame.client)
+    party = SecureClient(secure_setup(a, acc, header.round), header.client)
     write_message!(reply, advertise!(party))
     states.secure = party_state(party, input)
     # The loss stays here: the server sees sums only.
@@ -35,18 +35,18 @@ secure_setup(a::SecureMean, acc::SecureCohort{T}, round) where {T} =
     SecureSetup{T}(; round, words = last(last(places_of(acc.like))), a.neighbours,
         a.threshold, fewest = fewest_senders(a, acc.n))
 
-answer_stage!(::Val{:shares}, reply, c::ClientSession, frame, r, arrays, states) =
-    go_on!(reply, states, frame) do party, input
+answer_stage!(::Val{:shares}, reply, c::ClientSession, header, r, arrays, states) =
+    go_on!(reply, states, header) do party, input
         share!(party, read_message!(r, NeighbourKeys))
     end
 
-answer_stage!(::Val{:masked}, reply, c::ClientSession, frame, r, arrays, states) =
-    go_on!(reply, states, frame) do party, input
+answer_stage!(::Val{:masked}, reply, c::ClientSession, header, r, arrays, states) =
+    go_on!(reply, states, header) do party, input
         mask!(party, read_message!(r, ReceivedShares), input)
     end
 
-function answer_stage!(::Val{:unmask}, reply, c::ClientSession, frame, r, arrays, states)
-    facts = go_on!(reply, states, frame) do party, input
+function answer_stage!(::Val{:unmask}, reply, c::ClientSession, header, r, arrays, states)
+    facts = go_on!(reply, states, header) do party, input
         unmask!(party, read_message!(r, UnmaskRequest))
     end
     states.secure = nothing         # its secrets are shown or erased
@@ -54,12 +54,12 @@ function answer_stage!(::Val{:unmask}, reply, c::ClientSession, frame, r, arrays
 end
 
 "The next stage of the party whose state the client kept."
-function go_on!(act, reply, states, frame)
+function go_on!(act, reply, states, header)
     states.secure isa NamedTuple ||
-        fail("asks for the stage ", frame.stage, ", and this client has begun no round")
+        fail("asks for the stage ", header.stage, ", and this client has begun no round")
     party = SecureClient(states.secure)
     (; input) = states.secure
-    party.setup.round == frame.round && party.id == frame.client ||
+    party.setup.round == header.round && party.id == header.client ||
         fail("is of another round of secure aggregation")
     write_message!(reply, act(party, input))
     states.secure = party_state(party, input)
@@ -100,7 +100,7 @@ function next_stage!(secure::SecureExchange, s)
     clients = sort!(collect(keys(secure.asked)))
     s.waited = Set(clients)
     messages = map(clients) do k
-        w = write_frame!(Writer(), Frame(s.stage, s.federation, s.st.round + 1, k))
+        w = begin_message(s, k)
         write_message!(w, secure.asked[k])
         secure.bytes_down[stage+1] += message_bytes(secure.asked[k])
         take_bytes!(w)

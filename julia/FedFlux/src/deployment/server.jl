@@ -42,7 +42,7 @@ end
 
 function train_message(s::ServerSession, k, saved)
     (; f, st, clients) = s
-    w = write_frame!(Writer(), Frame(s.stage, s.federation, st.round + 1, k))
+    w = begin_message(s, k)
     counted = get(st.private, k, 0)
     model =
         s.steps === nothing ? nothing :
@@ -86,7 +86,7 @@ function take_or_reject(read, s::ServerSession, k)
     end
 end
 
-const REPLY_BYTES = FRAME_BYTES + 16        # of a trained client, before its update
+const REPLY_BYTES = HEADER_BYTES + 16        # of a trained client, before its update
 
 "The most bytes that a reply can have."
 most_bytes(s::ServerSession) =
@@ -100,7 +100,7 @@ function read_reply(s::ServerSession, k, reply)
     length(reply) <= most_bytes(s) || fail("is too large: ", length(reply),
         " bytes, and at most ", most_bytes(s), " are possible")
     r = Reader(reply)
-    check_frame(s, k, read_frame!(r))
+    check_header(s, k, read_message_header!(r))
     s.secure === nothing || return hidden_update!(s, k, r)
     loss = reinterpret(Float64, take_word!(r, UInt64, "the loss"))
     seen = take_word!(r, UInt64, "the number of samples seen")
@@ -120,12 +120,12 @@ function hidden_update!(s, k, r)
     return HiddenUpdate(k, s.st.round + 1, s.downloaded[k])
 end
 
-function check_frame(s, k, frame)
+function check_header(s, k, header)
     round = s.st.round + 1
-    frame.federation == s.federation || fail("is of another federation")
-    frame.client == k || fail("is of client ", frame.client, ", and came from client ", k)
-    frame.round == round || fail("is of round ", frame.round, ", not ", round)
-    frame.stage == s.stage || fail("is of the stage ", frame.stage, ", not ", s.stage)
+    header.federation == s.federation || fail("is of another federation")
+    header.client == k || fail("is of client ", header.client, ", and came from client ", k)
+    header.round == round || fail("is of round ", header.round, ", not ", round)
+    header.stage == s.stage || fail("is of the stage ", header.stage, ", not ", s.stage)
 end
 
 function end_round!(s::ServerSession)

@@ -64,6 +64,10 @@ Base.@kwdef struct Exchange
     done::Union{Nothing,String} = nothing
 end
 
+"A message of this exchange to client `k`, of which its header is there."
+begin_message(s::ServerSession, k) = write_message_header!(Writer(),
+    MessageHeader(s.stage, s.federation, s.st.round + 1, k))
+
 stage_number(s) = findfirst(==(s.stage), SECURE_STAGES)
 
 const NO_ANSWER = "did not answer"

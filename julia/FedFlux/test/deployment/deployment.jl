@@ -1,8 +1,8 @@
 # Deployment: sessions that exchange bytes give what a simulation gives, bit for bit; and
 # nothing that arrives does harm.
-using FedFlux: absent_clients, answer!, build, ClientSession, drop!, engine, JSON, RunLog,
-    load_checkpoint, Progress, read_frame!, Reader, restore, Stopping, TestData, WorkerPool,
-    Writer, next_exchange!, ServerSession, take_reply!
+using FedFlux: absent_clients, answer!, build, ClientSession, drop!, engine, JSON,
+    load_checkpoint, next_exchange!, Progress, read_message_header!, Reader, restore, RunLog,
+    ServerSession, Stopping, take_reply!, TestData, WorkerPool, Writer
 
 x, y = blobs(150)
 parts = [1:30, 31:40, 41:80, 81:90, 91:150]
