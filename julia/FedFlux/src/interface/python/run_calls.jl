@@ -69,8 +69,8 @@ function run_for_python(config, data, objects, init, callback, previous)
         started = facts -> send("start", facts),
         warned = message -> send("warning", message),
         tick = () -> (callback("tick", ""); nothing), keep_interrupted = true)
-    result = execute(o, python_init(init), hooks; data = python_dataset(data, o.dataset),
-        previous)
+    result = run_locked(o, python_init(init), hooks;
+        data = python_dataset(data, o.dataset), previous)
     return report(result), result.parameters, result
 end
 

@@ -112,7 +112,7 @@ for options that can't be used.
 function open_server(o::Options, facts, data, init)
     check_deployable(o)
     folder, warnings = checkpoint_folder(o), String[]
-    note = Base.Fix1(note!, warnings)
+    note = Base.Fix1(add_warning!, warnings)
     folder === nothing && return open_server(o, facts, data, init, nothing, warnings, note)
     lock = FolderLock(folder; warn = note)
     try

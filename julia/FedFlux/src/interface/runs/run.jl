@@ -55,7 +55,7 @@ function run_options(options::Dict{Symbol,Any}, init::Ref{Any}, callback::Callba
     return with_progress(o.rounds) do advance
         announce(record) = (advance(record); verbose && println(record); callback(record))
         hooks = RunHooks(; callback = announce, started, warned)
-        execute(o, init[], hooks; previous, given = collect(keys(options)))
+        run_locked(o, init[], hooks; previous, given = collect(keys(options)))
     end
 end
 
@@ -73,18 +73,19 @@ Base.@kwdef struct RunHooks
 end
 
 """
-The run itself, from checked options; `data` takes the place of the data set they name,
-`previous` is a result to go on from, and `given` are the options to warn of where they have
-no effect. Its folder for checkpoints is locked from before the
-first look into it.
+    run_locked(o::Options, init, hooks; data = nothing, previous = nothing, given = ())
+
+A run from checked options. `data` takes the place of the data set that they name,
+`previous` is a result to go on from, and `given` are the options to warn of if they have no
+effect. The folder for checkpoints is locked before the first look into it.
 """
-function execute(o::Options, init, hooks::RunHooks; data = nothing, previous = nothing,
+function run_locked(o::Options, init, hooks::RunHooks; data = nothing, previous = nothing,
     given = ())
     warnings = String[]
     check_objects(o)
     check_init(init, previous)
     folder = checkpoint_folder(o)
-    begin_run() = execute(o, init, hooks, data, folder, previous, given, warnings)
+    begin_run() = prepare_and_run(o, init, hooks, data, folder, previous, given, warnings)
     folder === nothing && return begin_run()
     lock = FolderLock(folder; warn = w -> push!(warnings, w))
     try
@@ -96,11 +97,28 @@ function execute(o::Options, init, hooks::RunHooks; data = nothing, previous = n
 end
 
 "Add a message to the warnings, once."
-note!(warnings, message) = (message in warnings || push!(warnings, message); nothing)
+add_warning!(warnings, message) =
+    (message in warnings || push!(warnings, message); nothing)
 
-function execute(o::Options, init, hooks::RunHooks, data, folder, previous, given, warnings)
+"What a run has before its first round."
+struct Prepared
+    begun::Float64          # time() when the run began
+    saved::Any              # the checkpoint to resume from, or nothing
+    previous::Any           # the result to go on from, or nothing
+    dataset::String         # its name
+    moments::Any            # of `normalise = "federated"`, or nothing
+    names::Any              # of the clients
+    own_test::Any           # the clients' own test data, or nothing
+    f::Federated
+    clients::Clients
+    test::Any               # (x, y), or nothing
+    threads::Int
+end
+
+function prepare_and_run(o::Options, init, hooks::RunHooks, data, folder, previous, given,
+    warnings)
     begun = time()
-    note = Base.Fix1(note!, warnings)
+    note = Base.Fix1(add_warning!, warnings)
 
     # Each client gets its share of the data.
     saved = o.resume === nothing ? nothing : load_checkpoint(o.resume; warn = note)
@@ -114,19 +132,20 @@ function execute(o::Options, init, hooks::RunHooks, data, folder, previous, give
     needs_root(f.aggregate) && (clients = set_aside(clients, f.aggregate.root, o.seed))
     threads = something(o.threads, Threads.nthreads())
     pool = WorkerPool(f, clients; threads, o.workers, o.machines, hooks.tick)
-    begin_with = (; begun, saved, previous, dataset.name, data.moments, data.names,
+    prepared = Prepared(begun, saved, previous, dataset.name, data.moments, data.names,
         data.own_test, f, clients, test, threads)
     try
-        return execute(o, begin_with, pool, hooks, folder, warnings)
+        return run_prepared(o, prepared, pool, hooks, folder, warnings)
     finally
         close(pool)
     end
 end
 
 "The rounds of a run whose data, federation and workers are there, and its result."
-function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnings)
-    (; begun, saved, previous, name, f, clients, test, threads) = begin_with
-    note = Base.Fix1(note!, warnings)
+function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, folder,
+    warnings)
+    (; begun, saved, previous, dataset, f, clients, test, threads) = prepared
+    note = Base.Fix1(add_warning!, warnings)
 
     # A new run begins with the initial model, a resumed one where it stopped.
     facts = run_facts(o, pool.trainer, clients, test, versions())
@@ -142,7 +161,7 @@ function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnin
         folder === nothing ? nothing :
         Checkpoints(folder; every = o.checkpoint_every, keep = o.checkpoint_keep,
             run = facts)
-    hooks.started((; dataset = name, pool.trainer, trainer_reason = pool.reason,
+    hooks.started((; dataset, pool.trainer, trainer_reason = pool.reason,
         clients = length(clients), parameters = f.layout.n, threads, warnings))
 
     # Round after round: draw a cohort, train, aggregate, step, evaluate.
@@ -157,7 +176,7 @@ function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnin
     left === nothing || warn(left)
     check_trained(o, history)
 
-    (; moments, names, own_test) = begin_with
+    (; moments, names, own_test) = prepared
     comparison, figures = (;), (;)
     if stopped != INTERRUPTED
         comparison = compare_with_baselines(o, f, st, clients, test, own_test, pool)
@@ -165,7 +184,7 @@ function execute(o::Options, begin_with, pool::WorkerPool, hooks, folder, warnin
     end
     table = client_table(names, clients, history; own_test, figures...,
         hidden = hides_cohort(f.rules))
-    return run_result(o, f, st, pool; history, stopped, dataset = name, clients = table,
+    return run_result(o, f, st, pool; history, stopped, dataset, clients = table,
         comparison..., federation = f, seconds = earlier + time() - begun, warnings,
         privacy = statement(guarantee(f, sampling, clients), st.round, reports(history)),
         holdings = holdings(clients), resumed, moments,
