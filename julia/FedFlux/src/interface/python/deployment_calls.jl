@@ -9,30 +9,20 @@ JSON list of what each client told, with its number as `client`; `data`: `nothin
 `(x_test, y_test)` or `(x_test, y_test, x_root, y_root)`, with reversed axes.
 """
 _server_open(config::AbstractString, facts::AbstractString, data, model, init) =
-    object_or_error() do
+    answer(nothing) do
         o = python_options(config, model)
         init = init === nothing ? nothing : [Array{Float32}(a) for a in init]
         d = open_server(o, numbered(JSON.parse(facts)), server_data(data), init)
         (; f, st, pool, federation) = d.session
         slots = f.layout.slots
-        told = Dict("round" => st.round, "names" => [s.name for s in slots],
+        facts = Dict("round" => st.round, "names" => [s.name for s in slots],
             "shapes" => [reverse(collect(s.dims)) for s in slots],
             "parameters" => f.layout.n, "federation" => bytes2hex(federation),
             "clients" => length(d.session.clients),
             "trainer" => pool.trainer, "threads" => length(pool.workers),
             "most_bytes" => most_bytes(d.session), "warnings" => d.warnings)
-        told, d
+        facts, d
     end
-
-"The JSON of the Dict that `f` returns, and its object; or the message of its error."
-function object_or_error(f)
-    object = nothing
-    text = json_or_error() do
-        told, object = f()
-        told
-    end
-    return text, object
-end
 
 "The facts of clients in the order of their numbers, which are 1 to as many as there are."
 function numbered(facts)
@@ -58,18 +48,15 @@ End the exchange in progress and begin the next: see [`next_exchange!`](@ref). `
 are the bytes for each client of `clients`, `arrays` the global model where they don't hold
 it.
 """
-function _server_next(d::Deployment)
-    e = Ref{Any}(nothing)
-    text = json_or_error() do
-        e[] = next_exchange!(d.session)
-        e[].done === nothing || close!(d)
-        (; round, stage, clients, record, done) = e[]
-        Dict("round" => round, "stage" => stage, "clients" => clients, "done" => done,
-            "record" => record === nothing ? nothing : asdict(record))
+_server_next(d::Deployment) =
+    answer(Vector{UInt8}[], Array{Float32}[]) do
+        e = next_exchange!(d.session)
+        e.done === nothing || close!(d)
+        (; round, stage, clients, record, done) = e
+        facts = Dict("round" => round, "stage" => stage, "clients" => clients,
+            "done" => done, "record" => record === nothing ? nothing : asdict(record))
+        facts, e.messages, e.arrays
     end
-    e[] === nothing && return text, Vector{UInt8}[], Array{Float32}[]
-    return text, e[].messages, e[].arrays
-end
 
 """
     _server_receive(server, k, body, arrays, samples) -> json
@@ -79,7 +66,7 @@ bytes of a FedFlux client's reply; or `nothing` for a plain Flower client, whose
 are `arrays` and who trained on `samples`.
 """
 _server_receive(d::Deployment, k, body, arrays, samples) =
-    json_or_error() do
+    json_answer() do
         reason =
             body === nothing ?
             take_reply!(d.session, Int(k), own_arrays(arrays), Int(samples)) :
@@ -99,7 +86,7 @@ own_bytes(bytes) = Vector{UInt8}(bytes)
 Take note that client `k` failed or won't answer.
 """
 _server_dropped(d::Deployment, k, reason) =
-    json_or_error(() -> (drop!(d.session, Int(k), String(reason)); Dict()))
+    json_answer(() -> (drop!(d.session, Int(k), String(reason)); Dict()))
 
 """
     _server_rejected(server, k, reason) -> json
@@ -107,7 +94,7 @@ _server_dropped(d::Deployment, k, reason) =
 Take note that what client `k` sent was refused before it came here.
 """
 _server_rejected(d::Deployment, k, reason) =
-    json_or_error(() -> (reject!(d.session, Int(k), String(reason)); Dict()))
+    json_answer(() -> (reject!(d.session, Int(k), String(reason)); Dict()))
 
 """
     _server_result(server) -> (json, arrays)
@@ -115,11 +102,11 @@ _server_rejected(d::Deployment, k, reason) =
 The result of the run so far, as `_pyrun` returns it.
 """
 _server_result(d::Deployment) =
-    Base.front(or_error() do
+    answer(Array{Float32}[]) do
         close!(d)
         r = result(d)
-        report(r), r.parameters, r
-    end)
+        report(r), r.parameters
+    end
 
 """
     _client_open(config, data, model, party = nothing) -> (json, client)
@@ -128,7 +115,7 @@ Open a client that holds `data`, `(x, y)` or `(x, y, x_test, y_test)` with rever
 the JSON says what the server must know of it. `party`: see [`ClientSession`](@ref).
 """
 _client_open(config::AbstractString, data, model, party = nothing) =
-    object_or_error() do
+    answer(nothing) do
         o = python_options(config, model)
         x, y, xtest, ytest = map(own_array, (data..., nothing, nothing))
         session, facts = open_client(o, Dataset(x, y, xtest, ytest), party)
@@ -143,24 +130,24 @@ call gave, empty at first. A `body` of `nothing` is from a plain server: then th
 the new weights, else there are none.
 """
 function _client_answer(c::ClientSession, body, arrays, private)
-    reply, kept, plain = UInt8[], own_bytes(private), Array{Float32}[]
-    text = json_or_error() do
+    before, no_reply, no_arrays = own_bytes(private), UInt8[], Array{Float32}[]
+    return answer(no_reply, before, no_arrays) do
         θ = own_arrays(arrays)
-        facts = or_failure() do
+        errors_as_failures() do
+            reply, plain = no_reply, no_arrays
             if body === nothing
-                facts, plain, kept = answer!(c, θ, kept)
+                facts, plain, kept = answer!(c, θ, before)
             else
-                facts, reply, kept = answer!(c, own_bytes(body), θ, kept)
+                facts, reply, kept = answer!(c, own_bytes(body), θ, before)
             end
-            facts
+            named = Dict(string(name) => as_json(value) for (name, value) in pairs(facts))
+            named, reply, kept, plain
         end
-        Dict(string(name) => as_json(value) for (name, value) in pairs(facts))
     end
-    return text, reply, kept, plain
 end
 
-"What `f` gives; what its data, loss or rules throw becomes a [`FedFluxError`](@ref)."
-function or_failure(f)
+"What `f` returns; what its data, loss or rules throw becomes a [`FedFluxError`](@ref)."
+function errors_as_failures(f)
     try
         return f()
     catch err

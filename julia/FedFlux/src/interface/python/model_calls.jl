@@ -8,26 +8,21 @@ that is `nothing`, of the model that the JSON object `config` names, with the pa
 `named` (see `_pyrun`). `config` also holds the `sample` (its size in NumPy) and the number
 of `outputs`.
 """
-function _pyoutputs(config, named, x, result)
-    answer = or_error() do
+_pyoutputs(config, named, x, result) =
+    answer(Array{Float32}[]) do
         out =
             result === nothing ? raw_outputs(python_model(config, named)..., Array(x)) :
             raw_outputs(result, Array(x))
-        Dict{String,Any}(), out, nothing
+        Dict{String,Any}(), out
     end
-    return answer[1], answer[2]
-end
 
 """
     _pymodel(config, named) -> (json, model)
 
 The model that `config` names, as in `_pyoutputs`.
 """
-function _pymodel(config, named)
-    answer =
-        or_error(() -> (Dict{String,Any}(), first(python_model(config, named)), nothing))
-    return answer[1], answer[2]
-end
+_pymodel(config, named) =
+    answer(() -> (Dict{String,Any}(), first(python_model(config, named))), nothing)
 
 raw_outputs(model, o::Options, x) = raw_outputs(model, x, o, nothing)
 
@@ -37,7 +32,7 @@ raw_outputs(model, o::Options, x) = raw_outputs(model, x, o, nothing)
 The [`PersonalModel`](@ref) of client `k`, by number, and its parameters.
 """
 _pypersonal(result::RunResult, k::Integer) =
-    or_error() do
+    answer(Array{Float32}[], nothing) do
         check_personal(result)
         own = personal_model(result, k, k)
         Dict{String,Any}(), own.parameters, own

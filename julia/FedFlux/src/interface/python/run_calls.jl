@@ -37,27 +37,28 @@ returned as `{"error": message}`; an exception of the callback passes through, b
 while clients train ends the run with a result.
 """
 _pyrun(config::AbstractString, data, objects, init, callback, previous = nothing) =
-    or_error() do
+    answer(Array{Float32}[], nothing) do
         run_for_python(config, data, objects, init, PythonCallback(callback), previous)
     end
 
 """
-The JSON, the arrays and the result that `f` returns, or the message of its
-[`FedFluxError`](@ref).
+    answer(f, otherwise...) -> (json, rest...)
+
+What a call from Python returns: `f()` gives a Dict, here as JSON, and the `rest`. A
+[`FedFluxError`](@ref) becomes `{"error": message}`, and then the rest is `otherwise`.
 """
-function or_error(f)
+function answer(f, otherwise...)
     try
-        facts, arrays, result = f()
-        return JSON.json(facts), arrays, result
+        facts, rest... = f()
+        return JSON.json(facts), rest...
     catch err
         err isa FedFluxError || rethrow()
-        return JSON.json(Dict{String,Any}("error" => err.message)), Array{Float32}[],
-        nothing
+        return JSON.json(Dict{String,Any}("error" => err.message)), otherwise...
     end
 end
 
-"The JSON of the Dict that `f` returns, or of the message of its error."
-json_or_error(f) = first(or_error(() -> (f(), nothing, nothing)))
+"The JSON alone, of the Dict that `f` returns or of its error."
+json_answer(f) = first(answer(() -> (f(),)))
 
 "The arguments that a JSON object holds."
 arguments(config) = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
@@ -89,7 +90,7 @@ For Python: the options of the run whose checkpoints lie in `folder` (none where
 yet), as `{"options": …}`.
 """
 _recorded(folder::AbstractString) =
-    json_or_error() do
+    json_answer() do
         Dict("options" => something(recorded_options(folder), Dict{String,Any}()))
     end
 
@@ -100,7 +101,7 @@ The distribution of the data under these options (see [`holdings`](@ref)), and a
 `table`. `config` and `data` as in `_pyrun`.
 """
 _pypartition(config::AbstractString, data) =
-    json_or_error() do
+    json_answer() do
         o = python_options(config, nothing)
         dataset, o = prepare_data(o; data = python_dataset(data, o.dataset))
         (; clients) = prepare_clients(o, dataset)
@@ -119,7 +120,7 @@ _pyepsilon(config::AbstractString) = python_value(epsilon, config)
 _pynoise(config::AbstractString) = python_value(noise_multiplier, config)
 
 python_value(f, config) =
-    json_or_error() do
+    json_answer() do
         given = arguments(config)
         for name in (:sampling, :accountant)
             given[name] = Symbol(given[name])
@@ -134,7 +135,7 @@ For Python: what [`audit`](@ref) finds with a JSON object of its arguments, wher
 `sampling` are texts as in the options.
 """
 _pyaudit(config::AbstractString) =
-    json_or_error() do
+    json_answer() do
         given = arguments(config)
         rule = build("rule", pop!(given, :rule))
         given[:sampling] = build("sampling", given[:sampling])
