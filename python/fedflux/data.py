@@ -167,6 +167,39 @@ def _finite(name: str, values: Array) -> Array:
     return values
 
 
+def checked_truth(value: Any, classes: int | None) -> Array:
+    """Check the targets that predictions are compared with, named `y` in errors.
+
+    Args:
+        value: labels or numbers.
+        classes: the number of classes, or None for numbers.
+
+    Returns:
+        int64 labels, or the numbers as they are.
+
+    Raises:
+        DataError: texts, NaN or infinity, or labels that are not whole or not a class.
+
+    Example:
+        >>> checked_truth([True, False], 2)
+        array([1, 0])
+    """
+    y = checked_array("y", value)
+    if y.dtype.kind not in "biuf":
+        what = f"the text {str(y.flat[0])!r}" if y.dtype.kind == "U" else y.dtype.name
+        raise DataError(f"y: expected numbers, as in y_train, got {what}")
+    if not np.isfinite(y).all():
+        raise DataError(f"y: expected finite numbers, got {y[~np.isfinite(y)][0]}")
+    if classes is None:
+        return y
+    wrong = y[(y != np.floor(y)) | (y < 0) | (y >= classes)]
+    if wrong.size:
+        raise DataError(
+            f"y: expected labels from 0 to {classes - 1}, got {wrong.flat[0]:g}"
+        )
+    return y.astype(np.int64)
+
+
 def _targets(name: str, value: Any, loss: str, tokens: bool) -> Array:
     y = checked_array(name, value)
     if loss == "cross_entropy":
@@ -177,6 +210,8 @@ def _targets(name: str, value: Any, loss: str, tokens: bool) -> Array:
         raise DataError(f"{name}: expected shape (n,) or (n, outputs), got {y.shape}")
     if y.dtype.kind not in "biuf":
         raise DataError(f"{name}: expected numbers, got {y.dtype.name}")
+    if loss != ANY_TARGETS and y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]  # a column is a list
     y = _finite(name, y)
     if loss == "binary_cross_entropy":
         wrong = y[(y != 0) & (y != 1)]
@@ -192,8 +227,11 @@ def _targets(name: str, value: Any, loss: str, tokens: bool) -> Array:
 
 def _labels(name: str, y: Array, max_dimensions: int) -> Array:
     if not 1 <= y.ndim <= max_dimensions:
-        one_hot = y.ndim == 2 and y.shape[1] > 1
-        advice = f"; for one-hot labels give {name}.argmax(axis=1)" if one_hot else ""
+        advice = ""
+        if y.ndim == 2 and y.shape[1] > 1:
+            advice = f"; for one-hot labels give {name}.argmax(axis=1)"
+        elif y.ndim == 2:
+            advice = f"; give {name}.ravel()"
         raise DataError(
             f"{name}: expected integer labels of shape (n,), got {y.shape}{advice}"
         )

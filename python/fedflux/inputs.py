@@ -109,11 +109,15 @@ def user_data(
 
     Raises:
         OptionError: both arrays and a data set are given, the data set is unknown, or an
-            option needs test data.
+            option needs test data or classes.
         DataError: the data does not fit.
     """
     clients, dataset = options["clients"], options["dataset"]
     loss = ANY_TARGETS if own_loss else options["loss"]
+    if options["target_accuracy"] is not None and loss == "mse":
+        raise OptionError(
+            "target_accuracy: expected a loss with classes, and mse compares numbers"
+        )
     if any(a is not None for a in arrays):
         if dataset_given:
             raise OptionError(

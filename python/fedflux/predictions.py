@@ -44,6 +44,13 @@ def flux_model(result: Predictor) -> Any:
     return _bridge.model(_config(result), result.parameters)
 
 
+def labelled(result: Predictor) -> bool:
+    """Whether the model predicts labels, rather than numbers."""
+    return result.options["loss"] != "mse" and "loss" not in result.details.get(
+        "objects", {}
+    )
+
+
 def decide(result: Predictor, out: Array) -> Array:
     """Return labels, or numbers where the loss compares numbers."""
     if "loss" in result.details.get("objects", {}):
@@ -62,7 +69,7 @@ def probabilities(result: Predictor, out: Array) -> Array:
         OptionError: the loss has no classes.
     """
     loss = result.options["loss"]
-    if "loss" in result.details.get("objects", {}) or loss == "mse":
+    if not labelled(result):
         raise OptionError(f"predict_proba: the loss, {loss}, has no classes")
     if loss == "cross_entropy":
         p = np.exp(out - out.max(axis=-1, keepdims=True))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import metrics, predictions
+from .data import checked_truth
 
 
 class Predictor:
@@ -64,28 +65,45 @@ class Predictor:
         """
         return predictions.probabilities(self, predictions.outputs(self, x))
 
-    def score(self, x: Any, y: Any, metric: metrics.Metric | None = None) -> Any:
-        """Measure how well the model predicts.
+    def score(
+        self,
+        x: Any,
+        y: Any,
+        metric: metrics.Metric | None = None,
+        average: str | None = None,
+    ) -> Any:
+        """Measure how well the model predicts, as scikit-learn's functions do.
 
         Args:
             x: samples, as in `predict`.
-            y: their targets.
+            y: their targets, in the shape of those that the model was trained on.
             metric: accuracy, f1, auc, perplexity, r2, mae, mse, or a function of the
-                targets and the predictions. Default: accuracy, or r2 for numbers.
+                targets and the predictions. Default: accuracy, or r2 for numbers. The
+                accuracy of several labels is the share of samples that have all right.
+            average: how f1 and auc combine classes or labels, and r2 outputs: macro (the
+                mean; the default), micro (counted together), weighted (by the samples of a
+                class, the positives of a label, the variance of an output), samples (the
+                mean over the samples of several labels), or, for f1 of two classes, binary
+                (of class 1 alone).
 
         Returns:
             A number; for a function, what it returns.
 
         Raises:
-            OptionError: an unknown metric, or one that does not fit; others as `predict`.
+            OptionError: an unknown metric or average, or one that does not fit; others as
+                `predict`.
+            DataError: targets that don't fit the model, or for which the measure is not
+                defined, such as auc where a class has no samples.
         """
         out = predictions.outputs(self, x)
-        labelled = self.options["loss"] != "mse" and "loss" not in self.details.get(
-            "objects", {}
-        )
+        labelled = predictions.labelled(self)
         proba = predictions.probabilities(self, out) if labelled else None
         metric = metric or ("accuracy" if labelled else "r2")
-        return metrics.measure(metric, np.asarray(y), predictions.decide(self, out), proba)
+        classes = None if proba is None else max(2, proba.shape[-1])
+        if self.options["loss"] == "binary_cross_entropy":
+            classes = 2
+        y = checked_truth(y, classes)
+        return metrics.measure(metric, y, predictions.decide(self, out), proba, average)
 
     @property
     def model(self) -> Any:

@@ -188,13 +188,14 @@ def average(
 
 def evaluate(
     model: Model, w: Sequence[Array], x: Array, y: Array, loss: str, classes: int
-) -> tuple[float, Array | None]:
-    """Compute the mean test loss and the accuracy on each class.
+) -> tuple[float, float | None, Array | None]:
+    """Compute the mean test loss, the accuracy and the accuracy on each class.
 
     Returns:
-        The loss, and the accuracies: NaN for a class without samples, None without classes.
+        The loss; the share of samples whose label is right, or all of whose labels are;
+        the accuracies, NaN for a class without samples. None without classes.
     """
-    total, correct = 0.0, np.zeros(classes)
+    total, correct, right = 0.0, np.zeros(classes), 0
     for first in range(0, len(x), 1000):
         out, _ = model.forward(w, x[first : first + 1000])
         part = y[first : first + 1000]
@@ -205,10 +206,16 @@ def evaluate(
                 out.argmax(axis=1) if multiclass else (out[:, 0] > 0).astype(np.int64)
             )
             correct += np.bincount(part[predicted == part], minlength=classes)
+        elif loss == "binary_cross_entropy":  # several labels
+            right += int(((out > 0) == (part > 0)).all(axis=1).sum())
     if not classes:
-        return total / len(x), None
+        several = loss == "binary_cross_entropy"
+        return total / len(x), right / len(x) if several else None, None
+    counts = np.bincount(y, minlength=classes)
     with np.errstate(invalid="ignore"):
-        return total / len(x), correct / np.bincount(y, minlength=classes)
+        by_class = correct / counts
+    accuracy = float(np.nansum(by_class * counts) / counts.sum())
+    return total / len(x), accuracy, by_class
 
 
 def spread(by_class: Array, counts: Array) -> dict[str, float]:

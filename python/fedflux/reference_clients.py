@@ -74,8 +74,5 @@ def _figures(run: Run, samples: Sequence[int] | NDArray[np.int64]) -> dict[str, 
     if len(samples) == 0:
         return {"loss": None, "accuracy": None}
     x, y, loss = run.x[samples], run.y[samples], run.options["loss"]
-    mean, by_class = ref.evaluate(run.model, run.params, x, y, loss, run.classes)
-    if by_class is None:
-        return {"loss": mean, "accuracy": None}
-    counts = np.bincount(y, minlength=run.classes)
-    return {"loss": mean, "accuracy": float(np.nansum(by_class * counts) / len(y))}
+    mean, accuracy, _ = ref.evaluate(run.model, run.params, x, y, loss, run.classes)
+    return {"loss": mean, "accuracy": accuracy}
