@@ -145,3 +145,14 @@ def test_the_frame_has_the_columns_of_the_core(julia: None) -> None:
     rows = jl.FedFlux.history_table(result.state)
     names = jl.seval("rows -> [String(name) for name in keys(first(rows))]")(rows)
     assert [str(name) for name in names] == list(result.frame.columns)
+
+
+def test_arrays_of_any_order_and_type_are_saved(tmp_path: Path) -> None:
+    result = fedflux.run(
+        dataset="digits", model="softmax_regression", rounds=1, engine="reference"
+    )
+    for change in (np.asfortranarray, lambda a: a[::-1][::-1], lambda a: a.astype(float)):
+        result.parameters = {n: change(a) for n, a in result.parameters.items()}
+        loaded = fedflux.Result.load(result.save(tmp_path / "saved"))
+        for name, array in result.parameters.items():
+            assert (loaded.parameters[name] == array).all()

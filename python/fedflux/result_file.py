@@ -37,7 +37,10 @@ def write(path: Path, facts: Facts, parameters: Parameters) -> Path:
     from safetensors.numpy import save
 
     metadata = {"fedflux": json.dumps(facts | {"format": FORMAT}, allow_nan=False)}
-    content = save(parameters, metadata=metadata)
+    arrays = {  # safetensors writes the memory of an array, whatever its order
+        name: np.ascontiguousarray(a, dtype="<f4") for name, a in parameters.items()
+    }
+    content = save(arrays, metadata=metadata)
     write_whole(path, content)
     return path
 
