@@ -113,6 +113,14 @@ def test_config_files(
     assert {name: options[name] for name in expected} == expected
 
 
+def test_a_config_file_with_a_byte_order_mark(fed: Fed, tmp_path: Path) -> None:
+    file = tmp_path / "notepad.toml"
+    file.write_text("rounds = 0\n", encoding="utf-8-sig")
+    assert "rounds: expected at least 1, got 0" in fed(f"run --config {file}")[2]
+    file.write_text("rounds = 0\n", encoding="utf-16")
+    assert "expected TOML" in fed(f"run --config {file}")[2]
+
+
 def test_a_config_file_that_gives_an_option_twice(fed: Fed, tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text("batch_size = 3\n[local]\nbatch-size = 4\n")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _ending, _julia, _list_command, _privacy_commands
+from . import _ending, _julia, _list_command, _privacy_commands, _spelling
 from ._run_command import RunCommand, as_click, help_all
 from ._version import __version__
 from .errors import FedFluxError, OptionError
@@ -210,7 +210,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise OptionError(f"config {path}: expected at most {MAX_CONFIG_BYTES} bytes")
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise OptionError(f"config: no file {str(path)!r}") from None
     except OSError as error:
@@ -279,6 +279,7 @@ def main(args: Sequence[str] | None = None) -> None:
         "warning", str(message)
     )
     _julia.may_be_ended = True
+    _spelling.spell_output()
     try:
         with _sigterm_raises():
             code = cli.main(args, prog_name="fedflux", standalone_mode=False)
