@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -114,11 +113,33 @@ def test_messages_from_elsewhere_are_checked() -> None:
         "{",
         "{}",
         '{"client": 0, "samples": 1}',
+        '{"client": true, "samples": 1}',
+        '{"client": 1, "samples": 1e3}',
+        '{"client": 1, "samples": 1000000001}',
+        '{"client": 1, "samples": "many"}',
+        '{"client": 1, "samples": 1, "outputs": 10000000}',
+        '{"client": 1, "samples": 1, "outputs": "ten"}',
+        '{"client": 1, "samples": 1, "input": 3}',
+        '{"client": 1, "samples": 1, "input": [-3]}',
+        '{"client": 1, "samples": 1, "input": [100000, 100000]}',
+        '{"client": 1, "samples": 1, "target": [1, 1, 1, 1, 1, 1, 1, 1, 1]}',
+        '{"client": 1, "samples": 1, "engine": "JULIA"}',
+        '{"client": 1, "samples": 1, "ckks_key": "00"}',
         "[" * 50_000,
         "x" * 70_000,
     ):
         with pytest.raises(FedFluxError, match="no valid"):
             records.read_facts(told(version=1, facts=facts))
+    for facts in (
+        '{"client": 1, "preparing": 3, "seconds": 1.0}',
+        '{"client": 1, "preparing": "it", "seconds": "long"}',
+        '{"client": 1, "preparing": "it", "seconds": NaN}',
+    ):
+        with pytest.raises(FedFluxError, match="what it prepares"):
+            records.read_facts(told(version=1, facts=facts))
+    good = {"client": 1, "samples": 9, "input": [28, 28], "outputs": 10, "engine": "julia"}
+    said = json.dumps(good | {"more": [1]})
+    assert records.read_facts(told(version=1, facts=said)) == good
     with pytest.raises(FedFluxError, match="num-examples"):
         records.read_samples(RecordDict())
     assert records.size(told(version=1, body=b"x" * 100, list=[b"ab", b"c"])) == 111
@@ -153,74 +174,22 @@ print(resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY)
 """
 
 
+# The 4 GB come slowly, piece by piece, while other replies come in between.
+DRIBBLE = TOO_LARGE.replace(
+    'pieces = [bytes(b"x" * 5_000_000) for _ in range(800 if name == "2" else 1)]',
+    """pieces = []
+            for _ in range(800 if name == "2" else 1):
+                pieces.append(bytes(b"x" * 5_000_000))
+                time.sleep(0.02 if name == "2" else 0)""",
+).replace("import resource", "import resource, time")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory")
-def test_a_reply_of_4_gb_is_not_taken_into_memory(python: Run) -> None:
+@pytest.mark.parametrize("script", [TOO_LARGE, DRIBBLE])
+def test_a_reply_of_4_gb_is_not_taken_into_memory(python: Run, script: str) -> None:
     pytest.importorskip("flwr")
-    *told, memory, unlimited = python(TOO_LARGE).stdout.splitlines()
+    *told, memory, unlimited = python(script).stdout.splitlines()
     too_large = "2 is too large: at most 5000000 bytes are possible"
     assert sorted(told) == ["1 came", too_large, "3 came"]
     assert int(memory.split()[0]) < 1500
     assert unlimited == "True"
-
-
-@pytest.fixture
-def patch() -> Iterator[pytest.MonkeyPatch]:
-    """Messages can be made outside of a run."""
-    pytest.importorskip("flwr")
-    from flwr.supercore.task_identity import TaskIdentity
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("_run_id", "_node_id", "_task_id"):
-            if hasattr(TaskIdentity, name):
-                patch.setattr(TaskIdentity, name, 1)
-        yield patch
-
-
-class Nodes:
-    """A grid with two nodes."""
-
-    def get_node_ids(self) -> Iterable[int]:
-        return [11, 12]
-
-
-def says(message: Any, client: int) -> Any:
-    """A node's answer: which client it is."""
-    from flwr.app import Message
-
-    from fedflux.flower import records
-
-    facts = json.dumps({"client": client, "samples": 5})
-    content = records.RecordDict({"fedflux": records.own(facts=facts)})
-    return Message(content, reply_to=message)
-
-
-def test_two_nodes_with_one_number_are_an_error(patch: pytest.MonkeyPatch) -> None:
-    from fedflux.flower import roster
-
-    def told(grid: Any, asked: Any, timeout: float) -> Iterator[tuple[int, Any]]:
-        for node, message in asked.items():
-            yield node, says(message, 1)
-
-    patch.setattr(roster, "exchange", told)
-    with pytest.raises(FedFluxError, match=r"node 12 .*client 1, which node 11 is"):
-        roster.Roster(Nodes(), 2, 1.0).gather(1.0)  # type: ignore[arg-type]
-
-
-def test_a_node_whose_answer_is_lost_is_asked_again(patch: pytest.MonkeyPatch) -> None:
-    from fedflux.flower import roster
-
-    asked_for: list[tuple[list[int], float]] = []
-
-    def told(grid: Any, asked: Any, timeout: float) -> Iterator[tuple[int, Any]]:
-        asked_for.append((sorted(asked), timeout))
-        for node, message in asked.items():
-            lost = node == 12 and len(asked_for) < 3
-            no_answer = FedFluxError(f"{roster.NO_ANSWER} {timeout:g} s")
-            yield node, no_answer if lost else says(message, node - 10)
-
-    patch.setattr(roster, "exchange", told)
-    clients = roster.Roster(Nodes(), 2, 3600.0)  # type: ignore[arg-type]
-    clients.gather(600.0)
-    assert {k: seat.node for k, seat in clients.seats.items()} == {1: 11, 2: 12}
-    assert [nodes for nodes, _ in asked_for] == [[11, 12], [12], [12]]
-    assert [round(timeout) for _, timeout in asked_for] == [60, 120, 240]

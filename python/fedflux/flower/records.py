@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,14 @@ OWN, ARRAYS, CONFIG, METRICS = "fedflux", "arrays", "config", "metrics"
 QUERY = "query.fedflux"
 MAX_FACTS = 2**16  # bytes of JSON
 MAX_REASON = 300  # letters
+
+# What a node says of its data, and the bounds: memory and weights depend on them.
+MAX_SAMPLES = 10**9
+MAX_OUTPUTS = 10**6  # as the core's MAX_CLASSES
+MAX_SIDES = 8  # of an input or a target
+MAX_VALUES = 2**24  # in an input or a target
+FORM = ("input", "target", "ckks_key")  # what all clients have alike
+MAX_SECONDS = 10**6
 
 Floats = NDArray[np.float32]
 
@@ -69,6 +78,12 @@ def read_own(content: RecordDict, **types: type) -> dict[str, Any]:
 def read_facts(content: RecordDict) -> dict[str, Any]:
     """Read what a client says of itself.
 
+    Returns:
+        What is known of a client, and nothing else: `client`, its number, and either
+        `preparing`, what keeps it from taking part, and for how many `seconds`; or
+        `samples` and, where it said them, `outputs`, `input`, `target`, `engine` and
+        `ckks_key`.
+
     Raises:
         FedFluxError: it reports an error, or says something that makes no sense.
     """
@@ -79,12 +94,45 @@ def read_facts(content: RecordDict) -> dict[str, Any]:
         facts = None
     if not isinstance(facts, dict):
         raise FedFluxError("has no valid facts")
-    for name in ("client", "samples"):
-        if type(facts.get(name)) is not int or facts[name] < 1:
-            raise FedFluxError(
-                f"has no valid number {name}: {one_line(str(facts.get(name)))}"
-            )
-    return facts
+    known: dict[str, Any] = {"client": _whole(facts, "client", 1, 2**31)}
+    if "preparing" in facts:
+        said, seconds = facts["preparing"], facts.get("seconds")
+        timed = isinstance(seconds, float) and 0 <= seconds <= MAX_SECONDS
+        if not isinstance(said, str) or not timed:
+            raise FedFluxError("does not say what it prepares, and for how long")
+        return known | {"preparing": one_line(said), "seconds": seconds}
+    known["samples"] = _whole(facts, "samples", 1, MAX_SAMPLES)
+    if "outputs" in facts:
+        known["outputs"] = _whole(facts, "outputs", 0, MAX_OUTPUTS)
+    for name in ("input", "target"):
+        if name in facts:
+            known[name] = _sizes(facts, name)
+    for name, pattern in (("engine", "[a-z]{1,20}"), ("ckks_key", "[0-9a-f]{32}")):
+        if name in facts:
+            text = facts[name]
+            if not isinstance(text, str) or not re.fullmatch(pattern, text):
+                raise FedFluxError(f"has no valid {name}: {one_line(str(text))}")
+            known[name] = text
+    return known
+
+
+def _whole(facts: dict[str, Any], name: str, least: int, most: int) -> int:
+    number = facts.get(name)
+    if type(number) is not int or not least <= number <= most:
+        raise FedFluxError(
+            f"has no valid number {name}: expected {least} to {most}, got "
+            f"{one_line(str(number))}"
+        )
+    return number
+
+
+def _sizes(facts: dict[str, Any], name: str) -> list[int]:
+    sizes = facts[name]
+    if isinstance(sizes, list) and len(sizes) <= MAX_SIDES:
+        whole = all(type(n) is int and 1 <= n <= MAX_VALUES for n in sizes)
+        if whole and math.prod(sizes) <= MAX_VALUES:
+            return sizes
+    raise FedFluxError(f"has no valid size of an {name}: {one_line(str(sizes))}")
 
 
 def arrays(names: Sequence[str], values: Sequence[Floats]) -> ArrayRecord:

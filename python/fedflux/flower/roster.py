@@ -1,19 +1,27 @@
-"""Which node is which client: the roster of a deployed run."""
+"""Which node is which client: the roster of a deployed run.
+
+A node is known by its number at the SuperLink, which belongs to the node's key. A client's
+number belongs to the node that first said it, for the whole run: no other node can take it,
+whether that one is there or not.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from ..errors import FedFluxError
+from ..errors import FedFluxError, first_line
 from . import records
-from .exchange import NO_ANSWER, exchange
+from .exchange import NoAnswerError, Post
 
 FIRST_ANSWER = 60.0  # seconds until a node is asked again: messages of Flower's can be lost
+FIRST_PAUSE = 5.0  # seconds until a node that isn't ready, or has an error, is asked again
+MAX_PAUSE = 300.0
 PLAIN = "No query function registered"  # Flower's words, where a client is not fedflux's
 
 
@@ -30,109 +38,188 @@ class Seat:
     facts: dict[str, Any] | None
 
 
+@dataclass
+class _Asked:
+    """When a node without a seat is asked, and what it said last."""
+
+    at: float = 0.0
+    pause: float = FIRST_PAUSE
+    patience: float = FIRST_ANSWER
+    line: str = ""
+
+
 class Roster:
     """The clients that are there.
+
+    Nothing here waits for a node: it is asked, and its answer is taken whenever it comes.
 
     Args:
         grid: Flower's.
         clients: how many clients the run has.
-        timeout: seconds that a node has to say which client it is.
+        timeout: the most seconds that a node has to say which client it is.
     """
 
     def __init__(self, grid: Grid, clients: int, timeout: float) -> None:
         self._grid, self._clients, self._timeout = grid, clients, timeout
-        self._refused: set[int] = set()
+        self._post = Post(grid, records.MAX_FACTS)
+        self._bound: dict[int, Seat] = {}  # by the client's number, for the run
+        self._asked: dict[int, _Asked] = {}  # by node, those without a seat
+        self._on_the_way: set[int] = set()  # nodes that haven't answered yet
         self._plain: set[int] = set()
+        self._preparing: dict[
+            int, tuple[str, float]
+        ] = {}  # by number: what, and since when
         self.seats: dict[int, Seat] = {}
 
     def gather(self, wait: float) -> None:
         """Wait until all clients are there.
 
+        A client that says that it is still preparing is waited for from then on.
+
         Raises:
-            FedFluxError: one does not come within `wait` seconds, or two nodes say that
-                they are the same client.
+            FedFluxError: one does not come within `wait` seconds, with what its node said.
         """
-        deadline = time.monotonic() + wait
-        patience = FIRST_ANSWER
+        began, heard = time.monotonic(), dict[int, float]()
         while True:
-            left = max(deadline - time.monotonic(), 0.1)
-            lines = self.refresh(min(patience, left, self._timeout))
-            for line in lines:
-                if "already" in line:
-                    raise FedFluxError(line)
-            if any(NO_ANSWER in line for line in lines):
-                patience *= 2  # a node that compiles the core takes minutes
+            self.refresh()
             missing = [k for k in range(1, self._clients + 1) if k not in self.seats]
-            if not missing:
+            if not missing and not self._leave_out_odd():
                 return
-            if time.monotonic() > deadline:
-                raise FedFluxError(_missing(missing, self._clients, wait))
+            now = time.monotonic()
+            for k in self._preparing:
+                if now < began + wait:
+                    heard.setdefault(k, now)
+            late = [k for k in missing if now > heard.get(k, began) + wait]
+            if late:
+                raise FedFluxError(self._why_missing(late, wait))
             time.sleep(0.5)
 
-    def refresh(self, timeout: float | None = None) -> list[str]:
-        """Look who left, and ask who came.
-
-        Args:
-            timeout: seconds that those who came have to answer; None for the roster's.
-
-        Returns:
-            Why nodes that came are not taken, a line for each.
-        """
+    def refresh(self) -> None:
+        """Look who left, ask who came, and take the answers that are there."""
         there = set(self._grid.get_node_ids())
-        self.seats = {k: seat for k, seat in self.seats.items() if seat.node in there}
-        self._refused &= there
+        self.seats = {k: s for k, s in self.seats.items() if s.node in there}
         self._plain &= there
         seated = {seat.node for seat in self.seats.values()}
-        new = sorted(there - seated - self._refused - self._plain)
-        lines = self._ask(new, timeout or self._timeout) if new else []
+        now = time.monotonic()
+        for node in sorted(there - seated - self._plain - self._on_the_way):
+            asked = self._asked.setdefault(node, _Asked())
+            if asked.at <= now:
+                self._ask(node, asked)
+        for node, reply in self._post.arrived():
+            self._on_the_way.discard(node)
+            if node in there:
+                self._take(node, reply)
         self._seat_plain()
-        for line in lines:
-            print(f"fedflux: {line}")
-        return lines
+
+    def absence(self, k: int) -> str:
+        """Say why a client has no seat."""
+        if k in self._preparing:
+            what, since = self._preparing[k]
+            return f"{what}, {time.monotonic() - since:.0f} s"
+        return "its node is not there"
 
     def plain(self) -> bool:
         """Say whether one of the clients is a plain Flower client."""
         return any(seat.facts is None for seat in self.seats.values())
 
-    def _ask(self, nodes: list[int], timeout: float) -> list[str]:
-        """Ask nodes which client they are."""
-        lines = []
+    def _ask(self, node: int, asked: _Asked) -> None:
+        timeout = min(asked.patience, self._timeout)
         content = RecordDict({records.OWN: records.own()})
-        asked = {node: Message(content, node, records.QUERY, ttl=timeout) for node in nodes}
-        for node, reply in exchange(self._grid, asked, timeout):
-            try:
-                if isinstance(reply, FedFluxError):
-                    raise reply
-                facts = records.read_facts(reply.content)
-                number = facts["client"]
-                if number > self._clients:
-                    raise FedFluxError(f"is client {number} of {self._clients}")
-                if number in self.seats:
-                    other = self.seats[number].node
-                    raise FedFluxError(f"is client {number}, which node {other} is already")
-                self.seats[number] = Seat(node, facts)
-            except FedFluxError as error:
-                if PLAIN in str(error):
-                    self._plain.add(node)
-                    continue
-                if not isinstance(reply, FedFluxError):  # it would say the same again
-                    self._refused.add(node)
-                lines.append(f"node {node} is not taken: {error}")
-        return lines
+        message = Message(content, node, records.QUERY, ttl=timeout)
+        self._post.send({node: message}, timeout)
+        self._on_the_way.add(node)
+
+    def _take(self, node: int, reply: Message | FedFluxError) -> None:
+        """Give a node its seat, or note why it has none and when it is asked again."""
+        asked = self._asked.setdefault(node, _Asked())
+        try:
+            if isinstance(reply, FedFluxError):
+                raise reply
+            facts = records.read_facts(reply.content)
+            number = self._number(node, facts)
+            if "preparing" in facts:
+                since = time.monotonic() - facts["seconds"]
+                self._preparing[number] = facts["preparing"], since
+                self._later(asked, f"client {number}: {self.absence(number)}")
+                return
+            self._preparing.pop(number, None)
+            # what was said first holds for the run: weights and sizes rest on it
+            seat = self._bound.setdefault(number, Seat(node, facts))
+            self.seats[number] = seat
+            del self._asked[node]
+        except NoAnswerError as error:
+            asked.patience *= 2  # its answer may have been lost, or take longer
+            self._say(asked, f"node {node} is not taken: {error}")
+        except Exception as error:  # of this node alone, whatever it sent
+            if reply is error and PLAIN in str(error):  # Flower's own word
+                self._plain.add(node)
+                del self._asked[node]
+                return
+            said = records.one_line(first_line(error))
+            self._later(asked, f"node {node} is not taken: {said}")
+
+    def _number(self, node: int, facts: dict[str, Any]) -> int:
+        """Return the client's number, if this node may have it."""
+        number: int = facts["client"]
+        if number > self._clients:
+            raise FedFluxError(f"is client {number} of {self._clients}")
+        bound = self._bound.get(number)
+        if bound is not None and bound.node != node:
+            raise FedFluxError(
+                f"is client {number}, which node {bound.node} is in this run; a node that "
+                "comes back is known by its key"
+            )
+        other = next((k for k, s in self._bound.items() if s.node == node), number)
+        if other != number:
+            raise FedFluxError(f"is client {number}, and was client {other} of this run")
+        return number
+
+    def _later(self, asked: _Asked, line: str) -> None:
+        """Ask again after a pause, which grows."""
+        asked.at = time.monotonic() + asked.pause
+        asked.pause = min(2 * asked.pause, MAX_PAUSE)
+        self._say(asked, line)
+
+    @staticmethod
+    def _say(asked: _Asked, line: str) -> None:
+        if line != asked.line:
+            print(f"fedflux: {line}", flush=True)
+        asked.line = line
+
+    def _leave_out_odd(self) -> bool:
+        """Take the seats of clients whose data have another form than most have."""
+        forms = {
+            k: str([seat.facts.get(name) for name in records.FORM])
+            for k, seat in self.seats.items()
+            if seat.facts is not None
+        }
+        counted = Counter(forms.values()).most_common(2)
+        if len(counted) < 2 or counted[0][1] == counted[1][1]:
+            return False  # all alike, or no majority: the core says what differs
+        for k, form in forms.items():
+            if form != counted[0][0]:
+                node = self.seats.pop(k).node
+                del self._bound[k]
+                line = f"node {node} is not taken: client {k} has {form}, and others "
+                self._later(self._asked.setdefault(node, _Asked()), line + counted[0][0])
+        return True
 
     def _seat_plain(self) -> None:
         """Give plain clients, which know no number, those that are left once all came."""
-        seated = {seat.node for seat in self.seats.values()}
-        free = [k for k in range(1, self._clients + 1) if k not in self.seats]
-        plain = sorted(self._plain - seated)
+        seated = {seat.node: k for k, seat in self._bound.items() if seat.facts is None}
+        for node in self._plain & set(seated):
+            self.seats[seated[node]] = self._bound[seated[node]]
+        free = [k for k in range(1, self._clients + 1) if k not in self._bound]
+        plain = sorted(self._plain - set(seated))
         if len(plain) >= len(free):
             for number, node in zip(free, plain, strict=False):
-                self.seats[number] = Seat(node, None)
+                self.seats[number] = self._bound[number] = Seat(node, None)
 
-
-def _missing(missing: list[int], clients: int, wait: float) -> str:
-    shown = ", ".join(map(str, missing[:10])) + (", …" if missing[10:] else "")
-    return (
-        f"{len(missing)} of {clients} clients did not come within {wait:g} s: number "
-        f"{shown}; client k is the node with partition-id = k − 1"
-    )
+    def _why_missing(self, missing: list[int], wait: float) -> str:
+        shown = ", ".join(map(str, missing[:10])) + (", …" if missing[10:] else "")
+        said = sorted({asked.line for asked in self._asked.values() if asked.line})
+        more = "".join(f"; {line}" for line in said[:5])
+        return (
+            f"{len(missing)} of {self._clients} clients did not come within {wait:g} s: "
+            f"number {shown}; client k is the node with partition-id = k − 1{more}"
+        )

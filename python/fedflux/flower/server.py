@@ -12,12 +12,12 @@ from typing import Any
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from ..errors import DataError, FedFluxError, OptionError
+from ..errors import DataError, FedFluxError, OptionError, first_line
 from ..files import write_whole
 from ..result import Result
 from . import records
 from .data import Arrays, checked_test_data
-from .exchange import TooLargeError, exchange
+from .exchange import UnreadableError, exchange
 from .roster import Roster
 from .settings import Server, gather, run_options, split
 from .warm import Launch, Worker, connect
@@ -84,6 +84,10 @@ def server_app(
     return app
 
 
+class _FailedError(FedFluxError):
+    """A client says that it failed."""
+
+
 class Rounds:
     """The rounds of one run.
 
@@ -144,7 +148,7 @@ class Rounds:
         shared = records.arrays(self._names, model) if model else None
         for k, body in zip(said["clients"], bodies, strict=True):
             if k not in seats:
-                self._drop(k, "its node is not there")
+                self._drop(k, self._roster.absence(k))
                 continue
             values: dict[str, Any] = {}
             if shared is not None:
@@ -161,38 +165,57 @@ class Rounds:
                 ttl=self._settings.timeout,
                 group_id=str(said["round"]),
             )
-        replies = exchange(self._grid, messages, self._settings.timeout, self._most())
-        for k, reply in replies:
-            if isinstance(reply, TooLargeError):
+        timeout = self._settings.timeout
+        ask = self._roster.refresh  # who came meanwhile
+        for k, reply in exchange(self._grid, messages, timeout, self._most(), ask):
+            if isinstance(reply, UnreadableError):
                 self._reject(k, str(reply))
             elif isinstance(reply, FedFluxError):
                 self._drop(k, str(reply))
             else:
-                self._receive(k, reply.content, plain=seats[k].facts is None)
+                self._receive(k, reply, plain=seats[k].facts is None)
 
-    def _receive(self, k: int, content: RecordDict, *, plain: bool) -> None:
-        """Give the core a reply, or drop the client that says that it failed."""
+    def _receive(self, k: int, reply: Message, *, plain: bool) -> None:
+        """Give the core a reply, or note why it is none; the run goes on."""
+        try:
+            request, parts, model = self._read(reply.content, plain=plain)
+        except _FailedError as error:
+            self._drop(k, str(error))
+        except FedFluxError as error:
+            self._reject(k, str(error))
+        except Exception as error:  # of this reply alone
+            said = records.one_line(f"{type(error).__name__}: {first_line(error)}")
+            self._reject(k, f"can't be read: {said}")
+        else:
+            self._core.ask({"op": "receive", "client": k, **request}, parts, model)
+
+    def _read(
+        self, content: RecordDict, *, plain: bool
+    ) -> tuple[dict[str, Any], list[bytes], list[Any]]:
+        """Read a reply: what the core is asked, the bytes of an update, a model.
+
+        Raises:
+            FedFluxError: it is too large, or nothing that a client sends.
+            _FailedError: the client says that it failed.
+        """
         size, most = records.size(content), self._most()
-        request = {"op": "receive", "client": k, "encoded": False, "samples": 0}
         if size > most:
             # never unpacked: the core hears how long it is, and writes down why it is out
-            self._reject(k, f"is too large: {size} bytes, and at most {most} are possible")
-            return
-        try:
-            if not plain and records.ARRAYS not in content.array_records:
-                body = records.read_own(content, body=bytes)["body"]
-                self._core.ask(request | {"encoded": True}, [body])
-                return
-            model = records.read_arrays(content, self._shapes)
-            if not model:
-                records.read_own(content)  # which may say why there is none
-                raise DataError("has no model")
-            # what a plain client weighs was agreed on before: it can't say another number
-            samples = self._plain_samples() if plain else records.read_samples(content)
-            self._core.ask(request | {"samples": samples}, [], model)
-        except FedFluxError as error:
-            failed = "error" in content.config_records.get(records.OWN, ConfigRecord())
-            (self._drop if failed else self._reject)(k, str(error))
+            raise FedFluxError(
+                f"is too large: {size} bytes, and at most {most} are possible"
+            )
+        failed = content.config_records.get(records.OWN, ConfigRecord()).get("error")
+        if isinstance(failed, str):
+            raise _FailedError(records.one_line(failed))
+        if not plain and records.ARRAYS not in content.array_records:
+            body = records.read_own(content, body=bytes)["body"]
+            return {"encoded": True, "samples": 0}, [body], []
+        model = records.read_arrays(content, self._shapes)
+        if not model:
+            raise DataError("has no model")
+        # what a plain client weighs was agreed on before: it can't say another number
+        samples = self._plain_samples() if plain else records.read_samples(content)
+        return {"encoded": False, "samples": samples}, [], model
 
     def _most(self) -> int:
         """Return the most bytes that a reply can have, in Flower's records."""
