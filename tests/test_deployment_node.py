@@ -62,6 +62,10 @@ def bad(context):
     return "nothing"
 def broken(context):
     raise ValueError("no such disk")
+def slow(context):
+    import time
+    time.sleep(4)
+    return load_data(context)
 """
 
 
@@ -114,6 +118,49 @@ def test_a_worker_is_found_again_and_keeps_the_data(
     assert (place / "loaded").read_text() == "x"  # loaded once
     assert max(seconds) < 0.3
     print(f"around a message: {max(seconds):.4f} s")
+
+
+def test_each_run_loads_its_data_anew(launch: warm.Launch, place: Path) -> None:
+    pytest.importorskip("flwr")
+    for run in (1, 2, 2, 1, 3):
+        of_run = opening()
+        of_run["context"]["run_id"] = run
+        with warm.connect(launch) as worker:
+            worker.ask({"op": "open", **of_run})
+    assert (place / "loaded").read_text() == "xxx"
+
+
+def test_a_node_that_is_not_ready_says_what_it_does(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the app itself, as Flower calls it."""
+    pytest.importorskip("flwr")
+    import loader_of_a_node
+    from flwr.app import Context, Message, RecordDict
+    from flwr.supercore.task_identity import TaskIdentity
+
+    from fedflux.flower import client, client_app, records
+
+    for name in ("_run_id", "_node_id", "_task_id"):
+        if hasattr(TaskIdentity, name):
+            monkeypatch.setattr(TaskIdentity, name, 1)
+    monkeypatch.setattr(client, "SOON", 1.5)
+    options = {"engine": "reference", "model": "softmax_regression"}
+    app = client_app(loader_of_a_node.slow, idle=20.0, **options)
+    said = []
+    for _ in range(20):
+        content = RecordDict({"fedflux": records.own()})
+        message = Message(content, 7, records.QUERY, ttl=60.0)
+        context = Context(1, 7, {"partition-id": 2}, RecordDict(), {})
+        said.append(records.read_facts(app(message, context).content))
+        if "samples" in said[-1]:
+            break
+    assert {facts["client"] for facts in said} == {3}
+    assert said[-1]["samples"] == 4
+    waited = [facts for facts in said if "preparing" in facts]
+    assert waited[-1]["preparing"] == "loading the data"
+    assert 0 < waited[-1]["seconds"] < 20
+    assert (place / "loaded").read_text() == "x"  # nobody began again
 
 
 WITHOUT_JULIA = """

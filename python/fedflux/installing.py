@@ -22,9 +22,14 @@ HEARTBEAT = 30.0  # seconds between lines where stderr is no terminal
 OFFLINE = "PYTHON_JULIAPKG_OFFLINE"
 
 
+listeners: list[Callable[[str], None]] = []  # who else hears what `say` says
+
+
 def say(message: str) -> None:
     """Print a line on what fedflux is doing, to stderr."""
     print(f"fedflux: {message}", file=sys.stderr, flush=True)
+    for listener in listeners:
+        listener(message)
 
 
 def offline() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,10 @@ from flwr.clientapp import ClientApp
 from ..errors import FedFluxError, OptionError
 from . import records
 from .settings import gather, run_options, split
-from .warm import Launch, Worker, connect
+from .warm import Launch, Worker, connect, doing
 
 IDLE = 3600.0  # seconds
+SOON = 10.0  # seconds in which a node says what it has, or why it can't yet
 
 
 def client_app(
@@ -53,16 +55,21 @@ def client_app(
     run_options(given)
     app = ClientApp()
 
+    def launch() -> Launch:
+        return Launch("client", reference, os.getppid(), idle)
+
     def worker() -> Worker:
-        return connect(Launch("client", reference, os.getppid(), idle))
+        return connect(launch())
 
     @app.query("fedflux")
     def query(message: Message, context: Context) -> Message:
-        """Say which client this is, and what it has."""
+        """Say which client this is, and what it has or what it is doing before."""
         try:
             request = {"op": "open", **_opening(context, given)}
-            with worker() as core:
-                facts, _, _ = core.ask(request)
+            facts = _soon(lambda: _ask(worker, request))
+            if facts is None:
+                what, seconds = doing(launch())
+                facts = {"preparing": what, "seconds": seconds}
             facts["client"] = request["client"]
             content = RecordDict({records.OWN: records.own(facts=json.dumps(facts))})
             return Message(content, reply_to=message)
@@ -90,6 +97,31 @@ def client_app(
     app.train()(answer)
     app.evaluate()(answer)
     return app
+
+
+def _ask(worker: Callable[[], Worker], request: dict[str, Any]) -> dict[str, Any]:
+    with worker() as core:
+        facts, _, _ = core.ask(request)
+    return facts
+
+
+def _soon(action: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what an action gives within a while; None while it goes on."""
+    found: list[dict[str, Any]] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            found.append(action())
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)  # may outlast this process's work
+    thread.start()
+    thread.join(SOON)
+    if errors:
+        raise errors[0]
+    return found[0] if found else None
 
 
 def _answer(

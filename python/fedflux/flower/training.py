@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Protocol
 
-from .. import _julia
+from .. import _julia, installing
 from ..data import Data, check_next_tokens, from_arrays
 from ..errors import DataError, FedFluxError, JuliaUnavailable
 from ..he_nodes import parameters_of, read_key
 from ..inputs import TOKEN_MODELS
 from ..reference_options import check_supported
 from .frames import Floats
+from .warm import Doing
 
 MAX_RUNS = 2  # runs whose clients are kept
+MAX_KEPT = 4  # federations whose states a client keeps
+MAX_FEDERATIONS = 10_000  # runs of which it is known which federation they are
+FEDERATION = slice(5, 21)  # of a message: where its header names it (message_header.jl)
 
 Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
 
@@ -50,12 +55,13 @@ class Training:
 
     Args:
         load: the user's function that loads the data, as module:name.
+        doing: where it is written down what a first message waits for.
     """
 
-    def __init__(self, load: str) -> None:
-        self._load = load
+    def __init__(self, load: str, doing: Doing) -> None:
+        self._load, self._doing = load, doing
         self._runs: OrderedDict[str, dict[str, Client]] = OrderedDict()
-        self._kept: dict[int, bytes] = {}  # each client's private state
+        self._memory = Memory()
 
     def answer(
         self, header: dict[str, Any], parts: list[bytes], arrays: list[Floats]
@@ -65,26 +71,45 @@ class Training:
         if header["op"] == "open":
             return dict(client.facts), [], []
         body, private = parts
-        # Flower forgets a run's states when it ends; one that goes on with it needs them
-        private = private or self._kept.get(header["client"], b"")
+        whose = self._memory.key(header, body)
+        private = self._memory.newest(whose, private)
         said, replies, model = client.answer(header["request"], body, private, arrays)
-        self._kept[header["client"]] = replies[1]
+        self._memory.keep(whose, replies[1])
         return said, replies, model
 
     def _client(self, header: dict[str, Any]) -> Client:
         """Find the client, or open it: the worker may be younger than the run."""
         context, options = header["context"], header["options"]
-        run = json.dumps([options, context["run_config"]], sort_keys=True)
+        # each run loads its data anew: they may be others than those of the run before
+        run = json.dumps(
+            [context["run_id"], options, context["run_config"]], sort_keys=True
+        )
         clients = self._runs.setdefault(run, {})
         self._runs.move_to_end(run)
         while len(self._runs) > MAX_RUNS:
             self._runs.popitem(last=False)
         key = json.dumps([header["client"], context["node_config"]], sort_keys=True)
         if key not in clients:
-            clients[key] = open_client(
-                options, self._data(options, context), context["node_config"]
-            )
+            with self._says():
+                self._doing.begin("loading the data")
+                data = self._data(options, context)
+                self._doing.begin("starting")
+                clients[key] = open_client(options, data, context["node_config"])
         return clients[key]
+
+    @contextlib.contextmanager
+    def _says(self) -> Iterator[None]:
+        """Write down, too, what is installed and compiled for the first start."""
+
+        def hear(message: str) -> None:
+            self._doing.begin(message.partition(":")[0])
+
+        installing.listeners.append(hear)
+        try:
+            yield
+        finally:
+            installing.listeners.remove(hear)
+            self._doing.end()
 
     def _data(self, options: dict[str, Any], context: dict[str, Any]) -> Data:
         from flwr.app import Context, RecordDict
@@ -92,6 +117,47 @@ class Training:
         loader = find(self._load)
         loaded = loader(Context(state=RecordDict(), **context))
         return checked(loaded, options, self._load.rpartition(":")[2])
+
+
+class Memory:
+    """The private states of a node's clients, each of one federation.
+
+    Flower keeps a state with its run, and gives each message what was kept when the message
+    began. What is here is newer where two messages come at once, and is there for a run
+    that goes on with another one's federation.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, str], bytes] = OrderedDict()
+        self._federations: dict[tuple[int, int], str] = {}
+
+    def key(self, header: dict[str, Any], body: bytes) -> tuple[int, str]:
+        """Name the client and the federation of a message.
+
+        Raises:
+            FedFluxError: the run has had messages of another federation: a server could
+                else have a round answered again and again, each time for a new one.
+        """
+        client, run = header["client"], header["context"]["run_id"]
+        stock = header["request"]["stock"]
+        federation = f"run {run}" if stock else body[FEDERATION].hex()
+        if self._federations.setdefault((client, run), federation) != federation:
+            raise FedFluxError("is of another federation than this run")
+        while len(self._federations) > MAX_FEDERATIONS:
+            del self._federations[next(iter(self._federations))]
+        return client, federation
+
+    def newest(self, whose: tuple[int, str], private: bytes) -> bytes:
+        """Return what was kept last, here or by Flower."""
+        return self._kept.get(whose) or private
+
+    def keep(self, whose: tuple[int, str], private: bytes) -> None:
+        """Keep a state, and forget the oldest ones."""
+        self._kept[whose] = private
+        self._kept.move_to_end(whose)
+        mine = [other for other in self._kept if other[0] == whose[0]]
+        for old in mine[:-MAX_KEPT]:
+            del self._kept[old]
 
 
 def checked(loaded: Any, options: dict[str, Any], name: str) -> Data:

@@ -17,6 +17,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import AuthenticationError
@@ -136,6 +137,46 @@ def connect(launch: Launch) -> Worker:
     return Worker(connection)
 
 
+class Doing:
+    """What a worker does before it can answer, for whoever asks meanwhile.
+
+    No thread of the worker could say it: none runs while Julia compiles. So it stands in a
+    file beside the socket.
+
+    Args:
+        file: the file.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._what = file, ""
+
+    def begin(self, what: str) -> None:
+        """Write down what begins now; the same again goes on."""
+        if what != self._what:
+            self._what = what
+            with contextlib.suppress(OSError):  # then nobody hears of it
+                self._file.write_text(json.dumps([what, time.time()]))
+
+    def end(self) -> None:
+        """Write down that the worker answers again."""
+        self._what = ""
+        self._file.unlink(missing_ok=True)
+
+
+def doing(launch: Launch) -> tuple[str, float]:
+    """Say what the worker of a launch is doing before it can answer, and since when.
+
+    Returns:
+        The words, and the seconds; "starting" and 0 where the worker says nothing.
+    """
+    try:
+        file = (folder() / launch.identity()).with_suffix(".doing")
+        what, since = json.loads(file.read_text())
+        return str(what), max(0.0, time.time() - since)
+    except (OSError, ValueError, TypeError):
+        return "starting", 0.0
+
+
 def folder() -> Path:
     """Return the folder of the sockets, which only this user may enter.
 
@@ -185,6 +226,7 @@ def _start(launch: Launch, base: Path) -> None:
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(key)
     order = asdict(launch) | {"socket": str(base.with_suffix(".sock")), "key": key.hex()}
+    order["doing"] = str(base.with_suffix(".doing"))
     process = subprocess.Popen(
         [sys.executable, "-m", "fedflux.flower.worker"],
         stdin=subprocess.PIPE,

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from ..errors import FedFluxError, first_line
 from .frames import MAX_FRAME, Floats, pack, unpack
-from .warm import READY
+from .warm import READY, Doing
 
 Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
 
@@ -69,7 +69,7 @@ def _service(order: dict[str, Any]) -> Service:
         return Serving()
     from .training import Training
 
-    return Training(order["load"])
+    return Training(order["load"], Doing(Path(order["doing"])))
 
 
 @contextlib.contextmanager
