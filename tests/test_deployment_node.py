@@ -36,6 +36,7 @@ def test_options_come_from_the_code_and_from_the_run_config() -> None:
     found = settings.gather(given, config)
     assert found == {
         "lr": 0.2,
+        "rounds": 2,  # an empty text says nothing
         "timeout": 5,
         "clients_per_round": 4,
         "rules": ["scaffold", "topk(fraction=0.1)"],
@@ -50,6 +51,39 @@ def test_options_come_from_the_code_and_from_the_run_config() -> None:
         settings.Server(timeout=-1)
     with pytest.raises(OptionError, match="faults: only a simulation"):
         settings.run_options({"faults": "dropout(p=0.1)"})
+
+
+LOCAL = "local_dp(clip=1.0, noise_multiplier=2.0)"
+SECURE = "secure(noise=1.0)"
+WEAKER = [
+    ({"rules": [LOCAL]}, {}, {"fedflux.rules": "scaffold"}),
+    ({"rules": LOCAL}, {}, {"fedflux.rules": LOCAL.replace("2.0", "0.1")}),
+    ({}, {"fedflux.rules": LOCAL}, {"fedflux.rules": "topk(fraction=0.1)"}),
+    ({"rules": "scaffold"}, {"fedflux.rules": LOCAL}, {}),
+    ({"aggregate": SECURE}, {}, {"fedflux.aggregate": "mean"}),
+    ({}, {"fedflux.aggregate": SECURE}, {"fedflux.aggregate": "secure"}),
+    ({}, {"fedflux.clients": 5}, {"fedflux.clients": 1_000_000}),
+]
+
+
+@pytest.mark.parametrize(("code", "node", "run"), WEAKER)
+def test_what_a_node_pins_holds(
+    code: dict[str, Any], node: dict[str, Any], run: dict[str, Any]
+) -> None:
+    with pytest.raises(
+        OptionError, match=r"pins .*, and the (run|code) asks for "
+    ) as error:
+        settings.agreed(code, node, run)
+    pinned = settings.agreed(code, node if run else {}, {})
+    for name in pinned:  # both values are named
+        assert repr(settings.check({name: pinned[name]})[name]) in str(error.value)
+    if run:
+        empty = {f"fedflux.{name}": "" for name in ("rules", "aggregate", "clients")}
+        assert settings.agreed(code, node, empty) == pinned  # as the template has it
+        same = {f"fedflux.{name}": str(pinned[name]) for name in pinned if name != "rules"}
+        assert settings.agreed(code, node, same).keys() == pinned.keys()
+    with pytest.raises(OptionError, match="node config: unknown option"):
+        settings.agreed({}, {"fedflux.rulez": "x"}, {})
 
 
 LOADER = """

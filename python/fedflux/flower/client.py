@@ -15,7 +15,7 @@ from flwr.clientapp import ClientApp
 
 from ..errors import FedFluxError, OptionError
 from . import records
-from .settings import gather, run_options, split
+from .settings import agreed, run_options, split
 from .warm import Launch, Worker, connect, doing
 
 IDLE = 3600.0  # seconds
@@ -37,8 +37,9 @@ def client_app(
             the node's own data, (x, y) or (x, y, x_test, y_test), as `fedflux.run` takes.
             Each worker calls it once for a run.
         idle: seconds without a message after which the worker ends.
-        **options: of the run, as `fedflux.run` takes; entries `fedflux.NAME` of Flower's
-            run config win. They must be those of the server.
+        **options: of the run, as `fedflux.run` takes. They hold, as do entries
+            `fedflux.NAME` of Flower's node config: a run whose run config says otherwise is
+            refused. Those that decide the numbers must be the server's, too.
 
     Returns:
         The app.
@@ -160,7 +161,7 @@ def _answer(
 
 def _opening(context: Context, given: dict[str, Any]) -> dict[str, Any]:
     """Say what the worker needs to open this client."""
-    options, _ = split(gather(given, context.run_config))
+    options, _ = split(agreed(given, context.node_config, context.run_config))
     facts = ("run_id", "node_id", "node_config", "run_config")
     return {
         "client": _number(context),

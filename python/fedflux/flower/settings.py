@@ -65,10 +65,10 @@ def gather(given: Mapping[str, Any], run_config: Mapping[str, Any]) -> dict[str,
     """Combine the options in the code with those of Flower's run config, which win.
 
     Args:
-        given: the options that `client_app` or `server_app` got.
+        given: the options that `server_app` got.
         run_config: Flower's run config. Its entries `fedflux.NAME` are options; a list is
-            a text with commas, and an empty text leaves an option unset. The others are
-            the user's own.
+            a text with commas, and an empty text says nothing. The others are the user's
+            own.
 
     Returns:
         The options, not checked.
@@ -80,20 +80,57 @@ def gather(given: Mapping[str, Any], run_config: Mapping[str, Any]) -> dict[str,
         >>> gather({"lr": 0.1}, {"fedflux.lr": 0.2, "fedflux.hidden": "20,10", "x": 1})
         {'lr': 0.2, 'hidden': [20, 10]}
     """
-    options = dict(given)
-    for key, value in run_config.items():
-        if not key.startswith(PREFIX):
+    return dict(given) | _entries(run_config, "run config")
+
+
+def agreed(
+    given: Mapping[str, Any], node_config: Mapping[str, Any], run_config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Combine the options of a node with those of the run: what the node pins holds.
+
+    Args:
+        given: the options that `client_app` got.
+        node_config: what the node was started with. Its entries `fedflux.NAME` are
+            options, as those of the run config.
+        run_config: Flower's run config; see `gather`.
+
+    Returns:
+        The options, not checked.
+
+    Raises:
+        OptionError: an unknown option, a value of a wrong type, or one that the node pins
+            and the run, or the code, has otherwise.
+
+    Example:
+        >>> agreed({}, {"fedflux.rules": "local_dp"}, {"fedflux.rules": ""})
+        {'rules': ['local_dp']}
+    """
+    own, asked = _entries(node_config, "node config"), _entries(run_config, "run config")
+    for mine, pins, theirs, asks in (
+        (own, "the node config of this node", given, "the code"),
+        (dict(given) | own, "this node", asked, "the run"),
+    ):
+        for name in sorted(mine.keys() & theirs.keys() - set(SERVER)):
+            pinned, value = (check({name: one[name]})[name] for one in (mine, theirs))
+            if pinned != value:
+                raise OptionError(
+                    f"{name}: {pins} pins {pinned!r}, and {asks} asks for {value!r}"
+                )
+    return dict(given) | own | asked
+
+
+def _entries(config: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Read the options in a config of Flower's."""
+    options = {}
+    for key, value in config.items():
+        if not key.startswith(PREFIX) or value == "":
             continue
         name = key.removeprefix(PREFIX).replace("-", "_")
         if name not in declared() and name not in SERVER:
             hint = suggestion(name, [*declared(), *SERVER])
-            raise OptionError(f"run config: unknown option {key!r}{hint}")
-        if value == "":
-            options.pop(name, None)
-        elif name in SERVER or not isinstance(value, str):
-            options[name] = value
-        else:
-            options[name] = declared()[name].parse(value)
+            raise OptionError(f"{what}: unknown option {key!r}{hint}")
+        as_it_is = name in SERVER or not isinstance(value, str)
+        options[name] = value if as_it_is else declared()[name].parse(value)
     return options
 
 
