@@ -54,6 +54,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session.config.stash[SUITE] = JuliaSuite()
 
 
+def julia_command() -> list[str]:
+    """Julia, with the project in which the core is installed."""
+    from fedflux.installed import find_julia
+
+    exe, project = find_julia()
+    assert exe is not None
+    return [str(exe), f"--project={project}", "--startup-file=no"]
+
+
 class JuliaSuite:
     """The core's own tests, in a process that runs beside those in Python.
 
@@ -65,15 +74,11 @@ class JuliaSuite:
         self.processes: list[tuple[subprocess.Popen[str], IO[str]]] = []
 
     def start(self) -> None:
-        from fedflux.installed import find_julia
-
-        exe, project = find_julia()
-        assert exe is not None
         # what the tests themselves compile runs once: optimizing it takes longer
-        options = (f"--project={project}", "--startup-file=no", "--threads=2", "-O1")
+        command = [*julia_command(), "--threads=2", "-O1", "test/runtests.jl"]
         output = tempfile.TemporaryFile("w+")  # noqa: SIM115
         process = subprocess.Popen(
-            [exe, *options, "test/runtests.jl", f"--share={self.claims.name}"],
+            [*command, f"--share={self.claims.name}"],
             cwd=ROOT / "julia" / "FedFlux",
             stdout=output,
             stderr=subprocess.STDOUT,
