@@ -3,13 +3,30 @@
 import ast
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import pytest
 
 from .conftest import ROOT
 
 PACKAGE = ROOT / "python" / "fedflux"
-MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
+
+
+def name_of(path: Path) -> str:
+    """The module of a file, without the package: "" for the package itself."""
+    return (
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        .removesuffix("__init__")
+        .rstrip(".")
+    )
+
+
+MODULES = {
+    name_of(path): ast.parse(path.read_text())
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "template" not in path.parts
+}
+PACKAGES = {name_of(path) for path in PACKAGE.rglob("__init__.py")}
 
 
 def is_type_checking(node: ast.AST) -> bool:
@@ -35,22 +52,37 @@ def imports(
             yield from imports(node, for_types=for_types)
 
 
-def imported(tree: ast.AST, modules: set[str], **kwargs: bool) -> set[str]:
-    """The modules of the package that a module imports."""
+def imported(
+    tree: ast.AST,
+    modules: set[str],
+    module: str = "",
+    packages: set[str] = PACKAGES,
+    **kwargs: bool,
+) -> set[str]:
+    """The modules of the package that `module` imports."""
     found: set[str] = set()
+    here = ["fedflux", *module.split(".")] if module else ["fedflux"]
+    if module not in packages:
+        here = here[:-1]
     for node in imports(tree, **kwargs):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         else:
-            base = node.module or ""
+            base = [node.module] if node.module else []
             if node.level:
-                base = f"fedflux.{base}".rstrip(".")
-            names = [f"{base}.{alias.name}" for alias in node.names]
+                base = [*here[: len(here) + 1 - node.level], *base]
+            names = [".".join([*base, alias.name]) for alias in node.names]
         for name in names:
-            package, *rest = name.split(".")
-            if package == "fedflux":
-                found.add(rest[0] if rest and rest[0] in modules else "__init__")
+            if name.split(".")[0] == "fedflux":
+                found.add(longest(name.removeprefix("fedflux").lstrip("."), modules))
     return found
+
+
+def longest(name: str, modules: set[str]) -> str:
+    """The module that a dotted name leads to, which may be a name in a module."""
+    while name and name not in modules:
+        name = name.rpartition(".")[0]
+    return name
 
 
 def external(tree: ast.AST) -> set[str]:
@@ -65,10 +97,12 @@ def external(tree: ast.AST) -> set[str]:
 
 
 def graph() -> dict[str, set[str]]:
-    """The imports of each module; those of `__init__` include what it imports lazily."""
-    names = set(MODULES)
+    """The imports of each module; those of a package include what it imports lazily.
+
+    A package's own `__version__` may be asked for from anywhere below it.
+    """
     return {
-        name: imported(tree, names, for_types=name == "__init__")
+        name: imported(tree, set(MODULES), name, for_types=name in PACKAGES) - {""}
         for name, tree in MODULES.items()
     }
 
@@ -84,11 +118,9 @@ def test_imports_have_no_cycle() -> None:
 def test_flower_is_imported_where_it_is_deployed_only() -> None:
     """And its public API only."""
     public = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}
-    for path in PACKAGE.rglob("*.py"):
-        tree = ast.parse(path.read_text())
-        assert "juliacall" not in external(tree) or path.stem == "_julia"
+    for name, tree in MODULES.items():
         if "flwr" in external(tree):
-            assert path.parent.name == "flower"
+            assert name.startswith("flower.")
             named = {n.module for n in imports(tree) if isinstance(n, ast.ImportFrom)}
             assert {name for name in named if name and name.startswith("flwr")} <= public
 
@@ -98,9 +130,7 @@ def test_only_one_module_imports_juliacall() -> None:
 
 
 def test_importing_the_package_needs_only_its_version() -> None:
-    tops = [
-        n for n in MODULES["__init__"].body if isinstance(n, ast.Import | ast.ImportFrom)
-    ]
+    tops = [n for n in MODULES[""].body if isinstance(n, ast.Import | ast.ImportFrom)]
     assert {n.module for n in tops if isinstance(n, ast.ImportFrom)} == {
         "__future__",
         "typing",
@@ -109,23 +139,34 @@ def test_importing_the_package_needs_only_its_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "expected"),
+    ("module", "code", "expected"),
     [
-        ("from .b import x", {"b"}),
-        ("from . import b, c", {"b", "c"}),
-        ("from . import __version__", {"__init__"}),
-        ("from . import b, __version__", {"b", "__init__"}),
-        ("import fedflux.b", {"b"}),
-        ("import fedflux", {"__init__"}),
-        ("from fedflux.b import x", {"b"}),
-        ("from fedflux import c", {"c"}),
-        ("import numpy, json", set()),
-        ("def f():\n    from .b import x", {"b"}),
-        ("if TYPE_CHECKING:\n    from .b import x\nelse:\n    from .c import x", {"c"}),
+        ("a", "from .b import x", {"b"}),
+        ("a", "from . import b, c", {"b", "c"}),
+        ("a", "from . import __version__", {""}),
+        ("a", "from . import b, __version__", {"b", ""}),
+        ("a", "import fedflux.b", {"b"}),
+        ("a", "import fedflux", {""}),
+        ("a", "from fedflux.b import x", {"b"}),
+        ("a", "from fedflux import c", {"c"}),
+        ("a", "import numpy, json", set()),
+        ("a", "def f():\n    from .b import x", {"b"}),
+        (
+            "a",
+            "if TYPE_CHECKING:\n    from .b import x\nelse:\n    from .c import x",
+            {"c"},
+        ),
+        ("r.d", "from .e import x", {"r.e"}),
+        ("r.d", "from . import e", {"r.e"}),
+        ("r.d", "from ..b import x", {"b"}),
+        ("r.d", "from .. import b", {"b"}),
+        ("r.d", "from fedflux.r import e, x", {"r.e", "r"}),
+        ("r", "from .d import x", {"r.d"}),
     ],
 )
-def test_imports_are_found(code: str, expected: set[str]) -> None:
-    assert imported(ast.parse(code), {"b", "c"}) == expected
+def test_imports_are_found(module: str, code: str, expected: set[str]) -> None:
+    modules = {"b", "c", "r", "r.d", "r.e"}
+    assert imported(ast.parse(code), modules, module, {"", "r"}) == expected
 
 
 def test_a_cycle_is_found() -> None:
