@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import fedflux
-from fedflux.objects import classes
-from fedflux.option import Option
-from fedflux.options import declared
-from fedflux.specs import known
+from fedflux._options.classes import classes
+from fedflux._options.option import Option
+from fedflux._options.options import declared
+from fedflux._options.specs import known
 
 PACKAGE = Path(__file__).resolve().parent.parent / "python" / "fedflux"
 NAMES = {
@@ -73,7 +73,7 @@ def option_types() -> str:
         + "from __future__ import annotations\n\n"
         + "from collections.abc import Iterable\nfrom os import PathLike\n"
         + "from typing import Literal, TypedDict\n\n"
-        + "from .objects import Spec\nfrom .result import Result\n\n\n"
+        + "from ._options.classes import Spec\nfrom .result import Result\n\n\n"
         + "class Options(TypedDict, total=False):\n"
         + '    """The options of `fedflux.run`; none must be given."""\n\n'
         + "\n".join(fields)
@@ -93,7 +93,7 @@ def stub() -> str:
             lines.append(f"from .{module} import {name} as {name}\n")
     lines.append("from . import plots as plots\n")
     lines.append("from ._version import __version__ as __version__\n")
-    lines.append("from .objects import Spec\n")
+    lines.append("from ._options.classes import Spec\n")
     lines.append(f"\n__all__ = {[*fedflux.__all__, *classes()]!r}\n")
     lines.extend(_stub_of(name, cls) for name, cls in classes().items())
     return "".join(lines)

@@ -11,8 +11,8 @@ import pytest
 
 import fedflux
 from fedflux import cli
-from fedflux._core import read_table
-from fedflux.options import declared
+from fedflux._options.options import declared
+from fedflux._options.tables import read_table
 
 FAST = "run --dataset digits --model softmax_regression --engine reference --rounds 2"
 

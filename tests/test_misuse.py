@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux import hints, objects
-from fedflux._core import read_table
-from fedflux.options import declared, unknown
+from fedflux._options import classes as objects, hints
+from fedflux._options.options import declared, unknown
+from fedflux._options.tables import read_table
 
 from .conftest import Run
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux.option import Option
-from fedflux.options import check, declared, settled
+from fedflux._options.option import Option
+from fedflux._options.options import check, declared, settled
 
 from .conftest import ROOT
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import fedflux
-from fedflux import objects
+from fedflux._options import classes as objects
 from fedflux.installed import find_julia
 
 from .conftest import ROOT, Run
@@ -129,7 +129,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
 
 
 def test_readme_commands_use_options_that_exist() -> None:
-    from fedflux.options import declared
+    from fedflux._options.options import declared
 
     text = " ".join(c for c in commands() if "fedflux run" in c)
     used = set(re.findall(r"--([a-z][a-z-]+)", text))

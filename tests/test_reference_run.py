@@ -7,7 +7,7 @@ import pytest
 
 import fedflux
 from fedflux import reference, reference_options
-from fedflux.options import check
+from fedflux._options.options import check
 
 LINEAR: dict[str, Any] = {"model": "softmax_regression", "engine": "reference"}
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 import fedflux
-from fedflux import objects, specs
-from fedflux.option import Option
-from fedflux.options import check, declare
+from fedflux._options import classes as objects, specs
+from fedflux._options.option import Option
+from fedflux._options.options import check, declare
 from fedflux.reference_options import check_supported
 
 PARAMS: dict[str, dict[str, Any]] = {

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import fedflux
-from fedflux.options import declared
+from fedflux._options.options import declared
 
 from .conftest import ROOT
 

@@ -75,7 +75,7 @@ def test_runs_without_julia_outside_the_repository(
     )
     assert done.returncode == 0, done.stderr
     assert json.loads((fresh.folder / "out.json").read_text())["engine"] == "reference"
-    where = "from fedflux._core import core_path; print(core_path())"
+    where = "from fedflux._options.tables import core_path; print(core_path())"
     found = fresh.run("-c", where, env=no_julia, check=True)
     assert Path(found.stdout.strip()).is_relative_to(fresh.site.resolve())
 

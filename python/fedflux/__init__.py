@@ -81,8 +81,8 @@ def _object_class(name: str) -> Any:
     advice = ""
     module = os.path.join(os.path.dirname(__file__), f"{name}.py")
     if not name.startswith("_") and not os.path.exists(module):
-        from .hints import hint
-        from .objects import classes
+        from ._options.classes import classes
+        from ._options.hints import hint
 
         if name in classes():
             return classes()[name]
@@ -91,6 +91,6 @@ def _object_class(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    from .objects import classes
+    from ._options.classes import classes
 
     return sorted([*__all__, *classes()])

@@ -10,6 +10,7 @@ from typing import Literal
 from . import plots as plots
 from ._audit import Audit as Audit, audit as audit
 from ._julia import setup as setup
+from ._options.classes import Spec
 from ._run import partition as partition, run as run
 from ._version import __version__ as __version__
 from .accountant import epsilon as epsilon, noise_multiplier as noise_multiplier
@@ -21,7 +22,6 @@ from .errors import (
     JuliaUnavailable as JuliaUnavailable,
     OptionError as OptionError,
 )
-from .objects import Spec
 from .result import Result as Result
 
 __all__ = [

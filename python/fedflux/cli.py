@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import _ending, _julia, _list_command, _privacy_commands, _spelling
+from ._options.options import PARTITION_OPTIONS, declared, unknown
 from ._run_command import RunCommand, as_click, help_all
 from ._version import __version__
 from .errors import FedFluxError, OptionError
 from .files import remove_unfinished, write_whole
-from .options import PARTITION_OPTIONS, declared, unknown
 
 if TYPE_CHECKING:
     from .result import Result

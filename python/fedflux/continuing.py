@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ._core import read_table
+from ._options.tables import read_table
 from .errors import FedFluxError, OptionError
 from .result import Result
 

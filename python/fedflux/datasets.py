@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ._core import core_path
+from ._options.tables import core_path
 from .data import Data, from_arrays
 from .errors import DataError
 

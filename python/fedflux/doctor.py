@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from . import datasets, mldatasets, system_image
-from ._core import core_path
+from ._options.tables import core_path
 from ._version import __version__
 from .errors import FedFluxError
 from .installed import (

@@ -17,16 +17,16 @@ from . import (
     reference_progress,
     reference_run,
 )
+from ._options.options import declared, settled
+from ._options.specs import parse
 from .data import Data
 from .errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
 from .initial import Parameters
 from .inputs import Options, user_data_name
 from .monitor import Monitor
-from .options import declared, settled
 from .owners import names_of
 from .reference_options import check_supported
 from .result import Result
-from .specs import parse
 
 
 @dataclass(frozen=True)

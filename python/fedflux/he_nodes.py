@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from . import he_messages
+from ._options.specs import parse
 from .errors import FedFluxError, OptionError
 from .he import Client, Server, Sum, Vector
 from .he_parameters import DECRYPTIONS, Parameters
-from .specs import parse
 
 MAX_KEY = 2**26  # bytes of a key's file
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import _bridge, datasets
+from ._options.options import SpecOption, declared
 from .continuing import ARRAYS
 from .data import ANY_TARGETS, Data, from_arrays
 from .errors import OptionError, shown
 from .npz import from_npz
-from .options import SpecOption, declared
 
 TOKEN_MODELS = ("rnn", "gru", "lstm")
 Options = dict[str, Any]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import _julia, datasets, installing, remembered
-from ._core import core_path
+from ._options.tables import core_path
 from .errors import DataError, JuliaUnavailable
 from .installed import find_julia, installed, own_project
 

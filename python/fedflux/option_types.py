@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import Literal, TypedDict
 
-from .objects import Spec
+from ._options.classes import Spec
 from .result import Result
 
 

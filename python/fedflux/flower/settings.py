@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .._options.hints import suggestion
+from .._options.options import check, declared, settled
 from ..errors import OptionError
-from ..hints import suggestion
-from ..options import check, declared, settled
 
 PREFIX = "fedflux."
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar, Self
 
-from ._core import read_table
-from .errors import OptionError
+from ..errors import OptionError
+from .classes import Spec
 from .hints import hint
-from .objects import Spec
 from .option import Option
 from .specs import parse
+from .tables import read_table
 
 # What splits the data; `fedflux.partition` takes these.
 PARTITION_OPTIONS = (

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from .errors import FedFluxError, OptionError, shown
+from ..errors import FedFluxError, OptionError, shown
 from .hints import hint
 
 

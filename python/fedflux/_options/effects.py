@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ._core import read_table
 from .options import declared
+from .tables import read_table
 
 
 def without_effect(

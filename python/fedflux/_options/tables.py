@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .errors import FedFluxError
+from ..errors import FedFluxError
 
 TABLES = Path("src", "options")
 
@@ -27,7 +27,7 @@ def core_path() -> Path:
         >>> core_path().name
         'FedFlux'
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     candidates = (
         package / "julia" / "FedFlux",
         package.parent.parent / "julia" / "FedFlux",

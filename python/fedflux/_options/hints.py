@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from ._core import read_table
+from .tables import read_table
 
 
 def hint(section: str, name: str, names: Iterable[str], cutoff: float = 0.6) -> str:

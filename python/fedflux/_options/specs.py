@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ._core import read_table
-from .errors import OptionError
+from ..errors import OptionError
 from .hints import hint, suggestion
 from .option import Option
+from .tables import read_table
 
 MAX_LENGTH = 1000
 _SPEC = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*", re.DOTALL)

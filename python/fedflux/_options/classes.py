@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
 
-from ._core import read_table
-from .errors import OptionError
+from ..errors import OptionError
 from .option import Option
 from .specs import known
+from .tables import read_table
 
 
 class Spec:
