@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux import npz
-from fedflux.data import from_arrays
-from fedflux.npz import from_npz
+from fedflux._data import npz
+from fedflux._data.arrays import from_arrays
+from fedflux._data.npz import from_npz
 
 X = np.zeros((6, 4), np.float32)
 Y = np.array([0, 1, 2, 0, 1, 2])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux import datasets
+from fedflux._data import datasets
 
 LINEAR: dict[str, Any] = {
     "model": "softmax_regression",

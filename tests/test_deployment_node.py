@@ -200,7 +200,7 @@ def test_a_node_that_is_not_ready_says_what_it_does(
 WITHOUT_JULIA = """
 import numpy as np
 from fedflux.flower import settings, training
-from fedflux.data import from_arrays
+from fedflux._data.arrays import from_arrays
 data = from_arrays(np.eye(4), [0, 1, 0, 1], None, None, loss="cross_entropy", clients=1)
 for rules in ([], ["scaffold"]):
     try:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import fedflux
+from fedflux._data.npz import from_npz
 from fedflux._options.options import check, declared
 from fedflux._options.specs import known, parse
 from fedflux.cli import _read_config
-from fedflux.npz import from_npz
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")

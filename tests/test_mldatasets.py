@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fedflux import datasets
+from fedflux._data import datasets
 from fedflux.installed import find_julia, installed
 
 from .conftest import ROOT

@@ -8,7 +8,7 @@ import pytest
 
 import fedflux
 from fedflux import metrics
-from fedflux.datasets import load
+from fedflux._data.datasets import load
 
 Blobs = dict[str, np.ndarray]
 DIGITS = load("digits", None, "cross_entropy", 1)[1]

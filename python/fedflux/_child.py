@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from . import engines
+from ._data.arrays import Data
 from ._elsewhere import load
-from .data import Data
 from .errors import FedFluxError
 
 

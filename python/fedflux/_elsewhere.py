@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import Data
+from ._data.arrays import Data
 from .errors import FedFluxError
 
 Arrays = dict[str, NDArray[Any]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import _bridge, engines, initial, inputs, mldatasets
+from ._data.arrays import Data, check_next_tokens
 from ._options.effects import without_effect
 from ._options.options import PARTITION_OPTIONS, check, declared, settled
 from ._options.signatures import describe
 from .continuing import inherited
-from .data import Data, check_next_tokens
 from .errors import OptionError, shown, warn
 from .monitor import Callback, Monitor
 from .result import Result

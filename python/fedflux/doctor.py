@@ -15,7 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from . import datasets, mldatasets, system_image
+from . import mldatasets, system_image
+from ._data import datasets
 from ._options.tables import core_path
 from ._version import __version__
 from .errors import FedFluxError

@@ -10,21 +10,21 @@ from . import (
     _bridge,
     _elsewhere,
     _julia,
-    datasets,
     he,
     initial,
     mldatasets,
     reference_progress,
     reference_run,
 )
+from ._data import datasets
+from ._data.arrays import Data
+from ._data.owners import names_of
 from ._options.options import declared, settled
 from ._options.specs import parse
-from .data import Data
 from .errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
 from .initial import Parameters
 from .inputs import Options, user_data_name
 from .monitor import Monitor
-from .owners import names_of
 from .reference_options import check_supported
 from .result import Result
 

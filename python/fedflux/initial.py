@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import Data
+from ._data.arrays import Data
 from .errors import DataError, shown
 from .personal import PersonalModel
 from .reference_models import Model

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import _bridge, datasets
+from . import _bridge
+from ._data import datasets
+from ._data.arrays import ANY_TARGETS, Data, from_arrays
+from ._data.npz import from_npz
 from ._options.options import SpecOption, declared
 from .continuing import ARRAYS
-from .data import ANY_TARGETS, Data, from_arrays
 from .errors import OptionError, shown
-from .npz import from_npz
 
 TOKEN_MODELS = ("rnn", "gru", "lstm")
 Options = dict[str, Any]

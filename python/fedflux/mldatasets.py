@@ -12,7 +12,8 @@ import tomllib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import _julia, datasets, installing, remembered
+from . import _julia, installing, remembered
+from ._data import datasets
 from ._options.tables import core_path
 from .errors import DataError, JuliaUnavailable
 from .installed import find_julia, installed, own_project

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _bridge, reference as ref
-from .data import checked_inputs
+from ._data.arrays import checked_inputs
 from .errors import FedFluxError, OptionError
 from .reference_models import Model
 from .reference_options import SUPPORTED

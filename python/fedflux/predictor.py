@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import metrics, predictions
-from .data import checked_truth
+from ._data.arrays import checked_truth
 
 
 class Predictor:

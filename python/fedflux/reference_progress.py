@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import Data
+from ._data.arrays import Data
 from .result import Result
 
 Array = NDArray[Any]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import reference as ref
-from .data import Data
+from ._data.arrays import Data
 from .errors import DataError
 from .reference_clients import hold_out, table
 from .reference_models import Model

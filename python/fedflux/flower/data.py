@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import from_arrays
+from .._data.arrays import from_arrays
 from ..errors import DataError
 from ..inputs import TOKEN_MODELS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _deployed
-from ..data import Data
+from .._data.arrays import Data
 from .frames import Floats
 
 Answer = tuple[dict[str, Any], list[bytes], list[Floats]]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import reference as ref
-from ..data import Data
+from .._data.arrays import Data
 from ..errors import DataError, OptionError
 from ..reference_models import Model
 from ..reference_run import outputs_and_classes

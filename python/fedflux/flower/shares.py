@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from .. import datasets, reference
-from ..data import Array, Data
+from .. import reference
+from .._data import datasets
+from .._data.arrays import Array, Data
+from .._data.npz import from_npz
 from ..errors import OptionError
-from ..npz import from_npz
 from .settings import gather, run_options, split
 
 

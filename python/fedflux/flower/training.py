@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from .. import _julia, installing
-from ..data import Data, check_next_tokens, from_arrays
+from .._data.arrays import Data, check_next_tokens, from_arrays
 from ..errors import DataError, FedFluxError, JuliaUnavailable
 from ..he_nodes import parameters_of, read_key
 from ..inputs import TOKEN_MODELS

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ._options.tables import core_path
-from .data import Data, from_arrays
-from .errors import DataError
+from .._options.tables import core_path
+from ..errors import DataError
+from .arrays import Data, from_arrays
 
 NAMED = ("auto", "mnist", "fashionmnist", "digits")
 FOLDERS = {"mnist": "MNIST", "fashionmnist": "FashionMNIST"}

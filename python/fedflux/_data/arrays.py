@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, warn
+from ..errors import DataError, warn
 from .owners import checked_array, owned
 
 MAX_CLASSES = 1_000_000

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
+from ..errors import DataError
 
 Array = NDArray[Any]
 Owned = tuple[Array | None, Array | None, Array | None]
