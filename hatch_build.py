@@ -48,7 +48,7 @@ class CoreHook(BuildHookInterface):  # type: ignore[type-arg]
                 target = f"fedflux/flower/template/{path.as_posix()}"
                 build_data["force_include"][str(file)] = target
         declared = json.loads((root / "python" / "fedflux" / "juliapkg.json").read_text())
-        del declared["packages"]  # fedflux/shared_core.py names the core of a wheel
+        del declared["packages"]  # fedflux/_julia/core_source.py names the core of a wheel
         self._folder = tempfile.TemporaryDirectory()
         for name, text in (
             ("juliapkg.json", json.dumps(declared, indent=2) + "\n"),

@@ -18,8 +18,8 @@ import sys
 import time
 from collections.abc import Iterator
 
-from fedflux.installed import find_julia
-from fedflux.system_image import find as find_image
+from fedflux._julia.project import find_julia
+from fedflux._julia.system_image import find as find_image
 
 RUN = 'fedflux.run(dataset="digits", rounds=1)'
 BATCHES = (10, 32, 64)

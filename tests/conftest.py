@@ -56,7 +56,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def julia_command() -> list[str]:
     """Julia, with the project in which the core is installed."""
-    from fedflux.installed import find_julia
+    from fedflux._julia.project import find_julia
 
     exe, project = find_julia()
     assert exe is not None

@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from fedflux.installed import find_julia
+from fedflux._julia.project import find_julia
 
 
 class Environment:

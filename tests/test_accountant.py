@@ -93,7 +93,7 @@ def test_cohorts_of_fixed_size_beside_dp_accounting(julia: None) -> None:
 
 
 def test_tree_beside_dp_accounting(julia: None) -> None:
-    from fedflux._julia import boot
+    from fedflux._julia.start import boot
 
     for sigma, rounds in [(5.0, 1), (5.0, 500), (12.0, 4096)]:
         event = dpa.SingleEpochTreeAggregationDpEvent(sigma, rounds)

@@ -126,7 +126,9 @@ def test_flower_is_imported_where_it_is_deployed_only() -> None:
 
 
 def test_only_one_module_imports_juliacall() -> None:
-    assert [n for n, tree in MODULES.items() if "juliacall" in external(tree)] == ["_julia"]
+    assert [n for n, tree in MODULES.items() if "juliacall" in external(tree)] == [
+        "_julia.start"
+    ]
 
 
 def test_importing_the_package_needs_only_its_version() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux.installed import find_julia
+from fedflux._julia.project import find_julia
 
 from .conftest import NOTES, ROOT, SUITE, Run
 from .images import IMAGES, ROWS

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux import _deployed, he_messages, he_nodes
+from fedflux import he_messages, he_nodes
+from fedflux._julia import deployment_calls
 from fedflux.errors import FedFluxError, OptionError
 from fedflux.flower import settings
 from fedflux.flower.shares import share, test_share as held_out
@@ -62,29 +63,29 @@ def deployed(
     nodes, facts = [], []
     for k, own in enumerate(keys, 1):
         data = checked(share(context(k, OPTIONS | options)), config, "share")
-        told, client = _deployed.client_open(config, data[:4], own)
+        told, client = deployment_calls.client_open(config, data[:4], own)
         nodes.append(client)
         facts.append(told | {"client": k})
     test = checked(held_out(context(1, OPTIONS | options)), config, "held_out")
-    _, server = _deployed.server_open(config, facts, test[:2], None)
+    _, server = deployment_calls.server_open(config, facts, test[:2], None)
     kept = [b""] * len(nodes)
     while True:
-        said, bodies, model = _deployed.server_next(server)
+        said, bodies, model = deployment_calls.server_next(server)
         if said["done"] is not None:
-            return _deployed.server_result(server)
+            return deployment_calls.server_result(server)
         for k, body in zip(said["clients"], bodies, strict=True):
             try:
-                _, reply, kept[k - 1], _ = _deployed.client_answer(
+                _, reply, kept[k - 1], _ = deployment_calls.client_answer(
                     nodes[k - 1], body, model, kept[k - 1]
                 )
             except FedFluxError as error:
-                _deployed.server_dropped(server, k, str(error))
+                deployment_calls.server_dropped(server, k, str(error))
                 continue
             changed = change(said, k, reply)
             if changed is None:
-                _deployed.server_dropped(server, k, "its battery is empty")
+                deployment_calls.server_dropped(server, k, "its battery is empty")
             else:
-                _deployed.server_receive(server, k, changed, [], 0)
+                deployment_calls.server_receive(server, k, changed, [], 0)
 
 
 def difference(a: list[np.ndarray], b: fedflux.Result) -> float:
@@ -203,21 +204,21 @@ def test_a_client_decrypts_once_and_only_what_it_took_part_in(
 ) -> None:
     config = settings.run_options(OPTIONS)
     data = checked(share(context(1, OPTIONS)), config, "share")
-    told, client = _deployed.client_open(config, data[:4], key)
+    told, client = deployment_calls.client_open(config, data[:4], key)
     facts = [told | {"client": k} for k in (1, 2, 3)]
-    _, server = _deployed.server_open(config, facts, None, None)
-    _, bodies, model = _deployed.server_next(server)
-    _, _, kept, _ = _deployed.client_answer(client, bodies[0], model, b"")
+    _, server = deployment_calls.server_open(config, facts, None, None)
+    _, bodies, model = deployment_calls.server_next(server)
+    _, _, kept, _ = deployment_calls.client_answer(client, bodies[0], model, b"")
     total = he_nodes.Node(PARAMETERS, key).encrypt(np.ones(650), 1.0, 3)
     question = bodies[0][:4] + b"\x07" + bodies[0][5:FRAME] + total
-    _, answer, after, _ = _deployed.client_answer(client, question, [], kept)
+    _, answer, after, _ = deployment_calls.client_answer(client, question, [], kept)
     assert np.allclose(np.frombuffer(answer[FRAME:]), 1)
     for state in (b"", after):
         with pytest.raises(FedFluxError, match="encrypted nothing for round 1, or has dec"):
-            _deployed.client_answer(client, question, [], state)
+            deployment_calls.client_answer(client, question, [], state)
     in_the_clear = bodies[0][:4] + b"\x01" + bodies[0][5:]
     with pytest.raises(FedFluxError, match="asks for an update in the clear"):
-        _deployed.client_answer(client, in_the_clear, model, b"")
+        deployment_calls.client_answer(client, in_the_clear, model, b"")
 
 
 def test_clients_need_one_key(julia: None, key: bytes) -> None:

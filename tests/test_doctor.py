@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedflux import doctor
-from fedflux.installed import find_julia
+from fedflux._julia.project import find_julia
 
 from .conftest import Run, fake_julia
 

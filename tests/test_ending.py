@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import fedflux
-from fedflux import cli, engines, remembered
+from fedflux import cli, engines
+from fedflux._julia import failed_downloads
 
 from .conftest import ROOT, Run, fake_julia
 
@@ -128,38 +129,41 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_failed_download_is_remembered_for_a_while(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert remembered.recall("julia") is None
-    remembered.remember("julia", "it can't be downloaded")
-    assert remembered.recall("julia") == "it can't be downloaded"
-    assert remembered.recall("another") is None
-    later = time.time() + remembered.KEPT + 1
+    assert failed_downloads.recall("julia") is None
+    failed_downloads.remember("julia", "it can't be downloaded")
+    assert failed_downloads.recall("julia") == "it can't be downloaded"
+    assert failed_downloads.recall("another") is None
+    later = time.time() + failed_downloads.KEPT + 1
     monkeypatch.setattr(time, "time", lambda: later)
-    assert remembered.recall("julia") is None
+    assert failed_downloads.recall("julia") is None
     monkeypatch.undo()
 
 
 def test_what_was_remembered_is_void(cache: Path) -> None:
-    remembered.remember("julia", "it can't be downloaded")
+    failed_downloads.remember("julia", "it can't be downloaded")
     for text in ("{", "[]", json.dumps({"time": "x", "reason": ""}), "0" * 20_000):
         kept = cache.read_text()
         cache.write_text(text)
-        assert remembered.recall("julia") is None
+        assert failed_downloads.recall("julia") is None
         cache.write_text(kept)
-    remembered.remember("another", "it neither")
-    remembered.forget()
-    assert remembered.recall("julia") is remembered.recall("another") is None
+    failed_downloads.remember("another", "it neither")
+    failed_downloads.forget()
+    assert failed_downloads.recall("julia") is failed_downloads.recall("another") is None
 
 
 def test_a_julia_that_came_is_tried(
     python: Run, no_julia: dict[str, str], tmp_path: Path
 ) -> None:
     env = no_julia | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": str(tmp_path)}
-    code = "from fedflux import remembered as r; r.remember(r.JULIA, 'it stalled')"
+    code = (
+        "from fedflux._julia import failed_downloads as r; "
+        "r.remember(r.JULIA, 'it stalled')"
+    )
     boot = f"""
-import fedflux._julia
+import fedflux._julia.start
 {code}
 try:
-    fedflux._julia.boot()
+    fedflux._julia.start.boot()
 except fedflux.JuliaUnavailable as error:
     print(error)
 """
@@ -180,12 +184,14 @@ def connect(*_args, **_kwargs):
 socket.create_connection = socket.socket.connect = connect
 began = time.monotonic()
 try:
-    fedflux._julia.boot()
+    fedflux._julia.start.boot()
 except fedflux.JuliaUnavailable as error:
     print(error.absent, error)
 print(time.monotonic() - began < 1)
 """
-    first, second = (python("import fedflux._julia" + stalled, env=env) for _ in range(2))
+    first, second = (
+        python("import fedflux._julia.start" + stalled, env=env) for _ in range(2)
+    )
     assert "True Julia is not installed, and can't be downloaded" in first.stdout
     assert first.stdout.endswith("False\n")
     assert "this was minutes ago, and `fedflux setup` tries again" in second.stdout

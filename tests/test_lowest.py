@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fedflux.installed import find_julia
+from fedflux._julia.project import find_julia
 
 from .conftest import ROOT
 

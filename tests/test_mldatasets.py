@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fedflux._data import datasets
-from fedflux.installed import find_julia, installed
+from fedflux._julia.project import find_julia, installed
 
 from .conftest import ROOT
 from .environments import Environment

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import fedflux
+from fedflux._julia.project import find_julia
 from fedflux._options import classes as objects
-from fedflux.installed import find_julia
 
 from .conftest import ROOT, Run
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedflux import FedFluxError, system_image
+from fedflux import FedFluxError
+from fedflux._julia import system_image
 
 from .conftest import ROOT, Run
 from .environments import Environment, depots

@@ -63,7 +63,9 @@ def test_what_is_in_it(wheel: Path) -> None:
     } <= set(core)
     assert not any(n.startswith(("test/", "Manifest")) for n in core)
     assert "fedflux/py.typed" in names
-    assert declared == {"julia": "~1.10, ~1.11"}  # fedflux.shared_core names the core
+    assert declared == {
+        "julia": "~1.10, ~1.11"
+    }  # fedflux._julia.core_source names the core
     assert len(digest) == 16
 
 

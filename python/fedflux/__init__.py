@@ -18,7 +18,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from ._audit import Audit, audit
-    from ._julia import setup
+    from ._julia.start import setup
     from ._run import partition, run
     from .accountant import epsilon, noise_multiplier
     from .errors import (
@@ -56,7 +56,7 @@ _MODULES = {
     "noise_multiplier": "accountant",
     "partition": "_run",
     "run": "_run",
-    "setup": "_julia",
+    "setup": "_julia.start",
     "Result": "result",
 }
 

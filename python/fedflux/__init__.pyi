@@ -9,7 +9,7 @@ from typing import Literal
 
 from . import plots as plots
 from ._audit import Audit as Audit, audit as audit
-from ._julia import setup as setup
+from ._julia.start import setup as setup
 from ._options.classes import Spec
 from ._run import partition as partition, run as run
 from ._version import __version__ as __version__

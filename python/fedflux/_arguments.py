@@ -6,14 +6,14 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-from . import _bridge
+from ._julia import calls
 from .errors import FedFluxError, JuliaUnavailable, OptionError
 
 
 def facts(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Call a function of the core; what it refuses is an `OptionError`."""
     try:
-        return _bridge.facts(function, arguments)
+        return calls.facts(function, arguments)
     except JuliaUnavailable:
         raise
     except FedFluxError as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import _bridge, engines, initial, inputs, mldatasets
+from . import engines, initial, inputs
 from ._data.arrays import Data, check_next_tokens
+from ._julia import calls, mldatasets
 from ._options.effects import without_effect
 from ._options.options import PARTITION_OPTIONS, check, declared, settled
 from ._options.signatures import describe
@@ -175,7 +176,7 @@ def partition(
     data = inputs.user_data(arrays, checked, "dataset" in options, tokens=True)
     if data is None:
         checked = mldatasets.provided(checked, warn)
-    return _bridge.partition(checked, None if data is None else data.arrays)
+    return calls.partition(checked, None if data is None else data.arrays)
 
 
 describe(run, declared())

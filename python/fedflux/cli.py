@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _ending, _julia, _list_command, _privacy_commands, _spelling
+from . import _ending, _list_command, _privacy_commands, _spelling
+from ._julia import start
 from ._options.options import PARTITION_OPTIONS, declared, unknown
 from ._run_command import RunCommand, as_click, help_all
 from ._version import __version__
@@ -199,7 +200,7 @@ def doctor() -> None:
 )
 def setup(system_image: bool) -> None:
     """Install Julia and the packages of the core."""
-    from ._julia import setup
+    from ._julia.start import setup
 
     setup(system_image=system_image)
     click.echo("Julia and the core are ready.")
@@ -278,7 +279,7 @@ def main(args: Sequence[str] | None = None) -> None:
     warnings.showwarning = lambda message, *_args, **_kwargs: _print(
         "warning", str(message)
     )
-    _julia.may_be_ended = True
+    start.may_be_ended = True
     _spelling.spell_output()
     try:
         with _sigterm_raises():

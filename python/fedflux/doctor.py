@@ -15,12 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from . import mldatasets, system_image
 from ._data import datasets
-from ._options.tables import core_path
-from ._version import __version__
-from .errors import FedFluxError
-from .installed import (
+from ._julia import mldatasets, system_image
+from ._julia.install import OFFLINE, offline
+from ._julia.project import (
     compat,
     find_julia,
     installed,
@@ -29,7 +27,9 @@ from .installed import (
     resolved,
     taken,
 )
-from .installing import OFFLINE, offline
+from ._options.tables import core_path
+from ._version import __version__
+from .errors import FedFluxError
 
 REQUIRED = ("FedFlux", "PythonCall", "Flux")
 SETUP = "fedflux setup"

@@ -6,19 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import (
-    _bridge,
-    _elsewhere,
-    _julia,
-    he,
-    initial,
-    mldatasets,
-    reference_progress,
-    reference_run,
-)
+from . import _elsewhere, he, initial, reference_progress, reference_run
 from ._data import datasets
 from ._data.arrays import Data
 from ._data.owners import names_of
+from ._julia import calls, mldatasets, start as _julia
 from ._options.options import declared, settled
 from ._options.specs import parse
 from .errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
@@ -180,7 +172,7 @@ def run_core(task: Task, on_event: reference_run.EventHandler) -> Outcome:
         on_event("warning", serial)
         config["threads"] = 1
     if parse("aggregate", config["aggregate"])[0] == "ckks":
-        _bridge.provide_ckks(he.Exchange)
+        calls.provide_ckks(he.Exchange)
     previous = None if task.previous is None else task.previous.state
     data = None if task.data is None else task.data.arrays
-    return _bridge.run(config, data, task.objects, task.init, on_event, previous)
+    return calls.run(config, data, task.objects, task.init, on_event, previous)

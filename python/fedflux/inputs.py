@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import _bridge
 from ._data import datasets
 from ._data.arrays import ANY_TARGETS, Data, from_arrays
 from ._data.npz import from_npz
+from ._julia import calls
 from ._options.options import SpecOption, declared
 from .continuing import ARRAYS
 from .errors import OptionError, shown
@@ -38,7 +38,7 @@ def with_recorded_options(options: Options, arrays_given: bool) -> Options:
     folder = options.get("resume")
     if not isinstance(folder, str) or options.get("engine") == "reference":
         return options  # the check of the options reports an error
-    recorded = _bridge.recorded_options(folder)
+    recorded = calls.recorded_options(folder)
     if recorded.get("dataset") == ARRAYS:
         if not arrays_given:
             raise OptionError(

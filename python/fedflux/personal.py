@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _bridge
+from ._julia import calls
 from .errors import FedFluxError, OptionError, shown
 from .predictor import Predictor
 
@@ -45,7 +45,7 @@ def of(result: Result, client: Any) -> PersonalModel:
             "personal: this result was loaded or copied, or is of a deployment, and holds "
             "no client's model: use the result of the run itself"
         )
-    arrays, own = _bridge.personal(result.state, number)
+    arrays, own = calls.personal(result.state, number)
     parameters = dict(zip(result.parameters, arrays, strict=True))
     return PersonalModel(client, parameters, result.options, result.details, own)
 

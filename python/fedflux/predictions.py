@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _bridge, reference as ref
+from . import reference as ref
 from ._data.arrays import checked_inputs
+from ._julia import calls
 from .errors import FedFluxError, OptionError
 from .reference_models import Model
 from .reference_options import SUPPORTED
@@ -33,7 +34,7 @@ def outputs(result: Predictor, x: Any) -> NDArray[np.float32]:
         return _in_numpy(result, x)
     if result.state is None:
         _check_rebuildable(result)
-    return _bridge.outputs(_config(result), result.parameters, x, result.state)
+    return calls.outputs(_config(result), result.parameters, x, result.state)
 
 
 def flux_model(result: Predictor) -> Any:
@@ -41,7 +42,7 @@ def flux_model(result: Predictor) -> Any:
     if result.state is not None:
         return result.state.model
     _check_rebuildable(result)
-    return _bridge.model(_config(result), result.parameters)
+    return calls.model(_config(result), result.parameters)
 
 
 def labelled(result: Predictor) -> bool:

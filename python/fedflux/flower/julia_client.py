@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _deployed
 from .._data.arrays import Data
+from .._julia import deployment_calls
 from .frames import Floats
 
 Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
@@ -23,7 +23,7 @@ class JuliaClient:
     def __init__(
         self, options: dict[str, Any], data: Data, key: bytes | None = None
     ) -> None:
-        self.facts, self._client = _deployed.client_open(options, data[:4], key)
+        self.facts, self._client = deployment_calls.client_open(options, data[:4], key)
         self.facts["engine"] = "julia"
 
     def answer(
@@ -31,7 +31,7 @@ class JuliaClient:
     ) -> Answer:
         """Let the core answer; see `training.Client`."""
         message = None if request["stock"] else body
-        said, reply, private, trained = _deployed.client_answer(
+        said, reply, private, trained = deployment_calls.client_answer(
             self._client, message, arrays, private
         )
         return said, [reply, private], trained

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _deployed
+from .._julia import deployment_calls
 from ..errors import FedFluxError
 from .frames import Floats
 
@@ -25,26 +25,30 @@ class Serving:
         """Answer a call: "open", "next", "receive", "dropped", "rejected" or "result"."""
         op = header["op"]
         if op == "open":
-            facts, self._server = _deployed.server_open(
+            facts, self._server = deployment_calls.server_open(
                 header["options"], header["facts"], _data(header, parts), arrays or None
             )
             return facts, [], []
         if self._server is None:
             raise FedFluxError("the server's worker was started anew: resume the run")
         if op == "next":
-            return _deployed.server_next(self._server)
+            return deployment_calls.server_next(self._server)
         if op == "receive":
             body = parts[0] if header["encoded"] else None
             client, samples = header["client"], header["samples"]
-            outcome = _deployed.server_receive(self._server, client, body, arrays, samples)
+            outcome = deployment_calls.server_receive(
+                self._server, client, body, arrays, samples
+            )
             return outcome, [], []
         if op in ("dropped", "rejected"):
             tell = (
-                _deployed.server_dropped if op == "dropped" else _deployed.server_rejected
+                deployment_calls.server_dropped
+                if op == "dropped"
+                else deployment_calls.server_rejected
             )
             tell(self._server, header["client"], header["reason"])
             return {}, [], []
-        facts, model = _deployed.server_result(self._server)
+        facts, model = deployment_calls.server_result(self._server)
         return facts, [], model
 
 

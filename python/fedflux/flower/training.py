@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Protocol
 
-from .. import _julia, installing
 from .._data.arrays import Data, check_next_tokens, from_arrays
+from .._julia import install, start as _julia
 from ..errors import DataError, FedFluxError, JuliaUnavailable
 from ..he_nodes import parameters_of, read_key
 from ..inputs import TOKEN_MODELS
@@ -104,11 +104,11 @@ class Training:
         def hear(message: str) -> None:
             self._doing.begin(message.partition(":")[0])
 
-        installing.listeners.append(hear)
+        install.listeners.append(hear)
         try:
             yield
         finally:
-            installing.listeners.remove(hear)
+            install.listeners.remove(hear)
             self._doing.end()
 
     def _data(self, options: dict[str, Any], context: dict[str, Any]) -> Data:

@@ -12,11 +12,11 @@ import tomllib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import _julia, installing, remembered
-from ._data import datasets
-from ._options.tables import core_path
-from .errors import DataError, JuliaUnavailable
-from .installed import find_julia, installed, own_project
+from .._data import datasets
+from .._options.tables import core_path
+from ..errors import DataError, JuliaUnavailable
+from . import failed_downloads, install as installing, start
+from .project import find_julia, installed, own_project
 
 PACKAGE = "MLDatasets"
 NEEDED_FOR = ("auto", "mnist", "fashionmnist")
@@ -48,7 +48,7 @@ def provided(options: Options, warn: Callable[[str], None]) -> Options:
     if name not in NEEDED_FOR:
         return options
     if name == "auto" and not options.get("data_dir") and datasets.find("mnist") is None:
-        reason = remembered.recall(MNIST)
+        reason = failed_downloads.recall(MNIST)
         if reason is not None:
             warn(f"{reason} {AGAIN}; {DIGITS}")
             return options | {"dataset": "digits"}
@@ -78,13 +78,13 @@ def note(options: Options, warnings: Sequence[str]) -> None:
     if options["dataset"] == "auto" and not options.get("data_dir"):
         for warning in warnings:
             if warning.endswith(f"; {DIGITS}"):
-                remembered.remember(MNIST, warning.removesuffix(f"; {DIGITS}"))
+                failed_downloads.remember(MNIST, warning.removesuffix(f"; {DIGITS}"))
 
 
 def _install(name: str) -> str | None:
     """Install the package; return why it can't be."""
     try:
-        _julia.install()
+        start.install()
     except JuliaUnavailable:
         return None  # who starts Julia hears of it
     project = find_julia()[1]
@@ -94,7 +94,7 @@ def _install(name: str) -> str | None:
         return f"{installing.OFFLINE} is set"
     what = f"{PACKAGE}-{hashlib.sha256(str(project).encode()).hexdigest()[:12]}"
     if name == "auto":
-        reason = remembered.recall(what)
+        reason = failed_downloads.recall(what)
         if reason is not None:
             return f"{reason} {AGAIN}"
     from filelock import FileLock  # a dependency of juliapkg, which is there
@@ -107,7 +107,7 @@ def _install(name: str) -> str | None:
     except OSError as error:
         reason = f"{project} can't be written ({error.strerror})"
     if reason is not None:
-        remembered.remember(what, reason)
+        failed_downloads.remember(what, reason)
     return reason
 
 

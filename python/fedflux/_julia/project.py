@@ -9,7 +9,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from . import shared_core
+from . import core_source
 
 
 def own_project() -> Path | None:
@@ -45,7 +45,7 @@ def resolved() -> bool:
     import juliapkg
 
     try:
-        return shared_core.declared() and bool(juliapkg.resolve(dry_run=True))
+        return core_source.declared() and bool(juliapkg.resolve(dry_run=True))
     except Exception:  # juliapkg has no error class of its own
         return False
 
@@ -101,5 +101,5 @@ def compat() -> str:
         >>> compat()
         '~1.10, ~1.11'
     """
-    declared = json.loads((Path(__file__).parent / "juliapkg.json").read_text())
+    declared = json.loads((Path(__file__).parent.parent / "juliapkg.json").read_text())
     return str(declared["julia"])

@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ._options.tables import core_path
+from .._options.tables import core_path
 
 DIGEST = "digest"  # the file beside the core of a wheel, which hatch_build.py writes
 NAME = "FedFlux"

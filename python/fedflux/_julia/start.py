@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import compiled, installing, remembered, signals
-from .errors import FedFluxError, JuliaUnavailable, first_line
+from ..errors import FedFluxError, JuliaUnavailable, first_line
+from . import compiled, failed_downloads, install as installing, signals
 from .system_image import build as build_image, find as find_image
 
 HINT = "; run `fedflux doctor` to see what is missing"
@@ -76,7 +76,7 @@ def setup(*, system_image: bool = False) -> None:
     """
     global _failure, _hint
     _failure, _hint = None, ""
-    remembered.forget()
+    failed_downloads.forget()
     try:
         boot()
     finally:
@@ -157,7 +157,7 @@ def _install() -> None:
             "the Python package juliacall is not installed: run pip install juliacall",
             absent=True,
         )
-    reason = remembered.recall(remembered.JULIA)
+    reason = failed_downloads.recall(failed_downloads.JULIA)
     if reason is not None and not any(map(shutil.which, ("julia", "juliaup"))):
         raise JuliaUnavailable(
             f"{reason}; this was minutes ago, and `fedflux setup` tries again", absent=True

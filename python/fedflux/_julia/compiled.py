@@ -11,8 +11,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from . import shared_core
-from .installed import find_julia, own_project
+from . import core_source
+from .project import find_julia, own_project
 
 FILE = "fedflux-compiled"  # in the Julia project, which is fedflux's own
 
@@ -46,7 +46,7 @@ def _digest() -> str:
     """Of all that makes Julia compile the core again."""
     exe, project = find_julia()
     own = (*project.glob("Manifest*.toml"), *project.glob("*Preferences.toml"))
-    stamps = shared_core.stamps(*own)
+    stamps = core_source.stamps(*own)
     settings = {n: v for n, v in os.environ.items() if "JULIA" in n and "TRACE" not in n}
     return hashlib.sha256(
         repr((exe, stamps, sorted(settings.items()))).encode()

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._julia import boot
-from .errors import FedFluxError, first_line
+from ..errors import FedFluxError, first_line
+from .start import boot
 
 TOO_LARGE = ("OutOfMemoryError", "invalid Array dimensions", "invalid Array size")
 

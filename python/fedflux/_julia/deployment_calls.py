@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _bridge
-from ._bridge import Arrays, _facts, _json, _transposed
-from ._julia import boot
-from .he_nodes import Node, Parties, parameters_of
+from ..he_nodes import Node, Parties, parameters_of
+from . import calls
+from .calls import Arrays, _facts, _json, _transposed
+from .start import boot
 
 Floats = NDArray[np.float32]
 
@@ -142,7 +142,7 @@ def client_answer(
 
 def _provide_parties(config: dict[str, Any]) -> None:
     if parameters_of(config["aggregate"]) is not None:
-        _bridge.provide_ckks(Parties)
+        calls.provide_ckks(Parties)
 
 
 def _bytes(content: bytes | None) -> NDArray[np.uint8] | None:

@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from . import remembered, shared_core
-from .errors import JuliaUnavailable, first_line
-from .installed import find_julia, installed, own_project, resolved
+from ..errors import JuliaUnavailable, first_line
+from . import core_source, failed_downloads
+from .project import find_julia, installed, own_project, resolved
 
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
 NOT_FOUND = "could not find Julia"  # juliapkg's words where it must not download
@@ -51,7 +51,7 @@ def install() -> None:
         return
     import juliapkg
 
-    shared_core.declare()
+    core_source.declare()
     began = None
     if not offline() and not resolved():
         began = time.monotonic()
@@ -75,7 +75,7 @@ def install() -> None:
         ) from None
     except OSError as error:  # includes urllib's errors
         reason = f"Julia is not installed, and can't be downloaded ({_reason(error)})"
-        remembered.remember(remembered.JULIA, reason)
+        failed_downloads.remember(failed_downloads.JULIA, reason)
         raise JuliaUnavailable(reason, absent=True) from error
     except Exception as error:  # juliapkg has no error class of its own
         reason = first_line(error)

@@ -19,9 +19,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from . import installing, shared_core
-from .errors import FedFluxError
-from .installed import find_julia
+from ..errors import FedFluxError
+from . import core_source, install
+from .project import find_julia
 
 COMPILER = '"PackageCompiler", uuid = "9b87118b-4619-50d2-8e1e-99f35a4d4d9d", version = "2"'
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
@@ -73,7 +73,7 @@ def build() -> Path:
     from filelock import FileLock  # a dependency of juliapkg
 
     began = time.monotonic()
-    installing.say("making a system image of the core: once after each change, minutes")
+    install.say("making a system image of the core: once after each change, minutes")
     script = BUILD.format(
         compiler=_text(image.parent / "compiler"), image=_text(image), package=COMPILER
     )
@@ -86,12 +86,12 @@ def build() -> Path:
                 _tried(image).touch()
     except OSError as error:
         raise FedFluxError(f"{image}: can't be written: {error.strerror}") from None
-    installing.say(f"{image} is made, after {time.monotonic() - began:.0f} s")
+    install.say(f"{image} is made, after {time.monotonic() - began:.0f} s")
     return image
 
 
 def _run(script: str, doing: str, *flags: str) -> None:
-    reason = installing.run_script(script, doing, *flags)
+    reason = install.run_script(script, doing, *flags)
     if reason is not None:
         raise FedFluxError(f"{doing} failed: {reason}")
 
@@ -114,7 +114,7 @@ def _place() -> Path | None:
         return None
     from juliapkg.state import STATE
 
-    stamps = shared_core.stamps(Path(exe).resolve())
+    stamps = core_source.stamps(Path(exe).resolve())
     settings = [f.read_text() for f in sorted(project.glob("*Preferences.toml"))]
     made_of = repr((stamps, packages, settings, _processor()))
     name = hashlib.sha256(made_of.encode()).hexdigest()[:16]
@@ -128,7 +128,7 @@ def _packages(project: Path) -> list[Any] | None:
         manifest = tomllib.loads(manifests[-1].read_text())
         table = manifest["deps"]
         found: dict[str, Any] = {}
-        missing = [shared_core.NAME]
+        missing = [core_source.NAME]
         while missing:
             name = missing.pop()
             if name not in found:
