@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux import he_nodes
-from fedflux.he_parameters import ROOMY
+from fedflux.he import _nodes
+from fedflux.he._parameters import ROOMY
 
 from .conftest import ROOT
 from .federation import Federation, wait_until
@@ -55,10 +55,10 @@ def federation(
     if os.name != "posix":
         pytest.skip("a deployment needs Linux or macOS")
     waiting = Federation(tmp_path_factory.mktemp("federation"), nodes=3)
-    parameters = he_nodes.parameters_of(ROOMY)
+    parameters = _nodes.parameters_of(ROOMY)
     if importlib.util.find_spec("tenseal") and parameters:
         key = waiting.folder / "nodes.key"
-        he_nodes.write_key(key, parameters)
+        _nodes.write_key(key, parameters)
         waiting.node_config = f'ckks-key="{key}"'
     with waiting as started:
         yield started

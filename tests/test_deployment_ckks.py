@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux import he_messages, he_nodes
 from fedflux._julia import deployment_calls
 from fedflux.errors import FedFluxError, OptionError
 from fedflux.flower import settings
 from fedflux.flower.shares import share, test_share as held_out
 from fedflux.flower.training import checked, open_client
-from fedflux.he import Client, Server
-from fedflux.he_parameters import ROOMY, Parameters
+from fedflux.he import Client, Server, _messages, _nodes
+from fedflux.he._parameters import ROOMY, Parameters
 
 from .conftest import Run
 
@@ -110,7 +109,7 @@ def test_the_parameters_are_a_simulations(
     plain = fedflux.run(**OPTIONS | options | {"aggregate": "mean"})
     assert 0 < difference(parameters, plain) < 1e-5
     assert difference(parameters, encrypted) < 1e-5
-    update = he_messages.most_bytes(PARAMETERS, 650)
+    update = _messages.most_bytes(PARAMETERS, 650)
     for record, theirs in zip(facts["history"], plain.history, strict=True):
         assert record["accuracy"] == theirs["accuracy"]
         assert record["clients"] == theirs["clients"]
@@ -209,7 +208,7 @@ def test_a_client_decrypts_once_and_only_what_it_took_part_in(
     _, server = deployment_calls.server_open(config, facts, None, None)
     _, bodies, model = deployment_calls.server_next(server)
     _, _, kept, _ = deployment_calls.client_answer(client, bodies[0], model, b"")
-    total = he_nodes.Node(PARAMETERS, key).encrypt(np.ones(650), 1.0, 3)
+    total = _nodes.Node(PARAMETERS, key).encrypt(np.ones(650), 1.0, 3)
     question = bodies[0][:4] + b"\x07" + bodies[0][5:FRAME] + total
     _, answer, after, _ = deployment_calls.client_answer(client, question, [], kept)
     assert np.allclose(np.frombuffer(answer[FRAME:]), 1)
@@ -234,7 +233,7 @@ def test_clients_need_one_key(julia: None, key: bytes) -> None:
 
 
 def test_a_key_that_only_says_that_it_is_the_same_is_found_out(key: bytes) -> None:
-    honest, liar = he_nodes.Node(PARAMETERS, key), Client(PARAMETERS)
+    honest, liar = _nodes.Node(PARAMETERS, key), Client(PARAMETERS)
     liar.key_id = bytes.fromhex(honest.key_id)
     messages = [honest.encrypt([1.0] * 9, 1, 2), liar.encrypt([1.0] * 9)]
     total = Server(PARAMETERS).add(messages)
@@ -244,7 +243,7 @@ def test_a_key_that_only_says_that_it_is_the_same_is_found_out(key: bytes) -> No
 
 def test_noise_hides_the_key_in_what_the_server_sees(key: bytes) -> None:
     """Without it, the remaining error is that of the encryption; the noise is far above."""
-    node, plain = he_nodes.Node(PARAMETERS, key), Client(PARAMETERS, key)
+    node, plain = _nodes.Node(PARAMETERS, key), Client(PARAMETERS, key)
     values = np.zeros(20_000)
     message = node.encrypt(values, 1.0, 2)
     deviation = PARAMETERS.hiding_noise(20_000, 2)
@@ -263,7 +262,7 @@ def test_the_keys_file(python: Run, tmp_path: Path) -> None:
     python(["-m", "fedflux", "ckks-key", "nodes.key"])
     file = tmp_path / "nodes.key"
     assert file.stat().st_mode & 0o777 == 0o600
-    assert he_nodes.Node(PARAMETERS, he_nodes.read_key(str(file))).key_id
+    assert _nodes.Node(PARAMETERS, _nodes.read_key(str(file))).key_id
     again = python(["-m", "fedflux", "ckks-key", "nodes.key"], check=False)
     assert "can't write nodes.key: File exists" in again.stderr
     wrong = python(["-m", "fedflux", "ckks-key", "x", "--aggregate", "mean"], check=False)

@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux import he_messages
-from fedflux.he import Client, Exchange, Parameters, Server
-from fedflux.he_parameters import STANDARD_128
+from fedflux.he import Client, Exchange, Parameters, Server, _messages
+from fedflux.he._parameters import STANDARD_128
 
 from .conftest import Run
 
@@ -109,14 +108,14 @@ def test_the_server_cannot_decrypt() -> None:
     context = server._context
     assert not context.has_secret_key()
     assert not context.is_private()
-    (vector,) = he_messages.read(SMALL, tenseal, context, total).vectors
+    (vector,) = _messages.read(SMALL, tenseal, context, total).vectors
     with pytest.raises(ValueError, match="doesn't hold a secret_key"):
         vector.decrypt()
     # nor does a key of its own help: that of the context which the server began with
     stranger = Client(SMALL)
     with pytest.raises(fedflux.FedFluxError, match="encrypted with another key"):
         stranger.decrypt(total)
-    (vector,) = he_messages.read(SMALL, tenseal, stranger._context, total).vectors
+    (vector,) = _messages.read(SMALL, tenseal, stranger._context, total).vectors
     assert np.abs(np.array(vector.decrypt()) - [1.0, 2.0]).max() > 1000
     # and two encryptions of the same values have nothing in common
     assert client.encrypt([1.0, 2.0]) != client.encrypt([1.0, 2.0])
@@ -181,14 +180,14 @@ def with_content(change: Callable[[bytearray], Any]) -> Callable[[bytes], bytes]
     """A message whose content is changed, with a right SHA-256."""
 
     def changed(message: bytes) -> bytes:
-        content = bytearray(message[: -he_messages.DIGEST])
+        content = bytearray(message[: -_messages.DIGEST])
         change(content)
-        return he_messages.with_digest(bytes(content))
+        return _messages.with_digest(bytes(content))
 
     return changed
 
 
-HEADER = he_messages._HEADER.size
+HEADER = _messages._HEADER.size
 
 
 @needs_tenseal
@@ -240,11 +239,11 @@ def test_random_damage_never_crashes() -> None:
     rng = np.random.default_rng(0)
     refused = 0
     for trial in range(300):
-        content = bytearray(good[: -he_messages.DIGEST])
+        content = bytearray(good[: -_messages.DIGEST])
         early = HEADER + 150 if trial % 2 else len(content)
         for at in rng.integers(HEADER, early, rng.integers(1, 5)):
             content[at] = rng.integers(256)
-        bad = he_messages.with_digest(bytes(content))
+        bad = _messages.with_digest(bytes(content))
         for received in (lambda bad: bad, lambda bad: server.add([bad])):
             try:
                 assert client.decrypt(received(bad)).shape == (100,)
@@ -280,8 +279,8 @@ def test_a_key_is_checked() -> None:
         (key[:-1], "SHA-256 differs"),
         (key[:99] + b"x" + key[100:], "SHA-256 differs"),
         (key + bytes(10**7), "at most"),
-        (he_messages.with_digest(b"something else"), "none of this version"),
-        (he_messages.with_digest(key[:24] + b"\xff" * 99), "can't be read"),
+        (_messages.with_digest(b"something else"), "none of this version"),
+        (_messages.with_digest(key[:24] + b"\xff" * 99), "can't be read"),
         (Client(Parameters()).key(), "of other parameters"),
         (Client(Parameters(4096, (54, 55), 35)).key(), "of other parameters"),
     ):

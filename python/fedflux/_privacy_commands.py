@@ -138,8 +138,8 @@ def audit(as_json: bool, **plan: Any) -> None:
 @click.option("--aggregate", help="that of the run  [default: as a deployment needs it]")
 def ckks_key(file: Path, aggregate: str | None) -> None:
     """Make the key of a deployment's nodes for aggregate ckks, in the new file FILE."""
-    from .he_nodes import parameters_of, write_key
-    from .he_parameters import ROOMY
+    from .he._nodes import parameters_of, write_key
+    from .he._parameters import ROOMY
 
     parameters = parameters_of(aggregate or ROOMY)
     if parameters is None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..he_nodes import Node, Parties, parameters_of
+from ..he._nodes import Node, Parties, parameters_of
 from . import calls
 from .calls import Arrays, _facts, _json, _transposed
 from .start import boot

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from .._data.arrays import Data, check_next_tokens, from_arrays
 from .._julia import install, start as _julia
 from ..errors import DataError, FedFluxError, JuliaUnavailable
-from ..he_nodes import parameters_of, read_key
+from ..he._nodes import parameters_of, read_key
 from ..inputs import TOKEN_MODELS
 from ..reference_options import check_supported
 from .frames import Floats

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .errors import FedFluxError
-from .he_parameters import Parameters
+from ..errors import FedFluxError
+from ._parameters import Parameters
 
 MAX_VALUES = 2**26
 KEY, MESSAGE = b"fedkey\0\1", b"fedckks\1"

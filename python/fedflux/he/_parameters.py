@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .errors import OptionError
+from ..errors import OptionError
 
 # The most bits of all primes together that leave 128 bits of security, by the degree of the
 # polynomials: Homomorphic Encryption Standard (2018), Table 1, uniform ternary secret.

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from . import he_messages
-from ._options.specs import parse
-from .errors import FedFluxError, OptionError
-from .he import Client, Server, Sum, Vector
-from .he_parameters import DECRYPTIONS, Parameters
+from .._options.specs import parse
+from ..errors import FedFluxError, OptionError
+from . import _messages
+from ._parameters import DECRYPTIONS, Parameters
+from ._parties import Client, Server, Vector
+from ._sum import Sum
 
 MAX_KEY = 2**26  # bytes of a key's file
 
@@ -59,7 +60,7 @@ class Parties:
 
     def most_bytes(self, size: int) -> int:
         """Return the most bytes of an encrypted update of `size` values."""
-        return he_messages.most_bytes(self._parameters, size)
+        return _messages.most_bytes(self._parameters, size)
 
     def sum(self, key_id: str, size: int) -> Sum:
         """Begin the sum of a round; see `he.Sum`."""
@@ -105,7 +106,7 @@ class Node:
                 sum can have, which another key gives.
         """
         parameters = self._client.parameters
-        if len(message) > he_messages.most_bytes(parameters, size):
+        if len(message) > _messages.most_bytes(parameters, size):
             raise FedFluxError(f"ckks: a message has {len(message)} bytes, too many")
         values = self._client.decrypt(message)
         if values.size != size:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import he_messages
-from .errors import FedFluxError
-from .he_messages import Encrypted
-from .he_parameters import Parameters
+from ..errors import FedFluxError
+from . import _messages
+from ._messages import Encrypted
+from ._parameters import Parameters
 
 
 class Sum:
@@ -40,7 +40,7 @@ class Sum:
             FedFluxError: it is damaged, too large, or of another key or length than the
                 others; the sum is as it was.
         """
-        new = he_messages.read(self._parameters, self._tenseal, self._context, message)
+        new = _messages.read(self._parameters, self._tenseal, self._context, message)
         if self._key_id not in (None, new.key_id):
             raise FedFluxError("ckks: messages were encrypted with different keys")
         if self._size not in (None, new.size):
@@ -62,4 +62,4 @@ class Sum:
         """
         if self._total is None:
             raise FedFluxError("ckks: there is nothing to add")
-        return he_messages.write(self._parameters, self._total)
+        return _messages.write(self._parameters, self._total)

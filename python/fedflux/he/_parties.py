@@ -1,8 +1,4 @@
-"""Homomorphic encryption with CKKS, by TenSEAL: the server adds what it can't read.
-
-The clients share a secret key. Each encrypts its update; the server, which has no key, adds
-the ciphertexts; the clients decrypt the sum. Needs the extra `fedflux[he]`.
-"""
+"""The parties that hold a key, and the server that adds without one."""
 
 from __future__ import annotations
 
@@ -14,13 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import he_messages
-from .errors import FedFluxError
-from .he_messages import Encrypted, checked
-from .he_parameters import Parameters
-from .he_sum import Sum
-
-__all__ = ["Client", "Exchange", "Parameters", "Server", "Sum"]
+from ..errors import FedFluxError
+from . import _messages
+from ._messages import Encrypted, checked
+from ._parameters import Parameters
+from ._sum import Sum
 
 Vector = NDArray[np.float64]
 
@@ -49,22 +43,22 @@ class Client:
         self.parameters = parameters
         self._tenseal = _tenseal()
         self._context = _new_context(self._tenseal, parameters)
-        self.key_id = secrets.token_bytes(he_messages.KEY_ID)
+        self.key_id = secrets.token_bytes(_messages.KEY_ID)
         if key is not None:
             self._take_key(key)
 
     def key(self) -> bytes:
         """Return the secret key, for the other clients; the server must never see it."""
         secret = _serialized(self._context, secret=True)
-        return he_messages.with_digest(he_messages.KEY + self.key_id + secret)
+        return _messages.with_digest(_messages.KEY + self.key_id + secret)
 
     def _take_key(self, key: bytes) -> None:
-        content = he_messages.without_digest("key", key, 64 * self.parameters.max_bytes)
-        start = len(he_messages.KEY)
-        if content[:start] != he_messages.KEY:
+        content = _messages.without_digest("key", key, 64 * self.parameters.max_bytes)
+        start = len(_messages.KEY)
+        if content[:start] != _messages.KEY:
             raise FedFluxError("ckks: a key is none of this version")
-        self.key_id = content[start : start + he_messages.KEY_ID]
-        secret = content[start + he_messages.KEY_ID :]
+        self.key_id = content[start : start + _messages.KEY_ID]
+        secret = content[start + _messages.KEY_ID :]
         context = checked("key", lambda: self._tenseal.context_from(secret, 1))
         if not context.has_secret_key() or _public(context) != _public(self._context):
             raise FedFluxError("ckks: a key is of other parameters")
@@ -84,9 +78,9 @@ class Client:
             FedFluxError: a value is not finite, or so large that the sum could overflow.
         """
         values = np.asarray(vector, dtype=np.float64)
-        if values.ndim != 1 or not 0 < values.size <= he_messages.MAX_VALUES:
+        if values.ndim != 1 or not 0 < values.size <= _messages.MAX_VALUES:
             raise FedFluxError(
-                f"ckks: expected a vector of 1 to {he_messages.MAX_VALUES} values, got the "
+                f"ckks: expected a vector of 1 to {_messages.MAX_VALUES} values, got the "
                 f"shape {values.shape}"
             )
         largest, limit = float(np.abs(values).max()), self.parameters.capacity / cohort
@@ -102,7 +96,7 @@ class Client:
             for i in range(0, values.size, slots)
         ]
         encrypted = Encrypted(self.key_id, values.size, vectors)
-        return he_messages.write(self.parameters, encrypted)
+        return _messages.write(self.parameters, encrypted)
 
     def decrypt(self, message: bytes) -> Vector:
         """Decrypt a message, such as the server's sum.
@@ -113,7 +107,7 @@ class Client:
         Raises:
             FedFluxError: the message is damaged, too large, or of another key.
         """
-        found = he_messages.read(self.parameters, self._tenseal, self._context, message)
+        found = _messages.read(self.parameters, self._tenseal, self._context, message)
         if found.key_id != self.key_id:
             raise FedFluxError("ckks: a message was encrypted with another key")
         return np.concatenate([checked("message", v.decrypt) for v in found.vectors])
