@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux import reference
+from fedflux._reference import training as reference
+from fedflux._reference.random_streams import Stream, stream
 from fedflux.cli import main
-from fedflux.stream import Stream, stream
 
 Blobs = dict[str, np.ndarray]
 LINEAR: dict[str, Any] = {"model": "softmax_regression", "rounds": 2, "lr": 0.3}

@@ -162,7 +162,7 @@ def test_channels_last_issues_a_warning() -> None:
 
 
 def test_eight_bit_images_are_scaled_and_normalised() -> None:
-    from fedflux.reference import scale
+    from fedflux._reference.training import scale
 
     x = np.array([[0, 51, 255]], np.uint8)
     assert scale(x, None, None)[0].tolist() == pytest.approx([0, 0.2, 1])

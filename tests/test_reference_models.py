@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedflux import reference
+from fedflux._reference import training
+from fedflux._reference.models import Conv, MaxPool, Model
 from fedflux.errors import OptionError
-from fedflux.reference_models import Conv, MaxPool, Model
 
 RNG = np.random.default_rng(0)
 
@@ -43,10 +43,10 @@ def test_gradient_equals_finite_differences(
     )
 
     def value() -> float:
-        return reference.loss_and_gradient(loss, model.forward(params, x)[0], y)[0]
+        return training.loss_and_gradient(loss, model.forward(params, x)[0], y)[0]
 
     out, saved = model.forward(params, x)
-    gradients = model.backward(params, saved, reference.loss_and_gradient(loss, out, y)[1])
+    gradients = model.backward(params, saved, training.loss_and_gradient(loss, out, y)[1])
     assert [g.shape for g in gradients] == [p.shape for p in params]
     for p, g in zip(params, gradients, strict=True):
         for at in {tuple(int(RNG.integers(n)) for n in p.shape) for _ in range(12)}:
@@ -135,12 +135,12 @@ def test_a_model_that_does_not_fit_names_the_layer_and_both_sizes(
 
 
 def test_losses_by_hand() -> None:
-    loss, g = reference.loss_and_gradient(
+    loss, g = training.loss_and_gradient(
         "cross_entropy", np.log([[1.0, 3.0]]), np.array([1])
     )
     assert loss == pytest.approx(-np.log(0.75))
     assert g == pytest.approx(np.array([[0.25, -0.25]]))
-    loss, g = reference.loss_and_gradient(
+    loss, g = training.loss_and_gradient(
         "binary_cross_entropy", np.array([[np.log(3.0)], [0.0]]), np.array([1, 0])
     )
     assert loss == pytest.approx((-np.log(0.75) - np.log(0.5)) / 2)
@@ -152,14 +152,14 @@ def test_losses_stay_finite_at_extreme_outputs(loss: str) -> None:
     out = np.array([[1e4, -1e4]]) if loss == "cross_entropy" else np.array([[1e4], [-1e4]])
     y = np.array([1]) if loss == "cross_entropy" else np.array([0, 1])
     with np.errstate(all="raise", under="ignore"):
-        value, g = reference.loss_and_gradient(loss, out, y)
+        value, g = training.loss_and_gradient(loss, out, y)
     assert value == pytest.approx(2e4 if loss == "cross_entropy" else 1e4)
     assert np.isfinite(g).all()
 
 
 def test_optimisers_by_hand() -> None:
     def after(name: str, gradients: list[float]) -> float:
-        step = reference.optimizer({"optimizer": name, "lr": 0.1, "momentum": 0.5})
+        step = training.optimizer({"optimizer": name, "lr": 0.1, "momentum": 0.5})
         w = [np.array([1.0])]
         for g in gradients:
             step(w, [np.array([g])])
@@ -174,7 +174,7 @@ def test_optimisers_by_hand() -> None:
 
 
 def test_initial_parameters_are_glorot_uniform() -> None:
-    params = reference.initial(Model("case_study_cnn", (28, 28), 10), seed=0)
+    params = training.initial(Model("case_study_cnn", (28, 28), 10), seed=0)
     assert all((b == 0).all() for b in params[1::2])
     for w, fans in zip(params[::2], [9 * 17, 9 * 48, 9 * 96, 1034], strict=True):
         limit = np.sqrt(6 / fans)

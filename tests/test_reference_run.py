@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux import reference, reference_options
 from fedflux._options.options import check
+from fedflux._reference import supported, training
 
 LINEAR: dict[str, Any] = {"model": "softmax_regression", "engine": "reference"}
 
@@ -47,10 +47,10 @@ def test_uniform_weights_average_the_clients(blobs: dict[str, np.ndarray]) -> No
         lr=1.0,
         weights="uniform",
     )
-    parts = reference.iid(5, 2, 0)
+    parts = training.iid(5, 2, 0)
     assert [len(p) for p in parts] == [3, 2]
-    model = reference.Model("softmax_regression", (4,), 3)
-    start = reference.initial(model, 0)[0].astype(float)
+    model = training.Model("softmax_regression", (4,), 3)
+    start = training.initial(model, 0)[0].astype(float)
     steps = [x[p].T @ (softmax(x[p] @ start) - np.eye(3)[y[p]]) / len(p) for p in parts]
     assert got.parameters["layers.2.weight"] == pytest.approx(
         start - (steps[0] + steps[1]) / 2, rel=1e-4, abs=1e-6
@@ -73,7 +73,7 @@ def test_records(blobs: dict[str, np.ndarray]) -> None:
     assert last["clients"] == 2
     assert last["bytes_up"] == last["bytes_down"] == 2 * 4 * (4 * 3 + 3)
     by_class = np.array([(predicted[blobs["y_test"] == c] == c).mean() for c in range(3)])
-    scores = [by_class[blobs["y_train"][part]].mean() for part in reference.iid(90, 6, 0)]
+    scores = [by_class[blobs["y_train"][part]].mean() for part in training.iid(90, 6, 0)]
     quantiles = np.quantile(scores, [0, 0.25, 0.5, 0.75, 1])
     expected = dict(zip(("min", "q1", "median", "q3", "max"), quantiles, strict=True))
     assert last["client_accuracy"] == pytest.approx(expected)
@@ -82,7 +82,7 @@ def test_records(blobs: dict[str, np.ndarray]) -> None:
 
 def test_train_loss_is_the_mean_over_samples_seen(blobs: dict[str, np.ndarray]) -> None:
     got = fedflux.run(**blobs, **LINEAR, clients=1, rounds=1, batch_size=50, lr=1e-12)
-    start = reference.initial(reference.Model("softmax_regression", (4,), 3), 0)[0]
+    start = training.initial(training.Model("softmax_regression", (4,), 3), 0)[0]
     p = softmax(blobs["x_train"] @ start)[np.arange(90), blobs["y_train"]]
     assert got.history[0]["train_loss"] == pytest.approx(-np.log(p).mean(), rel=1e-5)
 
@@ -207,12 +207,12 @@ def test_options_that_only_the_core_supports_raise_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = check({})
-    reference_options.check_supported(options)
+    supported.check_supported(options)
     # as if the core had gained an option
-    monkeypatch.delitem(reference_options.SUPPORTED, "momentum")
-    reference_options.check_supported(options)
+    monkeypatch.delitem(supported.SUPPORTED, "momentum")
+    supported.check_supported(options)
     with pytest.raises(fedflux.OptionError, match=r"momentum=0\.5 needs the Julia core"):
-        reference_options.check_supported(check({"momentum": 0.5}))
-    monkeypatch.setitem(reference_options.SUPPORTED, "optimizer", ("sgd",))
+        supported.check_supported(check({"momentum": 0.5}))
+    monkeypatch.setitem(supported.SUPPORTED, "optimizer", ("sgd",))
     with pytest.raises(fedflux.OptionError, match="optimizer='adam'"):
-        reference_options.check_supported(check({"optimizer": "adam"}))
+        supported.check_supported(check({"optimizer": "adam"}))

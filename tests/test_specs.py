@@ -9,7 +9,7 @@ import fedflux
 from fedflux._options import classes as objects, specs
 from fedflux._options.option import Option
 from fedflux._options.options import check, declare
-from fedflux.reference_options import check_supported
+from fedflux._reference.supported import check_supported
 
 PARAMS: dict[str, dict[str, Any]] = {
     "alpha": {"type": "float", "above": 0.0},

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fedflux import reference
-from fedflux.stream import BATCHES, COHORT, Stream, stream
+from fedflux._reference import training
+from fedflux._reference.random_streams import BATCHES, COHORT, Stream, stream
 
 M = (1 << 64) - 1
 
@@ -65,7 +65,7 @@ def test_integers_are_uniform() -> None:
 
 @pytest.mark.parametrize(("n", "clients"), [(10, 3), (7, 7), (100, 1)])
 def test_iid_shares_everything_evenly(n: int, clients: int) -> None:
-    parts = reference.iid(n, clients, seed=1)
+    parts = training.iid(n, clients, seed=1)
     assert sorted(np.concatenate(parts).tolist()) == list(range(n))
     assert [len(p) for p in parts] == [
         n // clients + (k < n % clients) for k in range(clients)
@@ -73,14 +73,14 @@ def test_iid_shares_everything_evenly(n: int, clients: int) -> None:
 
 
 def test_cohorts_are_sorted_differ_by_round_and_favour_nobody() -> None:
-    drawn = [reference.cohort(10, 3, seed=0, round=r) for r in range(1, 3001)]
+    drawn = [training.cohort(10, 3, seed=0, round=r) for r in range(1, 3001)]
     assert all(
         c == sorted(set(c)) and len(c) == 3 and c[0] >= 1 and c[-1] <= 10 for c in drawn
     )
     counts = np.bincount(np.concatenate(drawn), minlength=11)[1:]
     assert np.abs(counts - 900).max() < 5 * np.sqrt(900 * 0.7)
     assert (
-        reference.cohort(4, None, seed=0, round=1)
-        == reference.cohort(4, 4, seed=9, round=2)
+        training.cohort(4, None, seed=0, round=1)
+        == training.cohort(4, 4, seed=9, round=2)
         == [1, 2, 3, 4]
     )

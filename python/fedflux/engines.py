@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import _elsewhere, he, initial, reference_progress, reference_run
+from . import _elsewhere, he, initial
 from ._data import datasets
 from ._data.arrays import Data
 from ._data.owners import names_of
 from ._julia import calls, mldatasets, start as _julia
 from ._options.options import declared, settled
 from ._options.specs import parse
+from ._reference import progress as reference_progress, run as reference_run
+from ._reference.supported import check_supported
 from .errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
 from .initial import Parameters
 from .inputs import Options, user_data_name
 from .monitor import Monitor
-from .reference_options import check_supported
 from .result import Result
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._data.arrays import Data
+from ._reference.models import Model
+from ._reference.run import outputs_and_classes
+from ._reference.supported import SUPPORTED
 from .errors import DataError, shown
 from .personal import PersonalModel
-from .reference_models import Model
-from .reference_options import SUPPORTED
-from .reference_run import outputs_and_classes
 from .result import Result
 
 Init = Mapping[str, NDArray[Any]] | Result | PersonalModel | str | os.PathLike[str]

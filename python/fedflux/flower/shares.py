@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from .. import reference
 from .._data import datasets
 from .._data.arrays import Array, Data
 from .._data.npz import from_npz
+from .._reference import training
 from ..errors import OptionError
 from .settings import gather, run_options, split
 
@@ -49,7 +49,7 @@ def share(context: Context) -> tuple[Array, Array]:
         raise OptionError(
             f"node config: expected partition-id from 0 to {clients - 1}, got {number!r}"
         )
-    part = reference.iid(len(data.y_train), clients, options["seed"])[number]
+    part = training.iid(len(data.y_train), clients, options["seed"])[number]
     return data.x_train[part], data.y_train[part]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ._options.options import declared
-from ._options.specs import parse
-from .errors import OptionError
+from .._options.options import declared
+from .._options.specs import parse
+from ..errors import OptionError
 
 # The supported options, with the values that the engine knows; None for all values.
 # Any other option must have its default, so that an option that the core gains later raises
@@ -37,7 +37,7 @@ def check_supported(options: Mapping[str, Any]) -> None:
         OptionError: an option or a value that only the core supports.
 
     Example:
-        >>> from ._options.options import check
+        >>> from .._options.options import check
         >>> check_supported(check({}))
     """
     if options["dataset"].startswith("shakespeare:"):

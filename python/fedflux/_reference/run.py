@@ -11,13 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from . import reference as ref
-from ._data.arrays import Data
-from .errors import DataError
-from .reference_clients import hold_out, table
-from .reference_models import Model
-from .reference_options import check_supported
-from .reference_progress import Progress, checksum
+from .._data.arrays import Data
+from ..errors import DataError
+from . import training as ref
+from .clients import hold_out, table
+from .models import Model
+from .progress import Progress, checksum
+from .supported import check_supported
 
 Array = NDArray[Any]
 Record = dict[str, Any]

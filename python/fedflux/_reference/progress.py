@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._data.arrays import Data
-from .result import Result
+from .._data.arrays import Data
+from ..result import Result
 
 Array = NDArray[Any]
 Record = dict[str, Any]

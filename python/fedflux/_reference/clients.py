@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import reference as ref
-from .stream import CLIENT_TEST, stream
+from . import training as ref
+from .random_streams import CLIENT_TEST, stream
 
 if TYPE_CHECKING:
-    from .reference_run import Run
+    from .run import Run
 
 Parts = list[NDArray[np.int64]]
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference_models import Model
-from .stream import BATCHES, COHORT, INITIAL, PARTITION, stream
+from .models import Model
+from .random_streams import BATCHES, COHORT, INITIAL, PARTITION, stream
 
 Array = NDArray[Any]
 Optimizer = Callable[[list[Array], list[Array]], None]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from .errors import OptionError
+from ..errors import OptionError
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
