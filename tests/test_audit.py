@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import fedflux
-from fedflux import _audit
+from fedflux._privacy import audit as _audit
 from fedflux.cli import main
 
 Command = Callable[..., tuple[Any, str, str]]

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._audit import Audit, audit
     from ._julia.start import setup
+    from ._privacy.accountant import epsilon, noise_multiplier
+    from ._privacy.audit import Audit, audit
     from ._run import partition, run
-    from .accountant import epsilon, noise_multiplier
     from .errors import (
         DataError,
         FedFluxError,
@@ -50,10 +50,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Audit": "_audit",
-    "audit": "_audit",
-    "epsilon": "accountant",
-    "noise_multiplier": "accountant",
+    "Audit": "_privacy.audit",
+    "audit": "_privacy.audit",
+    "epsilon": "_privacy.accountant",
+    "noise_multiplier": "_privacy.accountant",
     "partition": "_run",
     "run": "_run",
     "setup": "_julia.start",

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import plots as plots
-from ._audit import Audit as Audit, audit as audit
 from ._julia.start import setup as setup
 from ._options.classes import Spec
+from ._privacy.accountant import epsilon as epsilon, noise_multiplier as noise_multiplier
+from ._privacy.audit import Audit as Audit, audit as audit
 from ._run import partition as partition, run as run
 from ._version import __version__ as __version__
-from .accountant import epsilon as epsilon, noise_multiplier as noise_multiplier
 from .errors import (
     DataError as DataError,
     FedFluxError as FedFluxError,

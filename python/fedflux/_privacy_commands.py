@@ -15,7 +15,7 @@ import click
 from .errors import OptionError
 
 if TYPE_CHECKING:
-    from ._audit import Audit
+    from ._privacy.audit import Audit
 
 SAMPLINGS = ("poisson", "fixed", "none")
 BROKEN = 3  # the exit status of an audit that finds a rule broken
@@ -55,7 +55,7 @@ def _plan(command: Command) -> Command:
 @_plan
 def epsilon(as_json: bool, **plan: Any) -> None:
     """Compute ε of rounds with Gaussian noise."""
-    from .accountant import epsilon
+    from ._privacy.accountant import epsilon
 
     accountants = ("rdp",) if plan["sampling"] == "fixed" else ("rdp", "pld")
     found = {name: epsilon(**plan, accountant=name) for name in accountants}
@@ -80,7 +80,7 @@ def epsilon(as_json: bool, **plan: Any) -> None:
 @_plan
 def noise(as_json: bool, **plan: Any) -> None:
     """Find the noise multiplier that rounds need for a wanted ε."""
-    from .accountant import noise_multiplier
+    from ._privacy.accountant import noise_multiplier
 
     found = noise_multiplier(**plan)
     if as_json:
@@ -119,7 +119,7 @@ def audit(as_json: bool, **plan: Any) -> None:
 
     The exit status is 3 where the rule is broken.
     """
-    from ._audit import audit
+    from ._privacy.audit import audit
 
     found = audit(**plan)
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ._arguments import facts, integer, none_is_infinite, number, text
+from .arguments import facts, integer, none_is_infinite, number, text
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._arguments import facts, none_is_infinite, number, text
+from .arguments import facts, none_is_infinite, number, text
 
 
 def epsilon(

@@ -6,8 +6,8 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-from ._julia import calls
-from .errors import FedFluxError, JuliaUnavailable, OptionError
+from .._julia import calls
+from ..errors import FedFluxError, JuliaUnavailable, OptionError
 
 
 def facts(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
