@@ -73,7 +73,7 @@ def option_types() -> str:
         + "from __future__ import annotations\n\n"
         + "from collections.abc import Iterable\nfrom os import PathLike\n"
         + "from typing import Literal, TypedDict\n\n"
-        + "from ._options.classes import Spec\nfrom .result import Result\n\n\n"
+        + "from ._options.classes import Spec\nfrom ._results.result import Result\n\n\n"
         + "class Options(TypedDict, total=False):\n"
         + '    """The options of `fedflux.run`; none must be given."""\n\n'
         + "\n".join(fields)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 import fedflux
-from fedflux import notebook
+from fedflux._results import notebook
 from fedflux.monitor import Monitor
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux import metrics
 from fedflux._data.datasets import load
+from fedflux._results import metrics
 
 Blobs = dict[str, np.ndarray]
 DIGITS = load("digits", None, "cross_entropy", 1)[1]

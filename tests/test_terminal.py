@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fedflux
-from fedflux.terminal import BRAILLE, HEIGHT, advice, chart
+from fedflux._results.show_text import BRAILLE, HEIGHT, advice, chart
 
 FAST = shlex.split("run --dataset digits --engine reference --batch-size 10 --rounds 4")
 CURVE = [(1.0, 0.1), (2.0, 0.7), (5.0, 0.4), (9.0, 0.9)]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._julia.start import setup
     from ._privacy.accountant import epsilon, noise_multiplier
     from ._privacy.audit import Audit, audit
+    from ._results.result import Result
     from ._run import partition, run
     from .errors import (
         DataError,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         JuliaUnavailable,
         OptionError,
     )
-    from .result import Result
 
 __all__ = [
     "Audit",
@@ -57,7 +57,7 @@ _MODULES = {
     "partition": "_run",
     "run": "_run",
     "setup": "_julia.start",
-    "Result": "result",
+    "Result": "_results.result",
 }
 
 

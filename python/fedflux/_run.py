@@ -10,10 +10,10 @@ from ._julia import calls, mldatasets
 from ._options.effects import without_effect
 from ._options.options import PARTITION_OPTIONS, check, declared, settled
 from ._options.signatures import describe
+from ._results.result import Result
 from .continuing import inherited
 from .errors import OptionError, shown, warn
 from .monitor import Callback, Monitor
-from .result import Result
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -19,13 +19,13 @@ import click
 from . import _ending, _list_command, _privacy_commands, _spelling
 from ._julia import start
 from ._options.options import PARTITION_OPTIONS, declared, unknown
+from ._results.atomic_write import remove_unfinished, write_whole
 from ._run_command import RunCommand, as_click, help_all
 from ._version import __version__
 from .errors import FedFluxError, OptionError
-from .files import remove_unfinished, write_whole
 
 if TYPE_CHECKING:
-    from .result import Result
+    from ._results.result import Result
 
 MAX_CONFIG_BYTES = 2**20
 
@@ -116,7 +116,7 @@ def run(
 def _show_curve(result: Result, verbose: bool) -> None:
     from rich.console import Console  # which takes a while to import
 
-    from .terminal import summary
+    from ._results.show_text import summary
 
     console = Console(highlight=False)
     if console.is_terminal or verbose:

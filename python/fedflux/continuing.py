@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._options.tables import read_table
+from ._results.result import Result
 from .errors import FedFluxError, OptionError
-from .result import Result
 
 Options = dict[str, Any]
 ARRAYS = "arrays"  # the name of data given as arrays

@@ -15,11 +15,11 @@ from ._options.options import declared, settled
 from ._options.specs import parse
 from ._reference import progress as reference_progress, run as reference_run
 from ._reference.supported import check_supported
+from ._results.result import Result
 from .errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
 from .initial import Parameters
 from .inputs import Options, user_data_name
 from .monitor import Monitor
-from .result import Result
 
 
 @dataclass(frozen=True)

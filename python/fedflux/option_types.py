@@ -10,7 +10,7 @@ from os import PathLike
 from typing import Literal, TypedDict
 
 from ._options.classes import Spec
-from .result import Result
+from ._results.result import Result
 
 
 class Options(TypedDict, total=False):

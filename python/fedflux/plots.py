@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._results.atomic_write import as_path
+from ._results.result import Result
 from .errors import DataError, FedFluxError, OptionError, shown
-from .files import as_path
-from .result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data.arrays import Data
-from ..result import Result
+from .._results.result import Result
 
 Array = NDArray[Any]
 Record = dict[str, Any]

@@ -12,9 +12,9 @@ from typing import Any
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
+from .._results.atomic_write import write_whole
+from .._results.result import Result
 from ..errors import DataError, FedFluxError, OptionError, first_line
-from ..files import write_whole
-from ..result import Result
 from . import records
 from .data import Arrays, checked_test_data
 from .exchange import UnreadableError, exchange

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
-from .files import write_whole
+from ..errors import DataError
+from .atomic_write import write_whole
 
 FORMAT = 1  # increases when older versions can't read the files
 

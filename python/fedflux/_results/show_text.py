@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .html import curve
+from .show_html import curve
 
 if TYPE_CHECKING:
     from rich.console import Console

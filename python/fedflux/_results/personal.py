@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._julia import calls
-from .errors import FedFluxError, OptionError, shown
+from .._julia import calls
+from ..errors import FedFluxError, OptionError, shown
 from .predictor import Predictor
 
 if TYPE_CHECKING:

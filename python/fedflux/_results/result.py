@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import html, personal, result_file
-from ._version import __version__
-from .errors import DataError, FedFluxError
-from .files import as_path
+from .._version import __version__
+from ..errors import DataError, FedFluxError
+from . import file_format, personal, show_html
+from .atomic_write import as_path
 from .personal import PersonalModel
 from .predictor import Predictor
 
@@ -197,7 +197,7 @@ class Result(Predictor):
             True
         """
         facts = self.facts() | {"names": list(self.parameters)}
-        return result_file.write(as_path("path", path), facts, self.parameters)
+        return file_format.write(as_path("path", path), facts, self.parameters)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Result:
@@ -213,12 +213,12 @@ class Result(Predictor):
             DataError: the file does not exist, is not a saved result or is damaged.
         """
         path = as_path("path", path)
-        facts, parameters = result_file.read(path)
+        facts, parameters = file_format.read(path)
         try:
             facts.setdefault("clients", [])  # files of older versions
             result = cls(parameters=parameters, **{name: facts[name] for name in _FACTS})
         except KeyError as error:
-            raise result_file.not_a_result(path, error) from None
+            raise file_format.not_a_result(path, error) from None
         if fingerprint(parameters) != result.params_sha256:
             raise DataError(
                 f"{path}: damaged, its parameters do not have the recorded SHA-256"
@@ -279,7 +279,7 @@ class Result(Predictor):
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the figures, and the curve of the accuracy."""
-        return html.page(self)
+        return show_html.page(self)
 
     def _comparisons(self) -> Iterator[tuple[str, float]]:
         """Yield the accuracies besides the global model's, with their names."""

@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from .errors import FedFluxError, OptionError, shown
+from ..errors import FedFluxError, OptionError, shown
 
 PART = ".part"  # the ending of a file that is being written
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, OptionError, shown
+from ..errors import DataError, OptionError, shown
 
 Array = NDArray[Any]
 Metric = str | Callable[[Array, Array], Any]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._data.arrays import checked_truth
 from . import metrics, predictions
-from ._data.arrays import checked_truth
 
 
 class Predictor:

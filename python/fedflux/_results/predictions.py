@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._data.arrays import checked_inputs
-from ._julia import calls
-from ._reference import training as ref
-from ._reference.models import Model
-from ._reference.supported import SUPPORTED
-from .errors import FedFluxError, OptionError
+from .._data.arrays import checked_inputs
+from .._julia import calls
+from .._reference import training as ref
+from .._reference.models import Model
+from .._reference.supported import SUPPORTED
+from ..errors import FedFluxError, OptionError
 
 if TYPE_CHECKING:
     from .predictor import Predictor
