@@ -1,6 +1,6 @@
 """Write the types of options and objects for type checkers, from the core's tables.
 
-`python docs/make_types.py` rewrites python/fedflux/option_types.py and
+`python docs/make_types.py` rewrites python/fedflux/_simulation/option_types.py and
 python/fedflux/__init__.pyi.
 """
 
@@ -73,7 +73,7 @@ def option_types() -> str:
         + "from __future__ import annotations\n\n"
         + "from collections.abc import Iterable\nfrom os import PathLike\n"
         + "from typing import Literal, TypedDict\n\n"
-        + "from ._options.classes import Spec\nfrom ._results.result import Result\n\n\n"
+        + "from .._options.classes import Spec\nfrom .._results.result import Result\n\n\n"
         + "class Options(TypedDict, total=False):\n"
         + '    """The options of `fedflux.run`; none must be given."""\n\n'
         + "\n".join(fields)
@@ -129,7 +129,7 @@ def formatted(text: str, name: str) -> str:
 
 def files() -> dict[Path, str]:
     """Return the text of each file that is made."""
-    texts = {"option_types.py": option_types(), "__init__.pyi": stub()}
+    texts = {"_simulation/option_types.py": option_types(), "__init__.pyi": stub()}
     return {PACKAGE / name: formatted(text, name) for name, text in texts.items()}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import fedflux
 from fedflux._results import notebook
-from fedflux.monitor import Monitor
+from fedflux._simulation.events import Monitor
 
 
 def run(**options: object) -> fedflux.Result:
@@ -40,7 +40,7 @@ def test_progress_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     capture = pytest.importorskip("IPython.utils.capture")
     shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell.instance()
     monkeypatch.setattr(notebook, "in_notebook", lambda: True)
-    monkeypatch.setattr("fedflux.monitor.in_notebook", lambda: True)
+    monkeypatch.setattr("fedflux._simulation.events.in_notebook", lambda: True)
     try:
         with capture.capture_output() as shown:
             result = run(rounds=2, progress=True)

@@ -111,7 +111,9 @@ def test_names(python: Run) -> None:
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         _ = fedflux.runn  # type: ignore[attr-defined]
     # whatever was imported before, `run` stays the function
-    python("import fedflux.cli, fedflux._run, fedflux; assert callable(fedflux.run)")
+    python(
+        "import fedflux.cli, fedflux._simulation.run, fedflux; assert callable(fedflux.run)"
+    )
 
 
 def commands() -> list[str]:

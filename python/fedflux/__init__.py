@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._privacy.accountant import epsilon, noise_multiplier
     from ._privacy.audit import Audit, audit
     from ._results.result import Result
-    from ._run import partition, run
+    from ._simulation.run import partition, run
     from .errors import (
         DataError,
         FedFluxError,
@@ -54,8 +54,8 @@ _MODULES = {
     "audit": "_privacy.audit",
     "epsilon": "_privacy.accountant",
     "noise_multiplier": "_privacy.accountant",
-    "partition": "_run",
-    "run": "_run",
+    "partition": "_simulation.run",
+    "run": "_simulation.run",
     "setup": "_julia.start",
     "Result": "_results.result",
 }

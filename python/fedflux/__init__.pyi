@@ -13,7 +13,7 @@ from ._options.classes import Spec
 from ._privacy.accountant import epsilon as epsilon, noise_multiplier as noise_multiplier
 from ._privacy.audit import Audit as Audit, audit as audit
 from ._results.result import Result as Result
-from ._run import partition as partition, run as run
+from ._simulation.run import partition as partition, run as run
 from ._version import __version__ as __version__
 from .errors import (
     DataError as DataError,

@@ -77,7 +77,7 @@ def run(
     **given: Any,
 ) -> None:
     """Train a model by federated averaging."""
-    from ._run import run as fedflux_run
+    from ._simulation.run import run as fedflux_run
 
     to_stdout = json_file == Path("-")
     if to_stdout:
@@ -152,7 +152,7 @@ run.params[:0] = [as_click(option) for option in declared().values()]
 )
 def partition(plot_file: Path | None, **given: Any) -> None:
     """Show how a partition splits the data among the clients."""
-    from ._run import partition as fedflux_partition
+    from ._simulation.run import partition as fedflux_partition
 
     options = {name: value for name, value in given.items() if value is not None}
     split = fedflux_partition(**options)

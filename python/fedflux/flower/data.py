@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._data.arrays import from_arrays
+from .._simulation.inputs import TOKEN_MODELS
 from ..errors import DataError
-from ..inputs import TOKEN_MODELS
 
 # of each array its type and shape, or None where there is none; and the arrays' bytes
 Kinds = list[dict[str, Any] | None]

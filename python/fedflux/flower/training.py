@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from .._data.arrays import Data, check_next_tokens, from_arrays
 from .._julia import install, start as _julia
 from .._reference.supported import check_supported
+from .._simulation.inputs import TOKEN_MODELS
 from ..errors import DataError, FedFluxError, JuliaUnavailable
 from ..he._nodes import parameters_of, read_key
-from ..inputs import TOKEN_MODELS
 from .frames import Floats
 from .warm import Doing
 

@@ -17,8 +17,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._data.arrays import Data
-from .errors import FedFluxError
+from .._data.arrays import Data
+from ..errors import FedFluxError
 
 Arrays = dict[str, NDArray[Any]]
 OnEvent = Callable[[str, Any], bool]
@@ -56,7 +56,7 @@ def run(
 
 def _follow(folder: Path, on_event: OnEvent) -> None:
     """Start the process, pass its events on, and wait for its end."""
-    command = [sys.executable, "-m", "fedflux._child", str(folder)]
+    command = [sys.executable, "-m", "fedflux._simulation.other_process_main", str(folder)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ._data import datasets
-from ._data.arrays import ANY_TARGETS, Data, from_arrays
-from ._data.npz import from_npz
-from ._julia import calls
-from ._options.options import SpecOption, declared
-from .continuing import ARRAYS
-from .errors import OptionError, shown
+from .._data import datasets
+from .._data.arrays import ANY_TARGETS, Data, from_arrays
+from .._data.npz import from_npz
+from .._julia import calls
+from .._options.options import SpecOption, declared
+from ..errors import OptionError, shown
+from .resume import ARRAYS
 
 TOKEN_MODELS = ("rnn", "gru", "lstm")
 Options = dict[str, Any]

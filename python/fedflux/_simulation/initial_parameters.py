@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._data.arrays import Data
-from ._reference.models import Model
-from ._reference.run import outputs_and_classes
-from ._reference.supported import SUPPORTED
-from ._results.personal import PersonalModel
-from ._results.result import Result
-from .errors import DataError, shown
+from .._data.arrays import Data
+from .._reference.models import Model
+from .._reference.run import outputs_and_classes
+from .._reference.supported import SUPPORTED
+from .._results.personal import PersonalModel
+from .._results.result import Result
+from ..errors import DataError, shown
 
 Init = Mapping[str, NDArray[Any]] | Result | PersonalModel | str | os.PathLike[str]
 Parameters = dict[str, NDArray[Any]]

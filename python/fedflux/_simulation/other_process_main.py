@@ -1,4 +1,4 @@
-"""The process that `_elsewhere` starts: `python -m fedflux._child FOLDER`."""
+"""The process that `other_process` starts, with a folder as its argument."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from .._data.arrays import Data
+from ..errors import FedFluxError
 from . import engines
-from ._data.arrays import Data
-from ._elsewhere import load
-from .errors import FedFluxError
+from .other_process import load
 
 
 def main(folder: Path) -> None:

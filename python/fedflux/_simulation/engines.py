@@ -6,20 +6,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import _elsewhere, he, initial
-from ._data import datasets
-from ._data.arrays import Data
-from ._data.owners import names_of
-from ._julia import calls, mldatasets, start as _julia
-from ._options.options import declared, settled
-from ._options.specs import parse
-from ._reference import progress as reference_progress, run as reference_run
-from ._reference.supported import check_supported
-from ._results.result import Result
-from .errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
-from .initial import Parameters
+from .. import he
+from .._data import datasets
+from .._data.arrays import Data
+from .._data.owners import names_of
+from .._julia import calls, mldatasets, start as _julia
+from .._options.options import declared, settled
+from .._options.specs import parse
+from .._reference import progress as reference_progress, run as reference_run
+from .._reference.supported import check_supported
+from .._results.result import Result
+from ..errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
+from . import initial_parameters, other_process
+from .events import Monitor
+from .initial_parameters import Parameters
 from .inputs import Options, user_data_name
-from .monitor import Monitor
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _run_reference(task: Task, monitor: Monitor) -> Outcome:
         for message in warnings:
             monitor.warn(message)
         options = settled(options, name)
-        init = initial.fit(init, options, data)
+        init = initial_parameters.fit(init, options, data)
     else:
         name = Path(user_data_name(options["dataset"])).name
     if task.previous is not None:
@@ -160,7 +161,7 @@ def _run_core_somewhere(task: Task, monitor: Monitor) -> Outcome:
             f"{what}: Julia was started in another thread, and its objects can't leave it: "
             "call fedflux from the thread of the first run or of fedflux.setup()"
         )
-    return *_elsewhere.run(task.options, task.data, task.init, monitor), None
+    return *other_process.run(task.options, task.data, task.init, monitor), None
 
 
 def run_core(task: Task, on_event: reference_run.EventHandler) -> Outcome:

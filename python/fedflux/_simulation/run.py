@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import engines, initial, inputs
-from ._data.arrays import Data, check_next_tokens
-from ._julia import calls, mldatasets
-from ._options.effects import without_effect
-from ._options.options import PARTITION_OPTIONS, check, declared, settled
-from ._options.signatures import describe
-from ._results.result import Result
-from .continuing import inherited
-from .errors import OptionError, shown, warn
-from .monitor import Callback, Monitor
+from .._data.arrays import Data, check_next_tokens
+from .._julia import calls, mldatasets
+from .._options.effects import without_effect
+from .._options.options import PARTITION_OPTIONS, check, declared, settled
+from .._options.signatures import describe
+from .._results.result import Result
+from ..errors import OptionError, shown, warn
+from . import engines, initial_parameters, inputs
+from .events import Callback, Monitor
+from .resume import inherited
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -29,7 +29,7 @@ def run(
     y_test: Any = None,
     owner: Any = None,
     owner_test: Any = None,
-    init: initial.Init | None = None,
+    init: initial_parameters.Init | None = None,
     callback: Callback | None = None,
     progress: bool = False,
     **options: Unpack[Options],
@@ -110,9 +110,9 @@ def run(
         for name, given_owner in (("owner", owner), ("owner_test", owner_test)):
             if given_owner is not None:
                 monitor.warn(f"{name} has no effect: it needs partition=owner")
-    start = None if init is None else initial.read(init)
+    start = None if init is None else initial_parameters.read(init)
     if data is not None and "loss" not in objects:
-        start = initial.fit(start, checked, data, "model" in objects)
+        start = initial_parameters.fit(start, checked, data, "model" in objects)
     task = engines.Task(checked, data, objects, start, previous)
     with monitor.progress(progress, checked["rounds"]):
         result = engines.execute(task, monitor)

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ._results.notebook import NotebookProgress, in_notebook
-from .errors import OptionError, shown, warn
+from .._results.notebook import NotebookProgress, in_notebook
+from ..errors import OptionError, shown, warn
 
 Record = dict[str, Any]
 Callback = Callable[[Record], bool | None]
@@ -47,7 +47,7 @@ class Monitor:
             with NotebookProgress(rounds) as self._bar:
                 yield
             return
-        from ._results.progress import Progress
+        from .._results.progress import Progress
 
         with Progress(rounds) as self._bar:
             yield

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ._options.tables import read_table
-from ._results.result import Result
-from .errors import FedFluxError, OptionError
+from .._options.tables import read_table
+from .._results.result import Result
+from ..errors import FedFluxError, OptionError
 
 Options = dict[str, Any]
 ARRAYS = "arrays"  # the name of data given as arrays

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import Literal, TypedDict
 
-from ._options.classes import Spec
-from ._results.result import Result
+from .._options.classes import Spec
+from .._results.result import Result
 
 
 class Options(TypedDict, total=False):
