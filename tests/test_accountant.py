@@ -16,7 +16,7 @@ from absl import logging as absl_logging
 from dp_accounting import pld, rdp
 
 import fedflux
-from fedflux.cli import main
+from fedflux.cli.commands import main
 
 from .conftest import ROOT, Run
 

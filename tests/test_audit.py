@@ -10,7 +10,7 @@ import pytest
 
 import fedflux
 from fedflux._privacy import audit as _audit
-from fedflux.cli import main
+from fedflux.cli.commands import main
 
 Command = Callable[..., tuple[Any, str, str]]
 RULE = "client_dp(noise_multiplier=2, reproducible=true)"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux import cli
+from fedflux.cli import commands
 
 TABLE = Path(__file__).parent / "bad_inputs.txt"
 
@@ -85,7 +85,7 @@ def test_in_a_shell(
     given: str, words: list[str], files: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.main(shlex.split(given))
+        commands.main(shlex.split(given))
     out, err = capfd.readouterr()
     assert end.value.code == 2
     assert out == ""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import fedflux
-from fedflux import cli
 from fedflux._options.options import declared
 from fedflux._options.tables import read_table
+from fedflux.cli import commands
 
 FAST = "run --dataset digits --model softmax_regression --engine reference --rounds 2"
 
@@ -23,7 +23,7 @@ def fed(capfd: pytest.CaptureFixture[str]) -> Callable[[str], tuple[int, str, st
 
     def run(line: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:
-            cli.main(shlex.split(line))
+            commands.main(shlex.split(line))
         out, err = capfd.readouterr()
         return int(str(end.value.code)), out, err
 

@@ -10,7 +10,7 @@ import pytest
 import fedflux
 from fedflux._reference import training as reference
 from fedflux._reference.random_streams import Stream, stream
-from fedflux.cli import main
+from fedflux.cli.commands import main
 
 Blobs = dict[str, np.ndarray]
 LINEAR: dict[str, Any] = {"model": "softmax_regression", "rounds": 2, "lr": 0.3}

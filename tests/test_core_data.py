@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux.cli import main
+from fedflux.cli.commands import main
 
 pytestmark = pytest.mark.usefixtures("julia")
 

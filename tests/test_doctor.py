@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedflux import doctor
 from fedflux._julia.project import find_julia
+from fedflux.cli import doctor
 
 from .conftest import Run, fake_julia
 

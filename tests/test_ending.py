@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import fedflux
-from fedflux import cli
 from fedflux._julia import failed_downloads
 from fedflux._simulation import engines
+from fedflux.cli import commands as cli
 
 from .conftest import ROOT, Run, fake_julia
 

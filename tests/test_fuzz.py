@@ -11,7 +11,7 @@ import fedflux
 from fedflux._data.npz import from_npz
 from fedflux._options.options import check, declared
 from fedflux._options.specs import known, parse
-from fedflux.cli import _read_config
+from fedflux.cli.commands import _read_config
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from fedflux import _spelling, cli
+from fedflux import _spelling
+from fedflux.cli import commands as cli
 
 
 def commands(group: click.Group, *before: str) -> Iterator[list[str]]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 
-from .errors import FedFluxError, JuliaUnavailable, first_line
+from ..errors import FedFluxError, JuliaUnavailable, first_line
 
 UNEXPECTED = 70  # the status of an error that is nobody's mistake, as in sysexits.h
 

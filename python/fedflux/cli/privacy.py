@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import OptionError
+from ..errors import OptionError
 
 if TYPE_CHECKING:
-    from ._privacy.audit import Audit
+    from .._privacy.audit import Audit
 
 SAMPLINGS = ("poisson", "fixed", "none")
 BROKEN = 3  # the exit status of an audit that finds a rule broken
@@ -55,7 +55,7 @@ def _plan(command: Command) -> Command:
 @_plan
 def epsilon(as_json: bool, **plan: Any) -> None:
     """Compute ε of rounds with Gaussian noise."""
-    from ._privacy.accountant import epsilon
+    from .._privacy.accountant import epsilon
 
     accountants = ("rdp",) if plan["sampling"] == "fixed" else ("rdp", "pld")
     found = {name: epsilon(**plan, accountant=name) for name in accountants}
@@ -80,7 +80,7 @@ def epsilon(as_json: bool, **plan: Any) -> None:
 @_plan
 def noise(as_json: bool, **plan: Any) -> None:
     """Find the noise multiplier that rounds need for a wanted ε."""
-    from ._privacy.accountant import noise_multiplier
+    from .._privacy.accountant import noise_multiplier
 
     found = noise_multiplier(**plan)
     if as_json:
@@ -119,7 +119,7 @@ def audit(as_json: bool, **plan: Any) -> None:
 
     The exit status is 3 where the rule is broken.
     """
-    from ._privacy.audit import audit
+    from .._privacy.audit import audit
 
     found = audit(**plan)
     if as_json:
@@ -138,8 +138,8 @@ def audit(as_json: bool, **plan: Any) -> None:
 @click.option("--aggregate", help="that of the run  [default: as a deployment needs it]")
 def ckks_key(file: Path, aggregate: str | None) -> None:
     """Make the key of a deployment's nodes for aggregate ckks, in the new file FILE."""
-    from .he._nodes import parameters_of, write_key
-    from .he._parameters import ROOMY
+    from ..he._nodes import parameters_of, write_key
+    from ..he._parameters import ROOMY
 
     parameters = parameters_of(aggregate or ROOMY)
     if parameters is None:

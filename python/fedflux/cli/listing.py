@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import click
 
-from ._options.hints import suggestion
-from ._options.options import SpecOption, declared
-from ._options.tables import read_table
-from .errors import OptionError
+from .._options.hints import suggestion
+from .._options.options import SpecOption, declared
+from .._options.tables import read_table
+from ..errors import OptionError
 
 WIDTH = 88
 

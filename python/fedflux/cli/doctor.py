@@ -15,10 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from ._data import datasets
-from ._julia import mldatasets, system_image
-from ._julia.install import OFFLINE, offline
-from ._julia.project import (
+from .._data import datasets
+from .._julia import mldatasets, system_image
+from .._julia.install import OFFLINE, offline
+from .._julia.project import (
     compat,
     find_julia,
     installed,
@@ -27,9 +27,9 @@ from ._julia.project import (
     resolved,
     taken,
 )
-from ._options.tables import core_path
-from ._version import __version__
-from .errors import FedFluxError
+from .._options.tables import core_path
+from .._version import __version__
+from ..errors import FedFluxError
 
 REQUIRED = ("FedFlux", "PythonCall", "Flux")
 SETUP = "fedflux setup"

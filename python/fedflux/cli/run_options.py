@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from ._options.option import Option
-from ._options.options import SpecOption, declared
-from ._options.specs import known
+from .._options.option import Option
+from .._options.options import SpecOption, declared
+from .._options.specs import known
 
 FILES = "Files and output"
 EXAMPLES = """\

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _ending, _list_command, _privacy_commands, _spelling
-from ._julia import start
-from ._options.options import PARTITION_OPTIONS, declared, unknown
-from ._results.atomic_write import remove_unfinished, write_whole
-from ._run_command import RunCommand, as_click, help_all
-from ._version import __version__
-from .errors import FedFluxError, OptionError
+from .. import _spelling
+from .._julia import start
+from .._options.options import PARTITION_OPTIONS, declared, unknown
+from .._results.atomic_write import remove_unfinished, write_whole
+from .._version import __version__
+from ..errors import FedFluxError, OptionError
+from . import ending, listing, privacy as _privacy_commands
+from .run_options import RunCommand, as_click, help_all
 
 if TYPE_CHECKING:
-    from ._results.result import Result
+    from .._results.result import Result
 
 MAX_CONFIG_BYTES = 2**20
 
@@ -77,7 +78,7 @@ def run(
     **given: Any,
 ) -> None:
     """Train a model by federated averaging."""
-    from ._simulation.run import run as fedflux_run
+    from .._simulation.run import run as fedflux_run
 
     to_stdout = json_file == Path("-")
     if to_stdout:
@@ -116,7 +117,7 @@ def run(
 def _show_curve(result: Result, verbose: bool) -> None:
     from rich.console import Console  # which takes a while to import
 
-    from ._results.show_text import summary
+    from .._results.show_text import summary
 
     console = Console(highlight=False)
     if console.is_terminal or verbose:
@@ -152,13 +153,13 @@ run.params[:0] = [as_click(option) for option in declared().values()]
 )
 def partition(plot_file: Path | None, **given: Any) -> None:
     """Show how a partition splits the data among the clients."""
-    from ._simulation.run import partition as fedflux_partition
+    from .._simulation.run import partition as fedflux_partition
 
     options = {name: value for name, value in given.items() if value is not None}
     split = fedflux_partition(**options)
     click.echo(split["table"], nl=False)
     if plot_file is not None:
-        from .plots import clients
+        from ..plots import clients
 
         clients(split, plot_file)
 
@@ -166,8 +167,8 @@ def partition(plot_file: Path | None, **given: Any) -> None:
 partition.params[:0] = [as_click(declared()[name]) for name in PARTITION_OPTIONS]
 
 
-cli.add_command(_list_command.list_objects)
-cli.add_command(_list_command.rules)
+cli.add_command(listing.list_objects)
+cli.add_command(listing.rules)
 cli.add_command(_privacy_commands.epsilon)
 cli.add_command(_privacy_commands.noise)
 cli.add_command(_privacy_commands.audit)
@@ -178,7 +179,7 @@ cli.add_command(_privacy_commands.ckks_key)
 @click.argument("name")
 def new(name: str) -> None:
     """Write a project for a deployment on Flower, in the folder NAME."""
-    from .flower.new import new as write
+    from ..flower.new import new as write
 
     project = write(name, Path.cwd())
     click.echo(f"{project} is ready: its README.md tells how to run it.")
@@ -200,7 +201,7 @@ def doctor() -> None:
 )
 def setup(system_image: bool) -> None:
     """Install Julia and the packages of the core."""
-    from ._julia.start import setup
+    from .._julia.start import setup
 
     setup(system_image=system_image)
     click.echo("Julia and the core are ready.")
@@ -284,7 +285,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         with _sigterm_raises():
             code = cli.main(args, prog_name="fedflux", standalone_mode=False)
-            _ending.flush()
+            ending.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(2)
@@ -300,10 +301,10 @@ def main(args: Sequence[str] | None = None) -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        message, code = _ending.described(error)
+        message, code = ending.described(error)
         _print("error", message)
         with contextlib.suppress(OSError):
-            _ending.flush()
+            ending.flush()
         sys.exit(code)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -1,0 +1,5 @@
+"""The command `fedflux`."""
+
+from .commands import cli, main
+
+__all__ = ["cli", "main"]
