@@ -17,7 +17,7 @@ import pytest
 import fedflux
 from fedflux._julia import deployment_calls
 from fedflux.errors import FedFluxError, OptionError
-from fedflux.flower import settings
+from fedflux.flower import options as settings
 from fedflux.flower.shares import share, test_share as held_out
 from fedflux.flower.training import checked, open_client
 from fedflux.he import Client, Server, _messages, _nodes

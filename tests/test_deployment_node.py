@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from fedflux.errors import DataError, FedFluxError, OptionError
-from fedflux.flower import settings, warm
+from fedflux.flower import options as settings, warm
 
 from .conftest import Run
 

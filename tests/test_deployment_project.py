@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fedflux.errors import OptionError
-from fedflux.flower import new
+from fedflux.flower import new_project
 
 from .conftest import ROOT, Run
 
@@ -38,12 +38,12 @@ def test_new_writes_the_example(python: Run, tmp_path: Path) -> None:
     assert re.fullmatch(r"fedflux: error: .*my-project exists.*\n", again.stderr)
     for name in ("1st", "a b", "../x", "class", ""):
         with pytest.raises(OptionError, match="name: expected"):
-            new.new(name, tmp_path)
+            new_project.new(name, tmp_path)
 
 
 def test_the_projects_own_tests_pass(python: Run, tmp_path: Path) -> None:
     pytest.importorskip("flwr")
-    project = new.new("mine", tmp_path)
+    project = new_project.new("mine", tmp_path)
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
     done = python([*command, str(project)], cwd=project)
     assert "3 passed" in done.stdout
@@ -52,7 +52,7 @@ def test_the_projects_own_tests_pass(python: Run, tmp_path: Path) -> None:
 def test_flower_builds_the_project(tmp_path: Path) -> None:
     pytest.importorskip("flwr")
     flwr = Path(sys.executable).parent / "flwr"
-    project = new.new("mine", tmp_path)
+    project = new_project.new("mine", tmp_path)
     done = subprocess.run(
         [str(flwr), "build"],
         cwd=project,

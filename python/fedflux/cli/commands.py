@@ -179,7 +179,7 @@ cli.add_command(_privacy_commands.ckks_key)
 @click.argument("name")
 def new(name: str) -> None:
     """Write a project for a deployment on Flower, in the folder NAME."""
-    from ..flower.new import new as write
+    from ..flower.new_project import new as write
 
     project = write(name, Path.cwd())
     click.echo(f"{project} is ready: its README.md tells how to run it.")

@@ -15,7 +15,7 @@ from flwr.clientapp import ClientApp
 
 from ..errors import FedFluxError, OptionError
 from . import records
-from .settings import agreed, run_options, split
+from .options import agreed, run_options, split
 from .warm import Launch, Worker, connect, doing
 
 IDLE = 3600.0  # seconds

@@ -18,8 +18,8 @@ from ..errors import DataError, FedFluxError, OptionError, first_line
 from . import records
 from .data import Arrays, checked_test_data
 from .exchange import UnreadableError, exchange
+from .options import Server, gather, run_options, split
 from .roster import Roster
-from .settings import Server, gather, run_options, split
 from .warm import Launch, Worker, connect
 
 IDLE = 60.0  # seconds that the server's worker waits for a connection

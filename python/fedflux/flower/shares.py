@@ -10,7 +10,7 @@ from .._data.arrays import Array, Data
 from .._data.npz import from_npz
 from .._reference import training
 from ..errors import OptionError
-from .settings import gather, run_options, split
+from .options import gather, run_options, split
 
 
 class Context(Protocol):
