@@ -19,7 +19,7 @@ from fedflux._julia import deployment_calls
 from fedflux.errors import FedFluxError, OptionError
 from fedflux.flower import options as settings
 from fedflux.flower.shares import share, test_share as held_out
-from fedflux.flower.training import checked, open_client
+from fedflux.flower.worker.client import checked, open_client
 from fedflux.he import Client, Server, _messages, _nodes
 from fedflux.he._parameters import ROOMY, Parameters
 

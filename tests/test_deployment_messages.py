@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fedflux.errors import FedFluxError
-from fedflux.flower import frames
+from fedflux.flower.worker import frames
 
 from .conftest import Run
 

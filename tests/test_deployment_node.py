@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from fedflux.errors import DataError, FedFluxError, OptionError
-from fedflux.flower import options as settings, warm
+from fedflux.flower import options as settings
+from fedflux.flower.worker import connection
 
 from .conftest import Run
 
@@ -114,10 +115,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def launch(place: Path) -> Iterator[warm.Launch]:
+def launch(place: Path) -> Iterator[connection.Launch]:
     """A launch whose worker ends with a process that ends with the test."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as node:
-        yield warm.Launch("client", "loader_of_a_node:load_data", node.pid, 60.0)
+        yield connection.Launch("client", "loader_of_a_node:load_data", node.pid, 60.0)
         node.kill()
 
 
@@ -135,16 +136,16 @@ MODEL = [np.zeros((4, 2), np.float32), np.zeros(2, np.float32)]
 
 
 def test_a_worker_is_found_again_and_keeps_the_data(
-    launch: warm.Launch, place: Path
+    launch: connection.Launch, place: Path
 ) -> None:
     pytest.importorskip("flwr")
-    with warm.connect(launch) as worker:
+    with connection.connect(launch) as worker:
         facts, _, _ = worker.ask({"op": "open", **opening()})
     assert (facts["samples"], facts["outputs"], facts["engine"]) == (4, 2, "reference")
     seconds = []
     for round in (1, 2, 3):
         began = time.perf_counter()
-        with warm.connect(launch) as worker:
+        with connection.connect(launch) as worker:
             said, _, model = worker.ask(train(round) | opening(), [b"", b""], MODEL)
         seconds.append(time.perf_counter() - began - said["seconds"])
         assert said["samples"] == 4
@@ -154,12 +155,12 @@ def test_a_worker_is_found_again_and_keeps_the_data(
     print(f"around a message: {max(seconds):.4f} s")
 
 
-def test_each_run_loads_its_data_anew(launch: warm.Launch, place: Path) -> None:
+def test_each_run_loads_its_data_anew(launch: connection.Launch, place: Path) -> None:
     pytest.importorskip("flwr")
     for run in (1, 2, 2, 1, 3):
         of_run = opening()
         of_run["context"]["run_id"] = run
-        with warm.connect(launch) as worker:
+        with connection.connect(launch) as worker:
             worker.ask({"op": "open", **of_run})
     assert (place / "loaded").read_text() == "xxx"
 
@@ -199,7 +200,8 @@ def test_a_node_that_is_not_ready_says_what_it_does(
 
 WITHOUT_JULIA = """
 import numpy as np
-from fedflux.flower import settings, training
+from fedflux.flower import options as settings
+from fedflux.flower.worker import client as training
 from fedflux._data.arrays import from_arrays
 data = from_arrays(np.eye(4), [0, 1, 0, 1], None, None, loss="cross_entropy", clients=1)
 for rules in ([], ["scaffold"]):
@@ -221,14 +223,17 @@ def test_a_node_without_julia_says_so(python: Run, no_julia: dict[str, str]) -> 
     assert refusal.startswith("this node can't join: rules=['scaffold'] needs the Julia")
 
 
-def test_a_workers_errors_are_one_line(launch: warm.Launch) -> None:
+def test_a_workers_errors_are_one_line(launch: connection.Launch) -> None:
     pytest.importorskip("flwr")
     for name, said in (("bad", "expected \\(x, y\\)"), ("broken", "no such disk")):
         bad = replace(launch, load=f"loader_of_a_node:{name}")
-        with warm.connect(bad) as worker, pytest.raises(FedFluxError, match=said) as error:
+        with (
+            connection.connect(bad) as worker,
+            pytest.raises(FedFluxError, match=said) as error,
+        ):
             worker.ask({"op": "open", **opening()})
         assert "\n" not in str(error.value)
-    with warm.connect(launch) as worker:
+    with connection.connect(launch) as worker:
         with pytest.raises(FedFluxError, match=r"can't join: rules=.*needs the Julia core"):
             worker.ask({"op": "open", **opening(rules=["scaffold"])})
         worker.ask({"op": "open", **opening()})  # it goes on
@@ -236,26 +241,26 @@ def test_a_workers_errors_are_one_line(launch: warm.Launch) -> None:
             worker.ask(train(1) | opening(), [b"", b""], MODEL[:1])
 
 
-def test_a_worker_ends_with_its_node_and_when_idle(launch: warm.Launch) -> None:
+def test_a_worker_ends_with_its_node_and_when_idle(launch: connection.Launch) -> None:
     pytest.importorskip("flwr")
-    base = warm.folder() / launch.identity()
-    with warm.connect(launch) as worker:
+    base = connection.folder() / launch.identity()
+    with connection.connect(launch) as worker:
         worker.ask({"op": "open", **opening()})
         os.kill(launch.watch, 9)
         os.waitpid(launch.watch, 0)
         time.sleep(3)
         with pytest.raises(FedFluxError, match="ended before it answered"):
             worker.ask({"op": "open", **opening()})
-    assert warm._join(base) is None
+    assert connection._join(base) is None
     brief = replace(launch, watch=os.getpid(), idle=0.3)
-    warm.connect(brief).close()
+    connection.connect(brief).close()
     time.sleep(1.5)
-    assert warm._join(warm.folder() / brief.identity()) is None
+    assert connection._join(connection.folder() / brief.identity()) is None
 
 
-def test_nobody_else_reaches_a_worker(launch: warm.Launch, place: Path) -> None:
-    warm.connect(launch).close()
-    folder = warm.folder()
+def test_nobody_else_reaches_a_worker(launch: connection.Launch, place: Path) -> None:
+    connection.connect(launch).close()
+    folder = connection.folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     files = list(folder.iterdir())
     assert {f.suffix for f in files} == {".sock", ".key", ".lock"}
@@ -263,14 +268,14 @@ def test_nobody_else_reaches_a_worker(launch: warm.Launch, place: Path) -> None:
     sock = next(str(f) for f in files if f.suffix == ".sock")
     with pytest.raises(AuthenticationError, match="rejected"):
         Client(sock, family="AF_UNIX", authkey=b"guessed")
-    warm.connect(launch).close()  # it still serves who knows the key
+    connection.connect(launch).close()  # it still serves who knows the key
     folder.chmod(0o755)
     with pytest.raises(FedFluxError, match="alone may enter"):
-        warm.folder()
+        connection.folder()
 
 
 def test_another_user_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedflux.flower import worker
+    from fedflux.flower.worker import __main__ as worker
 
     ours, theirs = socket.socketpair()
     assert worker._user(ours) == os.getuid()
@@ -287,7 +292,7 @@ def test_a_loader_must_be_one_that_the_worker_finds() -> None:
         fedflux.flower.client_app(lambda _: None)
     with pytest.raises(OptionError, match="unknown option"):
         fedflux.flower.client_app(test_another_user_is_turned_away, lrr=0.1)
-    from fedflux.flower.training import checked
+    from fedflux.flower.worker.client import checked
 
     with pytest.raises(DataError, match="labels"):
         checked(([[1.0]], [-1]), settings.run_options({}), "load_data")

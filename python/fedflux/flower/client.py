@@ -16,7 +16,7 @@ from flwr.clientapp import ClientApp
 from ..errors import FedFluxError, OptionError
 from . import records
 from .options import agreed, run_options, split
-from .warm import Launch, Worker, connect, doing
+from .worker.connection import Launch, Worker, connect, doing
 
 IDLE = 3600.0  # seconds
 SOON = 10.0  # seconds in which a node says what it has, or why it can't yet

@@ -16,11 +16,11 @@ from .._results.atomic_write import write_whole
 from .._results.result import Result
 from ..errors import DataError, FedFluxError, OptionError, first_line
 from . import records
-from .data import Arrays, checked_test_data
 from .exchange import UnreadableError, exchange
 from .options import Server, gather, run_options, split
 from .roster import Roster
-from .warm import Launch, Worker, connect
+from .worker.connection import Launch, Worker, connect
+from .worker.data import Arrays, checked_test_data
 
 IDLE = 60.0  # seconds that the server's worker waits for a connection
 

@@ -1,6 +1,6 @@
 """The worker: a process that keeps Julia and the data, and answers one caller at a time.
 
-`fedflux.flower.warm` starts it with an order on stdin.
+`fedflux.flower.worker.connection` starts it with an order on stdin.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from multiprocessing.connection import Connection, answer_challenge, deliver_cha
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import FedFluxError, first_line
+from ...errors import FedFluxError, first_line
+from .connection import READY, Doing
 from .frames import MAX_FRAME, Floats, pack, unpack
-from .warm import READY, Doing
 
 Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
 
@@ -64,10 +64,10 @@ def main() -> None:
 
 def _service(order: dict[str, Any]) -> Service:
     if order["role"] == "server":
-        from .serving import Serving
+        from .server import Serving
 
         return Serving()
-    from .training import Training
+    from .client import Training
 
     return Training(order["load"], Doing(Path(order["doing"])))
 

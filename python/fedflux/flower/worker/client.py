@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Protocol
 
-from .._data.arrays import Data, check_next_tokens, from_arrays
-from .._julia import install, start as _julia
-from .._reference.supported import check_supported
-from .._simulation.inputs import TOKEN_MODELS
-from ..errors import DataError, FedFluxError, JuliaUnavailable
-from ..he._nodes import parameters_of, read_key
+from ..._data.arrays import Data, check_next_tokens, from_arrays
+from ..._julia import install, start as _julia
+from ..._reference.supported import check_supported
+from ..._simulation.inputs import TOKEN_MODELS
+from ...errors import DataError, FedFluxError, JuliaUnavailable
+from ...he._nodes import parameters_of, read_key
+from .connection import Doing
 from .frames import Floats
-from .warm import Doing
 
 MAX_RUNS = 2  # runs whose clients are kept
 MAX_KEPT = 4  # federations whose states a client keeps

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FedFluxError
+from ...errors import FedFluxError
 
 MAX_FRAME = 2**32  # bytes
 MAX_HEADER = 2**24

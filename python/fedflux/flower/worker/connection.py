@@ -25,8 +25,8 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
-from .._version import __version__
-from ..errors import FedFluxError
+from ..._version import __version__
+from ...errors import FedFluxError
 from .frames import MAX_FRAME, Floats, pack, unpack
 
 READY = b"ready\n"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._data.arrays import Data
-from .._julia import deployment_calls
+from ..._data.arrays import Data
+from ..._julia import deployment_calls
 from .frames import Floats
 
 Answer = tuple[dict[str, Any], list[bytes], list[Floats]]

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .._data.arrays import Data
-from .._reference import training as ref
-from .._reference.models import Model
-from .._reference.run import outputs_and_classes
-from ..errors import DataError, OptionError
+from ..._data.arrays import Data
+from ..._reference import training as ref
+from ..._reference.models import Model
+from ..._reference.run import outputs_and_classes
+from ...errors import DataError, OptionError
 from .frames import Floats
 
 Answer = tuple[dict[str, Any], list[bytes], list[Floats]]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .._data.arrays import from_arrays
-from .._simulation.inputs import TOKEN_MODELS
-from ..errors import DataError
+from ..._data.arrays import from_arrays
+from ..._simulation.inputs import TOKEN_MODELS
+from ...errors import DataError
 
 # of each array its type and shape, or None where there is none; and the arrays' bytes
 Kinds = list[dict[str, Any] | None]

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .._julia import deployment_calls
-from ..errors import FedFluxError
+from ..._julia import deployment_calls
+from ...errors import FedFluxError
 from .frames import Floats
 
 Answer = tuple[dict[str, Any], list[bytes], list[Floats]]

@@ -1,0 +1,1 @@
+"""The process that keeps a node's data and Julia between messages."""
