@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from fedflux import _spelling
-from fedflux.cli import commands as cli
+from fedflux.cli import commands as cli, spelling
 
 
 def commands(group: click.Group, *before: str) -> Iterator[list[str]]:
@@ -47,7 +46,7 @@ def test_every_command_speaks_any_encoding(
 
 
 def test_what_is_spelled_how() -> None:
-    assert _spelling.spelled("ε, δ, Δ, √N ≥ 10⁻⁵ – naïve…") == (
+    assert spelling.spelled("ε, δ, Δ, √N ≥ 10⁻⁵ – naïve…") == (
         "epsilon, delta, Delta, sqrt N >= 10-5 - naive..."
     )
-    assert _spelling.spelled("漢") == "?"
+    assert spelling.spelled("漢") == "?"

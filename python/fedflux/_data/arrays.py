@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, warn
-from .owners import checked_array, owned
-
-MAX_CLASSES = 1_000_000
-ANY_TARGETS = "any"  # in the place of a loss's name: integers and floats stay what they are
+from .conversion import checked_array, finite, from_zero
+from .owners import owned
+from .targets import checked_targets
 
 Array = NDArray[Any]
 
@@ -20,9 +19,9 @@ class Data(NamedTuple):
     """Training and test data, checked, in the order that the core takes.
 
     Attributes:
-        x_train: inputs, C-contiguous: uint8 (scaled to 0..1 later) or float32 of shape
-            (n, features), (n, height, width) or (n, channels, height, width), or int64
-            tokens of shape (n, length).
+        x_train: inputs, C-contiguous: uint8 (scaled to 0..1 later), float32, or float64
+            (until it is normalised) of shape (n, features), (n, height, width) or
+            (n, channels, height, width), or int64 tokens of shape (n, length).
         y_train: targets: int64 labels of shape (n,) or, for tokens, (n, length), or float32
             of shape (n,) or (n, outputs).
         x_test, y_test: the same for the test data, or None.
@@ -82,7 +81,7 @@ def from_arrays(
     Example:
         >>> data = from_arrays([[0, 1.0]], [1], None, None, loss="cross_entropy", clients=1)
         >>> data.x_train.dtype
-        dtype('float32')
+        dtype('float64')
     """
     if x_train is None or y_train is None:
         missing = "x_train" if x_train is None else "y_train"
@@ -91,7 +90,7 @@ def from_arrays(
         missing = "x_test" if x_test is None else "y_test"
         raise DataError(f"{missing} is missing: give both x_test and y_test, or neither")
     x = checked_inputs("x_train", x_train, tokens)
-    y = _targets("y_train", y_train, loss, tokens)
+    y = checked_targets("y_train", y_train, loss, tokens)
     _check_lengths("train", x, y)
     if clients > len(x):
         raise DataError(
@@ -104,7 +103,7 @@ def from_arrays(
     if x_test is None:
         return Data(x, y, None, None, *owned(owner, len(x)))
     xt = checked_inputs("x_test", x_test, tokens)
-    yt = _targets("y_test", y_test, loss, tokens)
+    yt = checked_targets("y_test", y_test, loss, tokens)
     _check_lengths("test", xt, yt)
     _check_test_data(x, y, xt, yt, loss)
     return Data(x, y, xt, yt, *owned(owner, len(x), owner_test, len(xt)))
@@ -132,13 +131,13 @@ def checked_inputs(name: str, value: Any, tokens: bool) -> Array:
         if x.size == 0:
             raise DataError(f"{name}: expected at least one token, got shape {x.shape}")
         advice = "number the tokens from 0, or pass other numbers as floats"
-        return _from_zero(name, x, "tokens", advice)
+        return from_zero(name, x, "tokens", advice)
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(
             f"{name}: expected shape (n, features), (n, height, width) or "
             f"(n, channels, height, width), got {x.shape}"
         )
-    if x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] > 4:
+    if x.ndim == 4 and x.shape[3] <= 4 < x.shape[1] and x.shape[3] < x.shape[2]:
         warn(
             f"{name}: shape {x.shape} is read as (n, channels, height, width); if the "
             f"channels come last, pass np.moveaxis({name}, -1, 1)"
@@ -148,114 +147,33 @@ def checked_inputs(name: str, value: Any, tokens: bool) -> Array:
     if x.dtype.kind != "f":
         raise DataError(
             f"{name}: expected uint8 (images, scaled to 0..1) or floats, got "
-            f"{x.dtype.name}; convert with {name}.astype('uint8') or "
-            f"{name}.astype('float32')"
+            f"{x.dtype.name}{_as_floats(name, x)}"
         )
-    return _finite(name, x)
+    # float64 is kept until the inputs are normalised
+    return finite(name, x, np.float64 if x.dtype.itemsize >= 8 else np.float32)
 
 
-def _finite(name: str, values: Array) -> Array:
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(values, dtype=np.float32)
-    finite = np.isfinite(values)
-    if not finite.all():
-        first = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise DataError(
-            f"{name}: expected finite numbers, got {values[first]} at {list(first)} "
-            f"({(~finite).sum()} in all)"
+def _as_floats(name: str, x: Array) -> str:
+    """Say how to convert inputs that are neither bytes nor floats."""
+    if x.dtype.kind == "b":
+        return f"; convert with {name}.astype('float32')"
+    if x.dtype.kind not in "iu":
+        return ""
+    low, high = x.min(), x.max()
+    if low >= 0 and high <= 255:
+        return (
+            f" of {low} to {high}; for images convert with {name}.astype('uint8'), for "
+            f"other numbers with {name}.astype('float32')"
         )
-    return values
-
-
-def checked_truth(value: Any, classes: int | None) -> Array:
-    """Check the targets that predictions are compared with, named `y` in errors.
-
-    Args:
-        value: labels or numbers.
-        classes: the number of classes, or None for numbers.
-
-    Returns:
-        int64 labels, or the numbers as they are.
-
-    Raises:
-        DataError: texts, NaN or infinity, or labels that are not whole or not a class.
-
-    Example:
-        >>> checked_truth([True, False], 2)
-        array([1, 0])
-    """
-    y = checked_array("y", value)
-    if y.dtype.kind not in "biuf":
-        what = f"the text {str(y.flat[0])!r}" if y.dtype.kind == "U" else y.dtype.name
-        raise DataError(f"y: expected numbers, as in y_train, got {what}")
-    if not np.isfinite(y).all():
-        raise DataError(f"y: expected finite numbers, got {y[~np.isfinite(y)][0]}")
-    if classes is None:
-        return y
-    wrong = y[(y != np.floor(y)) | (y < 0) | (y >= classes)]
-    if wrong.size:
-        raise DataError(
-            f"y: expected labels from 0 to {classes - 1}, got {wrong.flat[0]:g}"
-        )
-    return y.astype(np.int64)
-
-
-def _targets(name: str, value: Any, loss: str, tokens: bool) -> Array:
-    y = checked_array(name, value)
-    if loss == "cross_entropy":
-        return _labels(name, y, max_dimensions=2 if tokens else 1)
-    if loss == ANY_TARGETS and y.dtype.kind in "iu":
-        return np.ascontiguousarray(y, dtype=np.int64)
-    if y.ndim not in (1, 2) or 0 in y.shape:
-        raise DataError(f"{name}: expected shape (n,) or (n, outputs), got {y.shape}")
-    if y.dtype.kind not in "biuf":
-        raise DataError(f"{name}: expected numbers, got {y.dtype.name}")
-    if loss != ANY_TARGETS and y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]  # a column is a list
-    y = _finite(name, y)
-    if loss == "binary_cross_entropy":
-        wrong = y[(y != 0) & (y != 1)]
-        if wrong.size:
-            raise DataError(
-                f"{name}: expected labels 0 and 1 for binary_cross_entropy, got "
-                f"{wrong[0]:g}"
-            )
-        if y.ndim == 1:
-            return y.astype(np.int64)
-    return y
-
-
-def _labels(name: str, y: Array, max_dimensions: int) -> Array:
-    if not 1 <= y.ndim <= max_dimensions:
-        advice = ""
-        if y.ndim == 2 and y.shape[1] > 1:
-            advice = f"; for one-hot labels give {name}.argmax(axis=1)"
-        elif y.ndim == 2:
-            advice = f"; give {name}.ravel()"
-        raise DataError(
-            f"{name}: expected integer labels of shape (n,), got {y.shape}{advice}"
-        )
-    if y.dtype.kind in "USO":
-        raise DataError(
-            f"{name}: expected integer labels from 0, got the text {str(y.flat[0])!r}; "
-            f"number the classes: names, {name} = np.unique({name}, return_inverse=True)"
-        )
-    if y.dtype.kind not in "iu":
-        raise DataError(
-            f"{name}: expected integer labels from 0, got {y.dtype.name}; convert with "
-            f"{name}.astype('int64')"
-        )
-    return _from_zero(name, y, "labels", "number the classes from 0")
-
-
-def _from_zero(name: str, values: Array, what: str, advice: str) -> Array:
-    if values.min() < 0:
-        raise DataError(f"{name}: expected {what} from 0, got {values.min()}")
-    if values.max() >= MAX_CLASSES:
-        raise DataError(
-            f"{name}: expected {what} below {MAX_CLASSES}, got {values.max()}; {advice}"
-        )
-    return np.ascontiguousarray(values, dtype=np.int64)
+    floats = "float32" if max(abs(int(low)), abs(int(high))) <= 2**24 else "float64"
+    images = ""
+    if x.ndim > 2 and low >= 0:
+        images = f"; {name}.astype('float32') / {np.iinfo(x.dtype).max} scales images"
+        images = images if x.dtype.itemsize == 2 else ""
+    return (
+        f" of {low} to {high}; convert with {name}.astype('{floats}'), and let "
+        f"normalise='federated' scale them{images}"
+    )
 
 
 def _check_lengths(part: str, x: Array, y: Array) -> None:
@@ -274,7 +192,7 @@ def _check_test_data(x: Array, y: Array, xt: Array, yt: Array, loss: str) -> Non
                 f"{name}_test: expected samples of shape {train.shape[1:]} as in "
                 f"{name}_train, got {test.shape[1:]}"
             )
-    if x.dtype != xt.dtype:
+    if x.dtype.kind != xt.dtype.kind:
         raise DataError(
             f"x_test: expected {x.dtype.name} as in x_train, got {xt.dtype.name}; "
             "8-bit images are scaled to 0..1 and floats are not"

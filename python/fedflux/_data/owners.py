@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .conversion import checked_array
 
 Array = NDArray[Any]
 Owned = tuple[Array | None, Array | None, Array | None]
@@ -65,23 +66,3 @@ def _listed(name: str, value: Any, samples: int, part: str) -> Array:
             f"{owner.shape}"
         )
     return owner
-
-
-def checked_array(name: str, value: Any) -> Array:
-    """Convert to an array of numbers or texts, named `name` in errors."""
-    if isinstance(value, np.ma.MaskedArray) and np.any(value.mask):
-        raise DataError(
-            f"{name}: expected an array without masked values, got {np.sum(value.mask)}; "
-            f"fill them, as {name}.filled(0) does, or leave those samples out"
-        )
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise DataError(f"{name}: can't be converted to an array: {error}") from None
-    if array.dtype == object and all(isinstance(v, str) for v in array.flat):
-        array = array.astype(str)
-    if array.dtype == object:
-        raise DataError(f"{name}: expected numbers, got an array of Python objects")
-    if array.ndim == 0 or len(array) == 0:
-        raise DataError(f"{name}: expected at least one sample, got shape {array.shape}")
-    return array

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._data.arrays import checked_truth
+from .._data.targets import checked_truth
 from . import metrics, predictions
 
 

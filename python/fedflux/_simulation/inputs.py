@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._data import datasets
-from .._data.arrays import ANY_TARGETS, Data, from_arrays
+from .._data.arrays import Data, from_arrays
 from .._data.npz import from_npz
+from .._data.targets import ANY_TARGETS
 from .._julia import calls
 from .._options.options import SpecOption, declared
 from ..errors import OptionError, shown
@@ -114,6 +115,8 @@ def user_data(
         DataError: the data does not fit.
     """
     clients, dataset = options["clients"], options["dataset"]
+    if options["partition"].startswith(("owner", "ByOwner")):
+        clients = 1  # the number of owners decides
     loss = ANY_TARGETS if own_loss else options["loss"]
     if options["target_accuracy"] is not None and loss == "mse":
         raise OptionError(

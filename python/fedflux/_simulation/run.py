@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from .._data import advice
 from .._data.arrays import Data, check_next_tokens
 from .._julia import calls, mldatasets
 from .._options.effects import without_effect
@@ -104,6 +106,9 @@ def run(
     data = _data(arrays, checked, "dataset" in given, objects)
     if data is not None:
         checked = settled(checked, "arrays")
+        names = getattr(x_train, "columns", None)
+        for message in _advice(data, checked, names, own_loss="loss" in objects):
+            monitor.warn(message)
     for message in without_effect(given, checked, objects):
         monitor.warn(message)
     if not checked["partition"].startswith(("owner", "ByOwner")):
@@ -120,6 +125,18 @@ def run(
     for message in without_effect(given, known, objects):
         monitor.warn(message)  # of what only the data set decided
     return result
+
+
+def _advice(
+    data: Data, options: dict[str, Any], columns: Any, own_loss: bool
+) -> Iterator[str]:
+    """Say what in the data will train badly."""
+    scaled = options["mean"] is not None or options["std"] is not None
+    if options["normalise"] == "none" and not scaled:
+        yield from advice.of_inputs(data.x_train, None if columns is None else [*columns])
+    labels = options["loss"] == "cross_entropy" and not own_loss
+    if labels and data.y_train.ndim == 1:
+        yield from advice.of_labels(data.y_train)
 
 
 def _data(

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import _spelling
 from .._julia import start
 from .._options.options import PARTITION_OPTIONS, declared, unknown
 from .._results.atomic_write import remove_unfinished, write_whole
 from .._version import __version__
 from ..errors import FedFluxError, OptionError
-from . import ending, listing, privacy as _privacy_commands
+from . import ending, listing, privacy as _privacy_commands, spelling
 from .run_options import RunCommand, as_click, help_all
 
 if TYPE_CHECKING:
@@ -281,7 +280,7 @@ def main(args: Sequence[str] | None = None) -> None:
         "warning", str(message)
     )
     start.may_be_ended = True
-    _spelling.spell_output()
+    spelling.spell_output()
     try:
         with _sigterm_raises():
             code = cli.main(args, prog_name="fedflux", standalone_mode=False)
