@@ -61,7 +61,7 @@ def names() -> dict[str, Any]:
         "y": y,
         "own": {"x_train": x, "y_train": y, "model": "mlp", "clients": 3, **usual},
         "digits": digits,
-        "images": np.zeros((2, 8, 8), "float32"),
+        "images": np.zeros((2, 8, 8), "uint8"),
         "result": fedflux.run(**digits),
     }
 

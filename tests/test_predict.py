@@ -79,7 +79,7 @@ def test_two_classes_and_numbers(blobs: Blobs) -> None:
     assert result.score(x, y) == pytest.approx(1 - result.score(x, y, "mse") / y.var())
     with pytest.raises(fedflux.OptionError, match="has no classes"):
         result.predict_proba(x)
-    with pytest.raises(fedflux.OptionError, match=r"x: samples of shape \(3,\) do not fit"):
+    with pytest.raises(fedflux.DataError, match=r"samples of shape \(4,\) .* got \(3,\)"):
         result.predict(x[:, :3])
 
 

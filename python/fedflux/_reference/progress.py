@@ -49,6 +49,8 @@ def checksum(data: Data) -> int:
     """
     value = 0
     for array in data.arrays:
+        if array is not None and array.dtype == np.float64:
+            array = array.astype(np.float32)  # as before float64 was kept
         if array is not None:
             value = zlib.crc32(np.ascontiguousarray(array).data, value)
     return value

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .._data import contract
 from .._data.arrays import Data
 from ..errors import DataError
 from . import training as ref
@@ -92,7 +93,7 @@ class Run:
             self.counts = np.stack(list(counts))
 
     def _images(self, x: Array) -> Array:
-        x = ref.scale(x, self.options["mean"], self.options["std"])
+        x = contract.scaled(self.options, x)
         return x[:, None] if x.ndim == 3 else x
 
     def _checked(self, init: Sequence[Array]) -> list[Array]:
@@ -287,6 +288,7 @@ def run(
         "resumed": resumed,
         "data": check,
         "sample": list(federation.x.shape[1:]),
+        "input": contract.of_data(data.x_train, options),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "history": federation.history,
         "client_rows": table(federation),

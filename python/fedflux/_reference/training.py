@@ -20,18 +20,6 @@ Array = NDArray[Any]
 Optimizer = Callable[[list[Array], list[Array]], None]
 
 
-def scale(x: Array, mean: float | None, std: float | None) -> NDArray[np.float32]:
-    """Scale 8-bit images to 0..1, subtract the mean, divide by the standard deviation."""
-    z = x.astype(np.float32)
-    if x.dtype == np.uint8:
-        z /= np.float32(255)
-    if mean is not None:
-        z -= np.float32(mean)
-    if std is not None:
-        z /= np.float32(std)
-    return z
-
-
 def initial(model: Model, seed: int) -> list[Array]:
     """Draw the initial parameters in model order: Glorot uniform weights, zero biases."""
     draws = stream(seed, INITIAL)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._data import contract
 from .._data.arrays import checked_inputs
 from .._julia import calls
-from .._reference import training as ref
 from .._reference.models import Model
 from .._reference.supported import SUPPORTED
 from ..errors import FedFluxError, OptionError
@@ -28,10 +28,13 @@ def outputs(result: Predictor, x: Any) -> NDArray[np.float32]:
     NumPy computes them for the models that the reference engine knows, the core for others.
     """
     own = "model" in result.details.get("objects", {})
-    x = checked_inputs("x", x, own or result.options["model"] in TOKEN_MODELS)
-    known = not own and result.options["model"] in (SUPPORTED["model"] or ())
-    if known and result.options["normalise"] == "none":
-        return _in_numpy(result, x)
+    takes_tokens = result.options["model"] in TOKEN_MODELS
+    x = checked_inputs("x", x, own or takes_tokens)
+    known = contract.of_result(result.details, result.options)
+    contract.check(known, x, any_shape=own or takes_tokens)
+    in_numpy = not own and result.options["model"] in (SUPPORTED["model"] or ())
+    if in_numpy and ("input" in result.details or result.options["normalise"] == "none"):
+        return _in_numpy(result, contract.scaled(known, x))
     if result.state is None:
         _check_rebuildable(result)
     return calls.outputs(_config(result), result.parameters, x, result.state)
@@ -80,7 +83,6 @@ def probabilities(result: Predictor, out: Array) -> Array:
 
 
 def _in_numpy(result: Predictor, x: Array) -> NDArray[np.float32]:
-    x = ref.scale(x, result.options["mean"], result.options["std"])
     x = x[:, None] if x.ndim == 3 else x
     model = Model(
         result.options["model"], x.shape[1:], _outputs(result), result.options["hidden"]
@@ -103,10 +105,10 @@ def _check_rebuildable(result: Predictor) -> None:
             "does not hold: use the result of the run itself, or load the arrays of "
             "result.parameters into your model"
         )
-    if result.options["normalise"] != "none":
+    if result.options["normalise"] != "none" and "input" not in result.details:
         raise FedFluxError(
             "the run normalised its data by the clients' mean and standard deviation, "
-            "which a file or a copy does not hold: use the result of the run itself"
+            "which this result, of an older version, does not hold"
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._data import contract
 from ..._data.arrays import Data
 from ..._reference import training as ref
 from ..._reference.models import Model
@@ -26,7 +27,7 @@ class ReferenceClient:
 
     def __init__(self, options: dict[str, Any], data: Data) -> None:
         self._options, self._y = options, data.y_train
-        x = ref.scale(data.x_train, options["mean"], options["std"])
+        x = contract.scaled(options, data.x_train)
         self._x = x[:, None] if x.ndim == 3 else x
         self._sample = data.x_train.shape[1:]
         outputs, _ = outputs_and_classes(options["loss"], data)
