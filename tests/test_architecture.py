@@ -176,3 +176,17 @@ def test_a_cycle_is_found() -> None:
     found = {name: imported(ast.parse(code), set(trees)) for name, code in trees.items()}
     with pytest.raises(CycleError):
         list(TopologicalSorter(found).static_order())
+
+
+def test_texts_have_an_encoding() -> None:
+    """Windows would read them as cp1252."""
+    named = {"read_text", "write_text", "fdopen", "TextIOWrapper"}
+    for module, tree in MODULES.items():
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            given = {k.arg for k in call.keywords}
+            text = getattr(call.func, "attr", "") in named or "text" in given
+            modes = [a.value for a in call.args if isinstance(a, ast.Constant)]
+            binary = any(isinstance(m, str) and m.endswith("b") for m in modes)
+            if "text" in given and not {"stdout", "capture_output"} & given:
+                continue  # not a process
+            assert not text or binary or "encoding" in given, f"{module}: {call.lineno}"

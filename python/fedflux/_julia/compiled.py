@@ -26,7 +26,7 @@ def known() -> bool:
     """
     file = _file()
     with contextlib.suppress(OSError):
-        return file is not None and file.read_text() == _digest()
+        return file is not None and file.read_text(encoding="utf-8") == _digest()
     return False
 
 
@@ -35,7 +35,7 @@ def note() -> None:
     file = _file()
     if file is not None:
         with contextlib.suppress(OSError):  # then the next start asks Julia
-            file.write_text(_digest())
+            file.write_text(_digest(), encoding="utf-8")
 
 
 def _file() -> Path | None:

@@ -87,7 +87,7 @@ def stamps(*more: Path) -> list[tuple[str, int, int]]:
 
 def _spec(path: Path) -> dict[str, Any]:
     """What juliapkg is told of the core at this path."""
-    project = tomllib.loads((core_path() / "Project.toml").read_text())
+    project = tomllib.loads((core_path() / "Project.toml").read_text(encoding="utf-8"))
     version = f"={project['version']}"
     return {"uuid": project["uuid"], "dev": True, "version": version, "path": str(path)}
 
@@ -99,14 +99,16 @@ def _shared() -> Path | None:
         return None
     from juliapkg.state import STATE
 
-    return Path(STATE["depot"]) / "fedflux" / digest.read_text().strip() / NAME
+    return (
+        Path(STATE["depot"]) / "fedflux" / digest.read_text(encoding="utf-8").strip() / NAME
+    )
 
 
 def _entry() -> dict[str, Any] | None:
     from juliapkg.state import STATE
 
     try:
-        table = json.loads(Path(STATE["deps"]).read_text())
+        table = json.loads(Path(STATE["deps"]).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # there is none, or it is being written
         return None
     entry: dict[str, Any] | None = table.get("packages", {}).get(NAME)

@@ -119,7 +119,7 @@ def run_script(script: str, doing: str, *flags: str) -> str | None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=env,
-        text=True,
+        encoding="utf-8",
         errors="replace",
     )
     lines = [""]

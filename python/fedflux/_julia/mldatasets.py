@@ -114,7 +114,7 @@ def _install(name: str) -> str | None:
 def _add(name: str) -> str | None:
     # Pkg changes the project only if all can be had. juliapkg's own files don't name the
     # package: there it would be resolved with the core, and could end that.
-    project = tomllib.loads((core_path() / "Project.toml").read_text())
+    project = tomllib.loads((core_path() / "Project.toml").read_text(encoding="utf-8"))
     spec = f'name = "{PACKAGE}", uuid = "{project["weakdeps"][PACKAGE]}"'
     which = "MNIST" if name == "auto" else name
     installing.say(f"installing {PACKAGE}.jl for {which}: once, some minutes")

@@ -61,7 +61,7 @@ def installed(project: Path) -> dict[str, str]:
     if not manifests:
         return {}
     try:
-        table = tomllib.loads(manifests[-1].read_text())
+        table = tomllib.loads(manifests[-1].read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return {
@@ -75,7 +75,7 @@ def julia_version(exe: str) -> str | None:
     command = [exe, "--version"]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=True
+            command, capture_output=True, encoding="utf-8", timeout=60, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -101,5 +101,7 @@ def compat() -> str:
         >>> compat()
         '~1.10, ~1.11'
     """
-    declared = json.loads((Path(__file__).parent.parent / "juliapkg.json").read_text())
+    declared = json.loads(
+        (Path(__file__).parent.parent / "juliapkg.json").read_text(encoding="utf-8")
+    )
     return str(declared["julia"])

@@ -115,7 +115,9 @@ def _place() -> Path | None:
     from juliapkg.state import STATE
 
     stamps = core_source.stamps(Path(exe).resolve())
-    settings = [f.read_text() for f in sorted(project.glob("*Preferences.toml"))]
+    settings = [
+        f.read_text(encoding="utf-8") for f in sorted(project.glob("*Preferences.toml"))
+    ]
     made_of = repr((stamps, packages, settings, _processor()))
     name = hashlib.sha256(made_of.encode()).hexdigest()[:16]
     return Path(STATE["depot"]) / "fedflux" / "images" / f"{name}{SUFFIX}"
@@ -125,7 +127,7 @@ def _packages(project: Path) -> list[Any] | None:
     """A manifest's Julia, and the core's packages and theirs with their versions."""
     manifests = sorted(project.glob("Manifest*.toml"))
     try:
-        manifest = tomllib.loads(manifests[-1].read_text())
+        manifest = tomllib.loads(manifests[-1].read_text(encoding="utf-8"))
         table = manifest["deps"]
         found: dict[str, Any] = {}
         missing = [core_source.NAME]
@@ -142,7 +144,7 @@ def _packages(project: Path) -> list[Any] | None:
 def _processor() -> str:
     """The kind of processor, since an image has its instructions."""
     with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         told = [x for x in lines if x.startswith(("model name", "flags", "Features"))]
         return "\n".join(sorted(set(told)))
     return f"{platform.machine()} {platform.processor()}"

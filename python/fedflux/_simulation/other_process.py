@@ -43,14 +43,14 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="fedflux-") as name:
         folder = Path(name)
-        (folder / "options.json").write_text(json.dumps(options))
+        (folder / "options.json").write_text(json.dumps(options), encoding="utf-8")
         if data is not None:
             fields = data._asdict().items()
             _save(folder / "data.npz", {n: a for n, a in fields if a is not None})
         if init is not None:
             _save(folder / "init.npz", init)
         _follow(folder, on_event)
-        facts = json.loads((folder / "facts.json").read_text())
+        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         return facts, list(load(folder / "parameters.npz").values())
 
 
@@ -58,7 +58,7 @@ def _follow(folder: Path, on_event: OnEvent) -> None:
     """Start the process, pass its events on, and wait for its end."""
     command = [sys.executable, "-m", "fedflux._simulation.other_process_main", str(folder)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

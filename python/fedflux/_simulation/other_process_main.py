@@ -18,7 +18,7 @@ from .other_process import load
 
 def main(folder: Path) -> None:
     """Run what is in the folder; stdout carries the events alone."""
-    events = os.fdopen(os.dup(1), "w")
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what Julia or a library prints
 
     def send(kind: str, payload: Any) -> None:
@@ -36,11 +36,11 @@ def main(folder: Path) -> None:
     np.savez(
         folder / "parameters.npz", **dict(zip(facts["names"], parameters, strict=True))
     )
-    (folder / "facts.json").write_text(json.dumps(facts))
+    (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def _run(folder: Path, on_event: Any) -> tuple[dict[str, Any], list[Any]]:
-    options = json.loads((folder / "options.json").read_text())
+    options = json.loads((folder / "options.json").read_text(encoding="utf-8"))
     data = init = None
     if (folder / "data.npz").exists():
         arrays: dict[str, Any] = dict.fromkeys(Data._fields)

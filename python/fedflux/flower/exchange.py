@@ -221,7 +221,7 @@ def _at_most(most_bytes: int | None, replies: int) -> Iterator[None]:
 
 def _data_bytes() -> int | None:
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmData:"):
                 return int(line.split()[1]) * 1024
     return None

@@ -60,7 +60,12 @@ class Launch:
 def _began(pid: int) -> str:
     """Return when a process began, where Linux tells it: numbers are used again."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return (
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8")
+            .rpartition(")")[2]
+            .split()[19]
+        )
     return ""
 
 
@@ -155,7 +160,7 @@ class Doing:
         if what != self._what:
             self._what = what
             with contextlib.suppress(OSError):  # then nobody hears of it
-                self._file.write_text(json.dumps([what, time.time()]))
+                self._file.write_text(json.dumps([what, time.time()]), encoding="utf-8")
 
     def end(self) -> None:
         """Write down that the worker answers again."""
@@ -171,7 +176,7 @@ def doing(launch: Launch) -> tuple[str, float]:
     """
     try:
         file = (folder() / launch.identity()).with_suffix(".doing")
-        what, since = json.loads(file.read_text())
+        what, since = json.loads(file.read_text(encoding="utf-8"))
         return str(what), max(0.0, time.time() - since)
     except (OSError, ValueError, TypeError):
         return "starting", 0.0
