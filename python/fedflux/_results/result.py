@@ -279,7 +279,7 @@ class Result(Predictor):
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the figures, and the curve of the accuracy."""
-        return show_html.page(self)
+        return show_html.page(repr(self), self.history)
 
     def _comparisons(self) -> Iterator[tuple[str, float]]:
         """Yield the accuracies besides the global model's, with their names."""

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .result import Result
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 WIDTH, HEIGHT, EDGE = 360, 120, 6
 COLOR = "#1b5e8c"
 
 Points = Sequence[tuple[float, float]]
+History = Sequence[Mapping[str, Any]]
 
 
-def page(result: Result) -> str:
+def page(figures: str, history: History) -> str:
     """Return the HTML of a result.
 
     Args:
-        result: a result; texts in it are escaped.
+        figures: a line of text; it is escaped.
+        history: the records of the rounds.
 
     Returns:
         A line of figures, and a curve of the test accuracy (or a loss) by round where there
         are two points or more.
     """
-    text = f"<div><code>{html.escape(repr(result))}</code></div>"
-    name, points = curve(result)
+    text = f"<div><code>{html.escape(figures)}</code></div>"
+    name, points = curve(history)
     return text + _figure(name, points) if points else text
 
 
-def curve(result: Result) -> tuple[str, Points]:
+def curve(history: History) -> tuple[str, Points]:
     """Return the name and the points, by round, of what shows best how a run went.
 
     Args:
-        result: a result.
+        history: the records of the rounds.
 
     Returns:
         "accuracy", "test loss" or "train loss", the first that has two points or more, and
@@ -44,7 +43,7 @@ def curve(result: Result) -> tuple[str, Points]:
     for name in ("accuracy", "test_loss", "train_loss"):
         points = [
             (float(record["round"]), float(record[name]))
-            for record in result.history
+            for record in history
             if record.get(name) is not None and math.isfinite(record[name])
         ]
         if len(points) > 1:

@@ -33,7 +33,7 @@ def summary(result: Result, console: Console) -> str:
         >>> print(summary(result, Console()).splitlines()[0])
         accuracy
     """
-    name, points = curve(result)
+    name, points = curve(result.history)
     lines = advice(result)
     if points:
         plain = console.options.ascii_only or console.is_dumb_terminal
