@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import training as ref
 from .random_streams import CLIENT_TEST, stream
-
-if TYPE_CHECKING:
-    from .run import Run
 
 Parts = list[NDArray[np.int64]]
 
@@ -48,31 +44,41 @@ def hold_out(parts: Parts, share: float | None, seed: int) -> tuple[Parts, Parts
     return train, test
 
 
-def table(run: Run) -> list[dict[str, Any]]:
-    """Return what a run tells of each client, see `Result.clients`."""
-    taken = np.zeros(len(run.parts), int)
-    for record in run.history:
+def table(
+    history: Sequence[dict[str, Any]],
+    parts: Parts,
+    tests: Parts,
+    evaluate: Callable[[NDArray[np.int64]], tuple[float, float | None]],
+) -> list[dict[str, Any]]:
+    """Return what a run tells of each client, see `Result.clients`.
+
+    Args:
+        history: the records of the rounds.
+        parts: the samples that each client trains on.
+        tests: those that it tests on.
+        evaluate: returns the loss and the accuracy of the global model on such samples.
+
+    Returns:
+        A row for each client.
+    """
+    taken = np.zeros(len(parts), int)
+    for record in history:
         taken[np.array(record["cohort"], int) - 1] += 1
         taken[[r["client"] - 1 for r in record["rejected"]]] -= 1
-    return [
-        {
-            "client": k,
-            "name": k,
-            "samples": len(part),
-            "test_samples": len(run.own_tests[k - 1]),
-            "rounds": int(taken[k - 1]),
-            **_figures(run, run.own_tests[k - 1]),
-            "personal_loss": None,
-            "personal_accuracy": None,
-        }
-        for k, part in enumerate(run.parts, 1)
-    ]
-
-
-def _figures(run: Run, samples: Sequence[int] | NDArray[np.int64]) -> dict[str, Any]:
-    """Compute the loss and the accuracy of the global model on a client's samples."""
-    if len(samples) == 0:
-        return {"loss": None, "accuracy": None}
-    x, y, loss = run.x[samples], run.y[samples], run.options["loss"]
-    mean, accuracy, _ = ref.evaluate(run.model, run.params, x, y, loss, run.classes)
-    return {"loss": mean, "accuracy": accuracy}
+    rows = []
+    for k, (part, test) in enumerate(zip(parts, tests, strict=True), 1):
+        loss, accuracy = evaluate(test) if len(test) else (None, None)
+        rows.append(
+            {
+                "client": k,
+                "name": k,
+                "samples": len(part),
+                "test_samples": len(test),
+                "rounds": int(taken[k - 1]),
+                "loss": loss,
+                "accuracy": accuracy,
+                "personal_loss": None,
+                "personal_accuracy": None,
+            }
+        )
+    return rows

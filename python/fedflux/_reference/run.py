@@ -177,6 +177,11 @@ class Run:
         record["seconds_eval"] = time.perf_counter() - began
         self._compare(loss)
 
+    def on_train(self, samples: NDArray[np.int64]) -> tuple[float, float | None]:
+        """Compute the loss and the accuracy on samples of the training data."""
+        x, y, loss = self.x[samples], self.y[samples], self.options["loss"]
+        return ref.evaluate(self.model, self.params, x, y, loss, self.classes)[:2]
+
     def _compare(self, loss: float) -> None:
         """Count the evaluations since the best one."""
         if loss < self.best:
@@ -291,6 +296,8 @@ def run(
         "input": contract.of_data(data.x_train, options),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "history": federation.history,
-        "client_rows": table(federation),
+        "client_rows": table(
+            federation.history, federation.parts, federation.own_tests, federation.on_train
+        ),
     }
     return facts, parameters
