@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data.arrays import Data
-from .._results.result import Result
 
 Array = NDArray[Any]
 Record = dict[str, Any]
@@ -32,12 +31,6 @@ class Progress:
     history: list[Record] = field(default_factory=list)
     seconds: float = 0.0
     checksum: int | None = None
-
-
-def progress(result: Result) -> Progress:
-    """Return where a result of this engine ended."""
-    params, checksum = list(result.parameters.values()), result.details.get("data")
-    return Progress(params, list(result.history), result.seconds, checksum)
 
 
 def checksum(data: Data) -> int:

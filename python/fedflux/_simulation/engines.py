@@ -13,7 +13,8 @@ from .._data.owners import names_of
 from .._julia import calls, mldatasets, start as _julia
 from .._options.options import declared, settled
 from .._options.specs import parse
-from .._reference import progress as reference_progress, run as reference_run
+from .._reference import run as reference_run
+from .._reference.progress import Progress
 from .._reference.supported import check_supported
 from .._results.result import Result
 from ..errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
@@ -90,6 +91,12 @@ def _name_clients(result: Result, names: list[Any]) -> None:
         row["name"] = name
 
 
+def _ended(result: Result) -> Progress:
+    """Return where a result of the reference engine ended."""
+    params, checksum = list(result.parameters.values()), result.details.get("data")
+    return Progress(params, list(result.history), result.seconds, checksum)
+
+
 def _may_be_core(task: Task) -> bool:
     return task.options["engine"] != "reference" and _julia.callable_here()
 
@@ -140,10 +147,10 @@ def _run_reference(task: Task, monitor: Monitor) -> Outcome:
     else:
         name = Path(user_data_name(options["dataset"])).name
     if task.previous is not None:
-        progress = reference_progress.progress(task.previous)
+        progress = _ended(task.previous)
     else:
         start = None if init is None else list(init.values())
-        progress = reference_progress.Progress(start)
+        progress = Progress(start)
     try:
         facts, parameters = reference_run.run(options, name, data, progress, monitor)
     except MemoryError as error:
