@@ -74,6 +74,16 @@ def _digits(loss: str, clients: int) -> Data:
     return from_arrays(*parts, loss=loss, clients=clients)
 
 
+def has_mnist() -> bool:
+    """Whether the files of MNIST are on this machine.
+
+    Example:
+        >>> has_mnist() == (find("mnist") is not None)
+        True
+    """
+    return find("mnist") is not None
+
+
 def find(name: str, data_dir: str | None = None) -> Path | None:
     """Find the folder that holds all four files of a data set.
 

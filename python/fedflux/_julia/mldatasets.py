@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._data import datasets
 from .._options.tables import core_path
 from ..errors import DataError, JuliaUnavailable
 from . import failed_downloads, install as installing, start
@@ -27,12 +26,15 @@ AGAIN = "(minutes ago; `fedflux setup` lets the next run try again)"
 Options = dict[str, Any]
 
 
-def provided(options: Options, warn: Callable[[str], None]) -> Options:
+def provided(
+    options: Options, warn: Callable[[str], None], has_mnist: Callable[[], bool]
+) -> Options:
     """Install MLDatasets if the run asks for one of its data sets and the project lacks it.
 
     Args:
         options: every option, checked.
         warn: called with the reason why `auto` is digits.
+        has_mnist: whether the files of MNIST are on this machine.
 
     Returns:
         The options, with a data set that can be had.
@@ -41,13 +43,13 @@ def provided(options: Options, warn: Callable[[str], None]) -> Options:
         DataError: the data set was named, and the package can't be installed.
 
     Example:
-        >>> provided({"dataset": "digits"}, print)
+        >>> provided({"dataset": "digits"}, print, lambda: False)
         {'dataset': 'digits'}
     """
     name = options["dataset"]
     if name not in NEEDED_FOR:
         return options
-    if name == "auto" and not options.get("data_dir") and datasets.find("mnist") is None:
+    if name == "auto" and not options.get("data_dir") and not has_mnist():
         reason = failed_downloads.recall(MNIST)
         if reason is not None:
             warn(f"{reason} {AGAIN}; {DIGITS}")

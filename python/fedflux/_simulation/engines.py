@@ -61,7 +61,7 @@ def execute(task: Task, monitor: Monitor) -> Result:
         FedFluxError: any other error of the engine.
     """
     if task.data is None and "dataset" not in task.objects and _may_be_core(task):
-        options = mldatasets.provided(task.options, monitor.warn)
+        options = mldatasets.provided(task.options, monitor.warn, datasets.has_mnist)
         task = replace(task, options=options)
     engine = _choose(task.options, monitor)
     run = _run_reference if engine == "reference" else _run_core_somewhere

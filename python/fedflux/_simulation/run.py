@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .._data import advice
+from .._data import advice, datasets
 from .._data.arrays import Data, check_next_tokens
 from .._julia import calls, mldatasets
 from .._options.effects import without_effect
@@ -192,7 +192,7 @@ def partition(
     arrays = (x_train, y_train, None, None, owner, None)
     data = inputs.user_data(arrays, checked, "dataset" in options, tokens=True)
     if data is None:
-        checked = mldatasets.provided(checked, warn)
+        checked = mldatasets.provided(checked, warn, datasets.has_mnist)
     return calls.partition(checked, None if data is None else data.arrays)
 
 
