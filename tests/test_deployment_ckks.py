@@ -20,6 +20,7 @@ from fedflux.errors import FedFluxError, OptionError
 from fedflux.flower import options as settings
 from fedflux.flower.shares import share, test_share as held_out
 from fedflux.flower.worker.client import checked, open_client
+from fedflux.flower.worker.encryption import node_of, provide_parties
 from fedflux.he import Client, Server, _messages, _nodes
 from fedflux.he._parameters import ROOMY, Parameters
 
@@ -59,10 +60,11 @@ def deployed(
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     """A run; `change` may spoil a reply, and makes it None where a client vanishes."""
     config = settings.run_options(OPTIONS | options)
+    provide_parties(config)
     nodes, facts = [], []
     for k, own in enumerate(keys, 1):
         data = checked(share(context(k, OPTIONS | options)), config, "share")
-        told, client = deployment_calls.client_open(config, data[:4], own)
+        told, client = deployment_calls.client_open(config, data[:4], node_of(config, own))
         nodes.append(client)
         facts.append(told | {"client": k})
     test = checked(held_out(context(1, OPTIONS | options)), config, "held_out")
@@ -202,8 +204,9 @@ def test_a_client_decrypts_once_and_only_what_it_took_part_in(
     julia: None, key: bytes
 ) -> None:
     config = settings.run_options(OPTIONS)
+    provide_parties(config)
     data = checked(share(context(1, OPTIONS)), config, "share")
-    told, client = deployment_calls.client_open(config, data[:4], key)
+    told, client = deployment_calls.client_open(config, data[:4], node_of(config, key))
     facts = [told | {"client": k} for k in (1, 2, 3)]
     _, server = deployment_calls.server_open(config, facts, None, None)
     _, bodies, model = deployment_calls.server_next(server)

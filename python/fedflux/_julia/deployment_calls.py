@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..he._nodes import Node, Parties, parameters_of
-from . import calls
 from .calls import Arrays, _facts, _json, _transposed
 from .start import boot
 
@@ -37,7 +35,6 @@ def server_open(
     Raises:
         FedFluxError: the core reports an error.
     """
-    _provide_parties(config)
     text, server = boot().core._server_open(
         _json(config), json.dumps(facts), _transposed(data), None, _to_julia(init)
     )
@@ -92,14 +89,14 @@ def server_result(server: Any) -> tuple[dict[str, Any], list[Floats]]:
 
 
 def client_open(
-    config: dict[str, Any], data: Arrays, key: bytes | None = None
+    config: dict[str, Any], data: Arrays, node: Any = None
 ) -> tuple[dict[str, Any], Any]:
     """Open a client on its own data.
 
     Args:
         config: every option.
         data: x, y, x_test and y_test, the last two None without test data.
-        key: the clients' key, where the aggregate is ckks.
+        node: the party that encrypts, a `Node` of fedflux.he, if the aggregate is ckks.
 
     Returns:
         Its facts, and the client.
@@ -107,9 +104,6 @@ def client_open(
     Raises:
         FedFluxError: the core reports an error.
     """
-    _provide_parties(config)
-    parameters = parameters_of(config["aggregate"])
-    node = None if parameters is None or key is None else Node(parameters, key)
     text, client = boot().core._client_open(_json(config), _transposed(data), None, node)
     facts = _facts(text)
     return facts if node is None else facts | {"ckks_key": node.key_id}, client
@@ -138,11 +132,6 @@ def client_answer(
     )
     said = _facts(text)
     return said, _to_bytes(reply), _to_bytes(private_now), _to_numpy(trained)
-
-
-def _provide_parties(config: dict[str, Any]) -> None:
-    if parameters_of(config["aggregate"]) is not None:
-        calls.provide_ckks(Parties)
 
 
 def _bytes(content: bytes | None) -> NDArray[np.uint8] | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..._data.arrays import Data
 from ..._julia import deployment_calls
+from .encryption import node_of, provide_parties
 from .frames import Floats
 
 Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
@@ -23,7 +24,10 @@ class JuliaClient:
     def __init__(
         self, options: dict[str, Any], data: Data, key: bytes | None = None
     ) -> None:
-        self.facts, self._client = deployment_calls.client_open(options, data[:4], key)
+        provide_parties(options)
+        self.facts, self._client = deployment_calls.client_open(
+            options, data[:4], node_of(options, key)
+        )
         self.facts["engine"] = "julia"
 
     def answer(

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..._julia import deployment_calls
 from ...errors import FedFluxError
+from .encryption import provide_parties
 from .frames import Floats
 
 Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
@@ -25,6 +26,7 @@ class Serving:
         """Answer a call: "open", "next", "receive", "dropped", "rejected" or "result"."""
         op = header["op"]
         if op == "open":
+            provide_parties(header["options"])
             facts, self._server = deployment_calls.server_open(
                 header["options"], header["facts"], _data(header, parts), arrays or None
             )
