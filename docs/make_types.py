@@ -15,7 +15,7 @@ from typing import Any
 import fedflux
 from fedflux._options.classes import classes
 from fedflux._options.option import Option
-from fedflux._options.options import declared
+from fedflux._options.options import column, declared
 from fedflux._options.specs import known
 
 PACKAGE = Path(__file__).resolve().parent.parent / "python" / "fedflux"
@@ -30,7 +30,6 @@ NAMES = {
     "spec": "str | Spec",
     "specs": "str | Spec | Iterable[str | Spec]",
 }
-PATHS = ("dataset", "data_dir", "checkpoint")
 MADE = '"""{what}\n\nMade by docs/make_types.py from the core\'s tables.\n"""\n\n'
 
 
@@ -40,7 +39,7 @@ def type_of(option: Option) -> str:
         text = f"Literal[{', '.join(map(repr, option.choices))}]"
     else:
         text = NAMES[option.kind]
-    if option.name in PATHS:
+    if option.name in column("path"):
         text += " | PathLike[str]"
     if option.name == "resume":
         text += " | PathLike[str] | Result"

@@ -1,4 +1,7 @@
-"""The audit from Python and on the command line; test/federation/audit.jl plants the bugs."""
+"""The audit from Python and on the command line.
+
+The core's test/federation/audit.jl plants the bugs.
+"""
 
 import json
 import re

@@ -50,7 +50,7 @@ def test_options_come_from_the_code_and_from_the_run_config() -> None:
         settings.gather({}, {"fedflux.roundz": 3})
     with pytest.raises(OptionError, match="timeout: expected seconds"):
         settings.Server(timeout=-1)
-    with pytest.raises(OptionError, match="faults: only a simulation"):
+    with pytest.raises(OptionError, match="faults can't be used in a deployment"):
         settings.run_options({"faults": "dropout(p=0.1)"})
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .options import declared
-from .tables import read_table
+from .options import column, declared
 
 
 def without_effect(
@@ -27,9 +26,8 @@ def without_effect(
         >>> list(without_effect(["momentum"], check({"momentum": 0.5}), {}))
         ['momentum has no effect: it needs optimizer=momentum']
     """
-    table = read_table("options.toml")
     for name in given:
-        conditions = table.get(name, {}).get("only_with")
+        conditions = column("only_with").get(name)
         if conditions is None or options[name] is None:
             continue
         if any(declared()[o].default_with and options[o] is None for o in conditions):

@@ -14,11 +14,6 @@ from .option import Option
 from .specs import parse
 from .tables import read_table
 
-# What splits the data; `fedflux.partition` takes these.
-PARTITION_OPTIONS = (
-    *("dataset", "data_dir", "partition", "client_test", "clients", "seed", "loss"),
-)
-
 
 @dataclass(frozen=True)
 class SpecOption(Option):
@@ -88,6 +83,24 @@ def declared() -> Mapping[str, Option]:
     return {
         name: declare(name, entry) for name, entry in read_table("options.toml").items()
     }
+
+
+@cache
+def column(name: str) -> Mapping[str, Any]:
+    """Read a column of the table of options.
+
+    Args:
+        name: a key of the entries in options.toml, which explains each.
+
+    Returns:
+        The values by option, of those that have one, in the order of the table.
+
+    Example:
+        >>> column("path")
+        {'dataset': True, 'data_dir': True, 'checkpoint': True}
+    """
+    table = read_table("options.toml")
+    return {option: entry[name] for option, entry in table.items() if name in entry}
 
 
 def check(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 from .._data import contract
 from .._data.arrays import checked_inputs
 from .._julia import calls
+from .._options.options import column
 from .._reference.models import Model
-from .._reference.supported import SUPPORTED
 from ..errors import FedFluxError, OptionError
 
 if TYPE_CHECKING:
     from .predictor import Predictor
 
 Array = NDArray[Any]
-TOKEN_MODELS = ("rnn", "gru", "lstm")
 BATCH = 1000
 
 
@@ -28,11 +27,11 @@ def outputs(result: Predictor, x: Any) -> NDArray[np.float32]:
     NumPy computes them for the models that the reference engine knows, the core for others.
     """
     own = "model" in result.details.get("objects", {})
-    takes_tokens = result.options["model"] in TOKEN_MODELS
+    takes_tokens = result.options["model"] in column("tokens")["model"]
     x = checked_inputs("x", x, own or takes_tokens)
     known = contract.of_result(result.details, result.options)
     contract.check(known, x, any_shape=own or takes_tokens)
-    in_numpy = not own and result.options["model"] in (SUPPORTED["model"] or ())
+    in_numpy = not own and result.options["model"] in column("reference")["model"]
     if in_numpy and ("input" in result.details or result.options["normalise"] == "none"):
         return _in_numpy(result, contract.scaled(known, x))
     if result.state is None:

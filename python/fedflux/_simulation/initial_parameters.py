@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data.arrays import Data
+from .._options.options import column
 from .._reference.models import Model
 from .._reference.run import outputs_and_classes
-from .._reference.supported import SUPPORTED
 from .._results.personal import PersonalModel
 from .._results.result import Result
 from ..errors import DataError, shown
@@ -83,8 +83,8 @@ def fit(
         OptionError: the model does not take the data.
         DataError: a name or a shape differs from the model's.
     """
-    known = options["model"] in (SUPPORTED["model"] or ())
-    if own_model or not known or options["loss"] not in (SUPPORTED["loss"] or ()):
+    known = options["model"] in column("reference")["model"]
+    if own_model or not known or options["loss"] not in column("reference")["loss"]:
         return init
     outputs, _ = outputs_and_classes(options["loss"], data)
     sample = data.x_train.shape[1:]

@@ -10,11 +10,10 @@ from .._data.arrays import Data, from_arrays
 from .._data.npz import from_npz
 from .._data.targets import ANY_TARGETS
 from .._julia import calls
-from .._options.options import SpecOption, declared
+from .._options.options import SpecOption, column, declared
 from ..errors import OptionError, shown
 from .resume import ARRAYS
 
-TOKEN_MODELS = ("rnn", "gru", "lstm")
 Options = dict[str, Any]
 
 
@@ -73,7 +72,7 @@ def split_objects(options: Options) -> tuple[Options, dict[str, Any]]:
             objects[name] = tuple(v if _of_julia(v) else str(v) for v in value)
     for name in objects:
         option = declared().get(name)
-        takes = name in ("model", "loss", "dataset") or isinstance(option, SpecOption)
+        takes = name in column("object") or isinstance(option, SpecOption)
         if option is not None and not takes:
             raise OptionError(f"{name}: expected {option.expected}, got a Julia object")
     model = options.get("model")

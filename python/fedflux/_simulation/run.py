@@ -9,7 +9,7 @@ from .._data import advice, datasets
 from .._data.arrays import Data, check_next_tokens
 from .._julia import calls, mldatasets
 from .._options.effects import without_effect
-from .._options.options import PARTITION_OPTIONS, check, declared, settled
+from .._options.options import check, column, declared, settled
 from .._options.signatures import describe
 from .._results.result import Result
 from ..errors import OptionError, shown, warn
@@ -151,7 +151,7 @@ def _data(
             raise OptionError("dataset and arrays were both given: expected one of them")
         return None
     own_model = "model" in objects
-    next_tokens = not own_model and options["model"] in inputs.TOKEN_MODELS
+    next_tokens = not own_model and options["model"] in column("tokens")["model"]
     tokens, own_loss = own_model or next_tokens, "loss" in objects
     data = inputs.user_data(arrays, options, dataset_given, tokens, own_loss)
     if data is not None and next_tokens:
@@ -197,4 +197,4 @@ def partition(
 
 
 describe(run, declared())
-describe(partition, PARTITION_OPTIONS)
+describe(partition, column("splits"))

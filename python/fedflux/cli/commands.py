@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .._julia import start
-from .._options.options import PARTITION_OPTIONS, declared, unknown
+from .._options.options import column, declared, unknown
 from .._results.atomic_write import remove_unfinished, write_whole
 from .._version import __version__
 from ..errors import FedFluxError, OptionError
@@ -163,7 +163,7 @@ def partition(plot_file: Path | None, **given: Any) -> None:
         clients(split, plot_file)
 
 
-partition.params[:0] = [as_click(declared()[name]) for name in PARTITION_OPTIONS]
+partition.params[:0] = [as_click(declared()[name]) for name in column("splits")]
 
 
 cli.add_command(listing.list_objects)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .._options.hints import suggestion
-from .._options.options import check, declared, settled
+from .._options.options import check, column, declared, settled
 from ..errors import OptionError
 
 PREFIX = "fedflux."
@@ -144,17 +144,7 @@ def run_options(given: Mapping[str, Any]) -> dict[str, Any]:
         OptionError: see `fedflux.run`; or an option that only a simulation has.
     """
     options = check(given)
-    for name in SIMULATED:
-        if name in options and options[name] != declared()[name].default:
-            raise OptionError(
-                f"{name}: only a simulation has it; real clients bring their own data and "
-                "their own failures"
-            )
+    for name, why in column("simulated").items():
+        if options[name] != declared()[name].default:
+            raise OptionError(f"option {name} can't be used in a deployment: {why}")
     return settled(options, "none")
-
-
-# What a simulation makes up, and a deployment has: data and their split, clients that fail.
-SIMULATED = (
-    *("partition", "availability", "faults", "attack", "attackers"),
-    *("attacker_list", "baselines", "finetune_epochs"),
-)

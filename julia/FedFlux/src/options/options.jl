@@ -8,9 +8,13 @@ const FIELD_TYPES = Dict("int" => Int, "float" => Float64, "str" => String, "boo
     "ints" => Vector{Int}, "floats" => Vector{Float64},
     "strs" => Vector{String})
 
+"The values of a column of options.toml by option, of the options that have one."
+column(name) =
+    Dict(option => entry[name] for (option, entry) in DECLARED_OPTIONS if haskey(entry, name))
+
 "Whether an option names an object, whose place the object itself may take."
 takes_object(name) =
-    name in ("dataset", "model", "loss", "workers") ||
+    haskey(DECLARED_OPTIONS[name], "object") ||
     startswith(DECLARED_OPTIONS[name]["type"], "spec")
 
 "Whether the default of an option hangs on the values of others."

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from ..._data.arrays import Data, check_next_tokens, from_arrays
 from ..._julia import install, start as _julia
+from ..._options.options import column
 from ..._reference.supported import check_supported
-from ..._simulation.inputs import TOKEN_MODELS
 from ...errors import DataError, FedFluxError, JuliaUnavailable
 from ...he._nodes import parameters_of, read_key
 from .connection import Doing
@@ -180,7 +180,7 @@ def checked(loaded: Any, options: dict[str, Any], name: str) -> Data:
             f"{type(loaded).__name__}"
         )
     x, y, *test = loaded
-    tokens = options["model"] in TOKEN_MODELS
+    tokens = options["model"] in column("tokens")["model"]
     data = from_arrays(
         x, y, *(test or (None, None)), loss=options["loss"], clients=1, tokens=tokens
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._data.arrays import from_arrays
-from ..._simulation.inputs import TOKEN_MODELS
+from ..._options.options import column
 from ...errors import DataError
 
 # of each array its type and shape, or None where there is none; and the arrays' bytes
@@ -48,7 +48,7 @@ def checked_test_data(
         *(test or (None, None)),
         loss=options["loss"],
         clients=1,
-        tokens=options["model"] in TOKEN_MODELS,
+        tokens=options["model"] in column("tokens")["model"],
     )
     own = [found.x_train, found.y_train]
     arrays = own if not test else [found.x_test, found.y_test, *own]

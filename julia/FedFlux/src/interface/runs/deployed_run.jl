@@ -2,14 +2,9 @@
 # a server and its clients.
 
 "The options that decide what a client computes; both sides must have the same."
-const SHARED_OPTIONS = ["aggregate", "augment", "batch_size", "download", "embedding",
-    "hidden", "local_epochs", "local_steps", "loss", "lr", "mean", "model", "momentum",
-    "optimizer", "rules", "samples_per_epoch", "schedule", "seed", "std", "trainer",
-    "weights"]
-
 shared_options(o::Options) = Dict{String,String}(
     name => JSON.json(value) for
-    (name, value) in plain_options(o) if name in SHARED_OPTIONS
+    (name, value) in plain_options(o) if haskey(DECLARED_OPTIONS[name], "shared")
 )
 
 """
@@ -21,21 +16,10 @@ simulation only, and why.
 function check_deployable(o::Options)
     refuse_option(name, why) =
         fail("option ", name, " can't be used in a deployment: ", why)
-    isempty(one_or_many(built(o, :faults))) ||
-        refuse_option("faults", "its clients fail by themselves")
-    o.attack === nothing || refuse_option("attack", "attackers are simulated")
-    o.deadline === nothing ||
-        refuse_option("deadline", "it counts simulated seconds; set a timeout instead")
-    o.overselect == 1 ||
-        refuse_option("overselect", "a round waits for the clients that were asked")
-    o.availability == "always" ||
-        refuse_option("availability", "who is connected is available")
-    o.normalise == "none" || refuse_option("normalise",
-        "no machine sees all data; give mean and std instead")
-    o.client_test === nothing ||
-        refuse_option("client_test", "the server has no client's data")
-    o.finetune_epochs == 0 && isempty(o.baselines) ||
-        refuse_option("finetune_epochs and baselines", "the server has no client's data")
+    for (name, why) in sort!(collect(column("simulated")))
+        getfield(o, Symbol(name)) == default_beside(name, n -> getfield(o, Symbol(n))) ||
+            refuse_option(name, why)
+    end
     aggregate = built(o, :aggregate)
     aggregate isa SecureMean && aggregate.drop > 0 &&
         refuse_option("aggregate", "drop simulates clients that vanish")
