@@ -1,6 +1,7 @@
 """The modules of the package: who imports whom."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -96,15 +97,89 @@ def external(tree: ast.AST) -> set[str]:
     return found
 
 
-def graph() -> dict[str, set[str]]:
-    """The imports of each module; those of a package include what it imports lazily.
+# Which rooms a room uses, from the ground up; docs/design.md draws them. A folder is a
+# room, and so is each file at the top.
+ARROWS: dict[str, set[str]] = {
+    "errors": set(),
+    "_version": set(),
+    "_options": {"errors"},
+    "_data": {"errors", "_options"},
+    "_julia": {"errors", "_options"},
+    "he": {"errors", "_options"},
+    "_reference": {"errors", "_options", "_data"},
+    "_privacy": {"errors", "_julia"},
+    "_results": {"errors", "_version", "_options", "_data", "_julia", "_reference"},
+    "plots": {"errors", "_results"},
+    "_simulation": {
+        *("errors", "_options", "_data", "_julia", "he", "_reference", "_results"),
+    },
+    "flower.worker": {
+        *("errors", "_version", "_options", "_data", "_julia", "he", "_reference"),
+    },
+    "flower": {"errors", "_options", "_data", "_reference", "_results", "flower.worker"},
+    "cli": {
+        *("errors", "_version", "_options", "_data", "_julia", "he"),
+        *("_privacy", "_results", "plots", "_simulation", "flower"),
+    },
+    "__main__": {"cli"},
+}
+# The package itself names what is public, and imports it when it is asked for.
+PUBLIC = {"errors", "_version", "_options", "_julia", "_privacy", "_results", "_simulation"}
+PUBLIC |= {"plots", "flower", "he"}
 
-    A package's own `__version__` may be asked for from anywhere below it.
-    """
+
+def room(module: str) -> str:
+    """The room of a module."""
+    if module.startswith("flower.worker"):
+        return "flower.worker"
+    return module.partition(".")[0]
+
+
+def wrong_arrows(graph: dict[str, set[str]]) -> list[str]:
+    """The imports between rooms that no arrow allows."""
+    allowed = {"": PUBLIC} | ARROWS
+    return [
+        f"{module} imports {used}, and {room(module) or 'fedflux'} may not use {room(used)}"
+        for module, imports in graph.items()
+        for used in sorted(imports)
+        if room(used) != room(module) and room(used) not in allowed[room(module)]
+    ]
+
+
+def graph() -> dict[str, set[str]]:
+    """The imports of each module, those for types too."""
+    modules = set(MODULES)
     return {
-        name: imported(tree, set(MODULES), name, for_types=name in PACKAGES) - {""}
+        name: imported(tree, modules, name, for_types=True) - {""}
         for name, tree in MODULES.items()
     }
+
+
+def test_rooms_use_the_rooms_below_them() -> None:
+    assert wrong_arrows(graph()) == []
+    assert {room(name) for name in MODULES} - {""} == set(ARROWS)
+    seen: set[str] = set()
+    for name, used in ARROWS.items():
+        assert used <= seen, f"{name} uses a room above it"
+        seen.add(name)
+
+
+def test_no_arrow_is_unused() -> None:
+    found = {(room(m), room(u)) for m, used in graph().items() for u in used}
+    assert [(a, b) for a, used in ARROWS.items() for b in used if (a, b) not in found] == []
+
+
+def test_a_wrong_arrow_is_found() -> None:
+    assert wrong_arrows({"_data.arrays": {"_results.result", "errors"}}) == [
+        "_data.arrays imports _results.result, and _data may not use _results"
+    ]
+
+
+def test_the_drawing_shows_the_arrows() -> None:
+    page = (ROOT / "docs" / "design.md").read_text().replace("\n" + " " * 16, " ")
+    drawn = dict(re.findall(r"^([\w.]+) +← +(.*)$", page, re.M))
+    shown = {name: set(filter(None, used.split(", "))) for name, used in drawn.items()}
+    assert shown == {name: used or {"nothing"} for name, used in ARROWS.items()}
 
 
 def test_imports_have_no_cycle() -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._julia import calls
 from ..errors import FedFluxError, OptionError, shown
-from .predictor import Predictor
-
-if TYPE_CHECKING:
-    from .result import Result
+from .predict import Predictor
 
 
 @dataclass
@@ -32,9 +29,16 @@ class PersonalModel(Predictor):
     state: Any = field(repr=False, compare=False)
 
 
-def of(result: Result, client: Any) -> PersonalModel:
-    """Make the personal model of a client; see `Result.personal`."""
-    number = _number(result, client)
+def of(result: Predictor, client: Any, names: list[Any], clients: int) -> PersonalModel:
+    """Make the personal model of a client; see `Result.personal`.
+
+    Args:
+        result: the result of the run.
+        client: a name or a number.
+        names: those in the result's table of clients.
+        clients: the number of clients.
+    """
+    number = _number(client, names, clients)
     if not result.details.get("personal"):
         raise OptionError(
             "personal: no rule of this run makes personal models; ditto, fedper, fedrep "
@@ -50,12 +54,10 @@ def of(result: Result, client: Any) -> PersonalModel:
     return PersonalModel(client, parameters, result.options, result.details, own)
 
 
-def _number(result: Result, client: Any) -> int:
+def _number(client: Any, names: list[Any], clients: int) -> int:
     """Return the number of the client with this name, or this number."""
-    names = [row["name"] for row in result.clients]
     if client in names:
         return names.index(client) + 1
-    clients = (result.holdings or {}).get("clients", 0)
     by_number = not any(isinstance(name, int | float) for name in names)
     whole = isinstance(client, int | np.integer) and not isinstance(client, bool)
     if by_number and whole and 1 <= client <= clients:

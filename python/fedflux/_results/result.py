@@ -17,7 +17,7 @@ from ..errors import DataError, FedFluxError
 from . import file_format, personal, show_html
 from .atomic_write import as_path
 from .personal import PersonalModel
-from .predictor import Predictor
+from .predict import Predictor
 
 if TYPE_CHECKING:
     import pandas
@@ -161,7 +161,8 @@ class Result(Predictor):
             ... )
             >>> result.personal("alice").predict(x_alice)  # doctest: +SKIP
         """
-        return personal.of(self, client)
+        names = [row["name"] for row in self.clients]
+        return personal.of(self, client, names, (self.holdings or {}).get("clients", 0))
 
     def facts(self) -> dict[str, Any]:
         """Return everything but the parameters, ready for JSON.
