@@ -36,7 +36,7 @@ end
 
 "A round of CKKS on the server: the sum so far, and who was asked to decrypt it."
 mutable struct EncryptedExchange
-    party::Any                      # a Sum of Python's he.py
+    party::Any                      # a Sum of Python's he/_sum.py
     asked::Vector{Int}
     failed::Vector{String}          # why those who were asked didn't decrypt
     total::Union{Nothing,Vector{Float64}}

@@ -8,7 +8,7 @@ A client of a federation whose server is elsewhere. `make(outputs)` gives `(f, x
 federation with a model of so many outputs, and this client's data; it is called for the
 first message, since only the server knows all labels. `options`: those that decide the
 numbers, by name, as JSON; they must be the server's. `party`: what encrypts and decrypts
-where the aggregate is [`CKKS`](@ref), a `Node` of Python's he_nodes.py.
+where the aggregate is [`CKKS`](@ref), a `Node` of Python's he/_nodes.py.
 """
 mutable struct ClientSession
     make::Any
