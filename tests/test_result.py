@@ -66,6 +66,11 @@ def test_load_refuses(result: fedflux.Result, tmp_path: Path) -> None:
     save_file({"a": np.zeros(2, np.float32)}, path)
     with pytest.raises(fedflux.DataError, match="not a result saved by fedflux"):
         fedflux.Result.load(path)
+    for deep in ("[" * 100_000, "[" * 500 + "]" * 500, '{"a":' * 100_000):
+        save_file({"a": np.zeros(2, np.float32)}, path, metadata={"fedflux": deep})
+        with pytest.raises(fedflux.DataError, match="not a result saved by") as error:
+            fedflux.Result.load(path)
+        assert "\n" not in str(error.value)
     with pytest.raises(fedflux.DataError, match="no file"):
         fedflux.Result.load(tmp_path / "none")
     with pytest.raises(fedflux.FedFluxError, match="can't write"):

@@ -72,6 +72,7 @@ def read(path: Path) -> tuple[Facts, Parameters]:
         LookupError,
         TypeError,
         ValueError,
+        RecursionError,  # JSON that is nested too deeply
         AttributeError,  # the metadata is JSON, but not an object
     ) as error:
         raise not_a_result(path, error) from None
