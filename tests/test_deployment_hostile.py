@@ -13,7 +13,7 @@ from fedflux.errors import FedFluxError
 
 pytest.importorskip("flwr", reason="Flower is not installed: fedflux[flower]")
 
-from flwr.app import (  # noqa: E402
+from flwr.app import (
     Array,
     ArrayRecord,
     ConfigRecord,
@@ -23,11 +23,11 @@ from flwr.app import (  # noqa: E402
     RecordDict,
 )
 
-from fedflux.flower import records  # noqa: E402
-from fedflux.flower.options import Server  # noqa: E402
-from fedflux.flower.server import Rounds  # noqa: E402
+from fedflux.flower import records
+from fedflux.flower.options import Server
+from fedflux.flower.server import Rounds
 
-from .test_deployment_roster import (  # noqa: E402
+from .test_deployment_roster import (
     Grid,
     client,
     made_outside_of_a_run as made_outside_of_a_run,
@@ -211,12 +211,11 @@ def test_each_fact_of_a_node_is_checked(name: str) -> None:
         content = own(version=1, facts=json.dumps(facts))
         try:
             known = records.read_facts(content)
-        except FedFluxError as error:
+        except FedFluxError:
             refused += 1
-            assert "\n" not in str(error)
-        else:
-            assert type(known[name]) is type(FACTS[name])
-            assert known.keys() == facts.keys()
+            continue
+        assert type(known[name]) is type(FACTS[name])
+        assert known.keys() == facts.keys()
     assert refused >= 8
     absent = {k: v for k, v in FACTS.items() if k != name} | {"client": 2}
     if name == "samples":
