@@ -214,6 +214,29 @@ def test_npz_damaged_or_huge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         from_npz(str(path), "cross_entropy", 1)
 
 
+def test_npz_takes_no_memory_that_it_only_announces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "d.npz"
+    for shape in ((10**11,), (10**6, 10**6), (7, 4)):
+        text = repr({"descr": "<f4", "fortran_order": False, "shape": shape}).encode()
+        head = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x_train.npy", head + bytes(96))
+            archive.writestr("y_train.npy", head + bytes(96))
+        with pytest.raises(fedflux.DataError, match=r"x_train.* bytes, and shape .* needs"):
+            from_npz(str(path), "cross_entropy", 1)
+    monkeypatch.setattr(
+        npz, "LARGE", 2**20
+    )  # the file unpacks to a thousand times its size
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in npz.NAMES[:2]:
+            archive.writestr(f"{name}.npy", bytes(2**25))
+    assert path.stat().st_size < 10**5
+    with pytest.raises(fedflux.DataError, match=r"unpacks to 67108864 bytes, more than"):
+        from_npz(str(path), "cross_entropy", 1)
+
+
 def test_owners_may_have_names(tmp_path: Path) -> None:
     named = from_arrays(
         X, Y, None, None, ["b", "a", "b", "c", "c", "c"], loss="cross_entropy", clients=1
