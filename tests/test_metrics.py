@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import fedflux
-from fedflux._results import metrics, predictions
-from fedflux._results.predictor import Predictor
+from fedflux._results import metrics, predict as predictions
+from fedflux._results.predict import Predictor
 
 from .conftest import ROOT
 
