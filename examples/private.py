@@ -1,7 +1,8 @@
 """Accuracy by ε: 1,000 clients of 8 images each, client-level and example-level privacy.
 
 Usage: `python examples/private.py [DATASET [PICTURE]]`: a data set or an .npz file, and the
-file for a plot (needs matplotlib). Prints the table of docs/privacy.md, over three seeds.
+file for a plot (needs matplotlib). Prints the table of docs/privacy-mechanisms.md, over
+three seeds.
 """
 
 import statistics

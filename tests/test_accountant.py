@@ -198,7 +198,10 @@ def test_noise_command(fed: Command) -> None:
 
 
 def test_the_outputs_in_the_docs(fed: Command) -> None:
-    page = (ROOT / "docs" / "privacy.md").read_text()
+    page = "".join(
+        (ROOT / "docs" / f"privacy-{part}.md").read_text()
+        for part in ("accounting", "audit")
+    )
     shown = re.findall(r"^\$ fedflux (.*)\n((?:(?!\$|```).*\n)+)", page, re.M)
     assert len(shown) == 4
     for args, output in shown:

@@ -7,7 +7,7 @@
 
 The weighted mean of the updates, as the server computes it without seeing any of them:
 secure aggregation (Bonawitz et al. 2017, CCS) with the neighbour graph of SecAgg+ (Bell et
-al. 2020, CCS), one party for each client. docs/privacy.md says who learns what.
+al. 2020, CCS), one party for each client. docs/secure-aggregation.md says who learns what.
 
 - `neighbours`: with how many others a client shares masks and secrets, an even number;
   `nothing`: with all others.
