@@ -44,7 +44,7 @@ def test_audit(julia: None) -> None:
     ("changed", "words"),
     [
         ({"rule": "fedprox"}, "FedProx promises no ε"),
-        ({"rule": "client_dq"}, "unknown rule client_dq"),
+        ({"rule": "client_dq"}, "rule: expected one of fedprox"),
         ({"rule": 1}, "rule: expected a text, got 1"),
         ({"trials": 2}, "trials is 2; expected a number from 20"),
         ({"trials": 60.0}, "trials: expected an integer, got 60.0"),

@@ -34,7 +34,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "zygote": DIGITS | {"engine": "julia", "trainer": "zygote"},
     "fedprox": MLP | {"rules": "fedprox(mu=0.1)", "partition": "dirichlet(alpha=0.3)"},
     "scaffold": MLP | {"rules": "scaffold", "weights": "uniform"},
-    "topk": MLP | {"rules": "top_k(fraction=0.1)"},
+    "topk": MLP | {"rules": "topk(fraction=0.1)"},
     "fedper": MLP | {"rules": "fedper", "client_test": 0.2},
     "prune": MLP | {"rules": ["prune(sparsity=0.5)", "quantize(bits=4)"]},
     "krum": MLP | {"aggregate": "krum(f=1)", "attack": "sign_flip", "attackers": 1},

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from .tables import read_table
 
+NEAR = 0.5  # see `suggestion`
 
-def hint(section: str, name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+
+def hint(section: str, name: str, names: Iterable[str], cutoff: float = NEAR) -> str:
     """Return the end of the message about an unknown name.
 
     Args:
@@ -18,7 +19,7 @@ def hint(section: str, name: str, names: Iterable[str], cutoff: float = 0.6) -> 
             objects.
         name: what the user wrote.
         names: the known names; the nearest is suggested where hints.toml has none.
-        cutoff: how near a known name must be, from 0 to 1 (the same).
+        cutoff: how near a known name must be, see `suggestion`.
 
     Returns:
         The text; empty if nothing is known and nothing is near.
@@ -33,15 +34,40 @@ def hint(section: str, name: str, names: Iterable[str], cutoff: float = 0.6) -> 
     return f"; {found}" if " " in found else f"; did you mean {found!r}?"
 
 
-def suggestion(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
-    """Suggest the nearest of the known names; empty if none is near.
+def suggestion(name: str, names: Iterable[str], cutoff: float = NEAR) -> str:
+    """Suggest the known name that takes the fewest edits; empty if none is near.
+
+    Args:
+        name: what the user wrote.
+        names: the known names.
+        cutoff: the share of the longer name that must not need an edit.
 
     Example:
         >>> suggestion("lenett", ["lenet", "mlp"])
         "; did you mean 'lenet'?"
     """
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = min(names, key=lambda known: (edits(name, known), known), default="")
+    if not near or edits(name, near) > (1 - cutoff) * max(len(name), len(near)):
+        return ""
+    return f"; did you mean {near!r}?"
+
+
+def edits(a: str, b: str) -> int:
+    """Count the letters to insert, remove, change or swap with the next, as the core does.
+
+    Example:
+        >>> edits("kitten", "sitting"), edits("sdg", "sgd")
+        (3, 1)
+    """
+    rows = [list(range(len(b) + 1))]
+    for i, x in enumerate(a, 1):
+        row, above = [i], rows[-1]
+        for j, y in enumerate(b, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (x != y)))
+            if i > 1 < j and x + y == b[j - 2] + a[i - 2]:
+                row[j] = min(row[j], rows[-2][j - 2] + 1)
+        rows.append(row)
+    return rows[-1][-1]
 
 
 @cache

@@ -184,6 +184,6 @@ def unknown(name: str) -> str:
         >>> unknown("round")
         "unknown option 'round'; did you mean 'rounds'?"
     """
-    near = hint("argument", name, ()) or hint("option", name, declared(), cutoff=0.5)
+    near = hint("argument", name, ()) or hint("option", name, declared())
     others = f"; the options are {', '.join(declared())}"
     return f"unknown option {name!r}{near or others}"

@@ -10,20 +10,28 @@ function check_value(name, declared, value)
     type = rstrip(declared["type"], '?')
     value === nothing && endswith(declared["type"], '?') && return nothing
     converted = as_type(Val(Symbol(type)), value)
-    converted === nothing &&
-        fail("option ", name, " is ", repr(value), "; expected ", TYPE_NAMES[type])
+    converted === nothing && wrong_type(name, declared, value)
     foreach(v -> check_bounds(name, declared, v), as_values(converted))
     return converted
+end
+
+function wrong_type(name, declared, value)
+    value === nothing && !endswith(declared["type"], '?') &&
+        fail(name, ": expected a value, got none")
+    unset = endswith(declared["type"], '?') ? " (or nothing)" : ""
+    infinite = value isa AbstractFloat && !isfinite(value) && declared["type"] == "float"
+    expected = infinite ? "a finite number" : TYPE_NAMES[rstrip(declared["type"], '?')]
+    fail(name, ": expected ", expected, unset, ", got ", repr(value))
 end
 
 as_values(v) = v isa Vector ? v : (v,)
 
 const TYPE_NAMES = Dict(
-    "int" => "a whole number", "float" => "a number", "str" => "a string",
-    "bool" => "true or false", "ints" => "a list of whole numbers",
+    "int" => "an integer", "float" => "a number", "str" => "a string",
+    "bool" => "true or false", "ints" => "a list of integers",
     "floats" => "a list of numbers", "strs" => "a list of strings",
-    "spec" => "name or name(parameter=value, …)",
-    "specs" => "a list of name or name(parameter=value, …)")
+    "spec" => "name or name(parameter=value, ...)",
+    "specs" => "a list of name or name(parameter=value, ...)")
 
 as_type(::Val{:int}, v) =
     v isa Integer && !(v isa Bool) && typemin(Int) <= v <= typemax(Int) ? Int(v) : nothing
@@ -45,10 +53,10 @@ function as_list(::Type{T}, element, v) where {T}
 end
 
 function check_bounds(name, declared, value)
-    out(expected...) = fail("option ", name, " is ", value, "; expected ", expected...)
+    out(expected, bound, hint = "") =
+        fail(name, ": expected ", expected, bound, ", got ", repr(value), hint)
     haskey(declared, "choices") && !(value in declared["choices"]) &&
-        fail("option ", name, " is ", repr(value), "; expected one of ",
-            join(declared["choices"], ", "),
+        out("one of ", join(declared["choices"], ", "),
             value isa AbstractString ? hint(name, value, declared["choices"]) : "")
     haskey(declared, "min") && value < declared["min"] &&
         out("at least ", declared["min"])

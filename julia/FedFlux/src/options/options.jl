@@ -56,7 +56,8 @@ function Options(given::AbstractDict)
     given = Dict{String,Any}(string(name) => value for (name, value) in given)
     for name in keys(given)
         haskey(DECLARED_OPTIONS, name) ||
-            fail("unknown option ", name, hint("option", name, keys(DECLARED_OPTIONS)))
+            fail("unknown option '", name, "'",
+                hint("option", name, keys(DECLARED_OPTIONS)))
     end
     value(name) =
         haskey(given, name) ? checked(name, given[name]) : default_beside(name, value)

@@ -5,10 +5,17 @@ const SPECS_FILE = joinpath(@__DIR__, "specs.toml")
 include_dependency(SPECS_FILE)
 const SPECS = TOML.parsefile(SPECS_FILE)
 
-# A table of TOML keeps no order: that of the parameters is read from the text.
+# A table of TOML keeps no order: that of names and parameters is read from the text.
 const PARAMETER_ORDER = let order = Dict{Tuple{String,String},Vector{String}}()
     for m in eachmatch(r"^\[(\w+)\.(\w+)\.params\.(\w+)\]"m, read(SPECS_FILE, String))
         push!(get!(order, (m[1], m[2]), String[]), m[3])
+    end
+    order
+end
+
+const NAME_ORDER = let order = Dict{String,Vector{String}}()
+    for m in eachmatch(r"^\[(\w+)\.(\w+)\]"m, read(SPECS_FILE, String))
+        push!(get!(order, m[1], String[]), m[2])
     end
     order
 end
@@ -26,33 +33,25 @@ FedFlux.parse_spec("partition", "iid")   # ("iid", Dict())
 ```
 """
 function parse_spec(kind, text::AbstractString)
-    length(text) <= 1000 ||
-        fail(kind, ": the text is ", length(text), " characters long; ",
-            "expected name or name(parameter=value, …)")
-    m = match(r"^\s*(\w+)\s*(?:\((.*)\))?\s*$"s, text)
-    m === nothing &&
-        fail(kind, " is ", repr(text), "; expected name or name(parameter=value, …)")
+    m = length(text) > 1000 ? nothing :
+        match(r"^\s*(\w+)\s*(?:\((.*)\))?\s*$"s, text)
+    m === nothing && fail(kind, ": expected name or name(parameter=value, ...), got ",
+        repr(first(text, 80)))
     name = lowercase(m[1])
     known = SPECS[kind]
-    haskey(known, name) || fail("unknown ", kind, " ", m[1], "; expected one of ",
-        join(sort!(collect(keys(known))), ", "), hint(kind, name, keys(known)))
+    haskey(known, name) || fail(kind, ": expected one of ",
+        join(NAME_ORDER[kind], ", "), ", got '", m[1], "'",
+        hint(kind, name, keys(known)))
     declared = get(known[name], "params", Dict{String,Any}())
     order = get(PARAMETER_ORDER, (kind, name), String[])
     given = parse_parameters(kind, text, something(m[2], ""), order)
     for p in keys(given)
         haskey(declared, p) && continue
-        fail(
-            kind,
-            " ",
-            name,
-            " has no parameter ",
-            p,
-            isempty(declared) ?
-            "; it takes none" : "; did you mean $(nearest(p, keys(declared)))?"
-        )
+        fail(kind, " ", name, ": no parameter '", p, "'; it takes ", takes(order),
+            suggestion(p, keys(declared)))
     end
     value(p, d) = get(given, p, get(d, "default", nothing))
-    checked(p, d) = check_value("$p of $kind $name", d, value(p, d))
+    checked(p, d) = check_value("$kind $name, parameter $p", d, value(p, d))
     return name, Dict{Symbol,Any}(Symbol(p) => checked(p, d) for (p, d) in declared)
 end
 
@@ -73,23 +72,22 @@ const PARAMETER = Regex(
 # come first, belong to the first of the parameters in `order`.
 function parse_parameters(kind, text, inside, order = String[])
     given = Dict{String,Any}()
-    unreadable(at, expected) = fail(kind, " is ", repr(text), ", which can't be read at ",
-        repr(at), "; expected ", expected)
+    unreadable(at, more...) = fail(kind, ": can't read '", text, "' at '", at,
+        "'; expected parameter=value, ...", more...)
     for (i, m) in enumerate(eachmatch(PARAMETER, inside))
-        m[4] === nothing || unreadable(m[4], "parameter=value, …")
-        if m[3] !== nothing
-            isempty(order) && unreadable(m[3], "no parameter: it takes none")
-            length(given) == i - 1 < length(order) &&
+        m[4] === nothing || unreadable(m[4])
+        m[3] === nothing || length(given) == i - 1 < length(order) &&
             all(in(keys(given)), order[1:(i-1)]) ||
-                unreadable(m[3], "parameter=value: $(join(order, ", "))")
-        end
+            unreadable(m[3], "; it takes ", takes(order))
         name = m[3] === nothing ? m[1] : order[i]
         haskey(given, name) &&
-            fail(kind, " is ", repr(text), ", which gives ", name, " twice")
+            fail(kind, ": '", text, "' gives ", name, " twice")
         given[name] = parse_value(something(m[3], m[2]))
     end
     return given
 end
+
+takes(order) = isempty(order) ? "none" : join(order, ", ")
 
 function parse_value(text::AbstractString)
     startswith(text, '"') && return String(text[2:(end-1)])

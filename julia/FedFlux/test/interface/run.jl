@@ -100,7 +100,7 @@ end
                 FedFlux.run(; dataset = Dataset(x, y, x, y), model = Chain(Dense(7 => 3)))
         )
     )
-    @test occursin("did you mean rounds", message(() -> FedFlux.run(; ronds = 3)))
+    @test occursin("did you mean 'rounds", message(() -> FedFlux.run(; ronds = 3)))
     @test occursin("Python's NumPy", message(() -> FedFlux.run(; engine = "reference")))
     @test occursin(
         "clients_per_round is 20",
@@ -122,7 +122,7 @@ end
           Set(["min", "q1", "median", "q3", "max"])
     json, parameters =
         _pyrun("{\"clients\": 0}", nothing, nothing, nothing, (kind, payload) -> false)
-    @test JSON.parse(json)["error"] == "option clients is 0; expected at least 1" &&
+    @test JSON.parse(json)["error"] == "clients: expected at least 1, got 0" &&
           isempty(parameters)
     @test_throws ErrorException _pyrun(
         "{\"dataset\": \"digits\", \"model\": \"mlp\"}",

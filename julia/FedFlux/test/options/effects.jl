@@ -37,13 +37,13 @@ end
 
 @testset "names that other libraries use" begin
     hinted(; kw...) = message(() -> FedFlux.Options(; kw...))
-    @test occursin("did you mean lr?", hinted(; learning_rate = 1))
-    @test occursin("did you mean rounds?", hinted(; num_server_rounds = 1))
+    @test occursin("did you mean 'lr'?", hinted(; learning_rate = 1))
+    @test occursin("did you mean 'rounds'?", hinted(; num_server_rounds = 1))
     @test occursin("a run is FedAvg without a rule", hinted(; rules = "fedavg"))
     @test occursin("server=\"fedadam\"", hinted(; rules = "FedAdam"))
-    @test occursin("did you mean mean?", hinted(; aggregate = "fedavg"))
-    @test occursin("did you mean softmax_regression?", hinted(; model = "logreg"))
-    @test occursin("did you mean cross_entropy?", hinted(; loss = "nll"))
+    @test occursin("did you mean 'mean'?", hinted(; aggregate = "fedavg"))
+    @test occursin("did you mean 'softmax_regression'?", hinted(; model = "logreg"))
+    @test occursin("did you mean 'cross_entropy'?", hinted(; loss = "nll"))
     named(text) = occursin(r"^\w+$", text)
     for (section, hints) in FedFlux.HINTS, (name, text) in hints
         known =
@@ -63,8 +63,8 @@ end
           spec("partition", "dirichlet(alpha=0.1, min_size=5)")
     @test spec("schedule", "step(10, 0.5)") ==
           spec("schedule", "step(every=10, factor=0.5)")
-    for (text, words) in ("dirichlet(0.1, 5, 6)" => "can't be read at \"6\"",
-        "dirichlet(min_size=5, 0.1)" => "can't be read at \"0.1\"",
+    for (text, words) in ("dirichlet(0.1, 5, 6)" => "at '6'; expected parameter=value",
+        "dirichlet(min_size=5, 0.1)" => "at '0.1'; expected parameter=value",
         "dirichlet(0.1, alpha=1)" => "gives alpha twice", "iid(3)" => "it takes none")
         @test occursin(words, message(() -> spec("partition", text)))
     end
@@ -78,8 +78,8 @@ struct NoAggregator end
         "FedFlux.Aggregator", message(() -> small(aggregate = NoAggregator())))
     @test occursin("option rules holds a Mean", message(() -> small(rules = [Mean()])))
     @test message(() -> small(rules = [FedProx(-1)])) ==
-          "option mu of rule fedprox is -1.0; expected at least 0.0"
-    @test occursin("alpha of partition dirichlet is -1.0",
+          "rule fedprox, parameter mu: expected at least 0.0, got -1.0"
+    @test occursin("partition dirichlet, parameter alpha: expected more than 0.0, got -1.0",
         message(() -> small(partition = Dirichlet(-1))))
     for (kind, specs) in FedFlux.SPECS, name in keys(specs)
         name in ("ckks", "cosine", "step", "warmup", "trace") && continue # need more

@@ -11,22 +11,22 @@ end
 
 @testset "errors name the option, what was expected and what came" begin
     @test occursin(
-        "unknown option batchsize; did you mean batch_size?",
+        "unknown option 'batchsize'; did you mean 'batch_size'?",
         message(() -> check(batchsize = 3))
     )
-    @test message(() -> check(rounds = 0)) == "option rounds is 0; expected at least 1"
-    @test message(() -> check(lr = 0.0)) == "option lr is 0.0; expected more than 0.0"
+    @test message(() -> check(rounds = 0)) == "rounds: expected at least 1, got 0"
+    @test message(() -> check(lr = 0.0)) == "lr: expected more than 0.0, got 0.0"
     @test message(() -> check(rounds = 2.5)) ==
-          "option rounds is 2.5; expected a whole number"
+          "rounds: expected an integer, got 2.5"
     @test message(() -> check(rounds = true)) ==
-          "option rounds is true; expected a whole number"
+          "rounds: expected an integer, got true"
     @test occursin(
         "expected one of sgd, momentum, adam",
         message(() -> check(optimizer = "sdg"))
     )
     @test occursin("expected at most 1.0", message(() -> check(target_accuracy = 1.5)))
-    @test occursin("expected a list of whole numbers", message(() -> check(hidden = "3")))
-    @test occursin("expected a number", message(() -> check(lr = NaN)))
+    @test occursin("expected a list of integers", message(() -> check(hidden = "3")))
+    @test occursin("expected a finite number", message(() -> check(lr = NaN)))
 end
 
 @testset "defaults of digits" begin
@@ -67,7 +67,7 @@ end
         "a=1, b = [2, 3.5],c=word, d=\"two words\", e=true"
     ) ==
           Dict("a" => 1, "b" => [2, 3.5], "c" => "word", "d" => "two words", "e" => true)
-    @test occursin("did you mean mean?", message(() -> check(aggregate = "maen")))
+    @test occursin("did you mean 'mean'?", message(() -> check(aggregate = "maen")))
     @test occursin("it takes none", message(() -> build("partition", "iid(alpha=1)")))
     @test occursin(
         "gives a twice",
