@@ -143,5 +143,10 @@ def test_readme_commands_use_options_that_exist() -> None:
 def test_readme_python_examples_run(python: Run, tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert blocks
-    for block in blocks:
-        python(block.replace("fedflux.run(", "fedflux.run(engine='reference', "))
+    printed = [
+        python(block.replace("fedflux.run(", "fedflux.run(engine='reference', ")).stdout
+        for block in blocks
+    ]
+    shown = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert shown is not None
+    assert printed[0] == shown[1]
