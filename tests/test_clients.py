@@ -14,7 +14,7 @@ from fedflux.cli.commands import main
 
 Blobs = dict[str, np.ndarray]
 LINEAR: dict[str, Any] = {"model": "softmax_regression", "rounds": 2, "lr": 0.3}
-PURPOSE = 15  # docs/design.md: samples kept for tests
+PURPOSE = 15  # docs/random-streams.md: samples kept for tests
 
 
 def split(share: float, clients: int = 3) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -193,7 +193,7 @@ def test_the_engines_draw_alike(blobs: Blobs, julia: None) -> None:
 
 
 def test_the_stream_of_the_split() -> None:
-    """The key as docs/design.md defines it, written out."""
+    """The key as docs/random-streams.md defines it, written out."""
     mask = (1 << 64) - 1
 
     def mix(z: int) -> int:

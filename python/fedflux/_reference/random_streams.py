@@ -1,7 +1,8 @@
 """Randomness that depends only on (seed, purpose, round, client).
 
 SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA
-2014). docs/design.md defines the keys and the streams; the core draws the same numbers.
+2014). docs/random-streams.md defines the keys and the streams. The core draws the same
+numbers.
 """
 
 from __future__ import annotations

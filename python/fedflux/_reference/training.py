@@ -1,8 +1,8 @@
 """The reference engine: federated averaging in NumPy, written from the definitions.
 
 The Julia core is tested against it, and it runs where Julia is not available. It is simple
-rather than fast. docs/design.md defines every random draw, so both engines have the same
-clients, cohorts and batches.
+rather than fast. docs/random-streams.md defines every random draw, so both engines have
+the same clients, cohorts and batches.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Random numbers from (seed, purpose, round, client), by SplitMix64 (Steele, Lea, Flood
 # 2014): the same few lines give the same numbers in Julia and NumPy, in any version.
-# docs/design.md specifies the draws.
+# docs/random-streams.md specifies the draws.
 
 const PURPOSES = (partition = 1, init = 2, cohort = 3, batches = 4, dropout = 5, rules = 6,
     availability = 7, augment = 8, personal = 9, attack = 10, faults = 11,

@@ -30,7 +30,7 @@ near(counts, p, rounds) =
           near(often(cs, 20), 0.2, 3000)
     @test cs == cohorts(UniformSampling(), ones(Int, 20), 4) !=
           cohorts(UniformSampling(), ones(Int, 20), 4; seed = 2)
-    # docs/design.md: stream (seed, 3, round, 0) shuffles 1..N; the first n, sorted
+    # docs/random-streams.md: stream (seed, 3, round, 0) shuffles 1..N; the first n, sorted
     @test cs[7] == sort(shuffle!(Stream(1, :cohort, 7), collect(1:20))[1:4])
 end
 
