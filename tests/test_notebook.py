@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 import fedflux
-from fedflux._results import notebook
+from fedflux._results import progress
 from fedflux._simulation.events import Monitor
 
 
@@ -39,8 +39,7 @@ def test_progress_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     display = pytest.importorskip("IPython.display")
     capture = pytest.importorskip("IPython.utils.capture")
     shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell.instance()
-    monkeypatch.setattr(notebook, "in_notebook", lambda: True)
-    monkeypatch.setattr("fedflux._simulation.events.in_notebook", lambda: True)
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
     try:
         with capture.capture_output() as shown:
             result = run(rounds=2, progress=True)
@@ -110,7 +109,7 @@ def test_a_real_notebook(
 
 
 def test_no_notebook() -> None:
-    assert not notebook.in_notebook()
+    assert not progress.in_notebook()
     with Monitor().progress(True, 1):
         pass
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .._results.notebook import NotebookProgress, in_notebook
+from .._results.progress import Progress, progress
 from ..errors import OptionError, shown, warn
 
 Record = dict[str, Any]
@@ -35,7 +35,7 @@ class Monitor:
             )
         self.callback = callback
         self.warnings: list[str] = []
-        self._bar: Any = None
+        self._bar: Progress | None = None
 
     @contextlib.contextmanager
     def progress(self, shown: bool, rounds: int) -> Iterator[None]:
@@ -43,13 +43,7 @@ class Monitor:
         if not shown:
             yield
             return
-        if in_notebook():
-            with NotebookProgress(rounds) as self._bar:
-                yield
-            return
-        from .._results.progress import Progress
-
-        with Progress(rounds) as self._bar:
+        with progress(rounds) as self._bar:
             yield
 
     def warn(self, message: str) -> None:
