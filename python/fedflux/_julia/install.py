@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.text import Text
 
 from ..errors import JuliaUnavailable, first_line
 from . import core_source, failed_downloads
@@ -152,26 +154,14 @@ def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
 @contextlib.contextmanager
 def _line() -> Iterator[Callable[[str, float, str], None]]:
     """Show what goes on: one line of a terminal, elsewhere a line now and then."""
-    if not sys.stderr.isatty():
-        due = HEARTBEAT
+    console, due = Console(stderr=True), HEARTBEAT
+    with console.status("") as status:
 
-        def now_and_then(doing: str, elapsed: float, _: str) -> None:
+        def show(doing: str, elapsed: float, last: str) -> None:
             nonlocal due
-            if elapsed > due:
+            status.update(Text(f"fedflux: {doing}: {elapsed:.0f} s  {last}"))
+            if elapsed > due and not console.is_terminal:
                 due += HEARTBEAT
                 say(f"{doing}: {elapsed:.0f} s so far")
 
-        yield now_and_then
-        return
-
-    def rewritten(doing: str, elapsed: float, last: str) -> None:
-        line = f"fedflux: {doing}: {elapsed:.0f} s  {last}"
-        width = shutil.get_terminal_size().columns - 1
-        sys.stderr.write(f"\r\x1b[2K{line[:width]}")
-        sys.stderr.flush()
-
-    try:
-        yield rewritten
-    finally:
-        sys.stderr.write("\r\x1b[2K")
-        sys.stderr.flush()
+        yield show

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import FedFluxError, JuliaUnavailable, first_line
-from . import compiled, failed_downloads, install as installing, signals
+from . import failed_downloads, install as installing, signals
 from .system_image import build as build_image, find as find_image
 
 HINT = "; run `fedflux doctor` to see what is missing"
@@ -253,13 +253,10 @@ def _compile() -> None:
 
 def _import_core(julia: Any, in_image: bool) -> Any:
     try:
-        known = in_image or compiled.known()
-        if not known and not _evaluate(julia, COMPILED):
+        if not in_image and not _evaluate(julia, COMPILED):
             _compile()  # as after a change of the core
         if not _evaluate(julia, "import FedFlux; true"):
             julia.Main.seval("import FedFlux")  # raises what went wrong
-        if not known:
-            compiled.note()
     except julia.JuliaError as error:
         raise JuliaUnavailable(
             f"Julia started, but the core can't be loaded: {first_line(error)}{_hint}"
