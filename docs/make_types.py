@@ -90,7 +90,8 @@ def stub() -> str:
         if name != "__version__":
             module = fedflux._MODULES.get(name, "errors")
             lines.append(f"from .{module} import {name} as {name}\n")
-    lines.append("from . import plots as plots\n")
+    for name in fedflux._PACKAGES:
+        lines.append(f"from . import {name} as {name}\n")
     lines.append("from ._version import __version__ as __version__\n")
     lines.append("from ._options.classes import Spec\n")
     lines.append(f"\n__all__ = {[*fedflux.__all__, *classes()]!r}\n")

@@ -108,6 +108,9 @@ def test_import_is_instant_and_lazy(python: Run) -> None:
 def test_names(python: Run) -> None:
     assert set(dir(fedflux)) == {*fedflux.__all__, *objects.classes()}
     assert all(getattr(fedflux, name) is not None for name in fedflux.__all__)
+    for name in ("flower", "he", "plots"):
+        shown = python(f"import fedflux; print(fedflux.{name}.__name__)").stdout
+        assert shown == f"fedflux.{name}\n"
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         _ = fedflux.runn  # type: ignore[attr-defined]
     # whatever was imported before, `run` stays the function

@@ -11,7 +11,6 @@ Example:
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
@@ -59,14 +58,17 @@ _MODULES = {
     "setup": "_julia.start",
     "Result": "_results.result",
 }
+_PACKAGES = ("flower", "he", "plots")  # public modules, loaded when they are named
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used, which keeps `import fedflux` fast (PEP 562)."""
-    if name not in __all__:
-        return _object_class(name)
     from importlib import import_module
 
+    if name in _PACKAGES:
+        return import_module(f".{name}", __name__)
+    if name not in __all__:
+        return _object_class(name)
     value = getattr(import_module(f".{_MODULES.get(name, 'errors')}", __name__), name)
     globals()[name] = value
     return value
@@ -74,13 +76,8 @@ def __getattr__(name: str) -> Any:
 
 def _object_class(name: str) -> Any:
     """Find the class of an object that an option names, such as `FedProx`."""
-    if name == "plots":
-        from importlib import import_module
-
-        return import_module(".plots", __name__)
     advice = ""
-    module = os.path.join(os.path.dirname(__file__), f"{name}.py")
-    if not name.startswith("_") and not os.path.exists(module):
+    if not name.startswith("_"):
         from ._options.classes import classes
         from ._options.hints import hint
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from . import plots as plots
+from . import flower as flower, he as he, plots as plots
 from ._julia.start import setup as setup
 from ._options.classes import Spec
 from ._privacy.accountant import epsilon as epsilon, noise_multiplier as noise_multiplier
