@@ -19,8 +19,8 @@ RAW = "https://raw.githubusercontent.com/fedflux/fedflux/main/"
 
 
 def test_the_page_of_options_is_made_from_the_tables() -> None:
-    page = runpy.run_path(str(DOCS / "make_options.py"))["page"]()
-    assert (DOCS / "options.md").read_text() == page, "run `python docs/make_options.py`"
+    page = runpy.run_path(str(ROOT / "tools" / "make_options.py"))["page"]()
+    assert (DOCS / "options.md").read_text() == page, "run `python tools/make_options.py`"
 
 
 def test_files_that_docs_name_are_there() -> None:

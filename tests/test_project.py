@@ -25,8 +25,8 @@ PYTHON = [
     "benchmarks",
     "examples",
     "hatch_build.py",
-    "docs/make_options.py",
-    "docs/make_types.py",
+    "tools/make_options.py",
+    "tools/make_types.py",
 ]
 MODULES = [
     m.name.removeprefix("fedflux.")

@@ -28,10 +28,10 @@ fedflux.run(resume=fedflux.run(rounds=1), rounds=2).score([[1.0]], [1], "f1")
 
 
 def test_the_types_are_made_from_the_tables() -> None:
-    made = runpy.run_path(str(ROOT / "docs" / "make_types.py"))["files"]()
+    made = runpy.run_path(str(ROOT / "tools" / "make_types.py"))["files"]()
     assert len(made) == 2
     for path, text in made.items():
-        assert path.read_text() == text, "run `python docs/make_types.py`"
+        assert path.read_text() == text, "run `python tools/make_types.py`"
 
 
 def test_mypy_finds_mistakes(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The names of fedflux, for type checkers.
 
-Made by docs/make_types.py from the core's tables.
+Made by tools/make_types.py from the core's tables.
 """
 
 from collections.abc import Iterable

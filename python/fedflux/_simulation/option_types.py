@@ -1,6 +1,6 @@
 """The options of a run, for type checkers.
 
-Made by docs/make_types.py from the core's tables.
+Made by tools/make_types.py from the core's tables.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write the types of options and objects for type checkers, from the core's tables.
 
-`python docs/make_types.py` rewrites python/fedflux/_simulation/option_types.py and
+`python tools/make_types.py` rewrites python/fedflux/_simulation/option_types.py and
 python/fedflux/__init__.pyi.
 """
 
@@ -30,7 +30,7 @@ NAMES = {
     "spec": "str | Spec",
     "specs": "str | Spec | Iterable[str | Spec]",
 }
-MADE = '"""{what}\n\nMade by docs/make_types.py from the core\'s tables.\n"""\n\n'
+MADE = '"""{what}\n\nMade by tools/make_types.py from the core\'s tables.\n"""\n\n'
 
 
 def type_of(option: Option) -> str:

@@ -1,4 +1,4 @@
-"""Writes docs/options.md from the core's tables: `python docs/make_options.py`."""
+"""Writes docs/options.md from the core's tables: `python tools/make_options.py`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def page() -> str:
         "",
         "The options of a run: `fedflux.run(name=...)` in Python, `fedflux run --name` in",
         "a shell, with hyphens for underscores, `FedFlux.run(name = ...)` in Julia, and",
-        "`name = ...` in a file for `--config`. `python docs/make_options.py` makes this",
+        "`name = ...` in a file for `--config`. `python tools/make_options.py` makes this",
         "page from the core's tables.",
         "",
     ]
