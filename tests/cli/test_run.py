@@ -1,0 +1,143 @@
+"""The command line in a process of its own."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fedflux
+
+from ..conftest import Run
+
+FAST = shlex.split(
+    "run --dataset digits --model softmax_regression --engine reference --rounds 2"
+)
+
+
+@pytest.fixture
+def fed(python: Run) -> Run:
+    return lambda *args, **kwargs: python(["-m", "fedflux", *map(str, args)], **kwargs)
+
+
+def test_version(fed: Run) -> None:
+    assert fed("--version").stdout.strip() == f"fedflux, version {fedflux.__version__}"
+
+
+def test_run_writes_json_and_result(fed: Run, tmp_path: Path) -> None:
+    more = shlex.split(
+        "--json out.json --save out.safetensors --model mlp --hidden 20,10 --lr 0.5"
+    )
+    done = fed(*FAST, *more)
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert done.stderr == ""  # quiet where stderr is no terminal
+    assert done.stdout.count("\n") == 1
+    assert f"accuracy {facts['accuracy']:.4f}" in done.stdout
+    assert facts["engine"] == "reference"
+    assert (facts["options"]["hidden"], facts["options"]["lr"]) == ([20, 10], 0.5)
+    assert [r["round"] for r in facts["history"]] == [1, 2]
+    saved = fedflux.Result.load(tmp_path / "out.safetensors")
+    assert saved.params_sha256 == facts["params_sha256"]
+
+
+def test_rules_are_given_one_by_one(fed: Run) -> None:
+    done = fed(*FAST, "--rule", "fedprox(mu=0.1)", "--rule", "scaffold", check=False)
+    assert "rules=['fedprox(mu=0.1)', 'scaffold'] needs the Julia core" in done.stderr
+
+
+def test_options_override_the_config(fed: Run, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        'dataset = "digits"\nmodel = "mlp"\nhidden = [8]\nengine = "reference"\n'
+        "rounds = 5\nbatch-size = 50\nlr = 1\n"
+    )
+    fed("run", "--config", "run.toml", "--rounds", 1, "--json", "out.json")
+    options = json.loads((tmp_path / "out.json").read_text())["options"]
+    assert {k: options[k] for k in ("model", "hidden", "rounds", "batch_size", "lr")} == {
+        "model": "mlp",
+        "hidden": [8],
+        "rounds": 1,
+        "batch_size": 50,
+        "lr": 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["run", "--round", "3"], ["--round", "--rounds"]),
+        (["rum"], ["rum"]),
+        (["run", "--rounds", "many"], ["rounds: expected an integer, got 'many'"]),
+        (["run", "--rounds", "0"], ["rounds: expected at least 1, got 0"]),
+        (["run", "--model", "lenett"], ["did you mean 'lenet'?"]),
+        (["run", "--dataset", "none.npz"], ["no file 'none.npz'"]),
+        (
+            ["run", "--dataset", "digits", "--clients", "99999", "--engine", "reference"],
+            ["99999", "1437"],
+        ),
+        (
+            ["run", "--dataset", "digits", "--model", "lenet", "--engine", "reference"],
+            ["layer 3", "at least 5", "got 4"],
+        ),
+        (["run", "--config", "none.toml"], ["config: no file 'none.toml'"]),
+        (["run", "--config", "bad.toml"], ["bad.toml"]),
+        (
+            ["run", "--config", "unknown.toml"],
+            ["unknown option 'round'; did you mean 'rounds'?"],
+        ),
+        (["run", "--json", "no/such/out.json"], ["can't write no/such/out.json"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    fed: Run, tmp_path: Path, args: list[str], words: list[str]
+) -> None:
+    (tmp_path / "bad.toml").write_text("rounds = = 3")
+    (tmp_path / "unknown.toml").write_text("round = 3")
+    done = fed(*args, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"fedflux: error: [^\n]+\n", done.stderr)
+    assert all(word in done.stderr for word in words)
+
+
+def test_without_julia_auto_falls_back_and_julia_fails(
+    fed: Run, no_julia: dict[str, str], tmp_path: Path
+) -> None:
+    auto = [*FAST[:5], "--rounds", "1", "--json", "out.json"]
+    done = fed(*auto, env=no_julia)
+    assert "fedflux: warning: the slow reference engine is used: Julia" in done.stderr
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert facts["engine"] == "reference"
+    assert any("reference engine" in w for w in facts["warnings"])
+    done = fed(*auto, "--engine", "julia", env=no_julia, check=False, timeout=60)
+    assert done.returncode == 1
+    assert re.search(r"^fedflux: error: Julia [^\n]+\n\Z", done.stderr, re.M)
+    assert "Traceback" not in done.stderr
+
+
+def test_progress_on_a_terminal(python: Run, tmp_path: Path) -> None:
+    """Run under a pseudo-terminal: the bar shows rounds, loss and accuracy."""
+    pty = pytest.importorskip("pty")
+    import os
+    import subprocess
+    import sys
+
+    outer, inner = pty.openpty()
+    command = [sys.executable, "-m", "fedflux", *FAST]
+    env: dict[str, Any] = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
+    with subprocess.Popen(
+        command, stderr=inner, stdout=subprocess.DEVNULL, cwd=tmp_path, env=env
+    ) as process:
+        os.close(inner)
+        text = b""
+        while True:
+            try:
+                part = os.read(outer, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            text += part
+    assert process.returncode == 0
+    assert re.search(rb"2/2.*loss \d\.\d+ +accuracy \d\.\d+", text)

@@ -1,0 +1,119 @@
+"""The docs agree with the code, and the README with what it shows and links."""
+
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import fedflux
+
+from ..conftest import Run
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text()
+HOME = "https://github.com/fedflux/fedflux"
+RAW = "https://raw.githubusercontent.com/fedflux/fedflux/main/"
+
+
+def test_the_page_of_options_is_made_from_the_tables() -> None:
+    page = runpy.run_path(str(ROOT / "tools" / "make_options.py"))["page"]()
+    assert (DOCS / "options.md").read_text() == page, "run `python tools/make_options.py`"
+
+
+def test_files_that_docs_name_are_there() -> None:
+    folders = ("python", "julia", "tests", "docs", "benchmarks", "examples")
+    files = [f"/{path}" for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    design = (DOCS / "design.md").read_text()
+    for page in (design, (ROOT / "CONTRIBUTING.md").read_text().split("```diff")[0]):
+        for name in re.findall(r"`([\w/]+\.(?:py|jl|toml))`", page):
+            assert any(f.endswith(f"/{name}") for f in files), name
+
+
+def test_the_readme_works_on_pypis_page() -> None:
+    """Whole addresses, those of the repository of files that are there."""
+    defined = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", README, re.M))
+    used = re.findall(r"^- \[(\w+)\]:|\]\[(\w+)\]", README, re.M)
+    assert {(short or name).lower() for short, name in used} == defined.keys()
+    links = [*defined.values(), *re.findall(r"\]\((\S+?)\)", README)]
+    assert len(links) > 15
+    for link in links:
+        assert link.startswith("https://")
+        for start in (f"{HOME}/blob/main/", f"{HOME}/tree/main/", RAW):
+            if link.startswith(start):
+                file, _, heading = link.removeprefix(start).partition("#")
+                assert (ROOT / file).exists(), link
+                assert not heading or f"## {heading}\n" in (ROOT / file).read_text().lower()
+
+
+def test_the_readme_shows_the_benchmarks_figures() -> None:
+    pages = (DOCS / "benchmarks.md").read_text()
+    names = ["FedFlux, fast", "FedJAX", "pfl", "Flower (Ray)", "PyTorch loop"]
+    table = pages.split("### On two cores")[1].split("###")[0].strip().splitlines()
+    head = [cell.strip() for cell in table[0].split("|")]
+    rows = {line.split("|")[1].strip(): line.split("|") for line in table[2:]}
+    shown = re.findall(r"^\| ([^|]+) \| ([\d.,]+) \|(.*)\|$", README, re.M)
+    assert len(shown) == 4
+    for model, ours, others in shown:
+        cells = rows[f"{model}, 10"]
+        figures = [ours, *(cell.strip() for cell in others.split("|"))]
+        assert figures == [cells[head.index(name)].split()[0] for name in names]
+    starts = pages.split("## Start-up")[1]
+    for name, *seconds in (
+        ("case-study CNN, 8,000 images of MNIST, in Python", "3.2", "1.8"),
+        ("the same, PyTorch loop", "2.6"),
+    ):
+        row = next(x for x in starts.splitlines() if x.startswith(f"| {name} |"))
+        assert [c for c in row.split(" | ") if c[0].isdigit()] == seconds
+        assert all(f"{s} s" in README for s in seconds)
+
+
+@pytest.mark.parametrize(
+    "engine", ["reference", pytest.param("julia", marks=pytest.mark.julia)]
+)
+def test_the_first_command_learns_the_digits(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Ten rounds of `fedflux run --batch-size 10` where there is no MNIST."""
+    if engine == "julia":
+        request.getfixturevalue("julia")
+    for seed in (1, 2):
+        with pytest.warns(fedflux.FedFluxWarning, match="digits"):
+            result = fedflux.run(
+                batch_size=10, seed=seed, engine=engine, data_dir=str(tmp_path / "none")
+            )
+        assert result.dataset == "digits"
+        assert result.accuracy is not None
+        assert result.accuracy >= 0.93
+        assert result.seconds < 30
+    same = fedflux.run(dataset="digits", batch_size=10, seed=2, engine=engine)
+    assert same.params_sha256 == result.params_sha256
+    assert (same.options["model"], same.options["lr"]) == ("mlp", 0.3)
+    given = fedflux.run(
+        dataset="digits", batch_size=10, seed=2, engine=engine, model="mlp", lr=0.3
+    )
+    assert given.params_sha256 == result.params_sha256
+
+
+def test_python_the_shell_and_julia_take_the_same_defaults(
+    julia: None, python: Run
+) -> None:
+    from juliacall import Main as jl
+
+    for options in (
+        {},
+        {"optimizer": "adam"},
+        {"lr": 0.1},
+        {"model": "softmax_regression"},
+    ):
+        usual = {"dataset": "digits", "rounds": 1, **options}
+        result = fedflux.run(**usual)  # type: ignore[arg-type]
+        core = jl.FedFlux.run(**usual)
+        flags = [f"--{name}={value}" for name, value in usual.items()]
+        shell = python(["-m", "fedflux", "run", *flags, "--json", "-"]).stdout
+        facts = json.loads(shell)
+        assert result.params_sha256 == str(core.params_sha256) == facts["params_sha256"]
+        for name in ("model", "lr"):
+            assert result.options[name] == facts["options"][name]

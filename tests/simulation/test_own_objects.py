@@ -1,0 +1,61 @@
+"""docs/extending.md: each section's files and code, as a user would run them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fedflux
+
+from ..conftest import ROOT
+
+PAGE = (ROOT / "docs" / "extending.md").read_text()
+SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_python_of_a_section(
+    julia: None, section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = SECTIONS[section]
+    for name, code in re.findall(r"```julia\n# (\w+\.jl)\n(.*?)```", text, re.S):
+        (tmp_path / name).write_text(code)
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102
+    result = names["result"]
+    assert result.engine == "julia"
+    assert len(result.history) >= 3
+    expected = {
+        "A rule": {"rules": ["Clip", "fedprox(mu=0.01)"]},
+        "An aggregator": {"aggregate": "Midrange"},
+        "A partition": {"partition": "deal"},
+        "A model and a loss": {"model": "Chain", "loss": "smoothed"},
+        "A metric": {},
+    }[section]
+    assert {name: result.options[name] for name in expected} == expected
+    if section == "A metric":
+        assert names["near"] > result.score(names["x"], names["y"])
+        return
+    plain = fedflux.run(
+        dataset="digits", model="mlp", hidden=[20], rounds=3, lr=0.5, engine="julia"
+    )
+    assert result.params_sha256 != plain.params_sha256
+    more = fedflux.run(resume=result, rounds=4)  # the objects are kept
+    assert more.details["resumed"] == 3
+    assert more.options == result.options | {"rounds": 4, "engine": "julia"}
+
+
+def test_objects_of_a_wrong_kind(julia: None) -> None:
+    from juliacall import Main as jl
+
+    with pytest.raises(
+        fedflux.FedFluxError, match="option rules holds a RefValue; expected"
+    ):
+        fedflux.run(dataset="digits", rules=[jl.seval("Ref(1)"), "fedprox"])
+    with pytest.raises(fedflux.OptionError, match="rounds: expected an integer, got a Jul"):
+        fedflux.run(dataset="digits", rounds=jl.seval("Ref(1)"))
+    with pytest.raises(fedflux.OptionError, match="a Julia object needs engine='julia'"):
+        fedflux.run(dataset="digits", partition=jl.seval("deal"), engine="reference")
