@@ -5,6 +5,10 @@ from pathlib import Path
 
 from ..conftest import Run
 
+# What a first run may compile. It grows when a call between Python and the core, or a type
+# in a round, is not in the workload (julia/FedFlux/src/interface/precompile.jl).
+MOST = 180
+
 
 def test_calls_into_the_core_are_compiled_at_installation(
     julia: None, python: Run, tmp_path: Path
@@ -16,4 +20,5 @@ def test_calls_into_the_core_are_compiled_at_installation(
     dear = ("_pyrun", "pyconvert_get_rules", "get_buffer_impl", "pyjlany_call", "execute")
     again = [line for line in methods if any(name in line for name in dear)]
     assert again == []
-    assert 20 < len(methods) < 180  # 222 before
+    assert methods  # the trace was written
+    assert len(methods) < MOST

@@ -1,6 +1,5 @@
 """Options: their table and the errors of their checks."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,7 @@ from ..conftest import ROOT
 TOML = ROOT / "julia" / "FedFlux" / "src" / "options" / "options.toml"
 
 
-def test_defaults_are_the_tables() -> None:
-    table = tomllib.loads(TOML.read_text())
-    defaults = {name: entry.get("default") for name, entry in table.items()}
-    assert settled(check({}), "arrays") == defaults
-    assert check({}) == {
-        name: None if "default_with" in table[name] else default
-        for name, default in defaults.items()
-    }
-    assert list(declared()) == list(table)
+def test_every_option_has_a_valid_default_and_a_help() -> None:
     for option in declared().values():
         assert option.check(option.default) == option.default
         assert option.help

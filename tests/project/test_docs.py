@@ -48,28 +48,6 @@ def test_the_readme_works_on_pypis_page() -> None:
                 assert not heading or f"## {heading}\n" in (ROOT / file).read_text().lower()
 
 
-def test_the_readme_shows_the_benchmarks_figures() -> None:
-    pages = (DOCS / "benchmarks.md").read_text()
-    names = ["FedFlux, fast", "FedJAX", "pfl", "Flower (Ray)", "PyTorch loop"]
-    table = pages.split("### On two cores")[1].split("###")[0].strip().splitlines()
-    head = [cell.strip() for cell in table[0].split("|")]
-    rows = {line.split("|")[1].strip(): line.split("|") for line in table[2:]}
-    shown = re.findall(r"^\| ([^|]+) \| ([\d.,]+) \|(.*)\|$", README, re.M)
-    assert len(shown) == 4
-    for model, ours, others in shown:
-        cells = rows[f"{model}, 10"]
-        figures = [ours, *(cell.strip() for cell in others.split("|"))]
-        assert figures == [cells[head.index(name)].split()[0] for name in names]
-    starts = pages.split("## Start-up")[1]
-    for name, *seconds in (
-        ("case-study CNN, 8,000 images of MNIST, in Python", "3.2", "1.8"),
-        ("the same, PyTorch loop", "2.6"),
-    ):
-        row = next(x for x in starts.splitlines() if x.startswith(f"| {name} |"))
-        assert [c for c in row.split(" | ") if c[0].isdigit()] == seconds
-        assert all(f"{s} s" in README for s in seconds)
-
-
 @pytest.mark.parametrize(
     "engine", ["reference", pytest.param("julia", marks=pytest.mark.julia)]
 )

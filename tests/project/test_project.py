@@ -3,7 +3,6 @@
 import doctest
 import importlib
 import json
-import os
 import pkgutil
 import re
 import subprocess
@@ -93,16 +92,13 @@ def test_public_functions_have_examples() -> None:
     assert ">>>" in (fedflux.Result.__doc__ or "")
 
 
-def test_import_is_instant_and_lazy(python: Run) -> None:
+def test_importing_fedflux_imports_nothing_heavy(python: Run) -> None:
     code = (
-        "import sys, time; t = time.perf_counter(); import fedflux; "
-        "t = time.perf_counter() - t; "
+        "import sys, fedflux; "
         "heavy = 'juliacall', 'juliapkg', 'numpy', 'click', 'rich', 'flwr'; "
-        "print(t, *[m for m in heavy if m in sys.modules])"
+        "print(*[m for m in heavy if m in sys.modules])"
     )
-    runs = [python(code).stdout.split() for _ in range(3)]
-    assert all(len(run) == 1 for run in runs), runs
-    assert min(float(run[0]) for run in runs) < 0.15
+    assert python(code).stdout.split() == []
 
 
 def test_names(python: Run) -> None:
@@ -123,14 +119,6 @@ def commands() -> list[str]:
     """The README's shell commands, one per block."""
     readme = (ROOT / "README.md").read_text()
     return [m.strip() for m in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)]
-
-
-def test_ci_runs_the_readmes_test_command() -> None:
-    script = (ROOT / ".ci" / "run").read_text()
-    assert script.startswith("#!/usr/bin/env bash\n")
-    test = next(c for c in commands() if "pytest" in c)
-    assert [line for line in script.splitlines() if "pytest" in line] == [test]
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
 def test_readme_commands_use_options_that_exist() -> None:

@@ -2,8 +2,9 @@
 
 `python -m tests.project.test_witness` records witness.json anew. Names and options may be
 added; a name, a parameter or a default that goes or changes, or other numbers of a run,
-break users. Parameters are the same bits on one kind of processor, so fingerprints are compared
-on the kinds that recorded them, and losses and norms, to five digits, on every kind.
+break users. Parameters are the same bits on one kind of processor, so fingerprints are
+compared on the kinds that recorded them, and losses and norms, to five digits, on every
+kind.
 """
 
 from __future__ import annotations
