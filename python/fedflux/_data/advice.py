@@ -54,7 +54,7 @@ def of_labels(y: Array) -> Iterator[str]:
 
     Example:
         >>> list(of_labels(np.array([1, 2, 3])))[0][:55]
-        'y_train: the labels begin at 1, so that the model has an'
+        'y_train: the labels begin at 1, so that the model has a'
     """
     held = np.unique(y)
     classes = int(held[-1]) + 1
