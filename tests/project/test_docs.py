@@ -32,6 +32,25 @@ def test_files_that_docs_name_are_there() -> None:
             assert any(f.endswith(f"/{name}") for f in files), name
 
 
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub names them in links."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *ROOT.glob("[a-z]*/*/README.md")]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            if link.startswith(("https:", "mailto:")):
+                continue
+            name, _, heading = link.partition("#")
+            target = page.parent / name if name else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not heading or heading in anchors(target), f"{page.name}: {link}"
+
+
 def test_the_readme_works_on_pypis_page() -> None:
     """Whole addresses, those of the repository of files that are there."""
     defined = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", README, re.M))
