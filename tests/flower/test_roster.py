@@ -269,6 +269,15 @@ def test_a_node_that_prepares_is_waited_for_from_then_on(
     assert sorted(there.seats) == [1, 2]
 
 
+def test_a_client_counts_for_no_more_samples_than_the_server_allows() -> None:
+    nodes = {11: client(1, samples=100), 12: client(2, samples=101)}
+    there = Roster(Grid(nodes), 2, 60.0, max_samples=100)  # type: ignore[arg-type]
+    with pytest.raises(
+        FedFluxError, match=r"node 12 .*101 samples, and max_samples is 100"
+    ):
+        there.gather(1.0)
+
+
 def test_a_node_with_other_data_than_most_is_left_out() -> None:
     nodes = {10 + k: client(k, input=[2]) for k in range(1, 5)} | {15: client(5, input=[3])}
     with pytest.raises(FedFluxError, match=r"number 5; .*node 15 .*\[\[3\]"):

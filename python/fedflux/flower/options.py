@@ -24,6 +24,8 @@ class Server:
         wait: seconds that the run waits for its clients at the start.
         plain_samples: how many samples a plain Flower client counts for; None if there are
             no such clients, or all count the same.
+        max_samples: the most samples that a client may say it has, since it counts for as
+            many with weights="samples"; None for a thousand million.
     """
 
     save: str | None = None
@@ -31,6 +33,7 @@ class Server:
     timeout: float = 3600.0
     wait: float = 600.0
     plain_samples: int | None = None
+    max_samples: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("save", "json"):
@@ -42,9 +45,10 @@ class Server:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not 0 < value < 1e9:
                 raise OptionError(f"{name}: expected seconds above 0, got {value!r}")
-        plain = self.plain_samples
-        if plain is not None and (type(plain) is not int or plain < 1):
-            raise OptionError(f"plain_samples: expected a number above 0, got {plain!r}")
+        for name in ("plain_samples", "max_samples"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise OptionError(f"{name}: expected a number above 0, got {value!r}")
 
 
 SERVER = tuple(field.name for field in fields(Server))

@@ -21,7 +21,8 @@ from .exchange import NoAnswerError, Post
 
 FIRST_ANSWER = 60.0  # seconds until a node is asked again: messages of Flower's can be lost
 FIRST_PAUSE = 5.0  # seconds until a node that isn't ready, or has an error, is asked again
-MAX_PAUSE = 300.0
+MAX_PAUSE = 300.0  # with an error
+READY_PAUSE = 15.0  # while it prepares itself
 PLAIN = "No query function registered"  # Flower's words, where a client is not fedflux's
 
 
@@ -57,10 +58,14 @@ class Roster:
         grid: Flower's.
         clients: how many clients the run has.
         timeout: the most seconds that a node has to say which client it is.
+        max_samples: the most samples that one may have; None for any number.
     """
 
-    def __init__(self, grid: Grid, clients: int, timeout: float) -> None:
+    def __init__(
+        self, grid: Grid, clients: int, timeout: float, max_samples: int | None = None
+    ) -> None:
         self._grid, self._clients, self._timeout = grid, clients, timeout
+        self._max_samples = max_samples
         self._post = Post(grid, records.MAX_FACTS)
         self._bound: dict[int, Seat] = {}  # by the client's number, for the run
         self._asked: dict[int, _Asked] = {}  # by node, those without a seat
@@ -140,8 +145,14 @@ class Roster:
             if "preparing" in facts:
                 since = time.monotonic() - facts["seconds"]
                 self._preparing[number] = facts["preparing"], since
-                self._later(asked, f"client {number}: {self.absence(number)}")
+                line = f"client {number}: {self.absence(number)}"
+                self._later(asked, line, READY_PAUSE)
                 return
+            most = self._max_samples
+            if most is not None and facts["samples"] > most:
+                raise FedFluxError(
+                    f"has {facts['samples']} samples, and max_samples is {most}"
+                )
             self._preparing.pop(number, None)
             # what was said first holds for the run: weights and sizes rest on it
             seat = self._bound.setdefault(number, Seat(node, facts))
@@ -174,10 +185,10 @@ class Roster:
             raise FedFluxError(f"is client {number}, and was client {other} of this run")
         return number
 
-    def _later(self, asked: _Asked, line: str) -> None:
+    def _later(self, asked: _Asked, line: str, most: float = MAX_PAUSE) -> None:
         """Ask again after a pause, which grows."""
-        asked.at = time.monotonic() + asked.pause
-        asked.pause = min(2 * asked.pause, MAX_PAUSE)
+        asked.at = time.monotonic() + min(asked.pause, most)
+        asked.pause = min(2 * asked.pause, most)
         self._say(asked, line)
 
     @staticmethod

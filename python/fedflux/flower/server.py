@@ -39,12 +39,12 @@ def server_app(
         load_data: takes Flower's context and returns the server's own data, (x_test,
             y_test) or, for fltrust, (x_test, y_test, x_root, y_root); None to evaluate
             nothing.
-        **options: of the run, as `fedflux.run` takes, and five of the server: `save`, the
+        **options: of the run, as `fedflux.run` takes, and six of the server: `save`, the
             safetensors file of the result; `json`, the file of its facts and history;
             `timeout`, the seconds that a client has for an answer (default 3600); `wait`,
             the seconds that the run waits for its clients (default 600); `plain_samples`,
-            how many samples a client without fedflux counts for. Entries `fedflux.NAME` of
-            Flower's run config win.
+            how many samples a client without fedflux counts for; `max_samples`, the most
+            that a client may say it has. Entries `fedflux.NAME` of Flower's run config win.
 
     Returns:
         The app.
@@ -103,7 +103,8 @@ class Rounds:
     ) -> None:
         self._grid, self._core = grid, core
         self._options, self._settings = options, settings
-        self._roster = Roster(grid, options["clients"], settings.timeout)
+        most = settings.max_samples
+        self._roster = Roster(grid, options["clients"], settings.timeout, most)
         self._names: list[str] = []
         self._shapes: list[list[int]] = []
         self._most_bytes = 0
