@@ -215,9 +215,11 @@ def test_a_client_decrypts_once_and_only_what_it_took_part_in(
     question = bodies[0][:4] + b"\x07" + bodies[0][5:FRAME] + total
     _, answer, after, _ = deployment_calls.client_answer(client, question, [], kept)
     assert np.allclose(np.frombuffer(answer[FRAME:]), 1)
-    for state in (b"", after):
-        with pytest.raises(FedFluxError, match="encrypted nothing for round 1, or has dec"):
-            deployment_calls.client_answer(client, question, [], state)
+    with pytest.raises(FedFluxError, match="encrypted nothing for round 1, or has dec"):
+        deployment_calls.client_answer(client, question, [], b"")
+    for again in (question, bodies[0]):  # nor does it encrypt anew, to decrypt that
+        with pytest.raises(FedFluxError, match="another answer to the stage"):
+            deployment_calls.client_answer(client, again, model, after)
     in_the_clear = bodies[0][:4] + b"\x01" + bodies[0][5:]
     with pytest.raises(FedFluxError, match="asks for an update in the clear"):
         deployment_calls.client_answer(client, in_the_clear, model, b"")
@@ -279,4 +281,4 @@ def test_the_keys_file(python: Run, tmp_path: Path) -> None:
     ):
         options = settings.run_options(OPTIONS)
         with pytest.raises(FedFluxError, match=words):
-            open_client(options, None, {"ckks-key": given})  # type: ignore[arg-type]
+            open_client(options, None, {"ckks-key": given}, 1)  # type: ignore[arg-type]

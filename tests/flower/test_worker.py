@@ -165,6 +165,76 @@ def test_each_run_loads_its_data_anew(launch: connection.Launch, place: Path) ->
     assert (place / "loaded").read_text() == "xxx"
 
 
+def outside_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let messages of Flower's be made here."""
+    from flwr.supercore.task_identity import TaskIdentity
+
+    for name in ("_run_id", "_node_id", "_task_id"):
+        if hasattr(TaskIdentity, name):
+            monkeypatch.setattr(TaskIdentity, name, 1)
+
+
+def test_whatever_a_server_sends_a_node_says_why_not_and_goes_on(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("flwr")
+    import loader_of_a_node
+    from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+
+    from fedflux.flower import client_app, records
+
+    outside_of_a_run(monkeypatch)
+    options = {"engine": "reference", "model": "softmax_regression"}
+    app = client_app(loader_of_a_node.load_data, idle=20.0, **options)
+    model = ArrayRecord({"w": Array(MODEL[0]), "b": Array(MODEL[1])})
+
+    def answer(content: RecordDict, node_config: Any = None) -> Any:
+        message = Message(content, 7, "train", ttl=60.0)
+        config = {"partition-id": 2} if node_config is None else node_config
+        return app(message, Context(1, 7, config, RecordDict(), {})).content
+
+    def own(arrays: ArrayRecord | None = model, **values: Any) -> RecordDict:
+        content = RecordDict({"fedflux": ConfigRecord(values)})
+        if arrays is not None:
+            content["arrays"] = arrays
+        return content
+
+    def arrays(*given: Any) -> ArrayRecord:
+        return ArrayRecord({f"{i}": a for i, a in enumerate(given)})
+
+    good = {"version": 1, "body": b"x", "round": 1}
+    w, b = (Array(a) for a in MODEL)
+    wrong = [
+        *(own(**{k: v for k, v in good.items() if k != name}) for name in good),
+        *(own(**good | {"version": value}) for value in (0, 2, "1", 1.5, b"1", [1])),
+        *(own(**good | {"body": value}) for value in (1, "x", [b"x"], 1.5)),
+        *(own(**good | {"round": value}) for value in ("1", 1.5, b"1", [1])),
+        own(None, **good),
+        *(
+            own(arrays(*given), **good)
+            for given in (
+                (w,),
+                (b, w),
+                (w, b, b),
+                (Array(MODEL[0][:2]), b),
+                (Array(np.zeros((4, 2), np.int32)), b),
+                (Array("<f4", (4, 2), "numpy.ndarray", b"no .npy"), b),
+                (Array("<f4", (4, 2), "pickle", b"x"), b),
+                (Array(np.zeros((0, 10**9), np.float32)), b),
+            )
+        ),
+    ]
+    for content in wrong:
+        record = answer(content).config_records["fedflux"]
+        assert record["error"], content
+        assert "\n" not in str(record["error"])
+    for config in ({}, {"partition-id": "2"}, {"partition-id": -1}, {"partition-id": 1.0}):
+        assert "partition-id" in str(answer(own(**good), config)["fedflux"]["error"])
+    trained = records.read_arrays(answer(own(**good)))
+    assert not np.array_equal(trained[0], MODEL[0])
+    assert (place / "loaded").read_text() == "x"
+
+
 def test_a_node_that_is_not_ready_says_what_it_does(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,13 +242,10 @@ def test_a_node_that_is_not_ready_says_what_it_does(
     pytest.importorskip("flwr")
     import loader_of_a_node
     from flwr.app import Context, Message, RecordDict
-    from flwr.supercore.task_identity import TaskIdentity
 
     from fedflux.flower import client, client_app, records
 
-    for name in ("_run_id", "_node_id", "_task_id"):
-        if hasattr(TaskIdentity, name):
-            monkeypatch.setattr(TaskIdentity, name, 1)
+    outside_of_a_run(monkeypatch)
     monkeypatch.setattr(client, "SOON", 1.5)
     options = {"engine": "reference", "model": "softmax_regression"}
     app = client_app(loader_of_a_node.slow, idle=20.0, **options)
@@ -198,6 +265,43 @@ def test_a_node_that_is_not_ready_says_what_it_does(
     assert (place / "loaded").read_text() == "x"  # nobody began again
 
 
+def message(federation: int, rest: bytes = b"") -> bytes:
+    return b"FFX\x02\x01" + bytes([federation]) * 16 + rest
+
+
+def test_a_repeated_message_gets_the_same_bytes() -> None:
+    """And a state that Flower took before another answer is not the newest one."""
+    from fedflux.flower.worker import memory
+
+    kept = memory.Memory()
+    arrays = [np.ones(3, np.float32)]
+
+    def key(run: int, body: bytes, client: int = 1) -> Any:
+        context = {"run_id": run}
+        request = {"stock": not body}
+        return kept.key({"client": client, "context": context, "request": request}, body)
+
+    ours = key(1, message(7))
+    answer: Any = ({"once": True}, [b"noisy", b"state 1"], [])
+    kept.keep(ours, b"state 1")
+    kept.keep_answer(ours, message(7, b"x"), arrays, answer)
+    assert kept.newest(ours, b"state 0") == b"state 1"
+    assert kept.same(ours, message(7, b"x"), arrays) is answer
+    assert kept.same(ours, message(7, b"y"), arrays) is None
+    assert kept.same(ours, message(7, b"x"), [2 * arrays[0]]) is None
+    assert kept.same(key(1, message(7), client=2), message(7, b"x"), arrays) is None
+    with pytest.raises(FedFluxError, match="another federation"):
+        key(1, message(8))
+    assert kept.newest(key(2, message(7)), b"") == b"state 1"  # it goes on with it
+    assert key(3, message(9)) != ours
+    assert kept.newest(key(3, message(9)), b"") == b""
+    assert key(4, b"") != key(5, b"")  # of Flower's own servers, each run is another
+    for run in range(10, 20):  # and others' states are forgotten in the end
+        kept.keep(key(run, message(run)), b"other")
+    assert kept.newest(ours, b"") == b""
+    assert kept.same(ours, message(7, b"x"), arrays) is None
+
+
 WITHOUT_JULIA = """
 import numpy as np
 from fedflux.flower import options as settings
@@ -207,7 +311,7 @@ data = from_arrays(np.eye(4), [0, 1, 0, 1], None, None, loss="cross_entropy", cl
 for rules in ([], ["scaffold"]):
     try:
         client = training.open_client(
-            settings.run_options({"model": "mlp", "rules": rules}), data, {}
+            settings.run_options({"model": "mlp", "rules": rules}), data, {}, 1
         )
         print(client.facts["engine"])
     except Exception as error:

@@ -231,6 +231,7 @@ export Checkpoints
 # Deployment: client and server on machines of their own, and the messages between them.
 include("deployment/message_header.jl")
 include("deployment/encoding.jl")
+include("deployment/answered.jl")
 include("deployment/client_memory.jl")
 include("deployment/compressed_downloads.jl")
 include("deployment/client.jl")

@@ -89,7 +89,7 @@ def server_result(server: Any) -> tuple[dict[str, Any], list[Floats]]:
 
 
 def client_open(
-    config: dict[str, Any], data: Arrays, node: Any = None
+    config: dict[str, Any], data: Arrays, node: Any = None, number: int | None = None
 ) -> tuple[dict[str, Any], Any]:
     """Open a client on its own data.
 
@@ -97,6 +97,7 @@ def client_open(
         config: every option.
         data: x, y, x_test and y_test, the last two None without test data.
         node: the party that encrypts, a `Node` of fedflux.he, if the aggregate is ckks.
+        number: the client's; messages for another one are refused.
 
     Returns:
         Its facts, and the client.
@@ -104,7 +105,9 @@ def client_open(
     Raises:
         FedFluxError: the core reports an error.
     """
-    text, client = boot().core._client_open(_json(config), _transposed(data), None, node)
+    text, client = boot().core._client_open(
+        _json(config), _transposed(data), None, node, number
+    )
     facts = _facts(text)
     return facts if node is None else facts | {"ckks_key": node.key_id}, client
 

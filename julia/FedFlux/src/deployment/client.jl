@@ -2,22 +2,26 @@
 # keeps nothing but what it is given back with the next one.
 
 """
-    ClientSession(make, options, party = nothing)
+    ClientSession(make, options, party = nothing; number = nothing, rounds = nothing)
 
 A client of a federation whose server is elsewhere. `make(outputs)` gives `(f, x, y)`: the
 federation with a model of so many outputs, and this client's data; it is called for the
 first message, since only the server knows all labels. `options`: those that decide the
 numbers, by name, as JSON; they must be the server's. `party`: what encrypts and decrypts
-where the aggregate is [`CKKS`](@ref), a `Node` of Python's he/_nodes.py.
+where the aggregate is [`CKKS`](@ref), a `Node` of Python's he_nodes.py.
+`number`: the client's, if it has one: messages for another are refused. `rounds`: how many
+it answers, if each answer costs privacy.
 """
 mutable struct ClientSession
     make::Any
     options::Dict{String,String}
     party::Any
+    number::Union{Nothing,Int}
+    rounds::Union{Nothing,Int}
     ready::Any      # what the first message made: (; f, x, y, pool, tag, outputs)
 end
-ClientSession(make, options, party = nothing) =
-    ClientSession(make, options, party, nothing)
+ClientSession(make, options, party = nothing; number = nothing, rounds = nothing) =
+    ClientSession(make, options, party, number, rounds, nothing)
 
 "The client's federation as a message asks for it, after a check of the options."
 function prepare!(c::ClientSession, values)
@@ -63,12 +67,17 @@ or model; and what the client's own data, loss or rules throw.
 function answer!(c::ClientSession, message::Vector{UInt8}, arrays, kept)
     r = Reader(message)
     header = read_message_header!(r)
+    header.client == something(c.number, header.client) ||
+        fail("is for client ", header.client, ", and this is client ", c.number)
     states = ClientStates(kept, header.federation)
+    check_unanswered(states, header)
     reply = write_message_header!(Writer(), header)
     facts = with_blas_threads(1) do
         answer_stage!(Val(Symbol(header.stage)), reply, c, header, r, arrays, states)
     end
-    facts = (; header.client, header.round, header.stage, facts...)
+    once = c.ready === nothing || answers_once(c.ready.f)   # no training: sums in progress
+    once && note_answer!(states, header)
+    facts = (; header.client, header.round, header.stage, once, facts...)
     return facts, take_bytes!(reply), kept_bytes(states)
 end
 
@@ -103,6 +112,7 @@ function train!(c::ClientSession, header, values, arrays, states)
     n, N = field(Int, values, :n), field(Int, values, :N)
     1 <= header.client <= N && 1 <= n <= N <= MOST_CLIENTS ||
         fail("asks client ", header.client, " of ", N, " in a cohort of ", n)
+    check_round(c, f, header.round)
     e = engine(pool)
     stats = field(Vector{Float32}, values, :stats)
     length(stats) == nstats(e) || fail("holds ", length(stats), " statistics, and the ",
@@ -110,6 +120,7 @@ function train!(c::ClientSession, header, values, arrays, states)
     shared = field(Tuple, values, :shared)
     length(shared) == length(f.rules) || fail("holds the states of other rules")
     counted, saved = field(Int, values, :counted), field(Int, values, :saved)
+    answers_once(f) && close_rounds!(states, min(saved, header.round - 1))
     before = state_after!(states, counted, saved)
     sent = get(values, :model, nothing)
     θ =
@@ -126,6 +137,12 @@ function train!(c::ClientSession, header, values, arrays, states)
 end
 
 const MOST_CLIENTS = 1 << 24        # a client holds a number for each of them
+
+"Refuse more answers than the client was told of, if each costs privacy."
+check_round(c::ClientSession, f, round) =
+    !answers_once(f) || c.rounds === nothing || round <= c.rounds ||
+    fail("is of round ", round, ", and this client knows of ", c.rounds,
+        ": give its node the run's rounds")
 
 "Client `k`'s part of a round, on its own data."
 function local_round(ready, st, k, N, private, n)

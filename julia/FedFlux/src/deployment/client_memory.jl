@@ -1,14 +1,15 @@
 # What a client keeps between messages: the private state of its rules after each round that
 # the server may still go back to.
 
-const STATES_FORMAT = 1
+const STATES_FORMAT = 2
 
 """
     ClientStates(federation)
 
 A client's memory of one federation: `rounds` and, for each, the `states` of its rules after
-that round, oldest first; and `secure`, what it holds between the stages of secure
-aggregation. Whether a round counted, the server says in the next message: what was kept of
+that round, oldest first; `secure`, what it holds between the stages of secure aggregation;
+and, if it answers once only, the rounds after `closed` and their stages that it has
+`answered`. Whether a round counted, the server says in the next message: what was kept of
 one that didn't is then dropped. States of older rounds stay as long as the server could
 be restarted from a checkpoint before them.
 """
@@ -17,8 +18,11 @@ mutable struct ClientStates
     rounds::Vector{Int}
     states::Vector{Any}
     secure::Any
+    answered::Vector{Answered}
+    closed::Int
 end
-ClientStates(federation) = ClientStates(federation, Int[], Any[], nothing)
+ClientStates(federation) =
+    ClientStates(federation, Int[], Any[], nothing, Answered[], 0)
 
 """
     ClientStates(bytes, federation)
@@ -32,7 +36,8 @@ function ClientStates(bytes::Vector{UInt8}, federation)
     kept isa NamedTuple && get(kept, :format, 0) == STATES_FORMAT ||
         fail("a client's state is of another version of fedflux")
     kept.federation == federation || return ClientStates(federation)
-    return ClientStates(federation, kept.rounds, collect(Any, kept.states), kept.secure)
+    return ClientStates(federation, kept.rounds, collect(Any, kept.states), kept.secure,
+        collect(Answered, kept.answered), kept.closed)
 end
 
 "The states as bytes, for whoever keeps them; nobody else may read them."
@@ -41,7 +46,7 @@ function kept_bytes(s::ClientStates)
     write_values!(
         w,
         (; format = STATES_FORMAT, s.federation, s.rounds,
-            states = Tuple(s.states), s.secure)
+            states = Tuple(s.states), s.secure, answered = Tuple(s.answered), s.closed)
     )
     return take_bytes!(w)
 end

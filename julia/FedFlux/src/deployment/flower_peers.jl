@@ -48,6 +48,7 @@ function answer!(c::ClientSession, arrays::Vector{<:Array}, kept)
         nameof(typeof(f.aggregate)), " here")
     states = ClientStates(kept, PLAIN_SERVER)
     before = maximum(states.rounds; init = 0)
+    check_round(c, f, before + 1)       # each message is a round
     st.round = before
     kept_state = state_after!(states, before, before)
     private = kept_state === nothing ? private_init(f.rules, st.θ) : kept_state.private

@@ -18,11 +18,9 @@ from ...errors import DataError, FedFluxError, JuliaUnavailable
 from ...he._nodes import parameters_of, read_key
 from .connection import Doing
 from .frames import Floats
+from .memory import Memory
 
 MAX_RUNS = 2  # runs whose clients are kept
-MAX_KEPT = 4  # federations whose states a client keeps
-MAX_FEDERATIONS = 10_000  # runs of which it is known which federation they are
-FEDERATION = slice(5, 21)  # of a message: where its header names it (message_header.jl)
 
 Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
 
@@ -73,9 +71,15 @@ class Training:
         body, private = parts
         whose = self._memory.key(header, body)
         private = self._memory.newest(whose, private)
-        said, replies, model = client.answer(header["request"], body, private, arrays)
+        before = self._memory.same(whose, body, arrays)
+        if before is not None:
+            return before
+        answer = client.answer(header["request"], body, private, arrays)
+        said, replies, _ = answer
         self._memory.keep(whose, replies[1])
-        return said, replies, model
+        if said.get("once"):
+            self._memory.keep_answer(whose, body, arrays, answer)
+        return answer
 
     def _client(self, header: dict[str, Any]) -> Client:
         """Find the client, or open it: the worker may be younger than the run."""
@@ -94,7 +98,9 @@ class Training:
                 self._doing.begin("loading the data")
                 data = self._data(options, context)
                 self._doing.begin("starting")
-                clients[key] = open_client(options, data, context["node_config"])
+                clients[key] = open_client(
+                    options, data, context["node_config"], header["client"]
+                )
         return clients[key]
 
     @contextlib.contextmanager
@@ -117,47 +123,6 @@ class Training:
         loader = find(self._load)
         loaded = loader(Context(state=RecordDict(), **context))
         return checked(loaded, options, self._load.rpartition(":")[2])
-
-
-class Memory:
-    """The private states of a node's clients, each of one federation.
-
-    Flower keeps a state with its run, and gives each message what was kept when the message
-    began. What is here is newer where two messages come at once, and is there for a run
-    that goes on with another one's federation.
-    """
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[int, str], bytes] = OrderedDict()
-        self._federations: dict[tuple[int, int], str] = {}
-
-    def key(self, header: dict[str, Any], body: bytes) -> tuple[int, str]:
-        """Name the client and the federation of a message.
-
-        Raises:
-            FedFluxError: the run has had messages of another federation: a server could
-                else have a round answered again and again, each time for a new one.
-        """
-        client, run = header["client"], header["context"]["run_id"]
-        stock = header["request"]["stock"]
-        federation = f"run {run}" if stock else body[FEDERATION].hex()
-        if self._federations.setdefault((client, run), federation) != federation:
-            raise FedFluxError("is of another federation than this run")
-        while len(self._federations) > MAX_FEDERATIONS:
-            del self._federations[next(iter(self._federations))]
-        return client, federation
-
-    def newest(self, whose: tuple[int, str], private: bytes) -> bytes:
-        """Return what was kept last, here or by Flower."""
-        return self._kept.get(whose) or private
-
-    def keep(self, whose: tuple[int, str], private: bytes) -> None:
-        """Keep a state, and forget the oldest ones."""
-        self._kept[whose] = private
-        self._kept.move_to_end(whose)
-        mine = [other for other in self._kept if other[0] == whose[0]]
-        for old in mine[:-MAX_KEPT]:
-            del self._kept[old]
 
 
 def checked(loaded: Any, options: dict[str, Any], name: str) -> Data:
@@ -202,7 +167,7 @@ def find(reference: str) -> Callable[..., Any]:
 
 
 def open_client(
-    options: dict[str, Any], data: Data, node_config: Mapping[str, Any]
+    options: dict[str, Any], data: Data, node_config: Mapping[str, Any], number: int
 ) -> Client:
     """Give the data to the core or, where Julia can't be had, to the reference engine.
 
@@ -210,6 +175,7 @@ def open_client(
         options: every option.
         data: the client's own.
         node_config: what the node was started with.
+        number: the client's.
 
     Raises:
         FedFluxError: Julia can't be had, and the reference engine does not support the
@@ -228,7 +194,7 @@ def open_client(
         else:
             from .julia_client import JuliaClient
 
-            return JuliaClient(options, data, key)
+            return JuliaClient(options, data, key, number)
     else:
         why = "engine='reference'"
     try:

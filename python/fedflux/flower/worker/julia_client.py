@@ -19,14 +19,19 @@ class JuliaClient:
         options: every option.
         data: the client's own.
         key: the clients' key, where the aggregate is ckks.
+        number: the client's.
     """
 
     def __init__(
-        self, options: dict[str, Any], data: Data, key: bytes | None = None
+        self,
+        options: dict[str, Any],
+        data: Data,
+        key: bytes | None = None,
+        number: int | None = None,
     ) -> None:
         provide_parties(options)
         self.facts, self._client = deployment_calls.client_open(
-            options, data[:4], node_of(options, key)
+            options, data[:4], node_of(options, key), number
         )
         self.facts["engine"] = "julia"
 

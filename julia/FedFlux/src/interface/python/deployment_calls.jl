@@ -109,16 +109,18 @@ _server_result(d::Deployment) =
     end
 
 """
-    _client_open(config, data, model, party = nothing) -> (json, client)
+    _client_open(config, data, model, party = nothing, number = nothing) -> (json, client)
 
 Open a client that holds `data`, `(x, y)` or `(x, y, x_test, y_test)` with reversed axes;
-the JSON says what the server must know of it. `party`: see [`ClientSession`](@ref).
+the JSON says what the server must know of it. `party` and `number`: see
+[`ClientSession`](@ref).
 """
-_client_open(config::AbstractString, data, model, party = nothing) =
+_client_open(config::AbstractString, data, model, party = nothing, number = nothing) =
     answer(nothing) do
         o = python_options(config, model)
         x, y, xtest, ytest = map(own_array, (data..., nothing, nothing))
-        session, facts = open_client(o, Dataset(x, y, xtest, ytest), party)
+        session, facts = open_client(o, Dataset(x, y, xtest, ytest), party,
+            number === nothing ? nothing : Int(number))
         facts, session
     end
 

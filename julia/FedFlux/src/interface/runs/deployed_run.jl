@@ -45,14 +45,15 @@ function needed_outputs(o::Options, d::Dataset)
 end
 
 """
-    open_client(given::Options, data::Dataset, party = nothing) -> (session, facts)
+    open_client(given::Options, data::Dataset, party = nothing, number = nothing)
+        -> (session, facts)
 
 The client of a deployment that holds all of `data`, as a [`ClientSession`](@ref); and what
 the server must know of it: its `samples`, the size of an `input` and of a `target`, and how
-many `outputs` its labels need. `party`: see [`ClientSession`](@ref). Throws a
+many `outputs` its labels need. `party` and `number`: see [`ClientSession`](@ref). Throws a
 [`FedFluxError`](@ref) for options or data that can't be used.
 """
-function open_client(given::Options, data::Dataset, party = nothing)
+function open_client(given::Options, data::Dataset, party = nothing, number = nothing)
     check_deployable(given)
     d, o = prepare_data(given; data)
     loss = loss_of(o)
@@ -60,7 +61,8 @@ function open_client(given::Options, data::Dataset, party = nothing)
     y = targets(loss, d.y)
     make(outputs) = (prepare_federated(o, d, max(outputs, needed_outputs(o, d)), nothing),
         d.x, y)
-    return ClientSession(make, shared_options(o), party), client_facts(o, d)
+    session = ClientSession(make, shared_options(o), party; number, o.rounds)
+    return session, client_facts(o, d)
 end
 
 """
