@@ -76,13 +76,22 @@ function take_or_reject(read, s::ServerSession, k)
     s.work === nothing && return "came while no round was in progress"
     k in s.waited || return reject_again!(s, k)
     try
-        outcome = read()
-        note_outcome!(s, k, outcome)
+        note_outcome!(s, k, only_its_own(read))
         return nothing
     catch err
         err isa FedFluxError || rethrow()
         reject!(s, k, err.message)
         return err.message
+    end
+end
+
+"What `read` makes of a reply; whatever goes wrong with it is a fault of this reply alone."
+function only_its_own(read)
+    try
+        return read()
+    catch err
+        err isa Union{FedFluxError,InterruptException} && rethrow()
+        fail("can't be read: ", first_line(err))
     end
 end
 
@@ -104,13 +113,23 @@ function read_reply(s::ServerSession, k, reply)
     s.secure === nothing || return hidden_update!(s, k, r)
     loss = reinterpret(Float64, take_word!(r, UInt64, "the loss"))
     seen = take_word!(r, UInt64, "the number of samples seen")
-    seen <= 1 << 40 || malformed("it claims to have seen ", seen, " samples")
     (; f, st) = s
+    seen <= most_seen(f.train, nsamples(s.clients, k)) ||
+        malformed("it claims to have seen ", seen, " samples")
     update = decode!(r, s.like, f.rules, st.shared, f.layout)
     check_all_read(r)
     allfinite(update) || fail(NOT_FINITE)
     # The client keeps its rules' states; the server, which round they are of.
     return Trained(k, update, s.work.st.round + 1, loss, Int(seen), s.downloaded[k])
+end
+
+"""
+The most samples that a client with `n` can have seen in its steps. Batches of chance hold
+more than usual now and then; ten times as many they never do.
+"""
+function most_seen(t::LocalTraining, n)
+    usual = min(Float64(t.epochs) * n, Float64(t.maxsteps) * t.batchsize)
+    return 10 * usual + 1000
 end
 
 "What the first stage's message leaves to count; in later ones nothing is new."

@@ -138,8 +138,10 @@ function add_trained!(work::RoundState, trained::Trained)
     for sent in messages
         accept!(work, sent) || continue
         isempty(f.rules) || (work.private[client] = trained.private)
-        work.loss += trained.loss
-        work.seen += trained.seen
+        if isfinite(trained.loss)       # one client's NaN is not the round's
+            work.loss += trained.loss
+            work.seen += trained.seen
+        end
         work.omniscient && add!(work.moments, sent.update)
     end
 end

@@ -23,6 +23,9 @@ function check_deployable(o::Options)
     aggregate = built(o, :aggregate)
     aggregate isa SecureMean && aggregate.drop > 0 &&
         refuse_option("aggregate", "drop simulates clients that vanish")
+    aggregate isa Union{GeometricMedian,NormClipping} && o.weights == "samples" &&
+        refuse_option("weights", "with aggregate $(o.aggregate) a client weighs as many " *
+                                 "samples as it says it has; set weights=uniform")
     for r in one_or_many(built(o, :rules))
         r isa Pruning && o.download !== nothing &&
             refuse_option("download", "a pruned model travels whole")
@@ -153,11 +156,11 @@ end
 
 "One sample of zeros, like those of the clients, for a server without data."
 function stand_in(facts)
-    known = findfirst(c -> haskey(c, "input"), facts)
+    known = findfirst(c -> haskey(c, "input") && haskey(c, "target"), facts)
     known === nothing &&
         fail("the server has no data and knows no client's: give it test ",
             "data, so that it can make the model")
-    input, target = Int.(facts[known]["input"]), Int.(facts[known]["target"])
+    input, target = (size_in(facts[known], known, name) for name in ("input", "target"))
     tokens = length(input) == 1 && target == input
     x = zeros(tokens ? Int : Float32, input..., 1)
     return Dataset(x, zeros(Int, target..., 1), nothing, nothing; name = "none")
@@ -165,19 +168,38 @@ end
 
 """
 The clients' numbers of samples, and how many outputs the model needs for the data of all.
-Throws where a client's data have another form than the others'.
+Throws where a client's data have another form than the others', or what it says of them is
+no number that can be.
 """
 function joined(o::Options, facts, d)
     isempty(facts) && fail("there are no clients")
-    samples = [Int(c["samples"]) for c in facts]
-    all(>(0), samples) || fail("client ", findfirst(<=(0), samples), " has no samples")
+    samples = [number_in(c, k, "samples", 1:MOST_SAMPLES) for (k, c) in enumerate(facts)]
     for name in ("input", "target")
         forms = unique(c[name] for c in facts if haskey(c, name))
         length(forms) <= 1 ||
             fail("the clients' data differ: an ", name, " has size ", join(forms, " or "))
     end
-    outputs = maximum(c -> Int(get(c, "outputs", 0)), facts)
+    outputs = maximum(((k, c),) -> number_in(c, k, "outputs", 0:MAX_CLASSES, 0),
+        enumerate(facts))
     return samples, d === nothing ? outputs : max(outputs, needed_outputs(o, d))
+end
+
+const MOST_SAMPLES = 10^9       # of a client
+const MOST_VALUES = 1 << 24     # of an input, or a target
+
+function number_in(facts, k, name, range, default = nothing)
+    x = get(facts, name, default)
+    x isa Int && x in range || fail("client ", k, " says that its number of ", name, " is ",
+        repr(x), "; expected ", first(range), " to ", last(range))
+    return x
+end
+
+function size_in(facts, k, name)
+    x = get(facts, name, nothing)
+    x isa AbstractVector && length(x) <= 8 && all(n -> n isa Int && n > 0, x) &&
+        prod(big, x; init = big(1)) <= MOST_VALUES ||
+        fail("client ", k, " says that the size of its ", name, " is ", repr(x))
+    return Int.(x)
 end
 
 "The number of the key that all clients have, where they encrypt."
