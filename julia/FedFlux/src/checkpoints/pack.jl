@@ -104,5 +104,7 @@ end
 unpacked_all(xs, arrays) = Any[unpacked(x, arrays) for x in expect(AbstractVector, xs)]
 expect(T, x) =
     x isa T ? x : fail("checkpoint: found ", repr(x), " where a ", T, " belongs")
+# Each array stands in one place: copies of one would take memory that no byte paid for.
 take_array(arrays, name) =
-    get(() -> fail("checkpoint: the array ", name, " is missing"), arrays, name)
+    haskey(arrays, name) ? pop!(arrays, name) :
+    fail("checkpoint: the array ", name, " is missing, or used twice")

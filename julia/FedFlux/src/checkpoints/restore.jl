@@ -54,7 +54,7 @@ restore(saved::SavedCheckpoint, f::Federated, engine::Engine) =
     readable(() -> restored(saved, f, engine), saved.path)
 
 function restored(saved, f, engine)
-    (; content, arrays) = saved
+    content, arrays = saved.content, copy(saved.arrays)     # each is taken once
     θ = Vector{Float32}(undef, f.layout.n)
     for slot in f.layout.slots
         a = get(arrays, "parameters/$(slot.name)", nothing)
