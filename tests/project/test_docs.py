@@ -51,6 +51,25 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert not heading or heading in anchors(target), f"{page.name}: {link}"
 
 
+@pytest.mark.parametrize("page", ["deployment.md", "privacy.md"])
+def test_what_a_page_says_is_shown_by_tests_that_exist(page: str) -> None:
+    """Each `file`: name in the last cell of a table of parties."""
+    rows = [
+        line
+        for part in (DOCS / page).read_text().split("shown by |\n")[1:]
+        for line in part.split("\n\n")[0].splitlines()[1:]
+    ]
+    assert rows
+    tests = {f.name: f for f in ROOT.rglob("*") if f.suffix in (".py", ".jl")}
+    for row in rows:
+        shown = row.split(" | ")[-1].removesuffix(" |").split("; `")
+        for one in shown:
+            file, _, name = one.strip("`").partition("`: ")
+            text = tests[file].read_text()
+            found = f"def {name}(" in text or f'@testset "{name}' in text
+            assert found, f"{page}: {file} has no test {name!r}"
+
+
 def test_the_readme_works_on_pypis_page() -> None:
     """Whole addresses, those of the repository of files that are there."""
     defined = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", README, re.M))

@@ -18,6 +18,18 @@ FRAME = 29 + 16 + 5  # bytes before the first value of an update
 HUGE = 2 * 10**9  # bytes
 
 
+class Malformed(ConfigRecord):
+    """A record of which Flower can make nothing at the other end."""
+
+    def deflate(self) -> bytes:
+        head, _ = super().deflate().split(b"\x00", 1)
+        kind, children, _ = head.split(b" ")
+        return b" ".join([kind, children, b"3"]) + b"\x00" + b"\xff" * 3
+
+
+Malformed.__qualname__ = "ConfigRecord"
+
+
 class Rogue(ClientApp):
     """Behaves as the run config says."""
 
@@ -61,6 +73,8 @@ def hostile(message: Message, context: Context) -> Message:
         metrics = MetricRecord({"num-examples": 10})
         content = RecordDict({"arrays": arrays, "metrics": metrics})
         return Message(content, reply_to=message)
+    elif number == 6:
+        return Message(RecordDict({"fedflux": Malformed({})}), reply_to=message)
     else:
         forged = body
     record = ConfigRecord({"version": 1, "body": forged})
