@@ -125,7 +125,7 @@ def step_rows(
 
 
 def agree(rows: list[Row]) -> None:
-    """Same model, same batches, same optimiser: after one pass over the same data all
+    """Same model, same batches, same optimizer: after one pass over the same data all
     losses must be the same.
     """
     reference = next(

@@ -17,7 +17,7 @@ from matplotlib.ticker import NullFormatter
 from benchmarks.tasks import TASKS
 from benchmarks.workers import CONTENDERS
 
-COLOURS = {
+COLORS = {
     "fast": "#c0392b",
     "zygote": "#e8a598",
     "pytorch": "#34495e",
@@ -49,7 +49,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     growth(axes[1, 1], results.get("scale", []), "peak_mib", "Peak memory (MiB)")
     handles, labels = axes[0, 1].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(COLOURS), frameon=False
+        handles, labels, loc="outside lower center", ncols=len(COLORS), frameon=False
     )
     figure.savefig(path)
     plt.close(figure)
@@ -69,7 +69,7 @@ def bars(ax: Axes, rows: list[dict[str, Any]], batch: int, title: str) -> None:
         ]
         heights = [found[task] for task in TASKS if task in found]
         drawn = ax.bar(
-            places, heights, width, color=COLOURS[name], label=CONTENDERS[name].title
+            places, heights, width, color=COLORS[name], label=CONTENDERS[name].title
         )
         ax.bar_label(
             drawn,
@@ -102,7 +102,7 @@ def growth(ax: Axes, rows: list[dict[str, Any]], key: str, title: str) -> None:
                 *zip(*points, strict=True),
                 marker="o",
                 markersize=4,
-                color=COLOURS[name],
+                color=COLORS[name],
                 label=CONTENDERS[name].title,
             )
     ax.set_xscale("log")

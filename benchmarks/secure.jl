@@ -48,7 +48,7 @@ println("$n clients × $d parameters; a client's ms, the server's ms; a client's
 for neighbours in (10, nothing), vanish in (0, n ÷ 10)
     one_round(neighbours, vanish)
     GC.gc()
-    println("\n", something(neighbours, "all"), " neighbours, ", vanish,
+    println("\n", something(neighbours, "all"), " neighbors, ", vanish,
         " vanish before the masked vector")
     for (name, s) in one_round(neighbours, vanish)
         @printf("%-14s client %7.3f ms   server %8.2f ms   up %8.0f   down %8.0f\n",

@@ -66,7 +66,7 @@ function times(f, seconds)
     return minimum(list), sort(list)[(end+1)÷2]
 end
 
-"An engine with a model's parameters, data and an optimiser, as in local training."
+"An engine with a model's parameters, data and an optimizer, as in local training."
 struct Stepper{E,S,X,Y}
     engine::E
     rule::Flux.Descent

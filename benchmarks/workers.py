@@ -51,7 +51,7 @@ CONTENDERS = {
 
 @dataclass
 class Setup:
-    """Where the programs are, and what has been learnt of the contenders so far."""
+    """Where the programs are, and what has been learned of the contenders so far."""
 
     julia: list[str]
     project: str

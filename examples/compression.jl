@@ -64,7 +64,7 @@ end
 # The figure: accuracy after each round over the bytes sent so far, on a logarithmic axis.
 
 const WIDTH, HEIGHT, LEFT, BOTTOM, RIGHT, TOP = 860, 470, 60, 50, 210, 20
-const COLOURS = [
+const COLORS = [
     "#000000", "#1f77b4", "#3182bd", "#6baed6", "#9e9ac8", "#ff7f0e", "#2ca02c",
     "#31a354",
     "#a1d99b", "#d62728", "#e377c2", "#8c564b", "#17becf", "#bcbd22", "#08519c",
@@ -103,26 +103,26 @@ function draw(rows, path)
         middle = (LEFT + WIDTH - RIGHT) / 2
         text(io, middle, HEIGHT - 10, "middle", "bytes that all clients have sent")
         text(io, LEFT, TOP - 6, "start", "test accuracy")
-        for (i, (r, colour)) in enumerate(zip(rows, COLOURS))
-            polyline(io, x.(r.sent), y.(r.accuracies), colour)
-            circle(io, x(last(r.sent)), y(last(r.accuracies)), colour)
+        for (i, (r, color)) in enumerate(zip(rows, COLORS))
+            polyline(io, x.(r.sent), y.(r.accuracies), color)
+            circle(io, x(last(r.sent)), y(last(r.accuracies)), color)
             at = TOP + 18 + 22 * (i - 1)
             print(io, """<rect x="$(WIDTH - RIGHT + 18)" y="$(at - 6)" width="18" """)
-            println(io, """height="4" fill="$colour"/>""")
+            println(io, """height="4" fill="$color"/>""")
             text(io, WIDTH - RIGHT + 42, at, "start", r.name)
         end
         println(io, "</svg>")
     end
 end
 
-function polyline(io, xs, ys, colour)
+function polyline(io, xs, ys, color)
     points = join((@sprintf("%.1f,%.1f", x, y) for (x, y) in zip(xs, ys)), " ")
-    print(io, """<polyline points="$points" fill="none" stroke="$colour" """)
+    print(io, """<polyline points="$points" fill="none" stroke="$color" """)
     println(io, """stroke-width="1.8"/>""")
 end
 
-function circle(io, x, y, colour)
-    @printf(io, """<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>\n""", x, y, colour)
+function circle(io, x, y, color)
+    @printf(io, """<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>\n""", x, y, color)
 end
 
 function line(io, x1, y1, x2, y2)

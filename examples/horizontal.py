@@ -1,6 +1,6 @@
 """Horizontal federated learning: the clients have the same features of different samples.
 
-Softmax regression, 784 to 10 for MNIST, on inputs normalised by MNIST's mean and standard
+Softmax regression, 784 to 10 for MNIST, on inputs normalized by MNIST's mean and standard
 deviation. Usage: `python examples/horizontal.py [DATASET]`, for example with digits.
 """
 

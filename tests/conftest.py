@@ -219,11 +219,11 @@ def test_data() -> Path:
 def blobs() -> dict[str, np.ndarray]:
     """Three classes in four dimensions, linearly separable."""
     rng = np.random.default_rng(7)
-    centres = rng.normal(size=(3, 4)) * 3
+    centers = rng.normal(size=(3, 4)) * 3
 
     def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
         y = np.arange(n) % 3
-        return (centres[y] + rng.normal(size=(n, 4))).astype(np.float32), y
+        return (centers[y] + rng.normal(size=(n, 4))).astype(np.float32), y
 
     (x, y), (xt, yt) = draw(90), draw(30)
     return {"x_train": x, "y_train": y, "x_test": xt, "y_test": yt}

@@ -218,7 +218,7 @@ class Flip(Spec):
 
 @dataclass(frozen=True)
 class Rotate(Spec):
-    """Rotate an image about its centre by a random angle."""
+    """Rotate an image about its center by a random angle."""
 
     degrees: float = ...
 
@@ -250,7 +250,7 @@ class TrimmedMean(Spec):
 
 @dataclass(frozen=True)
 class Krum(Spec):
-    """The update closest to its nearest neighbours; needs 2f + 3 updates."""
+    """The update closest to its nearest neighbors; needs 2f + 3 updates."""
 
     f: int = ...
 
@@ -310,8 +310,8 @@ class CKKS(Spec):
 
 @dataclass(frozen=True)
 class SecureMean(Spec):
-    """The weighted mean by secure aggregation: the server learns the sum alone;
-    simulated with all its parties.
+    """The weighted mean by secure aggregation: the server learns only the sum; a
+    simulation has all parties.
     """
 
     neighbours: int | None = ...
@@ -338,11 +338,11 @@ class Scaffold(Spec):
 
 @dataclass(frozen=True)
 class FedNova(Spec):
-    """Normalised averaging, for clients that take different numbers of steps."""
+    """Normalized averaging, for clients that take different numbers of steps."""
 
 @dataclass(frozen=True)
 class FedDyn(Spec):
-    """A dynamic regulariser that aligns the clients' optima with the global one."""
+    """A dynamic regularizer that aligns the clients' optima with the global one."""
 
     alpha: float = ...
 
@@ -369,7 +369,7 @@ class FedRep(Spec):
 
 @dataclass(frozen=True)
 class FedBN(Spec):
-    """Private normalisation layers, with their statistics."""
+    """Private normalization layers, with their statistics."""
 
 @dataclass(frozen=True)
 class FedSGD(Spec):
@@ -383,7 +383,7 @@ class QFFL(Spec):
 
 @dataclass(frozen=True)
 class AFL(Spec):
-    """Agnostic: the clients are weighted by the mixture for which the model is worst."""
+    """Agnostic: weight the clients by the mixture on which the model is worst."""
 
     lr: float = ...
 
@@ -413,8 +413,8 @@ class ClientDP(Spec):
 
 @dataclass(frozen=True)
 class DPFTRL(Spec):
-    """Client-level differential privacy without chance in the sampling: the noise of a
-    binary tree over the rounds (DP-FTRL); needs round_robin sampling or all
+    """Client-level differential privacy for cohorts that are not random: the noise of
+    a binary tree over the rounds (DP-FTRL); needs round_robin sampling or all
     clients, and equal weights (weights = uniform).
     """
 
@@ -606,7 +606,7 @@ class LabelFlip(Spec):
 
 @dataclass(frozen=True)
 class Backdoor(Spec):
-    """Train on images with a white square in the corner, labelled as one class."""
+    """Train on images with a white square in the corner, labeled as one class."""
 
     target: int = ...
     fraction: float = ...

@@ -176,7 +176,7 @@ def test_epsilon_command(fed: Command) -> None:
     code, text, _ = fed(*EPSILON)
     assert code == 0
     assert "rdp  ε = 0.724223  (δ = 1e-05)\npld  ε = 0.640111  (δ = 1e-05)\n" in text
-    assert "with probability 0.0025, independently; neighbours differ in the pres" in text
+    assert "with probability 0.0025, independently; neighbors differ in the pres" in text
 
 
 def test_epsilon_command_for_cohorts_of_fixed_size(fed: Command) -> None:

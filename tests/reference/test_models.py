@@ -1,4 +1,4 @@
-"""The reference engine's layers, losses and optimisers.
+"""The reference engine's layers, losses and optimizers.
 
 They are compared with finite differences and with values computed by hand.
 """

@@ -81,7 +81,7 @@ include("engines/fast/clipped.jl")
 include("engines/choice.jl")
 export Engine, ZygoteEngine, LayerEngine, valgrad!, clipped_gradient!, predict
 
-# Data: sources, clients, partitions, text, normalisation, augmentation.
+# Data: sources, clients, partitions, text, normalization, augmentation.
 include("data/clients.jl")
 include("data/partition.jl")
 include("data/skew.jl")

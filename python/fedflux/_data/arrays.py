@@ -20,7 +20,7 @@ class Data(NamedTuple):
 
     Attributes:
         x_train: inputs, C-contiguous: uint8 (scaled to 0..1 later), float32, or float64
-            (until it is normalised) of shape (n, features), (n, height, width) or
+            (until it is normalized) of shape (n, features), (n, height, width) or
             (n, channels, height, width), or int64 tokens of shape (n, length).
         y_train: targets: int64 labels of shape (n,) or, for tokens, (n, length), or float32
             of shape (n,) or (n, outputs).
@@ -149,7 +149,7 @@ def checked_inputs(name: str, value: Any, tokens: bool) -> Array:
             f"{name}: expected uint8 (images, scaled to 0..1) or floats, got "
             f"{x.dtype.name}{_as_floats(name, x)}"
         )
-    # float64 is kept until the inputs are normalised
+    # float64 is kept until the inputs are normalized
     return finite(name, x, np.float64 if x.dtype.itemsize >= 8 else np.float32)
 
 

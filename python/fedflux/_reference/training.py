@@ -86,7 +86,7 @@ def loss_and_gradient(loss: str, out: Array, y: Array) -> tuple[float, Array]:
 
 
 def optimizer(options: Mapping[str, Any]) -> Optimizer:
-    """Make an optimiser: a function that updates the parameters in place by a gradient."""
+    """Make an optimizer: a function that updates the parameters in place by a gradient."""
     lr, rho = options["lr"], options["momentum"]
     first: list[Array] = []
     second: list[Array] = []
@@ -207,7 +207,7 @@ def evaluate(
 
 
 def spread(by_class: Array, counts: Array) -> dict[str, float]:
-    """Summarise the accuracy of the model on the labels of each client.
+    """Summarize the accuracy of the model on the labels of each client.
 
     Args:
         by_class: test accuracy on each class, NaN if the test data lacks the class.

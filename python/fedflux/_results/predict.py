@@ -39,7 +39,7 @@ class Predictor:
         """Predict the labels of samples, or the numbers where the loss compares numbers.
 
         Args:
-            x: samples as `fedflux.run` takes them in `x_train`, not normalised.
+            x: samples as `fedflux.run` takes them in `x_train`, not normalized.
 
         Returns:
             Labels, int64 of shape (n,) or, for tokens, (n, length); or float32 of shape
@@ -105,7 +105,7 @@ class Predictor:
                 defined, such as auc where a class has no samples.
         """
         out = outputs(self, x)
-        proba = probabilities(self, out) if labelled(self) else None
+        proba = probabilities(self, out) if labeled(self) else None
         metric = metric or ("r2" if proba is None else "accuracy")
         classes = None if proba is None else max(2, proba.shape[-1])
         if self.options["loss"] == "binary_cross_entropy":
@@ -150,7 +150,7 @@ def flux_model(result: Predictor) -> Any:
     return calls.model(_config(result), result.parameters)
 
 
-def labelled(result: Predictor) -> bool:
+def labeled(result: Predictor) -> bool:
     """Whether the model predicts labels, rather than numbers."""
     return result.options["loss"] != "mse" and "loss" not in result.details.get(
         "objects", {}
@@ -175,7 +175,7 @@ def probabilities(result: Predictor, out: Array) -> Array:
         OptionError: the loss has no classes.
     """
     loss = result.options["loss"]
-    if not labelled(result):
+    if not labeled(result):
         raise OptionError(f"predict_proba: the loss, {loss}, has no classes")
     if loss == "cross_entropy":
         p = np.exp(out - out.max(axis=-1, keepdims=True))
@@ -209,7 +209,7 @@ def _check_rebuildable(result: Predictor) -> None:
         )
     if result.options["normalise"] != "none" and "input" not in result.details:
         raise FedFluxError(
-            "the run normalised its data by the clients' mean and standard deviation, "
+            "the run normalized its data by the clients' mean and standard deviation, "
             "which this result, of an older version, does not hold"
         )
 

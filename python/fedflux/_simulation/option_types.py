@@ -17,11 +17,11 @@ class Options(TypedDict, total=False):
     """The options of `fedflux.run`; none must be given."""
 
     dataset: str | PathLike[str]
-    """auto, mnist, fashionmnist, digits, shakespeare:PATH (a play, its roles are the
+    """auto, mnist, fashionmnist, digits, shakespeare:PATH (a play, whose roles are the
     owners), or the path of an .npz file with x_train, y_train, x_test, y_test (and
     owner_train and owner_test for the partition by owner). auto is MNIST if it is
-    cached or can be downloaded, else digits, whose model and lr have defaults of
-    their own. Default: 'auto'.
+    cached or can be downloaded, otherwise digits. With digits, model and lr have
+    other defaults. Default: 'auto'.
     """
 
     data_dir: str | PathLike[str] | None
@@ -50,12 +50,12 @@ class Options(TypedDict, total=False):
     """
 
     normalise: Literal["none", "federated"]
-    """federated: normalise each channel (or feature) to mean 0 and standard deviation
+    """federated: normalize each channel (or feature) to mean 0 and standard deviation
     1, with sums over all clients. Default: 'none'.
     """
 
     augment: str | Spec | Iterable[str | Spec]
-    """random changes of the training images, in order, drawn anew in each epoch."""
+    """random changes of the training images, in this order, drawn again in each epoch."""
 
     partition: str | Spec
     """how the training data is split among the clients. Default: 'iid'."""
@@ -97,7 +97,7 @@ class Options(TypedDict, total=False):
 
     server: str | Spec | None
     """the server's optimizer, which takes the average update as its gradient; unset:
-    the update is added as it is.
+    the server adds the update as it is.
     """
 
     download: str | Spec | None
@@ -115,14 +115,13 @@ class Options(TypedDict, total=False):
     """
 
     membership: int
-    """after each evaluated round, attack the model: tell up to this many of the
-    clients' samples from as many test samples by their losses; 0: no attack.
-    Default: 0.
+    """after each evaluated round, run a membership-inference attack on up to this many
+    training samples and as many test samples; 0: no attack. Default: 0.
     """
 
     baselines: Iterable[str]
-    """models to train for comparison, for as many epochs: centralized (all data in one
-    place), local (each client alone).
+    """models to train for comparison, for the same number of epochs: centralized (all
+    data in one place), local (each client alone).
     """
 
     model: Literal[
@@ -159,7 +158,7 @@ class Options(TypedDict, total=False):
     """maximum number of gradient steps per client and round; unset: all of the epochs."""
 
     samples_per_epoch: int | None
-    """maximum number of samples of a client per epoch, drawn anew each time; unset:
+    """maximum number of samples of a client per epoch, drawn again each time; unset:
     all.
     """
 
@@ -210,19 +209,19 @@ class Options(TypedDict, total=False):
     """
 
     threads: int | None
-    """number of clients trained at the same time, which does not change the result;
-    unset: all of Julia's threads.
+    """number of clients to train at the same time; the result stays the same; unset:
+    as many as Julia has threads.
     """
 
     workers: int
-    """worker processes to start on this machine; they train the clients, each one at a
-    time, which does not change the result; 0: this process trains them, on its
+    """number of worker processes to start on this machine; each trains one client at a
+    time; the result stays the same; 0: this process trains the clients on its
     threads. Default: 0.
     """
 
     machines: str | None
-    """file of machines to start worker processes on over SSH: a line
-    `[user@]host[:port] [processes]` for each.
+    """file that lists machines; worker processes start on them over SSH; each line is
+    `[user@]host[:port] [processes]`.
     """
 
     checkpoint: str | PathLike[str] | None
@@ -237,8 +236,8 @@ class Options(TypedDict, total=False):
     """number of newest checkpoints to keep; the best is kept too. Default: 3."""
 
     resume: str | PathLike[str] | Result | None
-    """folder of checkpoints to continue from, with the run's options except those
-    given here; without a checkpoint the run starts from the beginning.
+    """folder of checkpoints to continue from; options that you give replace the run's;
+    if the folder has no checkpoint, the run starts from the beginning.
     """
 
     faults: str | Spec | Iterable[str | Spec]
@@ -248,8 +247,8 @@ class Options(TypedDict, total=False):
     """simulated seconds after which the update of a delayed client is dropped."""
 
     overselect: float
-    """ask this many times the clients of a round; the first to answer count. Default:
-    1.0.
+    """ask this many times as many clients as a round needs; the first answers count.
+    Default: 1.0.
     """
 
     min_updates: int

@@ -160,7 +160,7 @@ def _report(found: Audit) -> str:
         if found.broken
         else "Consistent with the promise; an audit can't prove it.",
         f"Attacked: {found.trials} runs with one client's canary and as many without it. "
-        f"Unit: {found.promise['unit']}; neighbours: {found.promise['neighbours']}.",
+        f"Unit: {found.promise['unit']}; neighbors: {found.promise['neighbours']}.",
     ]
     return "\n".join(lines)
 
@@ -174,11 +174,11 @@ def _assumptions(plan: dict[str, Any]) -> str:
     rate = f"{plan['sampling_rate']:g}"
     sampled = {
         "poisson": f"each is in a round with probability {rate}, independently; "
-        "neighbours differ in the presence of one",
+        "neighbors differ in the presence of one",
         "fixed": f"a round has a share {rate} of all, drawn without replacement; "
-        "neighbours differ in the data of one, which changes a sum by up to twice the clip",
+        "neighbors differ in the data of one, which changes a sum by up to twice the clip",
         "none": "each may be in every round, no amplification by sampling is claimed; "
-        "neighbours differ in the presence of one",
+        "neighbors differ in the presence of one",
     }
     return (
         "Assumed: the unit is what the clip bounds, a client (or an example in DP-SGD); "

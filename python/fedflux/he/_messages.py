@@ -154,7 +154,7 @@ def _to_buffer(ciphertext: bytes, size: int, scale: float) -> bytes:
 
 
 def _from_buffer(buffer: bytes, size: int, scale: float) -> bytes:
-    """Return the ciphertext in what TenSEAL serialised."""
+    """Return the ciphertext in what TenSEAL serialized."""
     frame = len(_to_buffer(b"", size, scale)) - 1  # without the ciphertext's length
     for digits in range(1, 6):
         ciphertext = buffer[frame - 9 + digits : -9]

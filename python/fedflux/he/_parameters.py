@@ -139,7 +139,7 @@ class Parameters:
 
     @property
     def max_bytes(self) -> int:
-        """The most bytes that a serialised ciphertext has: two polynomials, and a bit."""
+        """The most bytes that a serialized ciphertext has: two polynomials, and a bit."""
         plain = 2 * 8 * self.poly_modulus_degree * (len(self.coeff_mod_bit_sizes) - 1)
         return plain + plain // 128 + 1024
 

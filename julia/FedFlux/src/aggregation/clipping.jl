@@ -1,4 +1,4 @@
-# Bounds on the influence of one update: each is clipped to a norm, or around a centre.
+# Bounds on the influence of one update: each is clipped to a norm, or around a center.
 
 """
     NormClipping(c = 1.0)

@@ -6,12 +6,12 @@
                law = :discrete_gaussian, delta = 1e-5, budget = nothing)
 
 The weighted mean of the updates, as the server computes it without seeing any of them:
-secure aggregation (Bonawitz et al. 2017, CCS) with the neighbour graph of SecAgg+ (Bell et
+secure aggregation (Bonawitz et al. 2017, CCS) with the neighbor graph of SecAgg+ (Bell et
 al. 2020, CCS), one party for each client. docs/secure-aggregation.md says who learns what.
 
 - `neighbours`: with how many others a client shares masks and secrets, an even number;
   `nothing`: with all others.
-- `threshold`: this share of each client's neighbours must answer to the end, or the round
+- `threshold`: this share of each client's neighbors must answer to the end, or the round
   leaves the model as it was.
 - `range`: a client clips each value of its vectors to `-range` … `range`; statistics and
   metrics, which take two integers each, reach 2^(bits-1) times as far.

@@ -77,7 +77,7 @@ end
 """
     Rotate(degrees = 10)
 
-Rotate an image about its centre by an angle between -`degrees` and `degrees`, drawn
+Rotate an image about its center by an angle between -`degrees` and `degrees`, drawn
 uniformly, with bilinear interpolation. Pixels from outside are 0.
 
 ```julia
@@ -126,7 +126,7 @@ end
 """
     Cutout(size = 8)
 
-Set a square of `size`×`size` pixels to 0. Its centre is drawn from the whole image, so the
+Set a square of `size`×`size` pixels to 0. Its center is drawn from the whole image, so the
 square may reach over the edge (DeVries & Taylor 2017, arXiv:1708.04552).
 
 ```julia

@@ -1,4 +1,4 @@
-# Normalisation of inputs to mean 0 and standard deviation 1, with statistics that are given
+# Normalization of inputs to mean 0 and standard deviation 1, with statistics that are given
 # or that the clients compute together.
 
 "`(x .- mean) ./ std` over the whole data set; `nothing` leaves that part out."
@@ -11,7 +11,7 @@ end
 function standardise(x, mean, std)
     eltype(x) <: AbstractFloat ||
         fail("tokens (", eltype(x),
-            ") can't be normalised: leave out mean, std and normalise")
+            ") can't be normalized: leave out mean, std and normalise")
     return (x .- mean) ./ std
 end
 
@@ -53,15 +53,15 @@ function client_sums(samples, held)
 end
 
 """
-The clients and the test inputs, normalised by the clients' [`federated_moments`](@ref), and
+The clients and the test inputs, normalized by the clients' [`federated_moments`](@ref), and
 those.
 """
 function normalise_federated(clients::Clients, xtest)
     eltype(clients.x) <: AbstractFloat ||
-        fail("tokens (", eltype(clients.x), ") can't be normalised: leave out normalise")
+        fail("tokens (", eltype(clients.x), ") can't be normalized: leave out normalise")
     mean, std = federated_moments(clients)
     x = standardise(clients.x, mean, std)
-    normalised = Clients(x, clients.y, clients.order, clients.starts, clients.root)
+    normalized = Clients(x, clients.y, clients.order, clients.starts, clients.root)
     xtest === nothing || (xtest = standardise(xtest, mean, std))
-    return normalised, xtest, (mean, std)
+    return normalized, xtest, (mean, std)
 end

@@ -66,7 +66,7 @@ function clip_factor(square::Float64, clip)
 end
 
 const BATCHNORM_MIXES =
-    "BatchNorm normalises over the batch, so that an example's gradient depends on the " *
+    "BatchNorm normalizes over the batch, so that an example's gradient depends on the " *
     "other examples: use GroupNorm or LayerNorm"
 
 """

@@ -50,7 +50,7 @@ end
 conflict(
     ::Union{FedProx,FedDyn},
     ::FedNova
-) = "FedNova's normalisation holds for plain local steps only"
+) = "FedNova's normalization holds for plain local steps only"
 conflict(
     ::Union{QFFL,AFL,FedNova},
     ::FedDyn
@@ -60,7 +60,7 @@ conflict(
     ::FedSGD,
     ::Union{Scaffold,FedDyn,FedProx}
 ) = "FedSGD takes no local steps that could be corrected"
-conflict(::FedSGD, ::FedNova) = "FedSGD takes no local steps that could be normalised"
+conflict(::FedSGD, ::FedNova) = "FedSGD takes no local steps that could be normalized"
 conflict(::FedSGD, ::PrivateArrays) = "FedSGD takes no local steps, which train them"
 conflict(
     ::FedBuff,

@@ -92,12 +92,12 @@ client is clipped to; `sampling_rate` the share of the clients in a cohort, in (
 `sampling` may be:
 
 - `:poisson`: each client is in the cohort with probability `sampling_rate`, independently.
-  Neighbours differ in the presence of one client.
+  Neighbors differ in the presence of one client.
 - `:fixed`: the cohort is a share `sampling_rate` of all clients, drawn without replacement.
-  Neighbours differ in the data of one client, which changes the sum by up to twice the
+  Neighbors differ in the data of one client, which changes the sum by up to twice the
   clip. `RDPAccountant` alone.
 - `:none`: no amplification: a client may be in each round, and the rate is not used.
-  Neighbours differ in the presence of one client.
+  Neighbors differ in the presence of one client.
 
 A function `rdp` gives the cost of any other mechanism at an order α, such as
 [`skellam_rdp`](@ref) (`RDPAccountant` alone).

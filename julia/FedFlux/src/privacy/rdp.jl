@@ -25,7 +25,7 @@ gaussian_rdp(α, σ) = (α / σ) / 2σ
     poisson_rdp(α, σ, q)
 
 RDP of order `α` of the Gaussian mechanism with noise multiplier `σ` on a cohort in which
-each client is with probability `q`, independently; neighbours differ in one client.
+each client is with probability `q`, independently; neighbors differ in one client.
 Mironov, Talwar, Zhang 2019, arXiv:1908.10530: log(A_α)/(α − 1), with A_α by section 3.3.
 Infinite where the series of a fractional order has not converged in 1,000 terms.
 """
@@ -82,7 +82,7 @@ end
     fixed_size_rdp(α, σ, q, chi = chi_moments(σ))
 
 RDP of order `α` of the Gaussian mechanism on a cohort of fixed size, a share `q` of all
-clients drawn without replacement; neighbours differ in the data of one client, and `σ` is
+clients drawn without replacement; neighbors differ in the data of one client, and `σ` is
 the standard deviation of the noise over the largest change that this makes (2C for a clip
 to C). Wang, Balle, Kasiviswanathan 2019, arXiv:1808.00087, Theorem 27; fractional orders by
 their Corollary 10; orders above 256 by the simpler bound of each term, as dp-accounting.

@@ -39,7 +39,7 @@ end
     @test turned(90.0) ≈ quarter(rotr90) || turned(90.0) ≈ quarter(rotl90)
     @test turned(-90.0) ≈ reverse(turned(90.0); dims = (1, 2))
     wide = zeros(Float32, 21, 21, 1)
-    # five pixels from the centre; rotated by 37° it is at (4, 3) from there
+    # five pixels from the center; rotated by 37° it is at (4, 3) from there
     wide[16, 11, 1] = 1
     rotate!(wide, similar(wide), atand(3 / 4))
     @test maximum(wide) ≈ 1
@@ -144,7 +144,7 @@ end
     @test occursin("at least 1", message(() -> run(samples_per_epoch = 0)))
 end
 
-@testset "federated normalisation is pooled normalisation" begin
+@testset "federated normalization is pooled normalization" begin
     rng = Xoshiro(5)
     scale, offset = reshape([1, 20, 3], 1, 1, 3), reshape([0, 7, -100], 1, 1, 3)
     x = randn(rng, Float32, 4, 5, 3, 60) .* scale .+ offset

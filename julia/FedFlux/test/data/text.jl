@@ -58,7 +58,7 @@ end
         r = run(partition = "owner", hidden = [6], rounds = 2)
         @test r.holdings["sizes"] == [12, 2] && length(r.history) == 2
         @test last(r.history).accuracy !== nothing
-        @test occursin("can't be normalised", message(() -> run(mean = 0.5)))
+        @test occursin("can't be normalized", message(() -> run(mean = 0.5)))
     end
 end
 

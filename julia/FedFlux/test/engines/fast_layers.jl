@@ -1,4 +1,4 @@
-# Dense, activations, dropout, normalisation and losses.
+# Dense, activations, dropout, normalization and losses.
 
 include("../setup/fast.jl")
 

@@ -106,7 +106,7 @@ end
     @test reason_to_stop(stop, records, 0.0) == "patience"
 end
 
-@testset "a server optimiser takes -ū as its gradient" begin
+@testset "a server optimizer takes -ū as its gradient" begin
     plain, = fitted(fresh())
     @test fitted(fresh(; server = Descent(1.0f0)))[1] ≈ plain rtol = 1e-6
     f = fresh()

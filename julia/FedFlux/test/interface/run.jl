@@ -50,7 +50,7 @@ end
     @test all(p -> maximum(abs, p) < 1e-6, r.parameters)
 end
 
-@testset "losses and optimisers" begin
+@testset "losses and optimizers" begin
     x, y = blobs(60; classes = 2)
     binary = FedFlux.run(;
         dataset = Dataset(x, y, x, y),

@@ -78,7 +78,7 @@ end
     @test epsilon(; plan..., sampling = :none) ≈ 96.1163084251 rtol = 1e-6
     @test epsilon(; plan..., sampling = :none, accountant = :pld) ==
           gaussian_epsilon(0.1, 1e-5)
-    # All clients in each round: no amplification, and neighbours twice as far apart.
+    # All clients in each round: no amplification, and neighbors twice as far apart.
     everyone = (; noise_multiplier = 1.0, steps = 3, delta = 1e-5)
     @test epsilon(; everyone..., sampling = :fixed) ==
           epsilon(; everyone..., noise_multiplier = 0.5)

@@ -72,7 +72,7 @@ end
     z = add_gaussian!(zeros(Float32, 10_000), 1.0, r)
     @test looks_normal(z)
     @test looks_normal((add_gaussian!(ones(Float32, 10_000), 0.3, r) .- 1) ./ 0.3f0)
-    # Pairs of one word, and neighbours, are independent.
+    # Pairs of one word, and neighbors, are independent.
     z = add_gaussian!(zeros(Float32, 400_000), 1.0, r)
     for lag in (1, 8, 16)
         a, b = z[1:(end-lag)], z[(1+lag):end]

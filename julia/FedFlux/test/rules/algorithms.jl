@@ -238,7 +238,7 @@ end
     @test st.θ[body] ≈ w[body] rtol = 1e-5
 end
 
-@testset "FedBN keeps normalisation and its statistics" begin
+@testset "FedBN keeps normalization and its statistics" begin
     model = Chain(Dense(6 => 5), BatchNorm(5, relu), Dense(5 => 3))
     st, f, _ = fit_blobs(FedBN(); model)
     norm = f.layout.slots[3].range.start:f.layout.slots[4].range.stop
@@ -250,7 +250,7 @@ end
     @test occursin("FedBN finds no private arrays", message(() -> fit_blobs(FedBN())))
 end
 
-@testset "the server's optimisers, by Algorithm 2 of arXiv:2003.00295" begin
+@testset "the server's optimizers, by Algorithm 2 of arXiv:2003.00295" begin
     Δ = [Float32[1, -2, 0], Float32[0.5, 1, 0], Float32[-1, 1, 3]]
     function reference(kind; η, β1, β2, τ)
         θ, m, v = zeros(3), zeros(3), fill(τ^2, 3)

@@ -30,7 +30,7 @@ limit_of(k) = k * (1 - 2 / 9k + 3.719 * sqrt(2 / 9k))^3
     weights = [exp(-big(i)^2 / 2v) for i = (-20reach):(20reach)]
     exact = sum(((-20reach):(20reach)) .^ 2 .* weights) / sum(weights)
     @test abs(var(x) / exact - 1) < 4 * sqrt(2 / n)
-    # The test can fail: neighbouring integers, and a rounded normal of half the variance.
+    # The test can fail: neighboring integers, and a rounded normal of half the variance.
     @test chi_square(x .+ 1, x -> exp(-x^2 / 2v), reach)[1] > limit_of(k) || v > 100
     halved = round.(Int, randn(Xoshiro(1), n) .* sqrt(v / 2))
     @test chi_square(halved, x -> exp(-x^2 / 2v), reach)[1] > limit_of(k)

@@ -442,7 +442,7 @@ end
     foreach(m -> deliver!(server, m), answers)
     @test unmasked!(server) == UInt32(5) .* x
 
-    # a message of an earlier round, relabelled: its keys are others
+    # a message of an earlier round, relabeled: its keys are others
     old = play(6; neighbours = 4)
     late = SecureClient(setup, 1)
     advertise!(late)

@@ -41,7 +41,7 @@ function fit_quadratic(clients, d; rounds = 200, clients_per_round = length(clie
 end
 
 """
-A small labelled data set that a linear model can learn: (x, y) with `features` features and
+A small labeled data set that a linear model can learn: (x, y) with `features` features and
 `classes` classes.
 """
 function blobs(n; features = 6, classes = 3, rng = Xoshiro(7))

@@ -38,7 +38,7 @@ def train(message: Message, context: Context) -> Message:
 
 @torch_app.train()
 def torch_train(message: Message, context: Context) -> Message:
-    """Train with PyTorch's own layer and optimiser."""
+    """Train with PyTorch's own layer and optimizer."""
     import torch
 
     x, y = loaded(context)

@@ -3,7 +3,7 @@
 """
     BatchNormOp
 
-`y = λ(γ·x̂ + β)` with x̂ normalised by the batch's statistics, or by the running ones in
+`y = λ(γ·x̂ + β)` with x̂ normalized by the batch's statistics, or by the running ones in
 test mode. `β` and `γ` are offsets of parameters, `running` is the offset of the running
 statistics (μ, then σ²); each is -1 if the layer has none. `saved` holds the mean and 1/σ of
 the last forward pass.

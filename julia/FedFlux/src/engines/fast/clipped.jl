@@ -45,7 +45,7 @@ function scale_examples!(o::Operation, pass::Ref{Pass}, factors)
 end
 
 """
-Sum the gradients of the examples whose factor isn't zero, in runs of neighbours: the values
+Sum the gradients of the examples whose factor isn't zero, in runs of neighbors: the values
 of the others may be NaN, and zero times NaN is no zero.
 """
 function sum_finite!(o::Operation, pass::Ref{Pass}, factors)

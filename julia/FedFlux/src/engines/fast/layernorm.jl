@@ -3,7 +3,7 @@
 """
     LayerNormOp
 
-`y = λ(γ·x̂ + β)` with x̂ normalised over its column. Offsets are as in
+`y = λ(γ·x̂ + β)` with x̂ normalized over its column. Offsets are as in
 [`BatchNormOp`](@ref). `saved` holds the mean and 1/σ of each column.
 """
 struct LayerNormOp{S,DX,DY} <: Operation
@@ -24,7 +24,7 @@ function output_shape(l::LayerNorm, s::Shape)
     s.kind in (:features, :sequence) ||
         unsupported("LayerNorm takes features (F) and sequences (F, T)")
     l.size == (s.C,) ||
-        unsupported("it normalises over $(l.size), but its input has $(s.C) features")
+        unsupported("it normalizes over $(l.size), but its input has $(s.C) features")
     return s
 end
 
@@ -48,10 +48,10 @@ function make_operation(l::LayerNorm, b::Builder, s::Shape, x, dx, y, dy)
     )
 end
 
-"The value that Flux adds to the variance, ϵ². Throws for a Flux that normalises otherwise."
+"The value that Flux adds to the variance, ϵ². Throws for a Flux that normalizes otherwise."
 function variance_offset(ϵ)
     scale = 1 / maximum(Flux.normalise(Float64[-1, 1]; dims = 1, eps = 1.0))
-    scale ≈ sqrt(2) || unsupported("this version of Flux normalises in an unknown way")
+    scale ≈ sqrt(2) || unsupported("this version of Flux normalizes in an unknown way")
     return Float32(ϵ^2)
 end
 

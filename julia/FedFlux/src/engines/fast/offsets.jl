@@ -16,7 +16,7 @@ end
 
 """
 The runs of a convolution, split for tiles of 64 channels. Merges them first if the
-convolution reads the `whole` of each pixel, so that neighbouring pixels are one run.
+convolution reads the `whole` of each pixel, so that neighboring pixels are one run.
 """
 blocked_runs(runs, whole) = split_runs(whole ? merge_runs(runs) : runs, 64)
 

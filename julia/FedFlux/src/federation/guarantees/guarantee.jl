@@ -5,7 +5,7 @@
     Guarantee
 
 What is accounted for a run: `unit`, whom it protects; `accounting`, what its rounds cost
-([`spent`](@ref)); `delta`; the `budget` for ε, or `nothing`; `replaced`, whether neighbours
+([`spent`](@ref)); `delta`; the `budget` for ε, or `nothing`; `replaced`, whether neighbors
 differ in the data of a unit rather than in its presence, and `neighbours`, that in words;
 `noise`, where it comes from; `why` sampling makes ε smaller, or doesn't; and what is
 `not_covered`.

@@ -36,12 +36,12 @@ function measure(metric, loss, out, y)
     name = Symbol(metric)
     name in METRICS || fail("metric is ", name, "; expected one of ", join(METRICS, ", "),
         ", or a function of the targets and the predictions")
-    labelled = loss isa Union{CrossEntropy,BinaryCrossEntropy}
-    (name in (:r2, :mae, :mse)) == labelled &&
+    labeled = loss isa Union{CrossEntropy,BinaryCrossEntropy}
+    (name in (:r2, :mae, :mse)) == labeled &&
         fail(
             "metric ",
             name,
-            labelled ? " is for numbers, and the model predicts labels" :
+            labeled ? " is for numbers, and the model predicts labels" :
             " is for labels, and the model predicts numbers"
         )
     ŷ, y = vec(decide(loss, out)), vec(y)

@@ -9,7 +9,7 @@ options_of(p::PersonalModel) = p.options
 The labels (from 0) that the trained model of a [`RunResult`](@ref), a
 [`SavedResult`](@ref) or a [`PersonalModel`](@ref) gives to the samples `x`, or its numbers
 where the loss compares numbers. `x` is as the run's own data: samples along the last
-dimension, 8-bit images or floats before normalisation, or tokens.
+dimension, 8-bit images or floats before normalization, or tokens.
 
 ```julia
 r = FedFlux.run(dataset = "digits", model = "softmax_regression", rounds = 1)

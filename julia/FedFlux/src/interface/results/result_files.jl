@@ -70,7 +70,7 @@ accuracy(r::SavedResult) = r.facts["accuracy"]
 function options_of(r::SavedResult)
     given = r.facts["options"]
     get(given, "normalise", "none") == "none" ||
-        fail("the run normalised its data by the clients' mean and standard deviation, ",
+        fail("the run normalized its data by the clients' mean and standard deviation, ",
             "which a file does not hold")
     kept = ("model", "hidden", "embedding", "loss", "mean", "std", "seed")
     return Options(Dict{String,Any}(name => given[name] for name in kept))

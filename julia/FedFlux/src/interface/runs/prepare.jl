@@ -21,7 +21,7 @@ function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
             ", and mean or std is given; expected one or the other")
     tokens = takes_tokens(o.model)
     tokens && (given || o.normalise != "none") &&
-        fail("the model takes tokens, which can't be normalised: leave mean, std and ",
+        fail("the model takes tokens, which can't be normalized: leave mean, std and ",
             "normalise out")
     return inputs_for(normalise(dataset, o.mean, o.std), tokens), o
 end

@@ -217,7 +217,7 @@ function or_interrupted(fit, hooks, st, progress)
     end
 end
 
-"Throw where no client was there in any round, so that nothing was learnt."
+"Throw where no client was there in any round, so that nothing was learned."
 function check_trained(o, history)
     isempty(history) || any(r -> r.clients > 0 || !isempty(r.rejected), history) ||
         fail("nobody trained in any of the ", length(history), " rounds: the model is as ",

@@ -4,7 +4,7 @@
 """
     AFL(; lr = 0.1)
 
-Agnostic federated learning: minimises the loss of the worst mixture of clients,
+Agnostic federated learning: minimizes the loss of the worst mixture of clients,
 `min_w max_λ Σ λₖ Fₖ(w)` over the simplex. Each round the model takes the mean of the
 updates weighted by λ, and λ takes a step of size `lr` along the clients' losses, and back
 to the simplex:

@@ -4,7 +4,7 @@
 """
     FedBN()
 
-Normalisation layers (Flux's BatchNorm, GroupNorm and InstanceNorm) are private, with their
+Normalization layers (Flux's BatchNorm, GroupNorm and InstanceNorm) are private, with their
 running statistics; all other layers are shared. For clients whose inputs look different.
 Throws a [`FedFluxError`](@ref) for a model without such layers.
 

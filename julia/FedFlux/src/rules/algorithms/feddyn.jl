@@ -4,7 +4,7 @@
 """
     FedDyn(; alpha = 0.1)
 
-Each client minimises `Fₖ(w) − ⟨∇ₖ, w⟩ + α/2 ‖w − θ‖²`, where ∇ₖ is the gradient at which
+Each client minimizes `Fₖ(w) − ⟨∇ₖ, w⟩ + α/2 ‖w − θ‖²`, where ∇ₖ is the gradient at which
 its last round ended, so that the optima of the clients agree with the global one:
 
     ∇ₖ ← ∇ₖ − α (w − θ),      h ← h − α P · mean(w − θ),      θ ← mean(w) − h/α,

@@ -4,14 +4,14 @@
 """
     FedNova()
 
-Normalised averaging: a client that took more steps does not count more. Each update is
+Normalized averaging: a client that took more steps does not count more. Each update is
 divided by the amount of its local work, `‖aₖ‖₁`, and the server multiplies their mean by
 the mean amount:
 
     θ ← θ + (Σ pₖ ‖aₖ‖₁) · Σ pₖ Δₖ/‖aₖ‖₁.
 
 For SGD `‖aₖ‖₁ = τₖ`, the number of steps; for momentum ρ,
-`(τ − ρ(1 − ρ^τ)/(1 − ρ))/(1 − ρ)`. Throws a [`FedFluxError`](@ref) for other optimisers,
+`(τ − ρ(1 − ρ^τ)/(1 − ρ))/(1 − ρ)`. Throws a [`FedFluxError`](@ref) for other optimizers,
 for which the paper gives no amount.
 
 Wang et al., arXiv:2007.07481, equations 7 to 10.

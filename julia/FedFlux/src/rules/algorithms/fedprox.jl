@@ -4,7 +4,7 @@
 """
     FedProx(; mu = 0.01)
 
-Each client minimises `Fₖ(w) + μ/2 ‖w − θ‖²`: the term `μ (w − θ)` in the gradient keeps
+Each client minimizes `Fₖ(w) + μ/2 ‖w − θ‖²`: the term `μ (w − θ)` in the gradient keeps
 clients with different data near the global model θ. `mu = 0` is FedAvg, bit for bit.
 
 Li et al., arXiv:1812.06127, Algorithm 2.

@@ -4,7 +4,7 @@
 """
     QFFL(; q = 1)
 
-Fairness: minimises `Σ pₖ Fₖ(w)^(q+1)/(q+1)`, so clients with a higher loss count more. With
+Fairness: minimizes `Σ pₖ Fₖ(w)^(q+1)/(q+1)`, so clients with a higher loss count more. With
 Fₖ the client's loss at θ and L = 1/lr,
 
     θ ← θ + Σ pₖ Fₖ^q L Δₖ / Σ pₖ hₖ,      hₖ = q Fₖ^(q−1) ‖L Δₖ‖² + L Fₖ^q.

@@ -1,5 +1,5 @@
 # Quantization: every value is sent in few bits, with one scale for each bucket of
-# neighbours.
+# neighbors.
 
 const BUCKET = 512
 

@@ -7,7 +7,7 @@
 Local differential privacy: a client clips all that it sends to the norm C (`clip`) and adds
 N(0, (zC)² I) itself (z: `noise_multiplier`), so the server and everybody else meet noise
 only. The history tells ε for `delta` after each round, for a client that took part in all
-of them: neighbours differ in a client's data, which moves its update by up to 2C, and no
+of them: neighbors differ in a client's data, which moves its update by up to 2C, and no
 sampling makes it smaller. It takes far more noise than [`ClientDP`](@ref) for the same ε.
 
 `reproducible`: noise from the run's seed, for experiments only. Any weights and aggregators
