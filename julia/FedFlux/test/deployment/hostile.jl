@@ -67,6 +67,23 @@ blamed(server) = [r.client for round in server.run_log.history for r in
     end
 end
 
+@testset "what stands around each message of secure sums, mutated: $stage" for stage in
+                                                                            ("keys",
+    "shares", "masked", "unmask")
+    f = federated(model, (); aggregate = SecureMean())
+    at(change) = (e, r) -> e.stage == stage ? change(r) : r
+    without = two_rounds(f, at(Returns(nothing))).st.θ
+    whole, reply = two_rounds(f, at(identity)).st.θ, Ref{Any}()
+    two_rounds(f, at(r -> reply[] = r))
+    for (name, bytes) in mutations(reply[])
+        name in ("loss", "seen", "kind", "size", "value") && continue     # of plain updates
+        server = two_rounds(f, at(r -> bytes))
+        @test unique(blamed(server)) == [HOSTILE]
+        @test server.st.θ == without
+    end
+    @test (without == whole) == (stage == "unmask")     # by then its update is in the sum
+end
+
 @testset "one client's loss is not the round's" begin
     f = federated(model, ())
     honest = last(two_rounds(f, (e, r) -> r).run_log.history).train_loss
