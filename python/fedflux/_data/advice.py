@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .conversion import Array
+from .._typing import Array
 
 LARGE = 1000.0  # the size of inputs from which plain SGD at the usual rates hardly learns
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._typing import Array
 from ..errors import DataError, warn
 from .conversion import checked_array, finite, from_zero
 from .owners import owned
 from .targets import checked_targets
-
-Array = NDArray[Any]
 
 
 class Data(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._typing import Array
 from ..errors import DataError
-from .conversion import Array
 
 Contract = dict[str, Any]
 

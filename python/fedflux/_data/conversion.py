@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._typing import Array
 from ..errors import DataError, shown
 
-Array = NDArray[Any]
 NUMBERS = "biuf"  # kinds of NumPy's types
 MAX_CLASSES = 1_000_000
 

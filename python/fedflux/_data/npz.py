@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .._typing import Array
 from ..errors import DataError
-from .arrays import Array, Data, from_arrays
+from .arrays import Data, from_arrays
 
 NAMES = ("x_train", "y_train", "x_test", "y_test", "owner_train", "owner_test")
 MAX_BYTES = 16 * 2**30  # of an unpacked file; a small one can unpack to more

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._typing import Array
 from ..errors import DataError
 from .conversion import checked_array
 
-Array = NDArray[Any]
 Owned = tuple[Array | None, Array | None, Array | None]
 
 

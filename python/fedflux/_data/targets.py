@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .._typing import Array
 from ..errors import DataError
-from .conversion import NUMBERS, Array, checked_array, finite, from_zero
+from .conversion import NUMBERS, checked_array, finite, from_zero
 
 ANY_TARGETS = "any"  # in the place of a loss's name: integers and floats stay what they are
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._typing import Named
 from ..errors import FedFluxError, first_line
 from .start import boot
 
 TOO_LARGE = ("OutOfMemoryError", "invalid Array dimensions", "invalid Array size")
 
 Arrays = Sequence[NDArray[Any] | None]
-Named = dict[str, NDArray[np.float32]]
 
 
 def run(

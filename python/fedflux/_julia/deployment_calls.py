@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._typing import Floats
 from .calls import Arrays, _facts, _json, _transposed
 from .start import boot
-
-Floats = NDArray[np.float32]
 
 
 def server_open(

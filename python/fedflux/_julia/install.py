@@ -11,9 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
-from rich.text import Text
-
 from ..errors import JuliaUnavailable, first_line
 from . import core_source, failed_downloads
 from .project import find_julia, installed, own_project, resolved
@@ -154,6 +151,9 @@ def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
 @contextlib.contextmanager
 def _line() -> Iterator[Callable[[str, float, str], None]]:
     """Show what goes on: one line of a terminal, elsewhere a line now and then."""
+    from rich.console import Console
+    from rich.text import Text
+
     console, due = Console(stderr=True), HEARTBEAT
     with console.status("") as status:
 

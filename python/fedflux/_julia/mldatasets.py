@@ -10,9 +10,9 @@ import hashlib
 import time
 import tomllib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from .._options.tables import core_path
+from .._typing import Options
 from ..errors import DataError, JuliaUnavailable
 from . import failed_downloads, install as installing, start
 from .project import find_julia, installed, own_project
@@ -22,8 +22,6 @@ NEEDED_FOR = ("auto", "mnist", "fashionmnist")
 DIGITS = "the run uses digits (8×8 images) instead"
 MNIST = "mnist"  # as what a failed download is remembered
 AGAIN = "(minutes ago; `fedflux setup` lets the next run try again)"
-
-Options = dict[str, Any]
 
 
 def provided(

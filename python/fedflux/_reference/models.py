@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
+from .._typing import Array
 from ..errors import OptionError
 
-Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 

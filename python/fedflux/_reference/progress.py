@@ -5,15 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._data.arrays import Data
-
-Array = NDArray[Any]
-Record = dict[str, Any]
+from .._typing import Array, Record
 
 
 @dataclass

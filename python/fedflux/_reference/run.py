@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from .._data import contract
 from .._data.arrays import Data
+from .._typing import Array, Record
 from ..errors import DataError
 from . import training as ref
 from .clients import hold_out, table
 from .models import Model
 from .progress import Progress, checksum
 from .supported import check_supported
-
-Array = NDArray[Any]
-Record = dict[str, Any]
 
 
 class EventHandler(Protocol):

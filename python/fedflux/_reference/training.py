@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._typing import Array
 from .models import Model
 from .random_streams import BATCHES, COHORT, INITIAL, PARTITION, stream
 
-Array = NDArray[Any]
 Optimizer = Callable[[list[Array], list[Array]], None]
 
 

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._typing import Array
 from ..errors import DataError, OptionError, shown
 
-Array = NDArray[Any]
 Metric = str | Callable[[Array, Array], Any]
 
 OF_LABELS = ("accuracy", "f1", "auc", "perplexity")

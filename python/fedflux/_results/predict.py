@@ -13,10 +13,10 @@ from .._data.targets import checked_truth
 from .._julia import calls
 from .._options.options import column
 from .._reference.models import Model
+from .._typing import Array
 from ..errors import FedFluxError, OptionError
 from . import metrics
 
-Array = NDArray[Any]
 BATCH = 1000
 
 

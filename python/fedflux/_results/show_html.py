@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._typing import Points
+
 WIDTH, HEIGHT, EDGE = 360, 120, 6
 COLOR = "#1b5e8c"
 
-Points = Sequence[tuple[float, float]]
 History = Sequence[Mapping[str, Any]]
 
 

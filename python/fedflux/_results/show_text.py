@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .._typing import Points
 from .show_html import curve
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 50, 8  # in characters
 BRAILLE = 0x2800
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # a cell's, by column and row
-
-Points = Sequence[tuple[float, float]]
 
 
 def summary(result: Result, console: Console) -> str:

@@ -17,11 +17,12 @@ from .._reference import run as reference_run
 from .._reference.progress import Progress
 from .._reference.supported import check_supported
 from .._results.result import Result
+from .._typing import Options
 from ..errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
 from . import initial_parameters, other_process
 from .events import Monitor
 from .initial_parameters import Parameters
-from .inputs import Options, user_data_name
+from .inputs import user_data_name
 
 
 @dataclass(frozen=True)

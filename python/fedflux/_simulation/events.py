@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._results.progress import Progress, progress
+from .._typing import Record
 from ..errors import OptionError, shown, warn
 
-Record = dict[str, Any]
 Callback = Callable[[Record], bool | None]
 
 

@@ -11,10 +11,9 @@ from .._data.npz import from_npz
 from .._data.targets import ANY_TARGETS
 from .._julia import calls
 from .._options.options import SpecOption, column, declared
+from .._typing import Options
 from ..errors import OptionError, shown
 from .resume import ARRAYS
-
-Options = dict[str, Any]
 
 
 def with_recorded_options(options: Options, arrays_given: bool) -> Options:

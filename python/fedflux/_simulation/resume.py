@@ -7,9 +7,9 @@ from typing import Any
 
 from .._options.tables import read_table
 from .._results.result import Result
+from .._typing import Options
 from ..errors import FedFluxError, OptionError
 
-Options = dict[str, Any]
 ARRAYS = "arrays"  # the name of data given as arrays
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from numpy.typing import NDArray
 
+from .._typing import Floats
 from ..errors import FedFluxError
 
 VERSION = 1
@@ -34,8 +34,6 @@ MAX_SIDES = 8  # of an input or a target
 MAX_VALUES = 2**24  # in an input or a target
 FORM = ("input", "target", "ckks_key")  # what all clients have alike
 MAX_SECONDS = 10**6
-
-Floats = NDArray[np.float32]
 
 
 def own(**values: Any) -> ConfigRecord:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .._data import datasets
-from .._data.arrays import Array, Data
+from .._data.arrays import Data
 from .._data.npz import from_npz
 from .._reference import training
+from .._typing import Array
 from ..errors import OptionError
 from .options import gather, run_options, split
 

@@ -20,11 +20,10 @@ from multiprocessing.connection import Connection, answer_challenge, deliver_cha
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..._typing import Floats
 from ...errors import FedFluxError, first_line
 from .connection import READY, Doing
-from .frames import MAX_FRAME, Floats, pack, unpack
-
-Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
+from .frames import MAX_FRAME, Answer, pack, unpack
 
 # A thread could not do this: none runs while Julia trains.
 _WATCH = 'while kill -0 "$0" && kill -0 "$1"; do sleep 1; done 2>/dev/null; kill -9 "$1"'

@@ -14,15 +14,14 @@ from ..._data.arrays import Data, check_next_tokens, from_arrays
 from ..._julia import install, start as _julia
 from ..._options.options import column
 from ..._reference.supported import check_supported
+from ..._typing import Floats
 from ...errors import DataError, FedFluxError, JuliaUnavailable
 from ...he._nodes import parameters_of, read_key
 from .connection import Doing
-from .frames import Floats
+from .frames import Answer
 from .memory import Memory
 
 MAX_RUNS = 2  # runs whose clients are kept
-
-Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
 
 
 class Client(Protocol):

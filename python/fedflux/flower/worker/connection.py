@@ -25,9 +25,10 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
+from ..._typing import Floats
 from ..._version import __version__
 from ...errors import FedFluxError
-from .frames import MAX_FRAME, Floats, pack, unpack
+from .frames import MAX_FRAME, pack, unpack
 
 READY = b"ready\n"
 KEY_BYTES = 32

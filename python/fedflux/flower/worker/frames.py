@@ -13,15 +13,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._typing import Floats
 from ...errors import FedFluxError
 
 MAX_FRAME = 2**32  # bytes
 MAX_HEADER = 2**24
 PARTS, SHAPES = "_parts", "_shapes"
 
-Floats = NDArray[np.float32]
+
+# what a worker says, bytes and arrays
+Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
 
 
 def pack(

@@ -6,10 +6,9 @@ from typing import Any
 
 from ..._data.arrays import Data
 from ..._julia import deployment_calls
+from ..._typing import Floats
 from .encryption import node_of, provide_parties
-from .frames import Floats
-
-Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
+from .frames import Answer
 
 
 class JuliaClient:

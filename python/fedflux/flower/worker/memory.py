@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ..._typing import Floats
 from ...errors import FedFluxError
-from .frames import Floats
+from .frames import Answer
 
 MAX_KEPT = 4  # federations whose states a client keeps
 MAX_RUNS = 10_000  # runs of which it is known which federation they are
 FEDERATION = slice(5, 21)  # of a message: where its header names it (message_header.jl)
 
-Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
 Whose = tuple[int, str]  # a client's number and a federation
 
 

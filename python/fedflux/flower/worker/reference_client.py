@@ -11,10 +11,9 @@ from ..._data.arrays import Data
 from ..._reference import training as ref
 from ..._reference.models import Model
 from ..._reference.run import outputs_and_classes
+from ..._typing import Floats
 from ...errors import DataError, OptionError
-from .frames import Floats
-
-Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
+from .frames import Answer
 
 
 class ReferenceClient:

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..._julia import deployment_calls
+from ..._typing import Floats
 from ...errors import FedFluxError
 from .encryption import provide_parties
-from .frames import Floats
-
-Answer = tuple[dict[str, Any], list[bytes], list[Floats]]
+from .frames import Answer
 
 
 class Serving:

@@ -1,0 +1,16 @@
+"""The names of types that several modules use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Floats = NDArray[np.float32]
+Named = dict[str, Floats]  # parameters by name, in model order
+Options = dict[str, Any]  # the values of options, by name
+Points = Sequence[tuple[float, float]]
+Record = dict[str, Any]  # of a round, as the history holds it
