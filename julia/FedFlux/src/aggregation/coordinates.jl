@@ -15,8 +15,6 @@ combine_updates(Median(), updates).delta     # Float32[2, 1]
 """
 struct Median <: Buffered end
 
-construct(::Val{:aggregate}, ::Val{:median}) = Median()
-
 function combine(::Median, X, weights, threads)
     n = size(X, 2)
     low, high = (n + 1) ÷ 2, n ÷ 2 + 1

@@ -19,8 +19,6 @@ end
 GeometricMedian(; iterations = 100, tolerance = 1e-6, nu = 1e-6) =
     GeometricMedian(iterations, tolerance, nu)
 
-construct(::Val{:aggregate}, ::Val{:geometric_median}; kw...) = GeometricMedian(; kw...)
-
 function combine(a::GeometricMedian, X, α, threads)
     all(>=(0), α) && sum(α) > 0 || return nothing
     α = α ./ sum(α)

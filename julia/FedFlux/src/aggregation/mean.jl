@@ -7,8 +7,6 @@ FedAvg (arXiv:1602.05629, Algorithm 1) when the weights are the clients' numbers
 """
 struct Mean <: Aggregator end
 
-construct(::Val{:aggregate}, ::Val{:mean}) = Mean()
-
 mutable struct WeightedSum
     sum::Any         # (; vectors, stats, metrics) in Float64; nothing before the first
     weight::Float64

@@ -93,8 +93,6 @@ distributed_noise(a::SecureMean, fixed, n, values) =
 fewest_senders(a::SecureMean, n) =
     a.noise === nothing ? 3 : max(3, ceil(Int, a.threshold * n))
 
-construct(::Val{:aggregate}, ::Val{:secure}; parameters...) = SecureMean(; parameters...)
-
 min_updates(::SecureMean) = 3       # of two, each would learn the other's update
 needs_round(::SecureMean) = true
 update_bytes(::SecureMean, u) = 0   # an update is sent under its masks, at the end

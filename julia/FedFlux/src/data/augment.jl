@@ -64,8 +64,6 @@ FedFlux.augment!(FedFlux.Flip(), image, scratch, Stream(0, :augment))
 """
 struct Flip <: Augmentation end
 
-construct(::Val{:augment}, ::Val{:flip}) = Flip()
-
 function augment!(::Flip, image, scratch, rng)
     rand(rng, Bool) || return
     W, H, C = size(image)

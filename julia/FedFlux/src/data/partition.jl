@@ -15,8 +15,6 @@ FedFlux.IID()(rand(0:9, 100), 3, Stream(0, :partition))   # parts of 34, 33 and 
 """
 struct IID end
 
-construct(::Val{:partition}, ::Val{:iid}) = IID()
-
 (::IID)(y, clients, rng) = equal_cuts(shuffle!(rng, collect(1:numobs(y))), clients)
 
 """

@@ -105,12 +105,20 @@ end
 """
     build(kind, text)
 
-The object that an option's text names: `construct(Val(kind), Val(name); parameters...)`.
-Each file that defines a rule, a partition, … adds a method.
+The object that an option's text names.
 """
 function build(kind, text)
     name, parameters = parse_spec(kind, text)
     return construct(Val(Symbol(kind)), Val(Symbol(name)); parameters...)
 end
 
-function construct end
+"""
+    construct(Val(kind), Val(name); parameters...)
+
+The object of a name in specs.toml: an object of the `class` that stands there, which takes
+the parameters as keywords. A constructor that takes them otherwise has a method beside it.
+"""
+function construct(::Val{kind}, ::Val{name}; parameters...) where {kind,name}
+    class = SPECS[string(kind)][string(name)]["class"]
+    return getglobal(@__MODULE__, Symbol(class))(; parameters...)
+end

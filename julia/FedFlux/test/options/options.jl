@@ -58,6 +58,15 @@ end
     end
 end
 
+@testset "every name of an object has its class, or a method of construct" begin
+    generic = which(FedFlux.construct, (Val{:rule}, Val{:none}))
+    own(kind, name) =
+        which(FedFlux.construct, (Val{Symbol(kind)}, Val{Symbol(name)})) !== generic
+    for (kind, entries) in FedFlux.SPECS, (name, entry) in entries
+        @test isdefined(FedFlux, Symbol(entry["class"])) || own(kind, name)
+    end
+end
+
 @testset "specs" begin
     using FedFlux: parse_spec, parse_parameters, build
     @test build("aggregate", " mean ") === Mean()

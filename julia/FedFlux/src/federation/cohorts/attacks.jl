@@ -125,7 +125,6 @@ end
 Trains on the label C − 1 − y in place of y, of C classes. Needs integer labels.
 """
 struct LabelFlip <: Attack end
-construct(::Val{:attack}, ::Val{:label_flip}) = LabelFlip()
 changes_data(::LabelFlip) = true
 function poison!(::LabelFlip, x, y, indices, nclasses, rng)
     nclasses > 0 || fail("attack label_flip needs labels; the loss has none")
@@ -151,7 +150,6 @@ struct Backdoor <: Attack
 end
 Backdoor(; target = 0, fraction = 0.5, size = 3, scale = 1.0) =
     Backdoor(target, fraction, size, scale)
-construct(::Val{:attack}, ::Val{:backdoor}; kw...) = Backdoor(; kw...)
 changes_data(::Backdoor) = true
 send(a::Backdoor, m, ctx) = (scaled(m, a.scale),)
 function poison!(a::Backdoor, x, y, indices, nclasses, rng)

@@ -21,8 +21,6 @@ FedFlux.draw(FedFlux.UniformSampling(), 1:5, nothing, 2, 1, Stream(0, :cohort, 1
 """
 struct UniformSampling <: Sampling end
 
-construct(::Val{:sampling}, ::Val{:uniform}) = UniformSampling()
-
 draw(::UniformSampling, available, clients, n, round, rng) =
     n >= length(available) ? collect(available) : shuffle!(rng, collect(available))[1:n]
 
@@ -69,8 +67,6 @@ FedFlux.draw(sampling, 1:2, clients, 1, 1, rng)   # [2], three times out of four
 """
 struct WeightedSampling <: Sampling end
 
-construct(::Val{:sampling}, ::Val{:weighted}) = WeightedSampling()
-
 function draw(::WeightedSampling, available, clients, n, round, rng)
     keys = [log(1 - rand(rng, Float64)) / nsamples(clients, k) for k = 1:length(clients)]
     wanted = 1:min(n, length(available))
@@ -89,8 +85,6 @@ FedFlux.draw(FedFlux.RoundRobin(), 1:5, clients, 2, 3, nothing)   # [5, 1]
 ```
 """
 struct RoundRobin <: Sampling end
-
-construct(::Val{:sampling}, ::Val{:round_robin}) = RoundRobin()
 
 function draw(::RoundRobin, available, clients, n, round, rng)
     turn = [mod1((round - 1) * n + i, length(clients)) for i = 1:n]
@@ -111,8 +105,6 @@ abstract type Availability end
 Every client is available in every round.
 """
 struct AlwaysAvailable <: Availability end
-
-construct(::Val{:availability}, ::Val{:always}) = AlwaysAvailable()
 
 available(::AlwaysAvailable, N, round, rng) = 1:N
 

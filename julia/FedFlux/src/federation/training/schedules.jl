@@ -55,12 +55,6 @@ Base.@kwdef struct Warmup <: Schedule
 end
 (s::Warmup)(round) = min(round / s.rounds, 1.0)
 
-construct(::Val{:schedule}, ::Val{:step}; parameters...) = StepDecay(; parameters...)
-construct(::Val{:schedule}, ::Val{:exponential}; parameters...) =
-    ExponentialDecay(; parameters...)
-construct(::Val{:schedule}, ::Val{:cosine}; parameters...) = CosineDecay(; parameters...)
-construct(::Val{:schedule}, ::Val{:warmup}; parameters...) = Warmup(; parameters...)
-
 """
     scheduled(optimizer, schedule, round)
 

@@ -24,8 +24,6 @@ Base.@kwdef struct AFL <: Rule
     lr::Float32 = 0.1
 end
 
-construct(::Val{:rule}, ::Val{:afl}; parameters...) = AFL(; parameters...)
-
 # λ; empty means uniform, since the number of clients isn't known yet
 init(::AFL, θ) = (Float32[], nothing)
 

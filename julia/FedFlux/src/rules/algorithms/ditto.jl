@@ -19,8 +19,6 @@ Base.@kwdef struct Ditto <: Rule
     lam::Float32 = 0.1
 end
 
-construct(::Val{:rule}, ::Val{:ditto}; parameters...) = Ditto(; parameters...)
-
 personalises(::Ditto) = true
 
 function receive!(r::Ditto, s, m, ctx, own)

@@ -20,8 +20,6 @@ end
 
 FedBN() = FedBN(LocalArrays())
 
-construct(::Val{:rule}, ::Val{:fedbn}) = FedBN()
-
 # β and γ are Flux's names for the shift and the scale of these layers, and of no others.
 is_norm(slot) = last(rsplit(slot.name, '.'; limit = 2)) in ("β", "γ")
 

@@ -29,8 +29,6 @@ Base.@kwdef struct FedBuff <: Rule
     spread::Float64 = 1.0
 end
 
-construct(::Val{:rule}, ::Val{:fedbuff}; parameters...) = FedBuff(; parameters...)
-
 """
 A client that is training: since which round of the server, until when, and on which model.
 Plain data, as checkpoints store it.

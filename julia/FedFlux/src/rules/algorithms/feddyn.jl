@@ -22,8 +22,6 @@ Base.@kwdef struct FedDyn <: Rule
     alpha::Float32 = 0.1
 end
 
-construct(::Val{:rule}, ::Val{:feddyn}; parameters...) = FedDyn(; parameters...)
-
 init(::FedDyn, θ) = (zero(θ), zero(θ))
 
 correct!(r::FedDyn, s, g, w, ctx) = @. g += r.alpha * (w - ctx.θ) - s.private

@@ -22,8 +22,6 @@ Federated(softmax_regression(4, 2); rules = (FedNova(),))
 """
 struct FedNova <: Rule end
 
-construct(::Val{:rule}, ::Val{:fednova}) = FedNova()
-
 prepare(r::FedNova, layout, training) = (local_work(training.optimizer, 1); r)
 
 "The amount ‖a‖₁ of `steps` local steps, in gradients."

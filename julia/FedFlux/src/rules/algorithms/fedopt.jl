@@ -69,6 +69,3 @@ Optimisers.adjust(o::FedOpt, lr::Real) = Optimisers.adjust(o; lr)
 construct(::Val{:server}, ::Val{:sgd}; lr) = Optimisers.Descent(Float32(lr))
 construct(::Val{:server}, ::Val{:fedavgm}; lr, momentum) =
     Optimisers.Momentum(Float32(lr), Float32(momentum))
-construct(::Val{:server}, ::Val{:fedadagrad}; parameters...) = FedAdagrad(; parameters...)
-construct(::Val{:server}, ::Val{:fedadam}; parameters...) = FedAdam(; parameters...)
-construct(::Val{:server}, ::Val{:fedyogi}; parameters...) = FedYogi(; parameters...)

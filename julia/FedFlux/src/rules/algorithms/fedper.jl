@@ -23,8 +23,6 @@ end
 
 FedPer(; head = 1, arrays = String[]) = FedPer(head, arrays, LocalArrays())
 
-construct(::Val{:rule}, ::Val{:fedper}; parameters...) = FedPer(; parameters...)
-
 function prepare(r::FedPer, layout, training)
     private = LocalArrays(in_head(layout, r.head, r.arrays), "FedPer", layout)
     return FedPer(r.head, r.arrays, private)

@@ -17,6 +17,4 @@ Base.@kwdef struct FedProx <: Rule
     mu::Float32 = 0.01
 end
 
-construct(::Val{:rule}, ::Val{:fedprox}; parameters...) = FedProx(; parameters...)
-
 correct!(r::FedProx, s, g, w, ctx) = @. g += r.mu * (w - ctx.θ)

@@ -24,8 +24,6 @@ end
 FedRep(; head = 1, arrays = String[], head_epochs = 1) =
     FedRep(head, arrays, head_epochs, LocalArrays())
 
-construct(::Val{:rule}, ::Val{:fedrep}; parameters...) = FedRep(; parameters...)
-
 function prepare(r::FedRep, layout, training)
     private = LocalArrays(in_head(layout, r.head, r.arrays), "FedRep", layout)
     return FedRep(r.head, r.arrays, r.head_epochs, private)

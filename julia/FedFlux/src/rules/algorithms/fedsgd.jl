@@ -17,8 +17,6 @@ Federated(softmax_regression(4, 2); rules = (FedSGD(),), optimizer = Descent(0.5
 """
 struct FedSGD <: Rule end
 
-construct(::Val{:rule}, ::Val{:fedsgd}) = FedSGD()
-
 function prepare(r::FedSGD, layout, training)
     check_sgd("FedSGD", training)
     one_pass =

@@ -22,8 +22,6 @@ Base.@kwdef struct QFFL <: Rule
     q::Float32 = 1
 end
 
-construct(::Val{:rule}, ::Val{:qffl}; parameters...) = QFFL(; parameters...)
-
 function prepare(r::QFFL, layout, training)
     learning_rate(training.optimizer) === nothing &&
         refuse_optimizer("QFFL", "with a learning rate", training.optimizer)

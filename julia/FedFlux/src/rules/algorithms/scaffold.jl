@@ -23,8 +23,6 @@ Federated(softmax_regression(4, 2); rules = (Scaffold(),))
 """
 struct Scaffold <: Rule end
 
-construct(::Val{:rule}, ::Val{:scaffold}) = Scaffold()
-
 prepare(r::Scaffold, layout, training) = (check_sgd("Scaffold", training); r)
 
 init(::Scaffold, θ) = (zero(θ), zero(θ))

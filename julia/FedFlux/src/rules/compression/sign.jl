@@ -20,7 +20,6 @@ struct SignSGD <: Compressor
     end
 end
 
-construct(::Val{:rule}, ::Val{:sign}; bucket, feedback) = SignSGD(; bucket, feedback)
 feedback(c::SignSGD) = c.feedback
 
 function encode(c::SignSGD, v, rng, layout)
@@ -53,7 +52,6 @@ struct Ternary <: Compressor
     Ternary(; bucket = BUCKET) = (checkbucket(bucket, "ternary"); new(bucket))
 end
 
-construct(::Val{:rule}, ::Val{:ternary}; bucket) = Ternary(; bucket)
 feedback(::Ternary) = false
 
 const TRITS = 5      # 3^5 = 243 ≤ 256

@@ -48,8 +48,6 @@ Base.@kwdef struct ClientDP <: CentralDP
     reproducible::Bool = false
 end
 
-construct(::Val{:rule}, ::Val{:client_dp}; parameters...) = ClientDP(; parameters...)
-
 function prepare(r::ClientDP, layout, training)
     check_mechanism(r)
     r.quantile === nothing || 0 < r.quantile < 1 ||

@@ -44,8 +44,6 @@ Base.@kwdef struct DPFTRL <: CentralDP
     reproducible::Bool = false
 end
 
-construct(::Val{:rule}, ::Val{:dp_ftrl}; parameters...) = DPFTRL(; parameters...)
-
 prepare(r::DPFTRL, layout, training) = (check_mechanism(r); r)
 
 init(::DPFTRL, θ) = ((; round = 0, nodes = Vector{Float32}[]), nothing)

@@ -36,8 +36,6 @@ Base.@kwdef struct DPSGD <: Rule
     reproducible::Bool = false
 end
 
-construct(::Val{:rule}, ::Val{:dpsgd}; parameters...) = DPSGD(; parameters...)
-
 function prepare(r::DPSGD, layout, training)
     0 < r.clip < Inf || fail("rule DPSGD: clip is ", r.clip, "; expected a positive number")
     0 <= r.noise_multiplier < Inf || fail("rule DPSGD: noise_multiplier is ",

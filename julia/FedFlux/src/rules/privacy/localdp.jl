@@ -26,8 +26,6 @@ Base.@kwdef struct LocalDP <: Rule
     reproducible::Bool = false
 end
 
-construct(::Val{:rule}, ::Val{:local_dp}; parameters...) = LocalDP(; parameters...)
-
 function prepare(r::LocalDP, layout, training)
     check_mechanism("LocalDP", r.clip, r.noise_multiplier, r.delta)
     return r
