@@ -13,8 +13,6 @@ end
 "The fraction of right answers, or `nothing` where there are no classes."
 accuracy(e::Evaluation) = sum(e.total) == 0 ? nothing : sum(e.right) / sum(e.total)
 
-const EVAL_BATCH = 256
-
 """
     evaluate(pool, f, θ, stats, x, y, nclasses) -> Evaluation
 
@@ -40,22 +38,6 @@ evaluate_batch!(right, total, e, loss, θ, x, y, idx) =
     sumloss(e, loss, θ, x, y, idx) do ŷ, labels
         count_right!(right, total, loss, ŷ, labels)
     end
-
-"""
-The sum of the losses of the samples `idx` under the parameters `θ`; calls `f(ŷ, labels)`
-with the outputs of each batch.
-"""
-function sumloss(f, e, loss, θ, x, y, idx)
-    total = 0.0
-    for part in Iterators.partition(idx, min(EVAL_BATCH, maxbatch(e)))
-        xb, _ = batch(e, x, y, part)
-        ŷ = predict(e, θ, xb)
-        labels = getobs(y, part)
-        total += Float64(loss(ŷ, labels)) * length(part)
-        f(ŷ, labels)
-    end
-    return total
-end
 
 """
     client_accuracies(e::Evaluation, counts)

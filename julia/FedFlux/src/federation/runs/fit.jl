@@ -73,16 +73,6 @@ function each_round!(f::Federated, st::State, clients::Clients, stopping, sampli
     return st, run_log.history, run_log.stopped
 end
 
-function with_blas_threads(work, n)
-    before = BLAS.get_num_threads()
-    BLAS.set_num_threads(n)
-    try
-        return work()
-    finally
-        BLAS.set_num_threads(before)
-    end
-end
-
 "Draw the cohort of the next round and run it."
 function next_round!(f, st, clients, sampling, pool)
     is_async(f.rules) &&

@@ -89,9 +89,6 @@ function history_table(history::AbstractVector{Record})
     end
 end
 
-as_json(x) = x
-as_json(x::AbstractFloat) = isfinite(x) ? x : nothing     # JSON has no NaN
-as_json(x::NamedTuple) = Dict(string(k) => v for (k, v) in pairs(x))
 as_json(x::Vector{Dropped}) = map(as_json, x)
 
 function Base.show(io::IO, r::Record)

@@ -1,27 +1,6 @@
 # Work on several threads while the calling task stays free to report and to be interrupted.
 
 """
-Asks workers to stop at their next step. Workers also yield to the scheduler now and then,
-so that a run on one thread can be interrupted.
-"""
-mutable struct Control
-    @atomic stop::Bool
-    @atomic yielded::UInt64      # when a worker last yielded
-end
-Control() = Control(false, time_ns())
-
-const YIELD_NS = UInt64(50_000_000)
-
-function should_stop(c::Control)
-    now = time_ns()
-    if now - (@atomic c.yielded) > YIELD_NS
-        @atomic c.yielded = now
-        yield()
-    end
-    return @atomic c.stop
-end
-
-"""
     in_parallel(work, n, control, tick; spawn = true, halt = nothing)
 
 Run `work(i)` for i in 1:n, each in a task of its own, until all have ended; with
@@ -78,3 +57,14 @@ wait_quietly(t::Task) =
     catch err
         err isa TaskFailedException || rethrow()
     end
+
+"`work()` while BLAS uses `n` threads."
+function with_blas_threads(work, n)
+    before = BLAS.get_num_threads()
+    BLAS.set_num_threads(n)
+    try
+        return work()
+    finally
+        BLAS.set_num_threads(before)
+    end
+end

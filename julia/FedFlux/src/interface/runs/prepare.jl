@@ -26,8 +26,6 @@ function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
     return inputs_for(normalise(dataset, o.mean, o.std), tokens), o
 end
 
-loss_of(o::Options) = o.loss isa AbstractString ? LOSSES[o.loss] : o.loss
-
 """
 The `clients` with their shares of the data, the `test` data as `(x, y)` or `nothing`, how
 many `outputs` the model needs (0: any), the `moments` of `normalise = "federated"`, the

@@ -52,3 +52,6 @@ function type_name(f::Function)
     name = string(nameof(f))
     return startswith(name, '#') ? "function" : name
 end
+
+"The loss that the options name or hold."
+loss_of(o::Options) = o.loss isa AbstractString ? LOSSES[o.loss] : o.loss

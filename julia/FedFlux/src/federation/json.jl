@@ -1,0 +1,4 @@
+"A value as JSON can hold it."
+as_json(x) = x
+as_json(x::AbstractFloat) = isfinite(x) ? x : nothing     # JSON has no NaN
+as_json(x::NamedTuple) = Dict(string(k) => v for (k, v) in pairs(x))
