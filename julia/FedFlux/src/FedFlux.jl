@@ -16,20 +16,25 @@ using CRC32c: crc32c
 using Distributed: Distributed, AbstractWorkerPool, ClusterManager, LocalManager
 using Distributed: ProcessExitedException, RemoteException, SSHManager, WorkerConfig
 using Distributed: addprocs, remote_do, remotecall_fetch, rmprocs
-using Flux: Flux, Chain, Conv, Dense, MaxPool, NNlib, relu
+using Flux: Flux, AdaptiveMaxPool, AdaptiveMeanPool, BatchNorm, Chain, Conv, Dense, Dropout
+using Flux: Embedding, GRU, GlobalMaxPool, GlobalMeanPool, LSTM, LayerNorm, MaxPool
+using Flux: MeanPool, NNlib, RNN, relu
+using Flux.NNlib: elu, gelu, hardsigmoid, hardtanh, leakyrelu, logsigmoid, relu6, sigmoid
+using Flux.NNlib: sigmoid_fast, softplus, softsign, swish, tanh_fast
 using Functors: Functors
 using JSON: JSON
 using LinearAlgebra: BLAS, axpy!, dot, norm, rmul!
 using Logging: Logging
 using LogExpFunctions: log1pexp, logaddexp, logexpm1
 using libsodium_jll: libsodium
-using MLUtils: getobs, numobs
+using MLUtils: MLUtils, getobs, numobs
 using Optimisers: Optimisers
 using PrecompileTools: @compile_workload, @setup_workload
 using Printf: @printf
 using Random: Random, AbstractRNG, Xoshiro, randstring, shuffle!
 using Serialization: deserialize, serialize
 using SHA: sha256
+using SIMD: Vec, shufflevector, vifelse, vload, vstore
 using SpecialFunctions: SpecialFunctions, beta_inc_inv, erfc, erfcinv, erfcx, logabsgamma
 using SpecialFunctions: logerfc
 using Statistics: mean, median!, quantile

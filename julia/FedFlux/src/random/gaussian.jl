@@ -1,8 +1,6 @@
 # Gaussian noise on a vector, fast: one local step of a private client draws as many numbers
 # as the model has parameters.
 
-using SIMD: Vec, vifelse, vload, vstore
-
 const Lanes64 = Vec{8,Float64}
 const Words64 = Vec{8,UInt64}
 

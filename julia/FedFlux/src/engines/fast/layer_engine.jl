@@ -1,12 +1,5 @@
 # The fast engine: common layers, over memory that is laid out once.
 
-using Flux: BatchNorm, Dropout, Embedding, GRU, GlobalMaxPool, GlobalMeanPool, LayerNorm
-using Flux: LSTM, MeanPool, RNN
-using Flux.NNlib: elu, gelu, hardsigmoid, hardtanh, leakyrelu, logsigmoid, relu6, sigmoid
-using Flux.NNlib: sigmoid_fast, softplus, softsign, swish, tanh_fast
-using MLUtils: MLUtils
-using SIMD: Vec, shufflevector, vifelse, vload, vstore
-
 include("simd.jl")
 include("buffer.jl")
 include("activations.jl")

@@ -1,10 +1,5 @@
 # Which layer of a chain reads the channels of which other layer.
 
-using Flux: AdaptiveMaxPool, AdaptiveMeanPool, BatchNorm, Dropout
-using Flux: GlobalMaxPool, GlobalMeanPool, MeanPool
-using Flux.NNlib: elu, gelu, hardtanh, leakyrelu, relu6, softsign, swish, tanh_fast
-using MLUtils: MLUtils
-
 """
 A Conv or Dense layer, the BatchNorms that its channels pass, and the Conv or Dense layer
 that reads them.
