@@ -3,7 +3,10 @@
 
 const SRC = joinpath(pkgdir(FedFlux), "src")
 
-"The rooms that a room may use. Errors are for all."
+"""
+The rooms that a room may use. In the two largest rooms each folder, and each file beside
+the folders, is a room of its own. Errors are for all.
+"""
 const ARROWS = Dict(
     "errors" => [],
     "options" => [],
@@ -17,19 +20,68 @@ const ARROWS = Dict(
     "secagg" => ["random"],
     "aggregation" => ["options", "random", "models", "updates", "secagg"],
     "workers" => [],
-    "federation" =>
-        ["workers", "options", "random", "privacy", "models", "engines", "data",
-            "updates",
-            "rules",
-            "aggregation"],
-    "checkpoints" => ["options", "models", "engines", "data", "rules", "federation"],
+    "federation/json" => [],
+    "federation/compatibility" => ["models", "rules", "aggregation"],
+    "federation/cohorts" => ["options", "random", "models", "data", "updates"],
+    "federation/training" => ["random", "data", "engines", "rules"],
+    "federation/state" =>
+        ["models", "engines", "rules", "aggregation", "federation/compatibility",
+            "federation/cohorts", "federation/training"],
+    "federation/client_round" =>
+        ["random", "engines", "data", "updates", "rules", "federation/training",
+            "federation/state"],
+    "federation/workers" =>
+        ["workers", "models", "engines", "data", "updates", "rules",
+            "federation/training", "federation/state", "federation/client_round"],
+    "federation/guarantees" =>
+        ["privacy", "models", "data", "updates", "rules", "aggregation",
+            "federation/json", "federation/cohorts", "federation/training",
+            "federation/state"],
+    "federation/evaluation" =>
+        ["random", "privacy", "models", "engines", "data", "rules",
+            "federation/training", "federation/state", "federation/workers"],
+    "federation/rounds" =>
+        ["random", "models", "data", "updates", "rules", "aggregation",
+            "federation/cohorts", "federation/training", "federation/state",
+            "federation/client_round", "federation/workers", "federation/guarantees"],
+    "federation/runs" =>
+        ["data", "aggregation", "federation/json", "federation/cohorts",
+            "federation/training", "federation/state", "federation/workers",
+            "federation/guarantees", "federation/evaluation", "federation/rounds"],
+    "federation/audits" =>
+        ["random", "privacy", "models", "data", "updates", "rules",
+            "federation/cohorts", "federation/state", "federation/workers",
+            "federation/guarantees", "federation/evaluation", "federation/runs"],
+    "checkpoints" =>
+        ["options", "models", "engines", "data", "rules", "federation/state",
+            "federation/runs"],
     "deployment" =>
-        ["models", "engines", "data", "updates", "rules", "aggregation", "secagg",
-            "random", "federation", "checkpoints"],
-    "interface" =>
-        ["deployment", "options", "random", "models", "engines", "data", "updates",
-            "rules",
-            "aggregation", "federation", "checkpoints", "privacy"])
+        ["random", "models", "engines", "data", "updates", "rules", "aggregation",
+            "secagg", "checkpoints", "federation/state", "federation/client_round",
+            "federation/workers", "federation/guarantees", "federation/rounds",
+            "federation/runs"],
+    "interface/case_study" =>
+        ["random", "models", "engines", "data", "aggregation", "federation/training",
+            "federation/state"],
+    "interface/own_objects" => ["options", "models", "data", "rules", "aggregation"],
+    "interface/results" =>
+        ["options", "random", "models", "engines", "data", "rules", "checkpoints",
+            "federation/json", "federation/state", "federation/evaluation",
+            "federation/runs", "interface/case_study", "interface/own_objects"],
+    "interface/runs" =>
+        ["options", "random", "models", "engines", "data", "rules", "aggregation",
+            "checkpoints", "deployment", "federation/cohorts", "federation/training",
+            "federation/state", "federation/workers", "federation/guarantees",
+            "federation/evaluation", "federation/runs", "interface/case_study",
+            "interface/own_objects", "interface/results"],
+    "interface/python" =>
+        ["options", "privacy", "data", "rules", "aggregation", "deployment",
+            "checkpoints", "federation/json", "federation/guarantees",
+            "federation/runs", "federation/audits", "federation/rounds",
+            "interface/own_objects", "interface/results", "interface/runs"],
+    "interface/precompile" =>
+        ["models", "engines", "updates", "aggregation", "interface/runs",
+            "interface/python"])
 
 "The files that `path` includes, in order, each after those that it includes itself."
 function included(path)
@@ -41,7 +93,12 @@ function included(path)
     return found
 end
 
-room(file) = first(split(first(splitext(relpath(file, SRC))), ('/', '\\')))
+const LARGE_ROOMS = ("federation", "interface")
+
+function room(file)
+    parts = splitpath(first(splitext(relpath(file, SRC))))
+    return join(first(parts, first(parts) in LARGE_ROOMS ? 2 : 1), '/')
+end
 
 parsed(file) = Meta.parseall(read(file, String); filename = file)
 
@@ -118,14 +175,35 @@ bind_name(bind, a::Expr) =
     a.head in (:kw, :(::), :(...)) && length(a.args) > 0 && bind_name(bind, first(a.args))
 
 const ORDER = included(joinpath(SRC, "FedFlux.jl"))
+const DESIGN = read(joinpath(SRC, "..", "..", "..", "docs", "design.md"), String)
 
 @testset "every file is included, and every room is drawn" begin
     files = [joinpath(dir, f) for (dir, _, files) in walkdir(SRC) for f in files]
     jl = filter(f -> endswith(f, ".jl") && basename(f) != "FedFlux.jl", files)
     @test sort(normpath.(jl)) == sort(normpath.(ORDER))
     @test Set(room.(ORDER)) == keys(ARROWS)
-    design = read(joinpath(SRC, "..", "..", "..", "docs", "design.md"), String)
-    @test all(r -> occursin("$r/", design) || r == "errors", keys(ARROWS))
+    rooms = unique!([first(split(r, '/')) for r in keys(ARROWS)])
+    @test all(r -> occursin("$r/", DESIGN) || r == "errors", rooms)
+end
+
+"The arrows of a large room's own rooms among each other."
+function inner_arrows(large)
+    inner(rooms) = [chopprefix(r, "$large/") for r in rooms if startswith(r, "$large/")]
+    return Dict(only(inner([from])) => sort(inner(to))
+                for (from, to) in ARROWS if startswith(from, "$large/"))
+end
+
+"The same as docs/design.md draws them: lines of a room, what it holds, and ← its arrows."
+function drawn_arrows(large)
+    drawing = match(Regex("^```text\\n$large/\\n(.*?)^```", "ms"), DESIGN)[1]
+    unbroken = replace(drawing, r",\n +" => ", ")
+    lines = eachmatch(r"^  (\w+)/? .*?(?:← (.*))?$"m, unbroken)
+    return Dict(m[1] => sort(split(something(m[2], ""), ", "; keepempty = false))
+                for m in lines)
+end
+
+@testset "docs/design.md draws the arrows within $large/" for large in LARGE_ROOMS
+    @test drawn_arrows(large) == inner_arrows(large)
 end
 
 @testset "a file uses only what stands before it, and only along the arrows" begin
@@ -134,7 +212,7 @@ end
         isdefined(Base, name) || get!(owner, name, i)
     end
     @test length(owner) > 500
-    problems = String[]
+    problems, walked = String[], Set{Tuple{String,String}}()
     for (i, file) in enumerate(ORDER), name in sort!(collect(uses(file)))
         j = get(owner, name, i)
         from, to = room(file), room(ORDER[j])
@@ -142,8 +220,11 @@ end
         j > i && push!(problems, "$use, which stands after it")
         from == to || to == "errors" || to in ARROWS[from] ||
             push!(problems, "$use, against the arrows")
+        push!(walked, (from, to))
     end
     @test problems == String[]
+    unused = [from => to for (from, rooms) in ARROWS for to in rooms if (from, to) ∉ walked]
+    @test unused == []
 end
 
 @testset "lines have at most 92 characters, and files of src 300 lines" begin
