@@ -1,3 +1,4 @@
+include("../setup/ten_clients.jl")
 using FedFlux: combine_updates, pairwise_distances, sorting_network, krum_scores
 norm64(v) = sqrt(sum(abs2, Float64.(v)))
 
@@ -345,4 +346,38 @@ end
                 sum(w[X[r, :] .> v[r]]) <= 0.5 + 1e-6
         end
     end
+end
+
+@testset "FLTrust's own update follows the schedule, and no rule adds vectors" begin
+    nine = Clients(TEN_X, TEN_Y, [k:(k+11) for k = 1:12:108])
+    root = Clients(TEN_X, TEN_Y, nine.order, nine.starts, collect(109:120))
+    step() = begin
+        f = ten_federated(; aggregate = FLTrust(12), schedule = (StepDecay(every = 1),))
+        pool = WorkerPool(f, root; threads = 1)
+        st = State(f, pool)
+        θs = [copy(st.θ)]
+        for _ = 1:2
+            round!(f, st, root, 1:9; pool)
+            push!(θs, copy(st.θ))
+        end
+        sqrt.(sum.(abs2, diff(θs)))
+    end
+    first_step, second = step()
+    @test second < 0.3 * first_step                          # the rate fell to a tenth
+    @test first_step > 0
+    why = message(() -> ten_federated(; aggregate = FLTrust(12), rules = (Scaffold(),)))
+    @test occursin("Scaffold and aggregate FLTrust don't go together", why)
+    u = Update(; delta = Float32[1, 2], other = Float32[3, 4])
+    why = message(() -> combine_updates(FLTrust(), [u]; reference = Float32[1, 2]))
+    @test occursin("4 values and the server's own 2", why)
+end
+
+@testset "what a client reports is not measured" begin
+    far(v) = Update(; delta = Float32[v, 0], metrics = (; work = Float32[1e6v]))
+    updates = far.(Float32[1, 1.1, 0.9, 1, 1.05])
+    plain = [Update(; u.delta) for u in updates]
+    for a in (Krum(1), NormClipping(0.5), GeometricMedian(), CenteredClipping(1.0))
+        @test combine_updates(a, updates).delta == combine_updates(a, plain).delta
+    end
+    @test combine_updates(Median(), updates).metrics.work ≈ [1.01e6] rtol = 1e-5
 end

@@ -1,3 +1,4 @@
+include("../setup/ten_clients.jl")
 using FedFlux: WorkerPool, Worker, engine, flatten, global_model, evaluate,
     client_accuracies, spread, reason_to_stop, Stopping, in_parallel, Control
 
@@ -180,4 +181,16 @@ end
         "julia --threads 999",
         message(() -> WorkerPool(fresh(), clients.x; threads = 999))
     )
+end
+
+@testset "bytes of every download" begin
+    n = 4 * FedFlux.Layout(ten_model()).n
+    bytes(f; kw...) = [r.bytes_down for r in fit_ten(f; kw...)[2]]
+    @test bytes(ten_federated(; rules = (Scaffold(),))) == fill(10 * 2n, 3)
+    faults = Faults((FedFlux.DropOut(1.0),))
+    @test bytes(ten_federated(; faults)) == fill(10n, 3)
+    @test bytes(ten_federated(; faults = Faults((FedFlux.Crash(1.0),)))) == zeros(3)
+    m = mlp(6, 3; hidden = (4,), rng = Stream(1, :init))
+    both = ten_federated(m; rules = (FedPer(), Download(Quantize(2))))
+    @test all(>=(0), bytes(both; clients_per_round = 3))
 end

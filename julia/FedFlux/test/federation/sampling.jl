@@ -1,3 +1,4 @@
+include("../setup/ten_clients.jl")
 using FedFlux: AlwaysAvailable, AvailabilityTrace, PoissonSampling, RandomAvailability,
     RoundRobin, UniformSampling,
     WeightedSampling, available, draw_cohort
@@ -122,4 +123,15 @@ end
           run(rounds = 3, clients_per_round = 2).params_sha256
     weighted = run(rounds = 1, sampling = "weighted", availability = "random(p=0.5)")
     @test weighted.history[1].clients <= 4
+end
+
+@testset "a Poisson cohort is what was drawn" begin
+    many = Clients(TEN_X, TEN_Y, [k:(k+2) for k = 1:3:120])
+    f = ten_federated()
+    pool = WorkerPool(f, many; threads = 1)
+    sampling = CohortSampling(4; sampling = PoissonSampling())
+    _, history, _ = fit!(f, State(f, pool), many; rounds = 60, sampling, pool)
+    drawn = [length(draw_cohort(sampling, many, 4, f.seed, r)) for r = 1:60]
+    @test [r.clients for r in history] == drawn && maximum(drawn) > 4
+    @test all(r -> isempty(r.dropped), history)
 end

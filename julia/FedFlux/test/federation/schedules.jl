@@ -1,4 +1,5 @@
-using FedFlux: scheduled
+include("../setup/ten_clients.jl")
+using FedFlux: learning_rate, scheduled
 
 @testset "factors by the round" begin
     @test [StepDecay(every = 2, factor = 0.5)(r) for r = 1:5] == [1, 1, 0.5, 0.5, 0.25]
@@ -25,4 +26,36 @@ end
     θ, _ = fit_quadratic(clients, 1; optimizer = Descent(0.1f0), rounds = 3, server)
     @test θ ≈ [w] rtol = 1e-5
     @test occursin("no server optimizer", message(() -> ServerStep(; schedule)))
+end
+
+@testset "learning rates of chains, and of none" begin
+    chain = Optimisers.OptimiserChain(Optimisers.ClipNorm(1.0), Descent(0.05))
+    @test learning_rate(chain) == 0.05f0
+    @test learning_rate(scheduled(chain, (r -> 0.5,), 1)) ≈ 0.025f0
+    none = Optimisers.ClipNorm(1.0)
+    @test learning_rate(none) === nothing
+    @test occursin(
+        "no single learning rate",
+        message(() -> scheduled(none, (r -> 1.0,), 1))
+    )
+    for rule in (Scaffold(), FedSGD()), o in (Momentum(0.1), Adam(0.1), chain)
+        @test occursin(
+            "train with sgd",
+            message(() -> Federated(ten_model(); optimizer = o,
+                rules = (rule,)))
+        )
+    end
+end
+
+@testset "a schedule that reaches 0" begin
+    schedule = (CosineDecay(rounds = 2),)
+    for rule in (Scaffold(), QFFL(q = 1.0f0), FedNova(), FedDyn())
+        st, history = fit_ten(ten_federated(; rules = (rule,), schedule); rounds = 4)
+        @test all(isfinite, st.θ) && all(r -> isempty(r.rejected), history)
+    end
+    tuned =
+        FedFlux.run(dataset = "digits", model = "softmax_regression", clients = 5, lr = 0.5,
+            partition = "labels(k=2)", rounds = 2, schedule = "cosine(rounds=2)",
+            finetune_epochs = 3)
+    @test tuned.finetuned_accuracy > FedFlux.accuracy(tuned)
 end

@@ -165,3 +165,19 @@ end
     quiet, _ = Test.collect_test_logs(() -> digits_run(rounds = 1))
     @test isempty(quiet)                                         # not of Info or above
 end
+
+@testset "nobody trained, images too small, callbacks" begin
+    small(; kw...) = FedFlux.run(; dataset = "digits", clients = 4, rounds = 1,
+        model = "softmax_regression", lr = 0.3, kw...)
+    @test occursin("nobody trained in any of the 1 rounds",
+        message(() -> small(faults = "crash(p=1)")))
+    @test occursin(
+        "expected more than 0.0",
+        message(() -> small(availability = "random(p=0)"))
+    )
+    @test occursin("cutout has size 999, and the images are 8×8",
+        message(() -> small(augment = "cutout(size=999)")))
+    @test occursin("out of sight", message(() -> small(augment = "shift(pixels=8)")))
+    @test occursin("callback returned", message(() -> small(callback = r -> [1])))
+    @test small(callback = Returns(nothing)).stopped == "rounds"
+end

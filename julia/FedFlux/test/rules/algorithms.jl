@@ -1,4 +1,5 @@
 # Each algorithm on clients whose answer is known.
+include("../setup/ten_clients.jl")
 using FedFlux: WorkerPool, Worker, Layout, engine, flatten, project_to_simplex!, local_work
 
 distance(θ, w) = sqrt(sum(abs2, θ .- w))
@@ -342,4 +343,40 @@ end
         rules = (FedBuff(concurrency = 6, spread = 0),)
     )
     @test equal ≈ fit_quadratic(clients, 4; SLOW..., rounds = 20)[1] rtol = 1e-5
+end
+
+@testset "FedBuff keeps variances positive" begin
+    normed = Chain(Dense(6 => 5; init = Flux.glorot_uniform(Stream(1, :init))),
+        BatchNorm(5, relu),
+        Dense(5 => 3; init = Flux.glorot_uniform(Stream(2, :init))))
+    f = ten_federated(normed; rules = (FedBuff(concurrency = 8),), weights = :uniform)
+    st, history = fit_ten(f; rounds = 40, clients_per_round = 2)
+    @test all(>(0), st.stats[6:10]) && all(r -> isfinite(r.test_loss), history)
+end
+
+@testset "q-FFL whose powers vanish leaves the model" begin
+    f = ten_federated(; rules = (QFFL(q = 60.0f0),), optimizer = Descent(1.0f-3))
+    st, history = fit_ten(f; rounds = 2)
+    @test all(isfinite, st.θ)
+end
+
+@testset "private arrays: names, and what pulls them" begin
+    deep = Chain([Dense(3 => 3) for _ = 1:11]...)
+    f = Federated(deep; rules = (FedPer(arrays = ["layers.1"]),))
+    @test length(f.rules[1].private.ranges) == 2             # not those of layers.10
+    # FedProx with a huge μ holds everything but the private head at the global model.
+    m = mlp(6, 3; hidden = (4,), rng = Stream(1, :init))
+    rules = (FedPer(), FedProx(mu = 1.0f0))
+    st, _ = fit_ten(ten_federated(m; rules); rounds = 8)
+    free, _ = fit_ten(ten_federated(m; rules = (FedPer(),)); rounds = 8)
+    moved(st) = sum(abs2, st.private[1][end].w - FedFlux.flatten(m)[(end-14):end])
+    @test moved(st) > 0.3 * moved(free)
+end
+
+@testset "FedRep's head epochs aren't cut by the number of local steps" begin
+    m = mlp(6, 3; hidden = (4,), rng = Stream(1, :init))
+    head(epochs) =
+        fit_ten(ten_federated(m; rules = (FedRep(head_epochs = epochs),), maxsteps = 1);
+            rounds = 1)[1].private[1][1].w
+    @test head(3) != head(6)
 end

@@ -1,3 +1,5 @@
+# Who attacks, who fails, and what the server rejects.
+include("../setup/ten_clients.jl")
 using FedFlux: ALIE, Attackers, Backdoor, Broken, Crash, WorkerPool, Delay, DropOut, Faults,
     IPM, LabelFlip, Message, Moments, NoiseAttack, Scaling, SignFlip,
     cohort_size, deviation, engine, fingerprint, flatten, forge, global_model, hostile,
@@ -280,4 +282,19 @@ end
         @test r.params_sha256 == whole.params_sha256
         @test [h.dropped for h in r.history] == [h.dropped for h in whole.history]
     end
+end
+
+@testset "over-selection drops clients by a draw, not by their number" begin
+    counts = zeros(Int, 40)
+    for round = 1:300
+        responding, _, _ = simulate_faults(Faults(; overselect = 2.0), 1, round, 1:40, 20)
+        counts[responding] .+= 1
+    end
+    @test all(n -> abs(n - 150) < 5 * sqrt(75), counts)      # binomial, five deviations
+end
+
+@testset "a hostile first update decides nothing" begin
+    attack = FedFlux.Attackers(FedFlux.Broken("slots"); clients = [1])
+    _, history = fit_ten(ten_federated(; attack))
+    @test all(r -> r.clients == 9 && length(r.rejected) == 1, history)
 end
