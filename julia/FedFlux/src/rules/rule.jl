@@ -4,37 +4,47 @@
 """
     Rule
 
-One idea of federated learning, as hooks that may each be left out, in the order of a round:
+One idea of federated learning, as hooks. A rule defines those that it needs; the others
+change nothing. Most rules need only
+
+- `init(r, θ) -> (shared, private)`: the server's state, and the state each client starts
+  with;
+- `correct!(r, s, g, w, ctx) -> g`: changes the gradient `g` at `w`, before each local step;
+- `client!(r, s, u, ctx) -> (private, u)`: changes the [`Update`](@ref) before it is sent;
+- `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate of the updates; rules run in
+  reverse order here.
+
+Rules that look at the model, or change it elsewhere:
 
 - `prepare(r, layout, training) -> r`: once, before the first round: the rule made ready for
   a model and its local training. Errors about either belong here;
-- `init(r, θ) -> (shared, private)`: the server's state, and the state each client starts
-  with;
-- `download_bytes(r, s, bytes, ctx) -> bytes`: the bytes that a client downloads, where they
-  are fewer than the whole model; rules run in reverse order here;
 - `receive!(r, s, m, ctx, own) -> private`: changes the model `m = (; w, stats)` that a
   client received, before it trains; rules run in reverse order here. `own`, a
   [`LocalData`](@ref), trains further models on the client's data ([`train!`](@ref)) or
   measures their loss ([`meanloss`](@ref));
-- `correct!(r, s, g, w, ctx) -> g`: changes the gradient `g` at `w`, before each local step;
-- `client!(r, s, u, ctx) -> (private, u)`: changes the [`Update`](@ref) before it is sent;
-- `sent(r, s, private, u, ctx) -> private`: what the client keeps of `private`, given the
-  update `u` as it was sent: encoded, or with values that are not sent at all;
-- `for_client(r, shared, client)`: what a client needs of the server's state, where they are
-  on different machines; nothing by default. Its `s.shared` is then this;
-- `kept(r, shared, name, known)`: the indices of the vector `name`, one as long as the
-  parameters, that clients send, where both sides know the others to be zero; `nothing`:
-  all. `known` is what the rules before say;
-- `hide!(r, shared, v) -> v`: sets to zero what a client would not send of a vector `v`;
-- `nobody_sent(r, u) -> u`: adds the zeros that the rule would send to an update of zeros:
-  what a server expects, and what stands for a round without clients where that must look
-  like any other. `nobody_sent(r, u, N)` instead, where it depends on the number of clients;
-- `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate of the updates; rules run in
-  reverse order here;
 - `publish!(r, s, Δ, ctx) -> (shared, Δ)`: changes the server's step `Δ` before it is taken
   and sent to the clients;
 - `personal!(r, private, m) -> m`: turns the global model `m = (; w, stats)` into the one
   that the client would use itself, for a rule with `personalises(r) = true`.
+
+Rules that change what is sent, or must know it:
+
+- `download_bytes(r, s, bytes, ctx) -> bytes`: the bytes that a client downloads, if they
+  are fewer than the whole model; rules run in reverse order here;
+- `for_client(r, shared, client)`: what a client needs of the server's state, if they are on
+  different machines; nothing by default. Its `s.shared` is then this;
+- `sent(r, s, private, u, ctx) -> private`: what the client keeps of `private`, given the
+  update `u` as it was sent: encoded, or with values that are not sent at all;
+- `kept(r, shared, name, known)`: the indices of the vector `name`, one as long as the
+  parameters, that clients send, if both sides know the others to be zero; `nothing`: all.
+  `known` is what the rules before say;
+- `hide!(r, shared, v) -> v`: sets to zero what a client would not send of a vector `v`;
+- `nobody_sent(r, u) -> u`: adds the zeros that the rule would send to an update of zeros.
+  The server expects this shape, and it stands for a round without clients if that must look
+  like any other. If it depends on the number of clients: `nobody_sent(r, u, N)`.
+
+`chain_position(r)` is where a rule stands in a chain, and `conflict(a, b)` says why two
+don't go together.
 
 `s` is `(; shared, private)`. `ctx` holds
 
