@@ -26,12 +26,9 @@ image, scratch = ones(Float32, 8, 8, 1), zeros(Float32, 8, 8, 1)
 FedFlux.augment!(FedFlux.Shift(2), image, scratch, Stream(0, :augment))
 ```
 """
-struct Shift <: Augmentation
-    pixels::Int
+Base.@kwdef struct Shift <: Augmentation
+    pixels::Int = 2
 end
-Shift() = Shift(2)
-
-construct(::Val{:augment}, ::Val{:shift}; pixels) = Shift(pixels)
 construct(::Val{:augment}, ::Val{:crop}; pad) = Shift(pad)
 
 "A random whole number in -n:n."
@@ -83,12 +80,9 @@ image, scratch = rand(Float32, 8, 8, 3), zeros(Float32, 8, 8, 3)
 FedFlux.augment!(FedFlux.Rotate(10), image, scratch, Stream(0, :augment))
 ```
 """
-struct Rotate <: Augmentation
-    degrees::Float64
+Base.@kwdef struct Rotate <: Augmentation
+    degrees::Float64 = 10.0
 end
-Rotate() = Rotate(10.0)
-
-construct(::Val{:augment}, ::Val{:rotate}; degrees) = Rotate(degrees)
 
 augment!(a::Rotate, image, scratch, rng) =
     rotate!(image, scratch, a.degrees * (2rand(rng, Float64) - 1))
@@ -132,12 +126,9 @@ image, scratch = ones(Float32, 8, 8, 1), zeros(Float32, 8, 8, 1)
 FedFlux.augment!(FedFlux.Cutout(4), image, scratch, Stream(0, :augment))
 ```
 """
-struct Cutout <: Augmentation
-    size::Int
+Base.@kwdef struct Cutout <: Augmentation
+    size::Int = 8
 end
-Cutout() = Cutout(8)
-
-construct(::Val{:augment}, ::Val{:cutout}; size) = Cutout(size)
 
 check_image(a::Cutout, (W, H, C)::NTuple{3,Int}) =
     a.size <= max(W, H) ||
@@ -161,12 +152,9 @@ Mix each sample of a batch, and its targets, with another sample of the same bat
 arXiv:1710.09412). It works for any inputs, not only images. Cross-entropy then gets soft
 labels, which the fast engine does not support, so such a run uses Zygote.
 """
-struct Mixup <: Augmentation
-    alpha::Float64
+Base.@kwdef struct Mixup <: Augmentation
+    alpha::Float64 = 0.2
 end
-Mixup() = Mixup(0.2)
-
-construct(::Val{:augment}, ::Val{:mixup}; alpha) = Mixup(alpha)
 
 "A worker's buffers for augmented batches, and the client's generator."
 mutable struct Augmenter{A<:Tuple,X<:Array{Float32},Y<:Array}

@@ -89,12 +89,9 @@ then hold `k` labels, or one more if a shard spans two labels.
 FedFlux.Shards(2)(rand(0:9, 1000), 10, Stream(0, :partition))
 ```
 """
-struct Shards
-    k::Int
+Base.@kwdef struct Shards
+    k::Int = 2
 end
-Shards() = Shards(2)
-
-construct(::Val{:partition}, ::Val{:shards}; k) = Shards(k)
 
 function (partitioner::Shards)(y, clients, rng)
     labels = single_labels("shards", y)
@@ -121,12 +118,9 @@ depend on the seed. Labels that no client holds (fewer clients than labels) are 
 FedFlux.LabelSkew(2)(rand(0:9, 1000), 10, Stream(0, :partition))
 ```
 """
-struct LabelSkew
-    k::Int
+Base.@kwdef struct LabelSkew
+    k::Int = 2
 end
-LabelSkew() = LabelSkew(2)
-
-construct(::Val{:partition}, ::Val{:labels}; k) = LabelSkew(k)
 
 function (partitioner::LabelSkew)(y, clients, rng)
     held = by_label(single_labels("labels", y))
@@ -189,12 +183,9 @@ data. Test data stays clean.
 FedFlux.partition(FedFlux.FeatureNoise(0.1), zeros(Float32, 4, 100), rand(0:9, 100), 5, 0)
 ```
 """
-struct FeatureNoise
-    level::Float64
+Base.@kwdef struct FeatureNoise
+    level::Float64 = 0.1
 end
-FeatureNoise() = FeatureNoise(0.1)
-
-construct(::Val{:partition}, ::Val{:noise}; level) = FeatureNoise(level)
 
 (::FeatureNoise)(y, clients, rng) = IID()(y, clients, rng)
 

@@ -83,11 +83,9 @@ end
 
 Sends −scale times its update.
 """
-struct SignFlip <: Attack
-    scale::Float64
+Base.@kwdef struct SignFlip <: Attack
+    scale::Float64 = 1.0
 end
-SignFlip() = SignFlip(1.0)
-construct(::Val{:attack}, ::Val{:sign_flip}; scale) = SignFlip(scale)
 send(a::SignFlip, m, ctx) = (scaled(m, -a.scale),)
 
 """
@@ -96,11 +94,9 @@ send(a::SignFlip, m, ctx) = (scaled(m, -a.scale),)
 Sends `scale` times its update, to outweigh the others: model replacement, Bagdasaryan et
 al. 2020 (arXiv:1807.00459).
 """
-struct Scaling <: Attack
-    scale::Float64
+Base.@kwdef struct Scaling <: Attack
+    scale::Float64 = 10.0
 end
-Scaling() = Scaling(10.0)
-construct(::Val{:attack}, ::Val{:scaling}; scale) = Scaling(scale)
 send(a::Scaling, m, ctx) = (scaled(m, a.scale),)
 
 """
@@ -108,11 +104,9 @@ send(a::Scaling, m, ctx) = (scaled(m, a.scale),)
 
 Adds normal noise of this standard deviation to every value that it sends.
 """
-struct NoiseAttack <: Attack
-    std::Float64
+Base.@kwdef struct NoiseAttack <: Attack
+    std::Float64 = 1.0
 end
-NoiseAttack() = NoiseAttack(1.0)
-construct(::Val{:attack}, ::Val{:noise}; std) = NoiseAttack(std)
 function send(a::NoiseAttack, m, ctx)
     rng = Stream(ctx.seed, :attack, ctx.round, ctx.client)
     noisy(v) = v .+ Float32(a.std) .* randn(rng, Float32, length(v))
@@ -179,11 +173,9 @@ end
 coordinate by coordinate. The default `z` is Φ⁻¹((n − f − s)/(n − f)) with s = ⌊n/2⌋ + 1 −
 f, for f attackers among n. Baruch et al. 2019 (arXiv:1902.06156).
 """
-struct ALIE <: Attack
-    z::Union{Nothing,Float64}
+Base.@kwdef struct ALIE <: Attack
+    z::Union{Nothing,Float64} = nothing
 end
-ALIE() = ALIE(nothing)
-construct(::Val{:attack}, ::Val{:alie}; z) = ALIE(z)
 omniscient(::ALIE) = true
 function forge(a::ALIE, mean, deviation, n, f)
     z = something(a.z, alie_z(n, f))
@@ -229,11 +221,9 @@ end
 Inner product manipulation: all attackers send −eps times the mean of the honest updates.
 Xie et al. 2020 (arXiv:1903.03936).
 """
-struct IPM <: Attack
-    eps::Float64
+Base.@kwdef struct IPM <: Attack
+    eps::Float64 = 0.5
 end
-IPM() = IPM(0.5)
-construct(::Val{:attack}, ::Val{:ipm}; eps) = IPM(eps)
 omniscient(::IPM) = true
 forge(a::IPM, mean, deviation, n, f) = map(m -> Float32(-a.eps) .* m, mean)
 

@@ -19,11 +19,9 @@ abstract type Fault end
 
 A client does not answer, with probability `p` in each round.
 """
-struct Crash <: Fault
-    p::Float64
+Base.@kwdef struct Crash <: Fault
+    p::Float64 = 0.1
 end
-Crash() = Crash(0.1)
-construct(::Val{:fault}, ::Val{:crash}; p) = Crash(p)
 simulate(f::Crash, rng) = 0.0, rand(rng, Float64) < f.p ? CRASHED : nothing
 
 """
@@ -32,11 +30,9 @@ simulate(f::Crash, rng) = 0.0, rand(rng, Float64) < f.p ? CRASHED : nothing
 A client starts the round, downloads the model, and disappears before it sends its update,
 with probability `p`.
 """
-struct DropOut <: Fault
-    p::Float64
+Base.@kwdef struct DropOut <: Fault
+    p::Float64 = 0.1
 end
-DropOut() = DropOut(0.1)
-construct(::Val{:fault}, ::Val{:dropout}; p) = DropOut(p)
 simulate(f::DropOut, rng) = 0.0, rand(rng, Float64) < f.p ? "dropped out" : nothing
 
 """

@@ -36,12 +36,9 @@ clients = Clients(zeros(Float32, 1, 3), zeros(3), [[1], [2], [3]])
 FedFlux.draw(FedFlux.PoissonSampling(0.4), 1:3, clients, 3, 1, Stream(0, :cohort, 1))
 ```
 """
-struct PoissonSampling <: Sampling
-    rate::Union{Nothing,Float64}
+Base.@kwdef struct PoissonSampling <: Sampling
+    rate::Union{Nothing,Float64} = nothing
 end
-PoissonSampling() = PoissonSampling(nothing)
-
-construct(::Val{:sampling}, ::Val{:poisson}; rate) = PoissonSampling(rate)
 
 function draw(s::PoissonSampling, available, clients, n, round, rng)
     rate = something(s.rate, n / length(clients))
@@ -114,11 +111,9 @@ available(::AlwaysAvailable, N, round, rng) = 1:N
 Each client is available with probability `p` in each round, independently of other clients
 and rounds.
 """
-struct RandomAvailability <: Availability
+Base.@kwdef struct RandomAvailability <: Availability
     p::Float64
 end
-
-construct(::Val{:availability}, ::Val{:random}; p) = RandomAvailability(p)
 
 available(a::RandomAvailability, N, round, rng) =
     [k for k = 1:N if rand(rng, Float64) < a.p]
