@@ -23,7 +23,7 @@ const ARROWS = Dict(
     "federation/json" => [],
     "federation/compatibility" => ["models", "rules", "aggregation"],
     "federation/cohorts" => ["options", "random", "models", "data", "updates"],
-    "federation/training" => ["random", "data", "engines", "rules"],
+    "federation/training" => ["random", "models", "data", "engines", "rules"],
     "federation/state" =>
         ["models", "engines", "rules", "aggregation", "federation/compatibility",
             "federation/cohorts", "federation/training"],
@@ -56,32 +56,35 @@ const ARROWS = Dict(
         ["options", "models", "engines", "data", "rules", "federation/state",
             "federation/runs"],
     "deployment" =>
-        ["random", "models", "engines", "data", "updates", "rules", "aggregation",
-            "secagg", "checkpoints", "federation/state", "federation/client_round",
-            "federation/workers", "federation/guarantees", "federation/rounds",
+        ["models", "engines", "data", "updates", "rules", "aggregation", "secagg",
+            "checkpoints", "federation/cohorts", "federation/state",
+            "federation/client_round", "federation/workers", "federation/rounds",
             "federation/runs"],
     "interface/case_study" =>
-        ["random", "models", "engines", "data", "aggregation", "federation/training",
-            "federation/state"],
-    "interface/own_objects" => ["options", "models", "data", "rules", "aggregation"],
-    "interface/results" =>
-        ["options", "random", "models", "engines", "data", "rules", "checkpoints",
-            "federation/json", "federation/state", "federation/evaluation",
-            "federation/runs", "interface/case_study", "interface/own_objects"],
+        ["random", "models", "engines", "data", "updates", "aggregation",
+            "federation/training", "federation/state"],
+    "interface/own_objects" => ["options"],
+    "interface/result" =>
+        ["options", "models", "federation/state", "federation/evaluation",
+            "federation/runs"],
     "interface/runs" =>
-        ["options", "random", "models", "engines", "data", "rules", "aggregation",
+        ["options", "random", "models", "data", "rules", "aggregation",
             "checkpoints", "deployment", "federation/cohorts", "federation/training",
             "federation/state", "federation/workers", "federation/guarantees",
             "federation/evaluation", "federation/runs", "interface/case_study",
-            "interface/own_objects", "interface/results"],
+            "interface/own_objects", "interface/result"],
+    "interface/results" =>
+        ["options", "random", "models", "engines", "data", "rules", "checkpoints",
+            "federation/json", "federation/state", "federation/evaluation",
+            "interface/case_study", "interface/own_objects", "interface/result",
+            "interface/runs"],
     "interface/python" =>
-        ["options", "privacy", "data", "rules", "aggregation", "deployment",
-            "checkpoints", "federation/json", "federation/guarantees",
-            "federation/runs", "federation/audits", "federation/rounds",
-            "interface/own_objects", "interface/results", "interface/runs"],
+        ["options", "data", "deployment", "checkpoints", "federation/json",
+            "federation/guarantees", "federation/runs", "federation/audits",
+            "federation/rounds", "interface/result", "interface/runs",
+            "interface/results"],
     "interface/precompile" =>
-        ["models", "engines", "updates", "aggregation", "interface/runs",
-            "interface/python"])
+        ["models", "engines", "updates", "aggregation", "interface/python"])
 
 "The files that `path` includes, in order, each after those that it includes itself."
 function included(path)
@@ -153,7 +156,16 @@ function uses(file)
         x.head === :-> && bind(x.args[1])
         is_signature(x) && bind_arguments(bind, first(x.args))
     end
+    bind_local_functions!(bound, parsed(file), 0)
     return setdiff(used, bound)
+end
+
+"Add the names of functions that are defined within others."
+function bind_local_functions!(bound, x, depth)
+    x isa Expr || return
+    defines = is_signature(x)
+    defines && depth > 0 && push!(bound, something(defined_name(first(x.args)), :_))
+    foreach(a -> bind_local_functions!(bound, a, depth + defines), x.args)
 end
 
 is_call(x) =

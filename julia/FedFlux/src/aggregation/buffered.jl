@@ -58,8 +58,6 @@ function finish(a::Buffered, acc::Stack, threads)
         metrics === nothing ? map(zeros32, acc.like.metrics) : metrics.metrics)
 end
 
-zeros32(n) = zeros(Float32, n)
-
 "One vector as the named vectors of these lengths."
 function split_vectors(v::Vector{Float32}, lengths::NamedTuple)
     return NamedTuple{keys(lengths)}(Tuple(v[r] for r in consecutive(values(lengths))))

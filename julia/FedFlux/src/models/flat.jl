@@ -8,6 +8,8 @@ struct Slot
     range::UnitRange{Int}
 end
 
+zeros32(n) = zeros(Float32, n)
+
 """
     Layout(model)
 

@@ -10,7 +10,7 @@ const FIELD_TYPES = Dict("int" => Int, "float" => Float64, "str" => String, "boo
 
 "The values of a column of options.toml by option, of the options that have one."
 column(name) =
-    Dict(option => entry[name] for (option, entry) in DECLARED_OPTIONS if haskey(entry, name))
+    Dict(o => entry[name] for (o, entry) in DECLARED_OPTIONS if haskey(entry, name))
 
 "Whether an option names an object, whose place the object itself may take."
 takes_object(name) =

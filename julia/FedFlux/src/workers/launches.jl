@@ -21,7 +21,8 @@ end
 Distributed.default_addprocs_params(m::TrackedManager) =
     Distributed.default_addprocs_params(m.manager)
 
-function Distributed.launch(m::TrackedManager, params::Dict, launched::Array, ready::Condition)
+function Distributed.launch(m::TrackedManager, params::Dict, launched::Array,
+    ready::Condition)
     own = WorkerConfig[]
     Distributed.launch(m.manager, params, own, Condition())
     append!(m.launches.configs, own)

@@ -115,7 +115,7 @@ end
     a = valgrad!(e, g, w, x, y)
     @test valgrad!(e, h, w, x, y) != a               # the next masks
     seed!()
-    @test valgrad!(FedFlux.poison!(e, 0xff), h, w, x, y) == a && g == h
+    @test valgrad!(FedFlux.fill_workspace!(e, 0xff), h, w, x, y) == a && g == h
     @test predict(e, w, x) ≈ model[3](model[1](x))   # no dropout in test mode
     # A unit dropped from a batch of one has a zero gradient, about 0.3 of the units.
     e = LayerEngine(Chain(Dense(40 => 500), Dropout(0.3), Dense(500 => 2)), MSE(), (40,), 1)

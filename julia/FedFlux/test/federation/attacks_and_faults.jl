@@ -136,7 +136,7 @@ end
     @test alie_z(50, 24) ≈ normal_quantile((50 - 24 - 2) / (50 - 24))
     X = randn(Xoshiro(1), Float32, 5, 8)
     moments = Moments()
-    foreach(i -> FedFlux.add!(moments, Update(; delta = X[:, i])), 1:8)
+    foreach(i -> FedFlux.observe!(moments, Update(; delta = X[:, i])), 1:8)
     @test moments.mean.delta ≈ vec(mean(X; dims = 2))
     @test deviation(moments).delta ≈ vec(std(X; dims = 2, corrected = false))
     @test forge(IPM(0.5), moments.mean, deviation(moments), 10, 2).delta ≈

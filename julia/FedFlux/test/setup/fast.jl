@@ -3,7 +3,7 @@
 using FedFlux, Random, Test
 using FedFlux: Flux
 using .Flux
-using FedFlux: LayerEngine, Unsupported, ZygoteEngine, nparams, nstats, poison!
+using FedFlux: LayerEngine, Unsupported, ZygoteEngine, nparams, nstats, fill_workspace!
 using FedFlux: to_engine!, to_model!
 
 "The largest absolute value, or 0 if there is none."
@@ -80,16 +80,16 @@ function check(
         before = FedFlux.stats!(zeros(Float32, nstats(slow)), slow)
         FedFlux.setstats!(fast, before)
         expected = valgrad!(slow, exact, θ, x, y)
-        value = valgrad!(poison!(fast, 0x00), fill!(g, NaN), w, x, y)
+        value = valgrad!(fill_workspace!(fast, 0x00), fill!(g, NaN), w, x, y)
         @test isapprox(value, expected; rtol = 1.0f-5, atol = 1.0f-6)
         error = max(error, worst(model, to_model!(back, fast, g), exact))
         stats(e) = FedFlux.stats!(similar(before), e)
         @test isapprox(stats(fast), stats(slow); rtol = 1.0f-5)
         again = copy(g)
         FedFlux.setstats!(fast, before)
-        @test valgrad!(poison!(fast, 0xff), fill!(g, NaN), w, x, y) === value
+        @test valgrad!(fill_workspace!(fast, 0xff), fill!(g, NaN), w, x, y) === value
         @test g == again
-        ŷ = predict(poison!(fast, 0xff), w, x)
+        ŷ = predict(fill_workspace!(fast, 0xff), w, x)
         @test size(ŷ) == size(predict(slow, θ, x))
         @test relative(ŷ, predict(slow, θ, x)) < rtol
     end

@@ -207,7 +207,7 @@ end
 end
 
 "Fill the workspace with `byte`, to test that results don't depend on its contents."
-function poison!(e::LayerEngine, byte::UInt8)
+function fill_workspace!(e::LayerEngine, byte::UInt8)
     foreach(a -> fill!(reinterpret(UInt8, a), byte), (e.arena, e.examples))
     return e
 end

@@ -270,7 +270,7 @@ mutable struct Moments
 end
 Moments() = Moments(0, nothing, nothing)
 
-function add!(m::Moments, u::Update)
+function observe!(m::Moments, u::Update)
     m.n == 0 && (m.mean = map(zero, u); m.squares = map(zero, u))
     m.n += 1
     foreach(parts(m.mean), parts(m.squares), parts(u)) do mean, squares, v

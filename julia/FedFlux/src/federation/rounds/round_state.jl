@@ -142,7 +142,7 @@ function add_trained!(work::RoundState, trained::Trained)
             work.loss += trained.loss
             work.seen += trained.seen
         end
-        work.omniscient && add!(work.moments, sent.update)
+        work.omniscient && observe!(work.moments, sent.update)
     end
 end
 

@@ -157,7 +157,8 @@ function train_replica!(key, changed, (k, private, n))
     replica = REPLICAS[key]
     (; f, clients, worker, buffer, control) = replica
     @atomic control.stop = false
-    (; round, θ, stats, shared, current_stats) = replica.facts = merge(replica.facts, changed)
+    replica.facts = merge(replica.facts, changed)
+    (; round, θ, stats, shared, current_stats) = replica.facts
     st = State(round, θ, stats, shared, Dict{Int,Any}(), nothing, nothing)
     return portable(
         attempt!(worker, buffer, f, st, clients, k, private, n, control, current_stats))

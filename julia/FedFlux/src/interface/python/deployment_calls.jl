@@ -105,7 +105,7 @@ _server_result(d::Deployment) =
     answer(Array{Float32}[]) do
         close!(d)
         r = result(d)
-        report(r), r.parameters
+        result_facts(r), r.parameters
     end
 
 """

@@ -19,7 +19,7 @@ FedFlux.load_result(path)
 function save(path::AbstractString, r::RunResult)
     known = ("dataset", "trainer", "history", "params_sha256", "stopped", "seconds",
         "warnings")
-    report_of = report(r)
+    report_of = result_facts(r)
     facts = Dict{String,Any}(name => report_of[name] for name in known)
     facts["engine"] = "julia"
     facts["versions"] = report_of["versions"]

@@ -84,7 +84,7 @@ function prepare_federated(o::Options, d::Dataset, outputs, init)
     download = download_rule(built(o, :download))
     return Federated(model; loss = loss_of(o), train = local_training(o),
         rules = (one_or_many(built(o, :rules))..., download...),
-        aggregate = built(o, :aggregate), server = server_step(o),
+        aggregate = built(o, :aggregate), server = server_step_of(o),
         weights = Symbol(o.weights), trainer = Symbol(o.trainer), o.seed,
         faults = prepare_faults(o), attack = prepare_attack(o))
 end
@@ -103,7 +103,7 @@ function client_optimizer(o::Options)
     return Optimisers.Adam(o.lr)
 end
 
-server_step(o::Options) =
+server_step_of(o::Options) =
     ServerStep(built(o, :server); schedule = one_or_many(built(o, :server_schedule)))
 
 prepare_faults(o::Options) =
