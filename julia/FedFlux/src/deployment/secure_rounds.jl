@@ -109,7 +109,7 @@ function next_stage!(secure::SecureExchange, s)
 end
 
 "What `finish` takes the sum from, by the positions of those who counted."
-function secure_outcome(s, sum::Union{Nothing,Vector{T}}) where {T}
+function secure_outcome(s, sum)
     (; party, vanished, bytes_up, bytes_down, aborted) = s.secure
     position = Dict(k => i for (i, (k, _)) in enumerate(s.work.counted))
     R = eltype(party.sum)

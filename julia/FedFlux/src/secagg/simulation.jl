@@ -24,6 +24,7 @@ struct SecureOutcome{T<:Ring}
     bytes_down::Vector{Int}
     seconds_clients::Float64
     seconds_server::Float64
+    SecureOutcome{T}(fields...) where {T<:Ring} = new{T}(fields...)   # `sum` tells no T
 end
 
 "A simulated round in progress: its costs, and who is still there."

@@ -61,9 +61,9 @@ end
 end
 
 @inline select(c::Bool, a, b) = ifelse(c, a, b)
-@inline select(c, a, b) = vifelse(c, a, b)
-@inline select(c, a::Float32, b::Vec{L}) where {L} = vifelse(c, Vec{L,Float32}(a), b)
-@inline select(c, a::Vec{L}, b::Float32) where {L} = vifelse(c, a, Vec{L,Float32}(b))
+@inline select(c::Vec, a, b) = vifelse(c, a, b)
+@inline select(c::Vec, a::Float32, b::Vec{L}) where {L} = vifelse(c, Vec{L,Float32}(a), b)
+@inline select(c::Vec, a::Vec{L}, b::Float32) where {L} = vifelse(c, a, Vec{L,Float32}(b))
 
 @inline to_int(x::Float32) = unsafe_trunc(Int32, x)
 @inline to_int(x::Vec{L,Float32}) where {L} = convert(Vec{L,Int32}, x)
