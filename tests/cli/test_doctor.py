@@ -41,7 +41,7 @@ def test_it_says_why_julia_1_12_is_not_taken(
     del env["PYTHON_JULIAPKG_OFFLINE"]
     report = python(DOCTOR, env=env, check=False).stdout
     expected = (
-        f"1.12.1 at {exe} is not taken: fedflux is tested with Julia 1.10 and 1.11 only"
+        f"1.12.1 at {exe} is not used: fedflux is tested with Julia 1.10 and 1.11 only"
     )
     assert expected in report
     assert advice(report) == "fedflux setup    # puts one of them beside it"
@@ -97,7 +97,7 @@ def test_a_core_that_does_not_load(julia: None, python: Run, tmp_path: Path) -> 
     assert re.search(r"ok +FedFlux +0\.1\.0", done.stdout)
     assert re.search(r"missing +a run +.*core can't be loaded", done.stdout), done.stdout
     assert "The Julia core can run" not in done.stdout
-    assert advice(done.stdout).startswith(f"mend the Julia project {tmp_path}")
+    assert advice(done.stdout).startswith(f"repair the Julia project {tmp_path}")
 
 
 def test_a_core_that_hangs(

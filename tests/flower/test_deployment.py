@@ -235,9 +235,9 @@ def test_a_node_without_julia_joins_with_the_reference_engine_or_says_why_not(
     assert facts["accuracy"] == pytest.approx(simulated.accuracy, abs=0.002)
 
     run = federation.run(ROGUE, dataset=mnist, rules="scaffold", **SMALL)
-    wait_until(lambda: "is not taken" in run.log(), 300, "node 3 refuses", run.log)
+    wait_until(lambda: "is refused" in run.log(), 300, "node 3 refuses", run.log)
     federation.flwr("stop", run.number, "local")  # the server would wait for it
-    said = [line for line in run.log().splitlines() if "is not taken" in line]
+    said = [line for line in run.log().splitlines() if "is refused" in line]
     assert len(said) == 1, said
     assert re.search(r"this node can't join: rules.* needs the Julia core.*; .+", said[0])
 

@@ -100,7 +100,7 @@ def test_what_goes_wrong_with_a_reply_is_its_own() -> None:
     assert all(isinstance(came[k], UnreadableError) for k in unreadable)
     assert unreadable[2] == "can't be read: ValueError: Object of type X is not"
     assert "f00" in unreadable[4]
-    assert str(came[3]) == "its reply was not all there within 3 s"
+    assert str(came[3]) == "its reply did not arrive completely within 3 s"
     assert 2.9 < seconds[3] < 4.5
     time.sleep(0.5)
     assert threading.active_count() == threads  # nobody goes on fetching it
@@ -140,7 +140,7 @@ def roster(nodes: dict[int, Any], clients: int, timeout: float = 60.0) -> Roster
 def test_two_nodes_with_one_number_are_an_error() -> None:
     with pytest.raises(
         FedFluxError,
-        match=r"number 2; .*node 12 is not taken: is client 1, which node 11",
+        match=r"number 2; .*node 12 is refused: is client 1, but in this run .* node 11",
     ):
         roster({11: client(1), 12: client(1)}, 2).gather(1.0)
 
@@ -166,7 +166,10 @@ def test_a_number_belongs_to_a_node_for_the_run(lines: Callable[[], list[str]]) 
         there.refresh()
     assert sorted(there.seats) == [1]
     assert there.absence(2) == "its node is not there"
-    assert any("node 13 is not taken: is client 2, which node 12 is" in x for x in lines())
+    assert any(
+        "node 13 is refused: is client 2, but in this run that is node 12" in x
+        for x in lines()
+    )
     nodes[12] = client(2, samples=7)  # back, with another word on its data
     for _ in range(3):
         there.refresh()
@@ -210,7 +213,7 @@ def test_a_node_with_an_error_is_asked_again_with_growing_pauses(
     pauses = [round(b - a) for a, b in pairwise(asked)]
     assert pauses == [5, 10, 20, 40, 80]
     assert [line for line in lines() if "no such disk" in line] == [
-        "fedflux: node 12 is not taken: no such disk"
+        "fedflux: node 12 is refused: no such disk"
     ]
 
 

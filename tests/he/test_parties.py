@@ -199,7 +199,7 @@ HEADER = _messages._HEADER.size
         (lambda m: m[: len(m) // 2], "its SHA-256 differs"),
         (lambda m: m[:5000] + bytes([m[5000] ^ 1]) + m[5001:], "its SHA-256 differs"),
         (lambda m: m + bytes(10**6), "bytes, and at most 1.* are possible"),
-        (lambda m: b"X" + m[1:], "none of this version"),
+        (lambda m: b"X" + m[1:], "another version of fedflux"),
         (with_content(lambda c: c.extend(b"more")), "longer than its ciphertexts"),
         (with_content(lambda c: c.__delitem__(slice(-70000, None))), "claims a ciphertext"),
         (with_content(lambda c: c.__delitem__(slice(-30, None))), "claims a ciphertext"),
@@ -279,10 +279,10 @@ def test_a_key_is_checked() -> None:
         (key[:-1], "SHA-256 differs"),
         (key[:99] + b"x" + key[100:], "SHA-256 differs"),
         (key + bytes(10**7), "at most"),
-        (_messages.with_digest(b"something else"), "none of this version"),
+        (_messages.with_digest(b"something else"), "another version of fedflux"),
         (_messages.with_digest(key[:24] + b"\xff" * 99), "can't be read"),
-        (Client(Parameters()).key(), "of other parameters"),
-        (Client(Parameters(4096, (54, 55), 35)).key(), "of other parameters"),
+        (Client(Parameters()).key(), "for other parameters"),
+        (Client(Parameters(4096, (54, 55), 35)).key(), "for other parameters"),
     ):
         with pytest.raises(fedflux.FedFluxError, match=words):
             Client(SMALL, bad)
@@ -393,7 +393,7 @@ def test_a_run_is_refused_before_it_trains(
 
 @needs_tenseal
 def test_an_update_that_is_too_large_ends_the_run(julia: None) -> None:
-    with pytest.raises(fedflux.FedFluxError, match="and where 5 are added"):
+    with pytest.raises(fedflux.FedFluxError, match="if 5 are added"):
         fedflux.run(**DIGITS | {"lr": 10.0}, aggregate="ckks(scale_bits=58)")
     assert len(fedflux.run(**DIGITS, aggregate="ckks").history) == 3
 

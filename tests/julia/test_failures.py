@@ -168,7 +168,7 @@ try:
 except fedflux.JuliaUnavailable as error:
     print(error)
 """
-    assert python(boot, env=env).stdout.startswith("it stalled; this was minutes ago")
+    assert python(boot, env=env).stdout.startswith("it stalled; that was a few minutes ago")
     fake_julia(tmp_path, "1.12.1")
     assert "could not find Julia" in python(boot, env=env).stdout  # 1.12 isn't taken
 
@@ -195,5 +195,5 @@ print(time.monotonic() - began < 1)
     )
     assert "True Julia is not installed, and can't be downloaded" in first.stdout
     assert first.stdout.endswith("False\n")
-    assert "this was minutes ago, and `fedflux setup` tries again" in second.stdout
+    assert "that was a few minutes ago; run `fedflux setup` to try again" in second.stdout
     assert second.stdout.endswith("True\n")

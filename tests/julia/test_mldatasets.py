@@ -88,7 +88,7 @@ def test_a_run_installs_it_once(runner: Runner, mnist: Path) -> None:
     assert runner.dataset() == "mnist"
     announced = [x for x in done.stderr.splitlines() if x.startswith("fedflux: ")]
     assert announced[0] == (
-        "fedflux: installing MLDatasets.jl for mnist: once, some minutes"
+        "fedflux: installing MLDatasets.jl for mnist; this happens once"
     )
     assert announced[-1].startswith("fedflux: MLDatasets.jl is installed, after ")
     # the core's packages stay what they were, and so does what is compiled of them
@@ -110,7 +110,7 @@ def test_a_run_installs_it_once(runner: Runner, mnist: Path) -> None:
             assert warning.startswith(
                 "fedflux: warning: dataset mnist is not in MLDatasets"
             )
-            assert ("(minutes ago; `fedflux setup`" in warning) is again
+            assert ("(a few minutes ago; run `fedflux setup`" in warning) is again
 
     # another package is declared: juliapkg makes the project anew
     other = runner.environment.site / "other"
@@ -171,7 +171,7 @@ def test_one_that_cannot_be_installed(runner: Runner, mnist: Path, broken: str) 
     assert done.returncode == 0
     assert runner.dataset() == "digits"
     assert len(done.stderr.splitlines()) == 1
-    assert "minutes ago; `fedflux setup`" in done.stderr
+    assert "minutes ago; run `fedflux setup`" in done.stderr
 
     done = run("fashionmnist")  # one that is asked for by name is
     assert done.returncode == 2

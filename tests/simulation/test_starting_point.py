@@ -47,9 +47,9 @@ def test_what_a_resume_refuses(engine: str, blobs: Blobs) -> None:
         fedflux.OptionError, match=r"lr is 0\.1, and the result's run has 0"
     ):
         fedflux.run(resume=half, lr=0.1)
-    with pytest.raises(fedflux.OptionError, match="init begins anew"):
+    with pytest.raises(fedflux.OptionError, match="init starts a new run"):
         fedflux.run(resume=half, init=half)
-    with pytest.warns(fedflux.FedFluxWarning, match="no round was left"):
+    with pytest.warns(fedflux.FedFluxWarning, match="no round is left"):
         fedflux.run(resume=half)
     own = {"model": "mlp", "hidden": [4], "clients": 3, "rounds": 1, "engine": engine}
     trained = fedflux.run(**blobs, **own)

@@ -16,8 +16,8 @@ from . import core_source, failed_downloads
 from .project import find_julia, installed, own_project, resolved
 
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
-NOT_FOUND = "could not find Julia"  # juliapkg's words where it must not download
-HEARTBEAT = 30.0  # seconds between lines where stderr is no terminal
+NOT_FOUND = "could not find Julia"  # juliapkg's words if it must not download
+HEARTBEAT = 30.0  # seconds between lines if stderr is no terminal
 OFFLINE = "PYTHON_JULIAPKG_OFFLINE"
 
 
@@ -55,8 +55,8 @@ def install() -> None:
     if not offline() and not resolved():
         began = time.monotonic()
         say(
-            "step 1 of 2: installing Julia, if it is missing, and the core's packages, "
-            "and compiling them: once, minutes"
+            "step 1 of 2: installing Julia (if it is missing) and the core's packages, and "
+            "compiling them; this happens once and takes minutes"
         )
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
@@ -67,8 +67,8 @@ def install() -> None:
     except subprocess.CalledProcessError as error:
         ended = f"exit code {error.returncode}"
         raise JuliaUnavailable(
-            f"Julia is there, but its packages can't be installed ({ended}): Pkg's reason "
-            "stands above"
+            f"Julia works, but Pkg could not install the core's packages ({ended}); see "
+            "its output above"
             if "import Pkg" in error.cmd[-1]
             else f"Julia can't be started: {error.cmd[0]} ends with {ended}"
         ) from None
@@ -98,7 +98,7 @@ def _reason(error: OSError) -> str:
 
 
 def run_script(script: str, doing: str, *flags: str) -> str | None:
-    """Run a Julia script in a process of its own, and show how long it takes.
+    """Run a Julia script in its own process, and show how long it takes.
 
     Args:
         script: the script, which runs in the project of the core's packages.

@@ -21,7 +21,7 @@ PACKAGE = "MLDatasets"
 NEEDED_FOR = ("auto", "mnist", "fashionmnist")
 DIGITS = "the run uses digits (8×8 images) instead"
 MNIST = "mnist"  # as what a failed download is remembered
-AGAIN = "(minutes ago; `fedflux setup` lets the next run try again)"
+AGAIN = "(a few minutes ago; run `fedflux setup` to let the next run try again)"
 
 
 def provided(
@@ -117,7 +117,7 @@ def _add(name: str) -> str | None:
     project = tomllib.loads((core_path() / "Project.toml").read_text(encoding="utf-8"))
     spec = f'name = "{PACKAGE}", uuid = "{project["weakdeps"][PACKAGE]}"'
     which = "MNIST" if name == "auto" else name
-    installing.say(f"installing {PACKAGE}.jl for {which}: once, some minutes")
+    installing.say(f"installing {PACKAGE}.jl for {which}; this happens once")
     began = time.monotonic()
     reason = installing.run_script(
         f"import Pkg; Pkg.add(; {spec})", f"installing {PACKAGE}.jl"

@@ -160,7 +160,8 @@ def _install() -> None:
     reason = failed_downloads.recall(failed_downloads.JULIA)
     if reason is not None and not any(map(shutil.which, ("julia", "juliaup"))):
         raise JuliaUnavailable(
-            f"{reason}; this was minutes ago, and `fedflux setup` tries again", absent=True
+            f"{reason}; that was a few minutes ago; run `fedflux setup` to try again",
+            absent=True,
         )
     installing.install()
 
@@ -243,10 +244,12 @@ def _import_juliacall() -> Any:
 
 
 def _compile() -> None:
-    """Compile the core in a process of its own, which shows that something goes on."""
+    """Compile the core in its own process, which shows that something goes on."""
     began = time.monotonic()
-    installing.say("compiling the core: once after each change of it, some minutes")
-    # where this fails, the import tells why
+    installing.say(
+        "compiling the core, once after each change of it; this takes some minutes"
+    )
+    # if this fails, the import tells why
     installing.run_script('import Pkg; Pkg.precompile("FedFlux")', "compiling the core")
     installing.say(f"the core is compiled, after {time.monotonic() - began:.0f} s")
 
@@ -265,10 +268,10 @@ def _import_core(julia: Any, in_image: bool) -> Any:
 
 
 def _evaluate(julia: Any, code: str) -> bool:
-    """Evaluate code that gives a Bool; False also where it throws.
+    """Evaluate code that gives a Bool; False if it throws.
 
-    By Julia's C interface where juliacall has it: PythonCall's own calls are compiled with
-    the core, and would be compiled anew before it is there.
+    Uses Julia's C interface if juliacall has it. PythonCall's own calls are compiled with
+    the core, and would have to be compiled again before the core is loaded.
     """
     library = julia.CONFIG.get("lib")
     if library is None:  # Julia started Python

@@ -55,7 +55,7 @@ def find() -> Path | None:
 
 
 def build() -> Path:
-    """Make the image, which takes minutes, and return where it is; nothing if it is there.
+    """Make the image, which takes minutes, and return its path; do nothing if it exists.
 
     Raises:
         FedFluxError: it can't be made; the message says why.
@@ -73,7 +73,9 @@ def build() -> Path:
     from filelock import FileLock  # a dependency of juliapkg
 
     began = time.monotonic()
-    install.say("making a system image of the core: once after each change, minutes")
+    install.say(
+        "making a system image of the core, once after each change; this takes minutes"
+    )
     script = BUILD.format(
         compiler=_text(image.parent / "compiler"), image=_text(image), package=COMPILER
     )
@@ -107,7 +109,7 @@ def _text(path: Path) -> str:
 
 
 def _place() -> Path | None:
-    """Where the image belongs; None where the packages of the core are not installed."""
+    """The path of the image; None if the packages of the core are not installed."""
     exe, project = find_julia()
     packages = _packages(project)
     if exe is None or packages is None:

@@ -208,8 +208,8 @@ class Run:
         if reached or done > rounds:
             on_event(
                 "warning",
-                f"resume: the run had ended after {done} rounds, so no round was left: "
-                "give more rounds, or change what ended it",
+                f"resume: the run ended after {done} rounds, so no round is left; set "
+                "more rounds, or change the option that ended it",
             )
             return reached or "rounds"
         for number in range(done + 1, rounds + 1):
@@ -261,7 +261,9 @@ def run(
     began, resumed = time.perf_counter() - progress.seconds, len(progress.history)
     check = checksum(data)
     if progress.checksum not in (None, check):
-        raise DataError("resume: the data changed: give the same, or begin anew with init")
+        raise DataError(
+            "resume: the data changed; pass the same data, or start a new run with init"
+        )
     federation = Run(options, data, progress)
     start = {
         "dataset": name,

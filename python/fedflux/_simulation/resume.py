@@ -63,5 +63,5 @@ def _check_unchanged(recorded: Mapping[str, Any], given: Options) -> None:
         if (fixed or name == "engine") and str(value) != str(recorded[name]):
             raise OptionError(
                 f"{name} is {value!r}, and the result's run has {recorded[name]!r}: a "
-                "resume can't change it; leave it out, or begin anew with init=result"
+                "resume can't change it; leave it out, or start a new run with init=result"
             )

@@ -49,7 +49,7 @@ def run(
             `partition="owner"` makes each owner a client.
         owner_test: the owner of each test sample: a client's own test data, for the loss
             and the accuracy in `Result.clients`.
-        init: initial parameters to begin anew from: arrays by name, in any order, a
+        init: initial parameters for a new run: arrays by name, in any order, a
             `Result`, or the path of a saved one. Default: drawn from the seed.
         callback: function called after each round with its record; it returns True to stop
             the run.
@@ -93,8 +93,8 @@ def run(
     if isinstance(previous, Result):
         if init is not None:
             raise OptionError(
-                "init and a result to resume were both given: expected one; init begins "
-                "anew, from other parameters, and resume goes on with the result's run"
+                "init and a result to resume were both given: expected one; init starts a "
+                "new run from other parameters, and resume continues the result's run"
             )
         del plain["resume"]
         plain, kept = inherited(previous, plain, arrays_given)

@@ -196,7 +196,7 @@ def doctor() -> None:
 @click.option(
     "--system-image",
     is_flag=True,
-    help="Also make a system image of the core: some minutes, and starts are shorter.",
+    help="Also make a system image of the core. Takes minutes, makes starts shorter.",
 )
 def setup(system_image: bool) -> None:
     """Install Julia and the packages of the core."""

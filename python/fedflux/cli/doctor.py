@@ -70,7 +70,7 @@ def examine() -> int:
     """Check the installation without changing it, and print a report.
 
     Returns:
-        0 if the core can run, which a short run in a process of its own shows; 1 if not.
+        0 if the core can run, which a short run in another process shows; 1 if not.
     """
     python = Finding("Python", f"{platform.python_version()}, fedflux {__version__}")
     findings = [python, _check_core(), *_check_julia()]
@@ -121,7 +121,7 @@ def _check_julia() -> list[Finding]:
         untested = f"{julia}, as you chose; tested with {_tested()}"
         findings.append(Finding("Julia", untested))
     else:
-        detail = f"{julia} is not taken: fedflux is tested with {_tested()} only"
+        detail = f"{julia} is not used: fedflux is tested with {_tested()} only"
         fix = _setup("puts one of them beside it")
         findings.append(Finding("Julia", detail, "missing", fix))
     return findings + _check_packages(project)
@@ -132,7 +132,7 @@ def _tested() -> str:
 
 
 def _setup(does: str) -> str:
-    """The command that installs; where juliapkg must not install, it is of no use."""
+    """The command that installs; it is of no use if juliapkg must not install."""
     if own_project() is None and offline():
         return f"unset {OFFLINE}, and with a connection run {SETUP}"
     if own_project() is not None:
@@ -155,30 +155,30 @@ def _check_packages(project: Path) -> list[Finding]:
                 fix = f"add {name} to the Julia project {project}"
             findings.append(Finding(name, f"not in {project}", "missing", fix))
     if own_project() is None and all(f.fix is None for f in findings) and not resolved():
-        detail = "another Julia or other packages were declared since they were installed"
+        detail = "the declared Julia or packages have changed since the installation"
         fix = _setup("installs them")
         findings.append(Finding("packages", detail, "missing", fix))
     name = mldatasets.PACKAGE
     if name in versions:
         findings.append(Finding(name, f"{versions[name]} in {project}"))
     else:
-        detail = "not installed; the first run that asks for mnist or fashionmnist does it"
+        detail = "not installed; the first run that uses mnist or fashionmnist installs it"
         findings.append(Finding(name, detail, "absent"))
     image = system_image.find()
     if image is not None:
         return [*findings, Finding("system image", str(image))]
-    detail = f"none; {SETUP} --system-image makes one, and starts are shorter"
+    detail = f"none; {SETUP} --system-image makes one, for shorter starts"
     return [*findings, Finding("system image", detail, "absent")]
 
 
 def _check_run() -> Finding:
-    """Train a round through the bridge, in a process of its own with a time limit."""
+    """Train a round through the bridge, in another process and with a time limit."""
     exe, project = find_julia()
     # past juliapkg, which could install something
     chosen = {"PYTHON_JULIACALL_EXE": str(exe), "PYTHON_JULIACALL_PROJECT": str(project)}
-    anew = f"remove {project} and run {SETUP}    # installs the packages anew"
+    repair = f"remove {project} and run {SETUP}    # installs the packages again"
     if own_project() is not None:
-        anew = f"mend the Julia project {project}, which PYTHON_JULIACALL_PROJECT names"
+        repair = f"repair the Julia project {project}, which PYTHON_JULIACALL_PROJECT names"
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         try:  # into a file: a compiler that is left behind would keep a pipe open
             done = subprocess.run(
@@ -196,7 +196,7 @@ def _check_run() -> Finding:
     if done.returncode == 0:
         return Finding("a run", last)
     reason = last.rpartition("Error: ")[2] or f"exit code {done.returncode}"
-    return Finding("a run", reason, "missing", anew)
+    return Finding("a run", reason, "missing", repair)
 
 
 def _check_data() -> list[Finding]:

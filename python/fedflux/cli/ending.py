@@ -26,8 +26,8 @@ def described(error: Exception) -> tuple[str, int]:
         where = f" {error.filename}" if error.filename else ""
         return f"can't read or write{where}: {error.strerror or error}", 2
     return (
-        f"unexpected {type(error).__name__}: {first_line(error)}; with --debug the whole "
-        "stack is shown: please report it",
+        f"unexpected {type(error).__name__}: {first_line(error)}; please report it with "
+        "the whole stack, which --debug shows",
         UNEXPECTED,
     )
 

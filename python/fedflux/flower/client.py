@@ -88,7 +88,7 @@ def client_app(
             print(f"fedflux: error: {error}", file=sys.stderr)
             return records.refusal(error, message)
         if said.get("lost"):
-            print("fedflux: warning: the rules' state was lost, and began anew")
+            print("fedflux: warning: the rules' state was lost and starts again")
         work = said["seconds"]
         around = time.perf_counter() - began - work
         line = f"fedflux: {said['stage']}: {work:.3f} s, and {around:.3f} s around it"

@@ -123,7 +123,7 @@ class Post:
                 reply = NoAnswerError(f"{NO_ANSWER} {timeout:g} s")
                 if identifier in self._slow:
                     reply = NoAnswerError(
-                        f"its reply was not all there within {timeout:g} s"
+                        f"its reply did not arrive completely within {timeout:g} s"
                     )
             if reply is not None:
                 found.append((key, reply))
@@ -134,7 +134,7 @@ class Post:
         return found
 
     def _pull(self, identifier: str) -> Message | FedFluxError | None:
-        """Return a reply, why it can't be read, or None where it isn't there yet."""
+        """Return a reply, why it can't be read, or None if it isn't there yet."""
         pull = self._slow.get(identifier)
         if pull is None:
             pull = _Pull(self._grid, identifier)
@@ -198,7 +198,7 @@ class _Pull(threading.Thread):
 
 @contextlib.contextmanager
 def _at_most(most_bytes: int | None, replies: int) -> Iterator[None]:
-    """Bound the memory that replies take, where Linux runs this process.
+    """Bound the memory that replies take, if Linux runs this process.
 
     Flower takes a reply whole before anybody can ask how long it is. So while it does, this
     process may not take more memory than an honest reply needs.

@@ -23,7 +23,7 @@ FIRST_ANSWER = 60.0  # seconds until a node is asked again: messages of Flower's
 FIRST_PAUSE = 5.0  # seconds until a node that isn't ready, or has an error, is asked again
 MAX_PAUSE = 300.0  # with an error
 READY_PAUSE = 15.0  # while it prepares itself
-PLAIN = "No query function registered"  # Flower's words, where a client is not fedflux's
+PLAIN = "No query function registered"  # Flower's words if a client is not fedflux's
 
 
 @dataclass(frozen=True)
@@ -160,14 +160,14 @@ class Roster:
             del self._asked[node]
         except NoAnswerError as error:
             asked.patience *= 2  # its answer may have been lost, or take longer
-            self._say(asked, f"node {node} is not taken: {error}")
+            self._say(asked, f"node {node} is refused: {error}")
         except Exception as error:  # of this node alone, whatever it sent
             if reply is error and PLAIN in str(error):  # Flower's own word
                 self._plain.add(node)
                 del self._asked[node]
                 return
             said = records.one_line(first_line(error))
-            self._later(asked, f"node {node} is not taken: {said}")
+            self._later(asked, f"node {node} is refused: {said}")
 
     def _number(self, node: int, facts: dict[str, Any]) -> int:
         """Return the client's number, if this node may have it."""
@@ -177,12 +177,12 @@ class Roster:
         bound = self._bound.get(number)
         if bound is not None and bound.node != node:
             raise FedFluxError(
-                f"is client {number}, which node {bound.node} is in this run; a node that "
-                "comes back is known by its key"
+                f"is client {number}, but in this run that is node {bound.node}; a node "
+                "that comes back is known by its key"
             )
         other = next((k for k, s in self._bound.items() if s.node == node), number)
         if other != number:
-            raise FedFluxError(f"is client {number}, and was client {other} of this run")
+            raise FedFluxError(f"is client {number}, but was client {other} in this run")
         return number
 
     def _later(self, asked: _Asked, line: str, most: float = MAX_PAUSE) -> None:
@@ -198,7 +198,7 @@ class Roster:
         asked.line = line
 
     def _leave_out_odd(self) -> bool:
-        """Take the seats of clients whose data have another form than most have."""
+        """Take the seat from each client whose data differ in form from most others."""
         forms = {
             k: str([seat.facts.get(name) for name in records.FORM])
             for k, seat in self.seats.items()
@@ -211,7 +211,7 @@ class Roster:
             if form != counted[0][0]:
                 node = self.seats.pop(k).node
                 del self._bound[k]
-                line = f"node {node} is not taken: client {k} has {form}, and others "
+                line = f"node {node} is refused: client {k} has {form}, and others "
                 self._later(self._asked.setdefault(node, _Asked()), line + counted[0][0])
         return True
 

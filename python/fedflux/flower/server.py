@@ -229,8 +229,8 @@ class Rounds:
         if self._options["weights"] == "uniform":
             return 1
         raise OptionError(
-            "plain_samples: a plain Flower client is there, which says how many samples it "
-            "has only with its first update: set the number, or weights='uniform'"
+            "plain_samples: a plain Flower client takes part, and it tells its number of "
+            "samples only with its first update; set plain_samples, or weights='uniform'"
         )
 
     def _drop(self, k: int, reason: str) -> None:

@@ -3,7 +3,7 @@
 A message: a mark, the key's number, the count of values, each ciphertext with its length,
 and the SHA-256 of all this. TenSEAL reads Protocol Buffers, and SEAL checks the
 polynomials; neither runs code from the bytes. But TenSEAL believes the counts of values in
-its buffers, and reads beyond a ciphertext where one is too large. So the buffers are made
+its buffers, and reads beyond a ciphertext if one is too large. So the buffers are made
 here, and of a message only SEAL's ciphertexts go into them.
 """
 
@@ -62,13 +62,14 @@ def read(parameters: Parameters, tenseal: Any, context: Any, message: bytes) -> 
         message: bytes from anybody.
 
     Raises:
-        FedFluxError: the message is none, too large or damaged, or of other parameters.
+        FedFluxError: the message is from another version, too large, damaged, or has other
+            parameters.
     """
     if len(message) < _HEADER.size + DIGEST:
         raise FedFluxError(f"ckks: a message has {len(message)} bytes; it is cut off")
     mark, key_id, size = _HEADER.unpack_from(message)
     if mark != MESSAGE or not 0 < size <= MAX_VALUES:
-        raise FedFluxError("ckks: a message is none of this version")
+        raise FedFluxError("ckks: this message was written by another version of fedflux")
     sizes = list(_chunks(size, parameters.slots))
     limit = most_bytes(parameters, size)
     content = memoryview(without_digest("message", message, limit))[_HEADER.size :]
@@ -137,7 +138,7 @@ def _ciphertext(
         and not found[0].is_transparent()
     )
     if not fits:
-        raise FedFluxError("ckks: a message holds a ciphertext of other parameters")
+        raise FedFluxError("ckks: a message holds a ciphertext with other parameters")
     return vector
 
 

@@ -1,4 +1,4 @@
-"""The parties of CKKS on machines of their own: nodes with the key, a server without it."""
+"""The parties of CKKS on separate machines: nodes with the key, a server without it."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Parties:
         self._server = Server(self._parameters)
 
     def check(self, size: int, cohort: int, rounds: int) -> None:
-        """Raise an OptionError where noise can't hide the key, or would be too large."""
+        """Raise an OptionError if noise can't hide the key, or would be too large."""
         if rounds > DECRYPTIONS:
             raise OptionError(
-                f"rounds: {rounds}, and a key of ckks is hidden in the sums of at most "
-                f"{DECRYPTIONS} rounds; use fewer, and another key for more"
+                f"rounds is {rounds}; noise hides a key of ckks in the sums of at most "
+                f"{DECRYPTIONS} rounds: use fewer, and a new key for more"
             )
         self._parameters.hiding_noise(size, cohort)
 
@@ -75,7 +75,7 @@ class Node:
         key: the key that all clients share.
 
     Raises:
-        FedFluxError: TenSEAL is not installed; the key is damaged or of other parameters.
+        FedFluxError: TenSEAL is not installed; the key is damaged or has other parameters.
     """
 
     def __init__(self, parameters: Parameters, key: bytes) -> None:
@@ -166,7 +166,7 @@ def read_key(file: Any) -> bytes:
         with Path(file).open("rb") as opened:
             found = os.fstat(opened.fileno())
             if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_KEY:
-                raise FedFluxError(f"ckks-key: {file} is no key of fedflux")
+                raise FedFluxError(f"ckks-key: {file} is not a key of fedflux")
             if found.st_mode & 0o077:
                 raise FedFluxError(f"ckks-key: others may read {file}: run chmod 600 on it")
             return opened.read(MAX_KEY)

@@ -30,7 +30,7 @@ class Client:
         key_id: the key's number, which each message carries; it tells nothing of the key.
 
     Raises:
-        FedFluxError: TenSEAL is not installed; the key is damaged or of other parameters.
+        FedFluxError: TenSEAL is not installed; the key is damaged or has other parameters.
 
     Example:
         >>> client, server = Client(Parameters()), Server(Parameters())
@@ -56,12 +56,12 @@ class Client:
         content = _messages.without_digest("key", key, 64 * self.parameters.max_bytes)
         start = len(_messages.KEY)
         if content[:start] != _messages.KEY:
-            raise FedFluxError("ckks: a key is none of this version")
+            raise FedFluxError("ckks: this key was written by another version of fedflux")
         self.key_id = content[start : start + _messages.KEY_ID]
         secret = content[start + _messages.KEY_ID :]
         context = checked("key", lambda: self._tenseal.context_from(secret, 1))
         if not context.has_secret_key() or _public(context) != _public(self._context):
-            raise FedFluxError("ckks: a key is of other parameters")
+            raise FedFluxError("ckks: this key was made for other parameters")
         self._context = context
 
     def encrypt(self, vector: Any, cohort: int = 1) -> bytes:
@@ -86,9 +86,9 @@ class Client:
         largest, limit = float(np.abs(values).max()), self.parameters.capacity / cohort
         if not largest <= limit:  # NaN too
             raise FedFluxError(
-                f"ckks: an update holds the value {largest:g}, and where {cohort} are "
-                f"added at most {limit:g} is possible; use a smaller lr, fewer "
-                "scale_bits or more coeff_mod_bit_sizes"
+                f"ckks: an update holds the value {largest:g}; if {cohort} are added, at "
+                f"most {limit:g} is possible; use a smaller lr, fewer scale_bits or more "
+                "coeff_mod_bit_sizes"
             )
         slots = self.parameters.slots
         vectors = [

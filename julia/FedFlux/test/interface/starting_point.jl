@@ -50,6 +50,6 @@ end
         message(() -> FedFlux.run(; resume = half, lr = 0.1, rounds = 2)))
     @test occursin("init and a result to resume were both given",
         message(() -> FedFlux.run(; resume = half, init = half, rounds = 2)))
-    done = @test_logs (:warn, r"no round was left") FedFlux.run(; resume = half)
+    done = @test_logs (:warn, r"no round is left") FedFlux.run(; resume = half)
     @test done.params_sha256 == half.params_sha256 && length(done.warnings) == 1
 end

@@ -1,4 +1,4 @@
-"""Finds the worker of a node, and starts it where there is none.
+"""Finds the worker of a node, and starts one if there is none.
 
 Flower runs each message in a new process, and Julia takes seconds to start. The worker is a
 process that keeps Julia and the data; every process of the node finds it again. Nobody else
@@ -59,7 +59,7 @@ class Launch:
 
 
 def _began(pid: int) -> str:
-    """Return when a process began, where Linux tells it: numbers are used again."""
+    """Return when a process began, if Linux tells it: process ids are used again."""
     with contextlib.suppress(OSError):
         return (
             Path(f"/proc/{pid}/stat")
@@ -100,8 +100,7 @@ class Worker:
             answer = unpack(self._connection.recv_bytes(MAX_FRAME))
         except (EOFError, OSError):
             raise FedFluxError(
-                "the worker with the data ended before it answered: its last words are in "
-                "the log of the node"
+                "the worker process exited before it replied; see the node's log"
             ) from None
         if "error" in answer[0]:
             raise FedFluxError(answer[0]["error"])
@@ -139,12 +138,14 @@ def connect(launch: Launch) -> Worker:
             _start(launch, base)
             connection = _join(base)
     if connection is None:
-        raise FedFluxError("the worker ended as soon as it was started: see the log")
+        raise FedFluxError(
+            "the worker process exited as soon as it started; see the node's log"
+        )
     return Worker(connection)
 
 
 class Doing:
-    """What a worker does before it can answer, for whoever asks meanwhile.
+    """What a worker does before it can answer, for callers that ask meanwhile.
 
     No thread of the worker could say it: none runs while Julia compiles. So it stands in a
     file beside the socket.
@@ -173,7 +174,7 @@ def doing(launch: Launch) -> tuple[str, float]:
     """Say what the worker of a launch is doing before it can answer, and since when.
 
     Returns:
-        The words, and the seconds; "starting" and 0 where the worker says nothing.
+        The words, and the seconds; "starting" and 0 if the worker says nothing.
     """
     try:
         file = (folder() / launch.identity()).with_suffix(".doing")

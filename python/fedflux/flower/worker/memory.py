@@ -44,7 +44,7 @@ class Memory:
         stock = header["request"]["stock"]
         federation = f"run {run}" if stock else body[FEDERATION].hex()
         if self._federations.setdefault((client, run), federation) != federation:
-            raise FedFluxError("is of another federation than this run")
+            raise FedFluxError("belongs to another federation than this run")
         while len(self._federations) > MAX_RUNS:
             del self._federations[next(iter(self._federations))]
         return client, federation

@@ -31,7 +31,7 @@ class Serving:
             )
             return facts, [], []
         if self._server is None:
-            raise FedFluxError("the server's worker was started anew: resume the run")
+            raise FedFluxError("the server's worker process was restarted: resume the run")
         if op == "next":
             return deployment_calls.server_next(self._server)
         if op == "receive":

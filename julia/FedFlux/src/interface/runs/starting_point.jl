@@ -30,13 +30,13 @@ function check_init(init, previous)
         fail("init is ", first(repr(init), 80), "; expected arrays by name, a list of ",
             "arrays in the model's order, or a result")
     init === nothing || previous === nothing ||
-        fail("init and a result to resume were both given; expected one: init begins a ",
-            "run anew, from other parameters, and resume goes on with the result's run")
+        fail("init and a result to resume were both given; expected one: init starts a ",
+            "new run from other parameters, and resume continues the result's run")
 end
 
-"What is worth a warning where a run goes on from `previous`, or `nothing`."
+"What is worth a warning when a run continues `previous`, or `nothing`."
 nothing_left(::Nothing, st) = nothing
 nothing_left(previous::RunResult, st) =
     st.round > previous.state.round ? nothing :
-    "resume: the run had ended after $(st.round) rounds ($(previous.stopped)), so no " *
-    "round was left: give more rounds, or change what ended it"
+    "resume: the run ended after $(st.round) rounds ($(previous.stopped)), so no " *
+    "round is left; set more rounds, or change the option that ended it"
