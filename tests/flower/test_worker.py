@@ -353,7 +353,7 @@ def test_a_worker_ends_with_its_node_and_when_idle(launch: connection.Launch) ->
         os.kill(launch.watch, 9)
         os.waitpid(launch.watch, 0)
         time.sleep(3)
-        with pytest.raises(FedFluxError, match="ended before it answered"):
+        with pytest.raises(FedFluxError, match="exited before it replied"):
             worker.ask({"op": "open", **opening()})
     assert connection._join(base) is None
     brief = replace(launch, watch=os.getpid(), idle=0.3)

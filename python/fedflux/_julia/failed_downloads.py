@@ -38,7 +38,7 @@ def recall(what: str) -> str | None:
 
 
 def remember(what: str, reason: str) -> None:
-    """Keep why something couldn't be downloaded, where the folder can be written."""
+    """Keep why something couldn't be downloaded, if the folder can be written."""
     with contextlib.suppress(OSError):
         _folder().mkdir(parents=True, exist_ok=True)
         text = json.dumps({"time": time.time(), "reason": reason})

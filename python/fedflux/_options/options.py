@@ -169,7 +169,7 @@ def settled(options: Mapping[str, Any], dataset: str) -> dict[str, Any]:
 
 
 def _default_beside(option: Option, options: Mapping[str, Any]) -> Any:
-    """Return the default beside these options; None where `auto` has yet to decide it."""
+    """Return the default beside these options; None if `auto` has yet to decide it."""
     conditions = dict(option.default_with)
     value = conditions.pop("value")
     if any(options[name] not in (wanted, "auto") for name, wanted in conditions.items()):

@@ -1,6 +1,6 @@
 """The reference engine: federated averaging in NumPy, written from the definitions.
 
-The Julia core is tested against it, and it runs where Julia is not available. It is simple
+The Julia core is tested against it, and it runs if Julia is not available. It is simple
 rather than fast. docs/random-streams.md defines every random draw, so both engines have
 the same clients, cohorts and batches.
 """

@@ -32,7 +32,7 @@ def measure(
     """Compute a measure, with scikit-learn's definition of it.
 
     Args:
-        metric: accuracy, where there are several labels the share of samples whose labels
+        metric: accuracy, if there are several labels the share of samples whose labels
             are all right; f1, 2 TP / (2 TP + FP + FN); auc, the area under the ROC curve,
             for more than two classes of each against the rest; perplexity, exp of the mean
             cross-entropy; r2, 1 - Σ(y - ŷ)² / Σ(y - ȳ)²; mae; mse; or a function of the
@@ -40,7 +40,7 @@ def measure(
         y: the targets, in the shape of `predicted`, or (n, 1) for (n,).
         predicted: labels or numbers: (n,), (n, length) for tokens, or (n, k).
         proba: the probability of each class, (..., classes), or of each of several labels,
-            in the shape of `predicted`; None where there are none.
+            in the shape of `predicted`; None if there are none.
         average: how f1 and auc combine classes or labels, and r2 outputs: macro (the mean;
             the default), micro (counted together), weighted (by the number of samples of a
             class, the positives of a label, the variance of an output), samples (the mean
@@ -126,7 +126,7 @@ def _check_finite(metric: str, values: Array) -> None:
 
 
 def _ratio(over: Array, under: Array) -> Array:
-    """Divide; 0 where there is nothing to divide by, as scikit-learn has it."""
+    """Divide; 0 if there is nothing to divide by, as scikit-learn has it."""
     return np.divide(over, under, out=np.zeros(np.shape(over)), where=under > 0)
 
 

@@ -1,4 +1,4 @@
-"""The clients' own models, where a rule makes them."""
+"""The clients' own models, if a rule makes them."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Predictor:
     state: Any
 
     def predict(self, x: Any) -> NDArray[Any]:
-        """Predict the labels of samples, or the numbers where the loss compares numbers.
+        """Predict the labels of samples, or the numbers if the loss compares numbers.
 
         Args:
             x: samples as `fedflux.run` takes them in `x_train`, not normalized.
@@ -158,7 +158,7 @@ def labeled(result: Predictor) -> bool:
 
 
 def decide(result: Predictor, out: Array) -> Array:
-    """Return labels, or numbers where the loss compares numbers."""
+    """Return labels, or numbers if the loss compares numbers."""
     if "loss" in result.details.get("objects", {}):
         return out
     if result.options["loss"] == "cross_entropy":

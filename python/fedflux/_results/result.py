@@ -142,10 +142,10 @@ class Result(Predictor):
         return pandas.DataFrame(rows)
 
     def personal(self, client: Any) -> PersonalModel:
-        """Return the model that a client would use itself, where a rule makes one.
+        """Return the model that a client would use itself, if a rule makes one.
 
         Args:
-            client: its name in `clients`; its number too, where names aren't numbers.
+            client: its name in `clients`; its number too, if names aren't numbers.
 
         Returns:
             Its parameters, with predict, predict_proba and score as a result has them. A

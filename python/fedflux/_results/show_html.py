@@ -23,7 +23,7 @@ def page(figures: str, history: History) -> str:
         history: the records of the rounds.
 
     Returns:
-        A line of figures, and a curve of the test accuracy (or a loss) by round where there
+        A line of figures, and a curve of the test accuracy (or a loss) by round if there
         are two points or more.
     """
     text = f"<div><code>{html.escape(figures)}</code></div>"

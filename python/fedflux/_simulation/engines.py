@@ -1,4 +1,4 @@
-"""The engines: the Julia core, and the reference engine where Julia is not available."""
+"""The engines: the Julia core, and the reference engine if Julia is not available."""
 
 from __future__ import annotations
 

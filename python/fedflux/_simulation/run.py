@@ -145,7 +145,7 @@ def _data(
     dataset_given: bool,
     objects: dict[str, Any],
 ) -> Data | None:
-    """Check the user's arrays or file; None where the core has or loads the data."""
+    """Check the user's arrays or file; None if the core has or loads the data."""
     if "dataset" in objects:
         if any(a is not None for a in arrays):
             raise OptionError("dataset and arrays were both given: expected one of them")

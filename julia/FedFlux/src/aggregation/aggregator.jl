@@ -9,7 +9,7 @@ Turns the updates of a round into one. An aggregator implements
   [`needs_root`](@ref) or [`carry_over`](@ref) provide, else `nothing`;
 - `add!(a, acc, u, weight) -> acc`: for each [`Update`](@ref), in the order of the cohort;
   the caller may reuse `u` afterwards;
-- `finish(a, acc, threads) -> ū`, or `nothing` where no update has a weight.
+- `finish(a, acc, threads) -> ū`, or `nothing` if no update has a weight.
 
 It looks at `u.vectors` for norms and distances, treats `u.stats` in the same manner apart
 from them, and takes the weighted mean of `u.metrics`.
@@ -23,7 +23,7 @@ finish(a::Aggregator, acc) = finish(a, acc, 1)
 "The smallest number of updates that an aggregator takes."
 min_updates(::Aggregator) = 1
 
-"Throw a [`FedFluxError`](@ref) where `n` updates are too few for the aggregator."
+"Throw a [`FedFluxError`](@ref) if `n` updates are too few for the aggregator."
 check_count(a, n) =
     n >= min_updates(a) ||
     fail(nameof(typeof(a)), " needs ", min_updates(a), " updates and got ", n)
@@ -39,7 +39,7 @@ update_bytes(::Aggregator, u) = wire_bytes(u)
 
 """
 What a protocol between the clients and the server did when the aggregate was finished, for
-the round's record; `nothing` where there is none.
+the round's record; `nothing` if there is none.
 
 `(; aborted, left_out, bytes_up, bytes_down)`: why it failed, or `nothing`; the `(position,
 reason)` of each added update that is not in the aggregate; the bytes of all clients.
@@ -54,7 +54,7 @@ carry_over(::Aggregator, ū) = nothing
 
 Numbers about a round's aggregation, by name, for the round's record: after `finish`, or
 before it where the round was skipped. `bytes_up` and `bytes_down` among them replace those
-of the record, where updates travel in another form than rules gave them.
+of the record, if updates travel in another form than rules gave them.
 """
 report(::Aggregator, acc) = (;)
 
@@ -62,7 +62,7 @@ report(::Aggregator, acc) = (;)
     combine_updates(a::Aggregator, updates; weights = ones, threads = 1,
                     reference = nothing)
 
-The aggregate of `updates`, as an [`Update`](@ref); `nothing` where no update has a weight.
+The aggregate of `updates`, as an [`Update`](@ref); `nothing` if no update has a weight.
 
 - `weights`: a number ≥ 0 for each.  `threads`: how many to use; the result is the same.
 - `reference`: for [`FLTrust`](@ref) the server's own update, for [`CenteredClipping`](@ref)

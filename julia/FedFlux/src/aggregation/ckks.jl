@@ -4,7 +4,7 @@
 What Python provides: `CKKS_PARTIES[](poly_modulus_degree, coeff_mod_bit_sizes, scale_bits)`
 checks the parameters, makes a key and gives the parties, which [`encrypted_sum`](@ref)
 takes. In a deployment the parties are those of the server alone, and
-[`ask_party`](@ref) calls them. `nothing` where Julia was not started by the Python package.
+[`ask_party`](@ref) calls them. `nothing` if Julia was not started by the Python package.
 """
 const CKKS_PARTIES = Ref{Any}(nothing)
 
@@ -61,7 +61,7 @@ function ask_party end
 
 """
 The sum that a deployment's clients gave, of updates of the shape `like` times shares that
-add up to `shares`; `nothing` where there is none, and why. Bytes are those of the protocol.
+add up to `shares`; `nothing` if there is none, and why. Bytes are those of the protocol.
 """
 struct Decrypted
     sum::Union{Nothing,Vector{Float64}}

@@ -3,7 +3,7 @@
 
 The server trains on a few clean samples of its own, the root data, and trusts each update
 by how closely it points in the same direction: ū = Σ Tᵢ (‖u₀‖/‖uᵢ‖) uᵢ / Σ Tᵢ, with Tᵢ =
-max(0, cos(uᵢ, u₀)) and u₀ the server's own update. Unweighted; where no update is trusted
+max(0, cos(uᵢ, u₀)) and u₀ the server's own update. Unweighted; if no update is trusted
 the model stays. It tolerates any number of hostile clients. Cao et al. 2021
 (arXiv:2012.13995), Algorithm 2.
 

@@ -140,7 +140,7 @@ function expect_shape!(a::SecureMean, acc::SecureCohort, like)
     acc.noise = distributed_noise(a, acc.fixed, acc.n, values)
 end
 
-"The integers that a client masks: its update, clipped and with noise where there is any."
+"The integers that a client masks: its update, clipped and with noise if there is any."
 function masked_input(a::SecureMean, acc::SecureCohort, u, weight)
     a.noise === nothing || (u = clipped_for_noise(u, a.clip))
     return as_integers(acc.fixed, u, weight, acc.facts.max_weight, acc.noise)

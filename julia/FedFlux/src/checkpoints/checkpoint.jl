@@ -7,7 +7,7 @@ const CHECKPOINT_FORMAT = 2
     Checkpoints(folder; every = 1, keep = 3, run = Dict())
 
 Where and when a run writes checkpoints: after every `every`-th round and the last. The
-newest `keep` stay, and the best by test accuracy (or by test loss where there is no
+newest `keep` stay, and the best by test accuracy (or by test loss if there is no
 accuracy). `run` is what decides the numbers of the run; a resume compares it. Two runs
 must not write to one folder at the same time: `FedFlux.run` locks it, and whoever calls
 [`fit!`](@ref) may do so with a [`FolderLock`](@ref FedFlux.FolderLock).
@@ -41,7 +41,7 @@ end
     save_checkpoint(c::Checkpoints, f, st, engine, progress)
 
 Write the state after this round, and remove what `c` need not keep. Throws a
-[`FedFluxError`](@ref) where the folder can't be written or a rule's state can't be stored.
+[`FedFluxError`](@ref) if the folder can't be written or a rule's state can't be stored.
 """
 function save_checkpoint(c::Checkpoints, f::Federated, st::State, engine, progress)
     (; history, seconds) = progress
@@ -137,7 +137,7 @@ function unsealed(path)
 end
 
 """
-The round of the best record: highest accuracy, or lowest test loss where there is no
+The round of the best record: highest accuracy, or lowest test loss if there is no
 accuracy; the first of equals.
 """
 function best_round(history)

@@ -5,7 +5,7 @@
 
 Write `bytes` to the file `path`, which holds either its old content or all of the new one
 at any moment: written beside it, forced to the disk, renamed, and the folder forced to the
-disk too. Throws a `SystemError` or an `IOError` where that fails, such as on a full disk;
+disk too. Throws a `SystemError` or an `IOError` if that fails, such as on a full disk;
 nothing is then left behind.
 """
 function write_durably(path, bytes::AbstractVector{UInt8})
@@ -16,7 +16,7 @@ function write_durably(path, bytes::AbstractVector{UInt8})
             flush(io)
             sync(fd(io), part)
         end
-        # Base.rename copies where renaming fails, and a copy can be cut short.
+        # Base.rename copies if renaming fails, and a copy can be cut short.
         err = ccall(:jl_fs_rename, Int32, (Cstring, Cstring), part, path)
         err < 0 && throw(Base._UVError("rename", err))
         sync_folder(dirname(path))
@@ -43,7 +43,7 @@ function sync_folder(folder)
     end
 end
 
-"Remove a file; where that can't be, it stays."
+"Remove a file; if that can't be, it stays."
 rm_quietly(path) =
     try
         rm(path; force = true)

@@ -3,11 +3,11 @@
 """
     FolderLock(folder; warn = m -> @warn(m))
 
-Lock `folder`, which is made where it isn't there, for this process: a lock of the operating
+Lock `folder`, which is made if it isn't there, for this process: a lock of the operating
 system on its file `.lock` (flock; LockFileEx on Windows), which ends with
 [`release!`](@ref) or with the process, however that ends. The file stays, and holds the
-number of the process that had the lock last. Throws a [`FedFluxError`](@ref) where another
-run has it, or where the folder can't be written.
+number of the process that had the lock last. Throws a [`FedFluxError`](@ref) if another
+run has it, or if the folder can't be written.
 
 A folder that can be read alone gets no lock if it holds checkpoints, since nobody could
 write there; nor does one on a file system without locks, with a warning.

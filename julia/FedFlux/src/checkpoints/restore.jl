@@ -10,8 +10,8 @@ end
 """
     load_checkpoint(folder; warn = m -> @warn(m)) -> SavedCheckpoint or nothing
 
-The newest intact checkpoint in `folder`; `nothing` where there is none at all. A damaged
-one is skipped with a warning. Throws a [`FedFluxError`](@ref) where all are damaged.
+The newest intact checkpoint in `folder`; `nothing` if there is none at all. A damaged
+one is skipped with a warning. Throws a [`FedFluxError`](@ref) if all are damaged.
 """
 function load_checkpoint(folder; warn = m -> @warn(m))
     rounds = checkpoint_rounds(folder)
@@ -48,7 +48,7 @@ end
     restore(saved, f, engine) -> (st, progress)
 
 The state and the [`Progress`](@ref) that a checkpoint holds, for the federation `f`. Throws
-a [`FedFluxError`](@ref) where its arrays or states don't fit `f`.
+a [`FedFluxError`](@ref) if its arrays or states don't fit `f`.
 """
 restore(saved::SavedCheckpoint, f::Federated, engine::Engine) =
     readable(() -> restored(saved, f, engine), saved.path)

@@ -7,7 +7,7 @@ resumable(name) = get(DECLARED_OPTIONS[name], "resumable", false)
 """
     recorded_options(folder) -> Dict{String,Any} or nothing
 
-The options of the run whose checkpoints lie in `folder`; `nothing` where it has none yet.
+The options of the run whose checkpoints lie in `folder`; `nothing` if it has none yet.
 """
 function recorded_options(folder)
     saved = load_checkpoint(folder; warn = Returns(nothing))

@@ -11,7 +11,7 @@ same size.
 """
 abstract type Augmentation end
 
-"Throw where images of size (W, H, C) are too small for an augmentation."
+"Throw if images of size (W, H, C) are too small for an augmentation."
 check_image(::Augmentation, dims) = nothing
 
 """

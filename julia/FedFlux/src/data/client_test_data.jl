@@ -41,7 +41,7 @@ end
     owned_test(names, owner_test; warn) -> OwnTest
 
 The test samples by their owners, for the clients of these names. A sample whose owner is no
-client belongs to nobody, with a warning. Throws a [`FedFluxError`](@ref) where all do.
+client belongs to nobody, with a warning. Throws a [`FedFluxError`](@ref) if all do.
 """
 function owned_test(names, owner_test; warn = Returns(nothing))
     number = Dict(zip(names, 1:length(names)))

@@ -92,7 +92,7 @@ do not hold them, and its `root` lists them. A sample that is the last one of a 
 passed over for the next in the drawn order, so every client keeps one. What stays with a
 client keeps its order, and an index that stands there twice still does.
 
-Throws a [`FedFluxError`](@ref) where fewer than `n` samples can be taken so.
+Throws a [`FedFluxError`](@ref) if fewer than `n` samples can be taken so.
 """
 function set_aside(clients::Clients, n, seed)
     held = sort!(unique(clients.order))

@@ -8,7 +8,7 @@ A client of a federation whose server is elsewhere. `make(outputs)` gives `(f, x
 federation with a model of so many outputs, and this client's data; it is called for the
 first message, since only the server knows all labels. `options`: those that decide the
 numbers, by name, as JSON; they must be the server's. `party`: what encrypts and decrypts
-where the aggregate is [`CKKS`](@ref), a `Node` of Python's he_nodes.py.
+if the aggregate is [`CKKS`](@ref), a `Node` of Python's he_nodes.py.
 `number`: the client's, if it has one: messages for another are refused. `rounds`: how many
 it answers, if each answer costs privacy.
 """
@@ -152,7 +152,7 @@ function local_round(ready, st, k, N, private, n)
         private, n, pool.control)
 end
 
-"Throw where the server's options differ from the client's: the result would be another."
+"Throw if the server's options differ from the client's: the result would be another."
 function check_options(own, servers)
     for name in sort!(collect(keys(own)))
         get(servers, name, nothing) == own[name] && continue

@@ -108,7 +108,7 @@ function depth(text)
 end
 
 """
-The value `name` of a message, which must be a `T`; a [`FedFluxError`](@ref) where it isn't.
+The value `name` of a message, which must be a `T`; a [`FedFluxError`](@ref) if it isn't.
 """
 function field(::Type{T}, values, name::Symbol) where {T}
     values isa NamedTuple && haskey(values, name) && values[name] isa T ||

@@ -80,7 +80,7 @@ end
 
 """
 The next exchange of a round whose updates the server doesn't see; `nothing` after its last,
-or where too few clients are left.
+or if too few clients are left.
 """
 function next_stage!(secure::SecureExchange, s)
     stage = stage_number(s)

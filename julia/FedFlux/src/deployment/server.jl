@@ -65,7 +65,7 @@ last_saved(c::Checkpoints, st) = maximum(checkpoint_rounds(c.folder); init = 0)
 """
     take_reply!(s::ServerSession, k, reply::Vector{UInt8}) -> reason or nothing
 
-Take in what client `k` sent. `nothing` where it will count; else why it is rejected, which
+Take in what client `k` sent. `nothing` if it will count; else why it is rejected, which
 the history says too. A reply is looked at before memory is taken for it.
 """
 take_reply!(s::ServerSession, k, reply::Vector{UInt8}) =

@@ -11,7 +11,7 @@ time: [`next_exchange!`](@ref) gives it; [`take_reply!`](@ref), [`drop!`](@ref) 
 
 - `clients`: from [`absent_clients`](@ref).  `run_log`: a [`RunLog`](@ref).
 - `federation`: 16 bytes that name it.  `outputs`, `options`: see [`ClientSession`](@ref).
-- `key`: the number of the clients' key, where the aggregate is [`CKKS`](@ref).
+- `key`: the number of the clients' key, if the aggregate is [`CKKS`](@ref).
 """
 mutable struct ServerSession
     f::Federated

@@ -5,7 +5,7 @@
 
 The engine for `model` on samples like those of `x`: `:fast`, `:zygote`, or `:auto`, the
 fast one for every model that it supports. `reason` says why this one. Throws a
-[`FedFluxError`](@ref) where `:fast` does not support the model.
+[`FedFluxError`](@ref) if `:fast` does not support the model.
 """
 function make_engine(trainer::Symbol, model, loss, x, batchsize)
     trainer === :zygote && return ZygoteEngine(model, loss), "zygote", "asked for"

@@ -58,7 +58,7 @@ clipped_gradient!(e, g, w, rand(Float32, 4, 8), rand(0:1, 8), 0.5)
 """
 function clipped_gradient! end
 
-"The factor that clips a gradient whose norm has this square; 0 where that is not finite."
+"The factor that clips a gradient whose norm has this square; 0 if that is not finite."
 function clip_factor(square::Float64, clip)
     isfinite(square) || return 0.0f0
     norm = sqrt(square)
@@ -73,7 +73,7 @@ const BATCHNORM_MIXES =
     mixes_examples(model) -> reason or nothing
 
 Why a single example's gradient can't be told apart in a Flux model: it has a BatchNorm, or
-running statistics, which take part of the examples without a bound. `nothing` where it can.
+running statistics, which take part of the examples without a bound. `nothing` if it can.
 """
 function mixes_examples(model)
     any(l -> l isa Flux.BatchNorm, Flux.modules(model)) && return BATCHNORM_MIXES

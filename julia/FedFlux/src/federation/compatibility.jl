@@ -164,7 +164,7 @@ function check_aggregator(rules, aggregate)
     end
 end
 
-"Throw where BatchNorm would be sent with noise: a variance may become negative."
+"Throw if BatchNorm would be sent with noise: a variance may become negative."
 function check_statistics(rules, aggregate, model)
     noisy = any(r -> r isa Union{CentralDP,LocalDP}, rules) || adds_noise(aggregate)
     noisy && !isempty(statistics(model)) && !any(r -> r isa FedBN, rules) &&

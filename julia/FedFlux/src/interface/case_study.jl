@@ -34,7 +34,7 @@ function train_model!(model, data::Tuple; epochs = 1, batchsize = 32,
     n = numobs(x)
     f = Federated(model; loss, optimizer, epochs, batchsize, trainer)
     e, _, _ = make_engine(f.trainer, model, loss, x, min(batchsize, n))
-    # From a copy, where there can be one: dropout must not change the order of the batches.
+    # From a copy, if there can be one: dropout must not change the order of the batches.
     reseed!(e, Stream(rand(applicable(copy, rng) ? copy(rng) : rng, UInt64), :dropout))
     worker = Worker(e)
     to_engine!(worker.w, e, flatten(model))

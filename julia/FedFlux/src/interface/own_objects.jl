@@ -5,7 +5,7 @@ const OBJECT_TYPES = Dict("dataset" => Dataset, "rules" => Rule, "download" => R
     "aggregate" => Aggregator, "sampling" => Sampling, "availability" => Availability,
     "augment" => Augmentation, "faults" => Fault, "server" => Optimisers.AbstractRule)
 
-"Throw where an object that the options hold is of the wrong kind."
+"Throw if an object that the options hold is of the wrong kind."
 function check_objects(o::Options)
     for (name, value) in object_options(o), object in listed_objects(value)
         is_text(object) && continue

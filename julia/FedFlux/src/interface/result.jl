@@ -5,16 +5,16 @@
 
 The result of a run:
 
-- `model`: the trained Flux model; `small`, where channels were pruned, the smaller model
+- `model`: the trained Flux model; `small`, if channels were pruned, the smaller model
   without them (see [`shrink`](@ref)), else `nothing`;
 - `parameters`: the arrays in model order, their `names`, and `params_sha256` over their
   bytes;
 - `history`: a vector of [`Record`](@ref)s; `stopped`: why the run ended;
-- `finetuned_accuracy` and `baselines`, where they were asked for;
+- `finetuned_accuracy` and `baselines`, if they were asked for;
 - `dataset`; `trainer` and why that one (`trainer_reason`); `threads`;
   `workers`, the number of worker processes; `seconds`;
   `warnings`;
-- `privacy`: what is promised to whom, where a rule promises differential privacy, else
+- `privacy`: what is promised to whom, if a rule promises differential privacy, else
   `nothing`;
 - `holdings`: the number of samples and labels of each client;
 - `clients`: a row for each client, as [`client_table`](@ref) describes, for any package of

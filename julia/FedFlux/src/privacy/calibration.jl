@@ -40,7 +40,7 @@ const MOST_NOISE = 1e9
 The smallest noise multiplier, to six digits, with which `steps` rounds cost at most
 `epsilon`; rounded up. The arguments as in [`FedFlux.epsilon`](@ref).
 
-Throws a [`FedFluxError`](@ref) for a value out of its bounds, and where no noise will do.
+Throws a [`FedFluxError`](@ref) for a value out of its bounds, and if no noise will do.
 
 ```julia
 noise_multiplier(; epsilon = 8, sampling_rate = 0.04, steps = 2250, delta = 1e-5)  # 1.4159
@@ -91,7 +91,7 @@ The noise multiplier of the updates with which they and the bits of an adaptive 
 noise of standard deviation `bit_noise` on their sum, cost `z` together:
 (z⁻² − (2 `bit_noise`)⁻²)^(−1/2). Andrew et al., arXiv:1905.03871, Theorem 1.
 
-Throws a [`FedFluxError`](@ref) where the bits alone cost more than `z`.
+Throws a [`FedFluxError`](@ref) if the bits alone cost more than `z`.
 
 ```julia
 FedFlux.update_noise(1.0, 5.0)     # 1.00504

@@ -24,7 +24,7 @@ const ROUNDING = 2.0^-53
 The smallest ε for `delta` of all `steps`, a list of (noise multiplier, sampling rate,
 count), the larger one of removing and of adding a client. Rounded up: losses between points
 of the grid and beyond its ends never count for less than they are, and rounding is added to
-δ. Infinite where that is more than `delta`: millions of steps and a tiny `delta`.
+δ. Infinite if that is more than `delta`: millions of steps and a tiny `delta`.
 """
 function pld_epsilon(steps, delta; interval = LOSS_INTERVAL)
     steps = join_unsampled(steps)

@@ -27,7 +27,7 @@ gaussian_rdp(α, σ) = (α / σ) / 2σ
 RDP of order `α` of the Gaussian mechanism with noise multiplier `σ` on a cohort in which
 each client is with probability `q`, independently; neighbors differ in one client.
 Mironov, Talwar, Zhang 2019, arXiv:1908.10530: log(A_α)/(α − 1), with A_α by section 3.3.
-Infinite where the series of a fractional order has not converged in 1,000 terms.
+Infinite if the series of a fractional order has not converged in 1,000 terms.
 """
 function poisson_rdp(α, σ, q)
     q == 1 && return gaussian_rdp(α, σ)
@@ -138,7 +138,7 @@ end
 
 The smallest ε for `delta` that RDP of `rdp[i]` at `orders[i]` gives, never negative:
 ε = r + log((α − 1)/α) − log(δα)/(α − 1), the best over the orders (Canonne, Kamath, Steinke
-2020, arXiv:2004.00010, Proposition 12), and 0 where δ ≥ √(1 − exp(−r)), which bounds the
+2020, arXiv:2004.00010, Proposition 12), and 0 if δ ≥ √(1 − exp(−r)), which bounds the
 total variation by the Kullback-Leibler divergence. Orders up to 1.01 serve for the second
 alone.
 """

@@ -2,7 +2,7 @@
 
 """
 The learning rate of an Optimisers rule, or of the one rule with a learning rate in a chain;
-`nothing` where there is none, or more than one.
+`nothing` if there is none, or more than one.
 """
 learning_rate(rule) = hasproperty(rule, :eta) ? Float32(rule.eta) : nothing
 
@@ -12,7 +12,7 @@ function learning_rate(chain::Optimisers.OptimiserChain)
 end
 
 """
-Throw a [`FedFluxError`](@ref) where clients don't train with plain SGD, as `rule` assumes.
+Throw a [`FedFluxError`](@ref) if clients don't train with plain SGD, as `rule` assumes.
 """
 check_sgd(rule, training) =
     training.optimizer isa Optimisers.Descent ||

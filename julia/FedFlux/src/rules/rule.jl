@@ -51,7 +51,7 @@ don't go together.
 - everywhere: `θ`, the global parameters (in `correct!` and `client!` as `receive!` left
   them: the model that the client starts from); `round` and `client`, from 1 (0 on the
   server); `n`, the size of the cohort, and `N`, the number of clients; `lr`, the learning
-  rate of the clients (`nothing` where their optimizer has none); `rng`, a generator of the
+  rate of the clients (`nothing` if their optimizer has none); `rng`, a generator of the
   client's (or the server's) own; `layout`, the [`Layout`](@ref) of the flat vectors;
 - on a client: `w` and `stats`, its model; `samples`, the number of its samples; `weight`,
   its weight in the average; `steps`, the number of local steps; `optimizer`, an Optimisers

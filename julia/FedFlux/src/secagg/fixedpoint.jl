@@ -12,7 +12,7 @@ Float32's precision. Beside the values there is room for ten deviations of noise
 A *wide* number takes two integers, the digits of base 2^(bits-1), and reaches 2^(bits-1)
 times as far with the same spacing.
 
-Throws a [`FedFluxError`](@ref) where the sum of `cohort` integers would wrap around.
+Throws a [`FedFluxError`](@ref) if the sum of `cohort` integers would wrap around.
 
 ```julia
 FedFlux.FixedPoint{UInt32}(100; range = 1.0).bits == 24

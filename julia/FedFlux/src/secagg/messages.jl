@@ -43,7 +43,7 @@ function check_graph(neighbours, threshold)
         "; expected a fraction of the neighbours, more than 0 and at most 1")
 end
 
-"How many of `n` shares give a secret back; at least 2 where there are as many."
+"How many of `n` shares give a secret back; at least 2 if there are as many."
 shares_needed(s::SecureSetup, n) = clamp(ceil(Int, s.threshold * n - 1e-9), min(2, n), n)
 
 "Client → server, stage 1: the public keys for shares and for masks."

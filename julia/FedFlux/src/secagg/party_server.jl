@@ -21,7 +21,7 @@ by `deliver!(s, m)`, in any order, until all have come or time is up. Then
     unmasked!(s)   -> the sum, a vector of the ring
 
 end a stage. The sum is that of the clients in `s.arrived`. They throw
-[`RoundAborted`](@ref) where too few clients are left. `deliver!` throws a
+[`RoundAborted`](@ref) if too few clients are left. `deliver!` throws a
 [`FedFluxError`](@ref) for a message that breaks the protocol, and goes on without it.
 
 ```julia

@@ -6,7 +6,7 @@
 
 What [`secure_sum`](@ref) gives.
 
-- `sum`: of the vectors of the clients in `arrived`, positions in `inputs`; `nothing` where
+- `sum`: of the vectors of the clients in `arrived`, positions in `inputs`; `nothing` if
   the round was aborted.
 - `aborted`: why, or `nothing`.
 - `vanished`: `(position, stage)` of each client that vanished, before its message of the

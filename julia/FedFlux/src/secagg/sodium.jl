@@ -72,7 +72,7 @@ function seal(key, text, header; nonce = NONCE)
     return sealed
 end
 
-"The text that was sealed, or `nothing` where the key, the header or a byte is another."
+"The text that was sealed, or `nothing` if the key, the header or a byte is another."
 function unseal(key, sealed, header; nonce = NONCE)
     check_size("a key", key, KEY_BYTES)
     length(sealed) >= TAG_BYTES || return nothing

@@ -16,7 +16,7 @@ total_norm(u::Update) = sqrt(sum(squared_norm, parts(u)))
     clip_update(u::Update, c, norm = total_norm(u)) -> Update
 
 `u` scaled by min(1, c/‖u‖), the norm taken over vectors, statistics and metrics together;
-all zeros where that norm is NaN or infinite, so that nothing passes unclipped.
+all zeros if that norm is NaN or infinite, so that nothing passes unclipped.
 """
 function clip_update(u::Update, c, norm = total_norm(u))
     isfinite(norm) || return map(v -> AlteredVector(zeros(Float32, length(v))), u)

@@ -10,7 +10,7 @@ with vectors replaced or added, other statistics, or further metrics.
 - `vectors`: the vectors that are averaged: `delta = w - θ`, and what rules add, such as
   SCAFFOLD's `dc`. Norms, distances, medians and clips look at these. `u.delta` reads one.
 - `stats`: the change of what travels untrained, such as BatchNorm's running statistics;
-  empty where the model has none.
+  empty if the model has none.
 - `metrics`: what a client reports beside them, as short Float32 vectors: FedNova's amount
   of work, AFL's losses. Every aggregator takes their weighted mean.
 

@@ -168,7 +168,7 @@ def find(reference: str) -> Callable[..., Any]:
 def open_client(
     options: dict[str, Any], data: Data, node_config: Mapping[str, Any], number: int
 ) -> Client:
-    """Give the data to the core or, where Julia can't be had, to the reference engine.
+    """Give the data to the core or, if Julia can't be had, to the reference engine.
 
     Args:
         options: every option.

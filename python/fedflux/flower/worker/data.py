@@ -11,7 +11,7 @@ from ..._data.arrays import from_arrays
 from ..._options.options import column
 from ...errors import DataError
 
-# of each array its type and shape, or None where there is none; and the arrays' bytes
+# of each array its type and shape, or None if there is none; and the arrays' bytes
 Kinds = list[dict[str, Any] | None]
 Arrays = tuple[Kinds, list[bytes]]
 

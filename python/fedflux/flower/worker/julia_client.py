@@ -17,7 +17,7 @@ class JuliaClient:
     Args:
         options: every option.
         data: the client's own.
-        key: the clients' key, where the aggregate is ckks.
+        key: the clients' key, if the aggregate is ckks.
         number: the client's.
     """
 

@@ -1,4 +1,4 @@
-"""A client that trains with the reference engine, where Julia can't be had."""
+"""A client that trains with the reference engine, if Julia can't be had."""
 
 from __future__ import annotations
 

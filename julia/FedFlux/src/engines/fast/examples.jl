@@ -18,7 +18,7 @@ The squared norm of the gradient of the operation's parameters for example `n`, 
 example_norm!(::Operation, p::Pass, n) = 0.0
 
 """
-Multiply by `factor` what the gradient of example `n` is computed from, where it isn't kept.
+Multiply by `factor` what the gradient of example `n` is computed from, if it isn't kept.
 """
 scale_example!(::Operation, p::Pass, n, factor) = nothing
 

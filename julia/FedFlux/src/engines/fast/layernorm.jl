@@ -90,7 +90,7 @@ end
 backward!(o::LayerNormOp, p::Pass, lo, hi) =
     layernorm_backward!(o, p, lo, hi, at(p.g, o.γ), at(p.g, o.β))
 
-"The backward pass, with the gradients of γ and β, where there are some, at `dγ` and `dβ`."
+"The backward pass, with the gradients of γ and β, if there are some, at `dγ` and `dβ`."
 function layernorm_backward!(o::LayerNormOp, p::Pass, lo, hi, dγ, dβ)
     o.dy === nothing && return
     C, T = o.x.C, pixels(o.x)

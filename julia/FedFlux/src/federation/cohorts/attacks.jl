@@ -57,7 +57,7 @@ function hostile(a::Attackers, seed, N)
 end
 
 """
-The clients' data after the attack; a copy, where the attack changes data. No honest client
+The clients' data after the attack; a copy, if the attack changes data. No honest client
 may hold a sample of an attacker.
 """
 poisoned(::Nothing, f, clients) = clients

@@ -102,7 +102,7 @@ cohort_size(f::Faults, wanted, N) = min(N, ceil(Int, f.overselect * wanted - 1e-
         -> (responding, dropped, seconds)
 
 The clients of `cohort` whose answer counts, in cohort order; who dropped out and why; and
-the simulated seconds that the round takes, `nothing` where there are no delays.
+the simulated seconds that the round takes, `nothing` if there are no delays.
 """
 function simulate_faults(f::Faults, seed, round, cohort, wanted)
     isempty(f.list) && wanted >= length(cohort) && return cohort, Dropped[], nothing

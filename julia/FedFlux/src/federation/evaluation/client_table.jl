@@ -8,11 +8,11 @@
 A row for each client; empty for more than $MAX_CLIENTS_LISTED. `figures` and `personal` are
 what [`own_figures`](@ref) gives; `hidden`: nobody may know who took part. Columns:
 
-- `client`, its number; `name`, its owner, or the number where there are no owners;
+- `client`, its number; `name`, its owner, or the number if there are no owners;
 - `samples` that it trains on; `test_samples` of its own; `rounds` in which its update was
-  accepted (`nothing` where they are hidden);
+  accepted (`nothing` if they are hidden);
 - `loss` and `accuracy` of the final global model on its own test samples, and
-  `personal_loss` and `personal_accuracy` of its own model; `nothing` where there is none.
+  `personal_loss` and `personal_accuracy` of its own model; `nothing` if there is none.
 """
 function client_table(names, clients::Clients, history; own_test = nothing,
     figures = nothing, personal = nothing, hidden = false)
@@ -46,7 +46,7 @@ end
 
 How well each client's model predicts its own test samples; `put!(worker, k)` puts that
 model into `worker.w` and `worker.stats`. Both are `nothing` for a client without test
-samples, and the accuracy where there are no classes.
+samples, and the accuracy if there are no classes.
 """
 function own_figures(put!, pool::WorkerPool, f::Federated, own_test::Clients)
     ks = [k for k = 1:length(own_test) if nsamples(own_test, k) > 0]

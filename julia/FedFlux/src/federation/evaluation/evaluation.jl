@@ -10,7 +10,7 @@ struct Evaluation
     total::Vector{Int}
 end
 
-"The fraction of right answers, or `nothing` where there are no classes."
+"The fraction of right answers, or `nothing` if there are no classes."
 accuracy(e::Evaluation) = sum(e.total) == 0 ? nothing : sum(e.right) / sum(e.total)
 
 """

@@ -21,7 +21,7 @@ function evaluate_own(put!, pool::WorkerPool, f::Federated, ks, test, nclasses, 
 end
 
 """
-For each client the test samples of the classes that it holds; all of them where a sample
+For each client the test samples of the classes that it holds; all of them if a sample
 has many labels.
 """
 function own_samples(y, counts)
@@ -61,7 +61,7 @@ function put_personal!(worker::Worker, f::Federated, st::State, k)
 end
 
 """
-The mean accuracy of the personal models of the clients `ks`, or `nothing` where no rule
+The mean accuracy of the personal models of the clients `ks`, or `nothing` if no rule
 personalises.
 """
 function personal_accuracy(pool, f::Federated, st::State, ks, test, counts)
@@ -82,7 +82,7 @@ train_alone!(worker::Worker, f, clients, k, round, t::LocalTraining, control) =
     finetuned_accuracy(pool, f, st, clients, epochs, test, counts)
 
 The mean accuracy of the clients' models, each at its own mix of labels, after each client
-has trained the final model (its personal one, where a rule has that) for `epochs` more on
+has trained the final model (its personal one, if a rule has that) for `epochs` more on
 its own data.
 """
 finetuned_accuracy(pool, f::Federated, st::State, clients, epochs, test, counts) =

@@ -38,7 +38,7 @@ noise_in_words(r) =
     guarantee(f, sampling::CohortSampling, clients) -> Guarantee or nothing
 
 The guarantee of a federation with these clients, whose cohorts are drawn so: that of its
-first rule that makes one, or of its aggregator. Throws a [`FedFluxError`](@ref) where the
+first rule that makes one, or of its aggregator. Throws a [`FedFluxError`](@ref) if the
 claim would not hold.
 """
 function guarantee(f::Federated, sampling, clients)
@@ -131,7 +131,7 @@ follows_round(::Sampling, n, N) = false
 follows_round(::RoundRobin, n, N) = true
 follows_round(::UniformSampling, n, N) = n >= N
 
-"Throw where the cohorts of a federation are not those that a rule accounts for."
+"Throw if the cohorts of a federation are not those that a rule accounts for."
 function check_cohorts(r::CentralDP, f)
     name, (; overselect, min_updates) = nameof(typeof(r)), f.faults
     f.weights === :uniform ||
@@ -175,7 +175,7 @@ accounted(s::Sampling, c, N) = fail("rule ClientDP can't account for cohorts dra
     nameof(typeof(s)), ": use sampling = \"poisson\", \"uniform\" or \"round_robin\"")
 
 """
-ε after `rounds` rounds, whose aggregators reported `reports`; `nothing` where none is
+ε after `rounds` rounds, whose aggregators reported `reports`; `nothing` if none is
 guaranteed.
 """
 epsilon_after(::Nothing, rounds, reports = ()) = nothing

@@ -10,7 +10,7 @@ step. Changes `st`. `metrics` is a NamedTuple of the fields of a [`Record`](@ref
 
 - `wanted`: the number of updates to wait for, where more clients are selected.
 - `expected`: the size of a cohort that is expected before it is drawn.
-- `start_states`: for each client the state that it starts from, where it isn't `st`
+- `start_states`: for each client the state that it starts from, if it isn't `st`
   (asynchronous federation).
 
 A client that fails, in simulation or by an exception in its rules or its loss, drops out;

@@ -3,17 +3,17 @@
 """
     Record
 
-One round of the history. A field is `nothing` where a round was not evaluated, or where
+One round of the history. A field is `nothing` if a round was not evaluated, or if
 there are no classes.
 
 - `round`; `clients`: the number of clients whose update counted.
 - `cohort`: the clients that were asked, by number; empty where a private rule hides them.
-- `train_loss`: mean over the samples seen in local training, NaN where no update counted.
+- `train_loss`: mean over the samples seen in local training, NaN if no update counted.
 - `test_loss`, `accuracy`: of the new global model.
 - `client_accuracy`: `(; min, q1, median, q3, max)` over all clients of the accuracy at each
   client's own mix of labels.
 - `personal_accuracy`: the mean over the round's clients of the accuracy of each one's own
-  model at its own mix of labels, where a rule personalises.
+  model at its own mix of labels, if a rule personalises.
 - `seconds_train`, `seconds_aggregate`, `seconds_eval`: wall time. Updates are added while
   others still train; `seconds_aggregate` is the time spent on adding and on the server's
   step.
@@ -21,11 +21,11 @@ there are no classes.
 - `rejected`, `dropped`: `(; client, reason)` of each update that the server rejected, and
   of each client that sent none.
 - `skipped`: why the round left the model as it was, or `nothing`.
-- `seconds_simulated`: the simulated duration of the round, where there are delays.
-- `epsilon`: ε after this round, where a rule or the aggregator promises differential
+- `seconds_simulated`: the simulated duration of the round, if there are delays.
+- `epsilon`: ε after this round, if a rule or the aggregator promises differential
   privacy.
 - `membership`: `(; auc, accuracy, epsilon)`, what a [`MembershipInference`](@ref) found
-  in an evaluated round, where one was asked for.
+  in an evaluated round, if one was asked for.
 - `aggregation`: what the aggregator reports, as numbers by name (see [`report`](@ref)).
 """
 Base.@kwdef struct Record

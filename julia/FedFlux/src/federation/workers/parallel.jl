@@ -5,7 +5,7 @@
 
 Run `work(i)` for i in 1:n, each in a task of its own, until all have ended; with
 `spawn = false` on the thread of the calling task, for work that waits for others. Meanwhile
-`tick()`, where it isn't `nothing`, is called in the calling task several times per second.
+`tick()`, if it isn't `nothing`, is called in the calling task several times per second.
 An exception of `tick` or of any `work` stops the others (through `control`) and is thrown
 here, unwrapped. For work that doesn't look at `control`, `halt()` is called after one of
 `tick`; what doesn't end within `HALT_SECONDS` then is left alone.

@@ -119,7 +119,7 @@ function explained(err, id, opening)
         "worker process $id " *
         (opening ? "can't take this run: " : "can't answer: ") * first_line(err)
     return FedFluxError(
-        what * "; where the model, the loss or a rule is of your own, its " *
+        what * "; if the model, the loss or a rule is of your own, its " *
         "code must be loaded there too: `using Distributed; addprocs(2); " *
         "@everywhere using MyPackage` (or include), then workers = workers()"
     )

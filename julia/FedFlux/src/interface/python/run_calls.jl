@@ -28,7 +28,7 @@ _provide_ckks(parties) = (CKKS_PARTIES[] = parties; nothing)
         -> (json, arrays, result)
 
 Run from Python. `config` is a JSON object of options; `data` is `nothing` or the arrays
-`(x_train, y_train, x_test, y_test)` with reversed axes, and where there are owners `owner`
+`(x_train, y_train, x_test, y_test)` with reversed axes, and if there are owners `owner`
 and `owner_test` behind them; `objects` is `nothing` or pairs of an option and the Julia
 object given for it; `init` is `nothing` or a JSON list of names and the list of their
 arrays; `previous` is a [`RunResult`](@ref) to go on from. `callback(kind, payload)` gets
@@ -86,7 +86,7 @@ end
 """
     _recorded(folder) -> json
 
-For Python: the options of the run whose checkpoints lie in `folder` (none where it has none
+For Python: the options of the run whose checkpoints lie in `folder` (none if it has none
 yet), as `{"options": …}`.
 """
 _recorded(folder::AbstractString) =
@@ -114,7 +114,7 @@ _pypartition(config::AbstractString, data) =
     _pynoise(config) -> json
 
 For Python: [`epsilon`](@ref) and [`noise_multiplier`](@ref) of a JSON object of their
-arguments, as `{"value": …}`, null where ε is infinite.
+arguments, as `{"value": …}`, null if ε is infinite.
 """
 _pyepsilon(config::AbstractString) = python_value(epsilon, config)
 _pynoise(config::AbstractString) = python_value(noise_multiplier, config)

@@ -25,13 +25,13 @@ in_order(p::PersonalModel, layout::Layout) =
 """
     personal(r::RunResult, client) -> PersonalModel
 
-The model that a client would use itself, where a rule makes one: [`Ditto`](@ref),
+The model that a client would use itself, if a rule makes one: [`Ditto`](@ref),
 [`FedPer`](@ref), [`FedRep`](@ref), [`FedBN`](@ref), or one of your own. `client` is its
-name in `r.clients`; its number too, where names aren't numbers. A client that was never in
+name in `r.clients`; its number too, if names aren't numbers. A client that was never in
 a round has the global model.
 
 Made from what the rule keeps of each client, anew in each call. Throws a
-[`FedFluxError`](@ref) where no rule makes personal models.
+[`FedFluxError`](@ref) if no rule makes personal models.
 
 ```julia
 r = FedFlux.run(dataset = "digits", model = "softmax_regression", rules = "ditto",

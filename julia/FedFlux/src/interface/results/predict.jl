@@ -8,7 +8,7 @@ options_of(p::PersonalModel) = p.options
 
 The labels (from 0) that the trained model of a [`RunResult`](@ref), a
 [`SavedResult`](@ref) or a [`PersonalModel`](@ref) gives to the samples `x`, or its numbers
-where the loss compares numbers. `x` is as the run's own data: samples along the last
+if the loss compares numbers. `x` is as the run's own data: samples along the last
 dimension, 8-bit images or floats before normalization, or tokens.
 
 ```julia
@@ -23,7 +23,7 @@ predict(r::AnyResult, x) = decide(loss_of(options_of(r)), raw_outputs(r, x))
 
 The probability of each class, (classes, …, N), for the samples `x` of [`predict`](@ref).
 For one output with binary cross-entropy the classes are 0 and 1. Throws a
-[`FedFluxError`](@ref) where the loss has no classes.
+[`FedFluxError`](@ref) if the loss has no classes.
 """
 predict_proba(r::AnyResult, x) = probabilities(loss_of(options_of(r)), raw_outputs(r, x))
 
@@ -31,7 +31,7 @@ predict_proba(r::AnyResult, x) = probabilities(loss_of(options_of(r)), raw_outpu
     score(r, x, y; metric)
 
 How well the trained model predicts the targets `y` of the samples `x`: by default the
-accuracy, or R² where the loss compares numbers. `metric` is one of accuracy, f1, auc,
+accuracy, or R² if the loss compares numbers. `metric` is one of accuracy, f1, auc,
 perplexity, r2, mae and mse, or a function of the targets and the predictions.
 
 ```julia

@@ -50,7 +50,7 @@ end
     SavedResult
 
 A result from a file: `facts`, a Dict of the run's facts (`history`, `options`, …), and the
-`parameters` with their `names`, in model order. [`predict`](@ref) takes it where the model
+`parameters` with their `names`, in model order. [`predict`](@ref) takes it if the model
 is a named one, and `run(init = saved)` begins with it.
 """
 struct SavedResult
@@ -83,7 +83,7 @@ in_order(r::SavedResult, layout::Layout) = in_order(in_file_order(r), layout)
     load_result(path) -> SavedResult
 
 The result that [`save`](@ref) or Python's `Result.save` wrote. Throws a
-[`FedFluxError`](@ref) where the file is missing, damaged or something else.
+[`FedFluxError`](@ref) if the file is missing, damaged or something else.
 """
 function load_result(path::AbstractString)
     isfile(path) || fail("there is no file ", path)

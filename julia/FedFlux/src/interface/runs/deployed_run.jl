@@ -90,7 +90,7 @@ end
 The server of a deployment.
 
 - `facts`: for each client, in order, what [`open_client`](@ref) told; `samples` alone is
-  enough where there is test data.
+  enough if there is test data.
 - `data`: a [`Dataset`](@ref) whose training data is the server's root data (for FLTrust)
   and whose test data it evaluates on; `nothing`: it has none.
 - `init`: arrays to start from, or `nothing`.
@@ -168,7 +168,7 @@ end
 
 """
 The clients' numbers of samples, and how many outputs the model needs for the data of all.
-Throws where a client's data have another form than the others', or what it says of them is
+Throws if a client's data have another form than the others', or what it says of them is
 no number that can be.
 """
 function joined(o::Options, facts, d)

@@ -217,7 +217,7 @@ function or_interrupted(fit, hooks, st, progress)
     end
 end
 
-"Throw where no client was there in any round, so that nothing was learned."
+"Throw if no client was there in any round, so that nothing was learned."
 function check_trained(o, history)
     isempty(history) || any(r -> r.clients > 0 || !isempty(r.rejected), history) ||
         fail("nobody trained in any of the ", length(history), " rounds: the model is as ",
@@ -245,7 +245,7 @@ function figures_of_clients(o::Options, f, st, clients, own_test, pool)
     return (; figures, personal = own_figures(put!, pool, f, own_test))
 end
 
-"The accuracy of the clients' fine-tuned models, and the baselines, where asked for."
+"The accuracy of the clients' fine-tuned models, and the baselines, if asked for."
 function compare_with_baselines(o::Options, f, st, clients, test, own_test, pool)
     o.finetune_epochs == 0 && isempty(o.baselines) && return (;)
     nclasses = test_classes(f, test, clients)

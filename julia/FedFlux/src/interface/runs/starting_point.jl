@@ -2,7 +2,7 @@
 
 """
 The state and the progress that a result ended with; the result keeps its own. Throws a
-[`FedFluxError`](@ref) where the run with these `facts` isn't the result's.
+[`FedFluxError`](@ref) if the run with these `facts` isn't the result's.
 """
 function continued(r::RunResult, facts, warn)
     compare_runs(r.facts, "the result", facts, warn)

@@ -7,7 +7,7 @@
 The last `head` layers with parameters are private, the others shared; a client trains both
 at once. `arrays` selects the private arrays by the beginnings of their names instead. The
 clients' own models are what counts: the history has `personal_accuracy`. Throws a
-[`FedFluxError`](@ref) where no array or every array would be private.
+[`FedFluxError`](@ref) if no array or every array would be private.
 
 Arivazhagan et al., arXiv:1912.00818.
 

@@ -7,7 +7,7 @@
 Gradient aggregation: each client sends one gradient over all of its data, `gₖ = ∇Fₖ(θ)`,
 and the server steps along the mean, `θ ← θ − η Σ pₖ gₖ`, with the clients' learning rate η.
 The gradient is computed in batches, so the data need not fit into one. Throws a
-[`FedFluxError`](@ref) where clients should make more than one pass.
+[`FedFluxError`](@ref) if clients should make more than one pass.
 
 McMahan et al., arXiv:1602.05629, section 2.
 

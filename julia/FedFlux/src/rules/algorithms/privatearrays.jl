@@ -24,7 +24,7 @@ end
 LocalArrays() = LocalArrays([], [], false)      # before `prepare` sees the model
 
 """
-The arrays for whose slots `isprivate(slot)` holds. Throws a [`FedFluxError`](@ref) where
+The arrays for whose slots `isprivate(slot)` holds. Throws a [`FedFluxError`](@ref) if
 none or all are.
 """
 function LocalArrays(isprivate, rule, layout::Layout; stats = false)

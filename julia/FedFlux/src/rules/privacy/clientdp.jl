@@ -22,7 +22,7 @@ noise and counts, one without clients too.
 - `quantile`: γ. With it C adapts, towards the norm that this share of the updates stays
   below: each client also says whether its norm is at most C, and, with b̃ the noisy share
   that says so, `C ← C·exp(−clip_lr·(b̃ − γ))`. `count_noise` is σ_b, the noise on how many
-  do (n/20 where it isn't given); the updates get a little more noise, so that
+  do (n/20 if it isn't given); the updates get a little more noise, so that
   both together cost what `noise_multiplier` says.
 - `reproducible`: noise from the run's seed, for experiments only: who knows the seed can
   subtract it. Otherwise it comes from a [`SecureRandom`](@ref), and no two runs agree.
