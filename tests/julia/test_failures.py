@@ -43,7 +43,7 @@ def test_an_unexpected_error_is_one_line(
 ) -> None:
     assert failing(ZeroDivisionError("one\ntwo")) == 70
     err = capsys.readouterr().err
-    assert err.startswith("fedflux: error: unexpected ZeroDivisionError: one; with --debug")
+    assert err.startswith("fedflux: error: unexpected ZeroDivisionError: one; please")
     assert err.count("\n") == 1
     assert failing(ZeroDivisionError("one"), "--debug") == 70
     err = capsys.readouterr().err
