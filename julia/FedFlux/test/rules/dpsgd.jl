@@ -203,9 +203,15 @@ end
     f = Federated(softmax_regression(4, 2); batchsize = 8, epochs = 2,
         rules = (private(; noise_multiplier = 1.1, delta = 1e-4),))
     _, history = rounds_of(f, clients; n = 3, clients_per_round = 2)
-    cost(n, rounds) = epsilon(; noise_multiplier = 1.1, sampling_rate = 8 / n,
-        steps = rounds * 2 * cld(n, 8), delta = 1e-4)
+    cost(n, rounds; kw...) = epsilon(; noise_multiplier = 1.1, delta = 1e-4,
+        steps = rounds * 2 * cld(n, 8), kw...)
+    for r = 1:3         # the batches follow from the seed, and chance counts for nothing
+        @test history[r].epsilon ≈ maximum(n -> cost(n, r; sampling = :none), sizes)
+    end
+    secret = DPSGD(; noise_multiplier = 1.1, delta = 1e-4)
+    f = Federated(softmax_regression(4, 2); batchsize = 8, epochs = 2, rules = (secret,))
+    _, history = rounds_of(f, clients; n = 3, clients_per_round = 2)
     for r = 1:3
-        @test history[r].epsilon ≈ maximum(n -> cost(n, r), sizes)
+        @test history[r].epsilon ≈ maximum(n -> cost(n, r; sampling_rate = 8 / n), sizes)
     end
 end

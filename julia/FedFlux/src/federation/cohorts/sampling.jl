@@ -179,19 +179,21 @@ CohortSampling(clients_per_round; sampling = UniformSampling(),
     CohortSampling(clients_per_round, sampling, availability)
 
 """
-    draw_cohort(c::CohortSampling, clients, n, seed, round)
+    draw_cohort(c::CohortSampling, clients, n, seed, round,
+                rng = Stream(seed, :cohort, round))
 
-The clients that are selected for a round, in rising order; `n` of them are wanted. Depends
-on `(seed, round)` alone.
+The clients that are selected for a round, in rising order; `n` of them are wanted. Who is
+available follows from `(seed, round)`; who is drawn, from `rng`.
 
 ```julia
 clients = Clients(zeros(Float32, 1, 100), zeros(100), [[k] for k in 1:100])
 FedFlux.draw_cohort(FedFlux.CohortSampling(10), clients, 10, 0, 1)
 ```
 """
-function draw_cohort(c::CohortSampling, clients, n, seed, round)
+function draw_cohort(c::CohortSampling, clients, n, seed, round,
+    rng = Stream(seed, :cohort, round))
     there = available(c.availability, length(clients), round,
         Stream(seed, :availability, round))
     isempty(there) && return Int[]
-    return sort!(draw(c.sampling, there, clients, n, round, Stream(seed, :cohort, round)))
+    return sort!(draw(c.sampling, there, clients, n, round, rng))
 end

@@ -72,7 +72,8 @@ end
 function SecureRounds(a::SecureMean, n, values)
     d = distributed_noise(a, fixed_point(a, n), n, values)
     # With a share θ of the noise: the norms over √θ, or θ times the variance.
-    worst = sum_rdp(a.law, d.sensitivity, d.variance, values, n; share = a.threshold)
+    worst = sum_rdp(a.law, d.sensitivity, d.variance, values, noise_cohort(a, n);
+        share = a.threshold)
     return SecureRounds(a.law, a.noise, 1.0, :none, worst, Dict())
 end
 

@@ -7,8 +7,8 @@
 What is accounted for a run: `unit`, whom it protects; `accounting`, what its rounds cost
 ([`spent`](@ref)); `delta`; the `budget` for ε, or `nothing`; `replaced`, whether neighbors
 differ in the data of a unit rather than in its presence, and `neighbours`, that in words;
-`noise`, where it comes from; `why` sampling makes ε smaller, or doesn't; and what is
-`not_covered`.
+`noise`, where it comes from; `why` sampling makes ε smaller, or doesn't; what is
+`not_covered`; and a `warning` to give before the first round, or `nothing`.
 """
 Base.@kwdef struct Guarantee{A}
     unit::String
@@ -21,6 +21,7 @@ Base.@kwdef struct Guarantee{A}
     noise::String
     why::String
     not_covered::Vector{String} = NOT_COVERED
+    warning::Union{Nothing,String} = nothing
 end
 
 const NOT_COVERED = [
@@ -65,22 +66,24 @@ guarantee(r::LocalDP, f, sampling, clients) =
 function guarantee(r::DPSGD, f, sampling, clients)
     sizes = unique(nsamples(clients, k) for k = 1:length(clients))
     steps = [example_mechanism(f, n) for n in sizes]
-    cost(m) = m.steps .* step_rdp(RDP_ORDERS, r.noise_multiplier, m.sampling_rate, :poisson)
-    rate = maximum(m -> m.sampling_rate, steps)
+    rate, kind, why = without_seed(maximum(m -> m.sampling_rate, steps), :poisson,
+        "each example is in a local step with this probability at most, independently",
+        !r.reproducible)
+    cost(m) = m.steps .* step_rdp(RDP_ORDERS, r.noise_multiplier, m.sampling_rate, kind)
     return Guarantee(; unit = "one example of one client",
-        accounting = EqualRounds(r.noise_multiplier, rate, :poisson, cost.(steps)),
-        r.delta, noise = noise_in_words(r),
-        why = "each example is in a local step with this probability at most, independently"
-    )
+        accounting = EqualRounds(r.noise_multiplier, rate, kind, cost.(steps)),
+        r.delta, noise = noise_in_words(r), why, warning = seed_warning(r, why))
 end
 
 function guarantee(r::ClientDP, f, sampling, clients)
     N = length(clients)
     check_cohorts(r, f)
     update_noise(r, expected_clients(sampling, N))      # refuses too little count_noise
-    rate, kind, why = accounted(sampling.sampling, sampling, N)
+    rate, kind, why = without_seed(accounted(sampling.sampling, sampling, N)...,
+        secret_cohorts(f.rules))
     return Guarantee(; unit = "one client", r.delta, r.budget, why,
-        accounting = EqualRounds(r.noise_multiplier, rate, kind), noise = noise_in_words(r))
+        accounting = EqualRounds(r.noise_multiplier, rate, kind), noise = noise_in_words(r),
+        not_covered = not_covered(f.aggregate), warning = seed_warning(r, why))
 end
 
 function guarantee(r::DPFTRL, f, sampling, clients)
@@ -94,8 +97,13 @@ function guarantee(r::DPFTRL, f, sampling, clients)
     return Guarantee(; unit = "one client", r.delta, r.budget,
         accounting = TreeRounds(r.noise_multiplier, n, N), noise = noise_in_words(r),
         neighbours = "a client's updates, or zeros in their place",
+        not_covered = not_covered(f.aggregate),
         why = "none: a client has a turn in one of $(N ÷ n) rounds at most; each counts")
 end
+
+# The server clips what it can read.
+not_covered(::Aggregator) = NOT_COVERED
+not_covered(::CKKS) = [NOT_COVERED; UNSEEN_CLIP]
 
 # The server draws the cohorts, so that chance hides nobody from it.
 function guarantee(a::SecureMean, f, sampling, clients)
@@ -104,6 +112,9 @@ function guarantee(a::SecureMean, f, sampling, clients)
         "weights is \"samples\": give weights = \"uniform\"")
     values = sum(length, parts(nobody_sent(f.rules, zero_update(f), length(clients))))
     largest = most_clients(sampling.sampling, f, sampling, length(clients))
+    fewest_senders(a, largest) <= largest || fail("SecureMean: cohort is ", a.cohort,
+        ", of which ", fewest_senders(a, largest), " must send, and a round has at most ",
+        largest, " clients")
     return Guarantee(; unit = "one client's data, in each round that it takes part in",
         accounting = SecureRounds(a, largest, values), a.delta, a.budget,
         neighbours = "a client's updates, or zeros in their place",
@@ -111,6 +122,9 @@ function guarantee(a::SecureMean, f, sampling, clients)
         why = "none: the server knows who takes part",
         not_covered = [NOT_COVERED[1:2]; NOT_COVERED_BY_SECURE])
 end
+
+const UNSEEN_CLIP =
+    "clients that clip otherwise than asked: nobody sees what they send"
 
 const NOT_COVERED_BY_SECURE = [
     "clients that work with the server: they know their own noise, and the multiplier is " *
@@ -147,6 +161,27 @@ end
 hides_cohort(rules::Tuple) = any(hides_cohort, rules)
 hides_cohort(::Rule) = false
 hides_cohort(::CentralDP) = true
+
+"Whether ε counts on nobody's knowing who is in a cohort: then no seed may draw it."
+secret_cohorts(rules::Tuple) = any(secret_cohorts, rules)
+secret_cohorts(::Rule) = false
+secret_cohorts(r::ClientDP) = !r.reproducible
+
+"""
+The rate, the kind of sampling and why, as the accountant may assume them: chance makes ε
+smaller only if nobody can know how it turned out, and the run's seed is in every result and
+on every node.
+"""
+without_seed(rate, kind, why, secret) =
+    secret || kind === :none ? (rate, kind, why) : (1.0, :none, KNOWN_CHANCE)
+
+const KNOWN_CHANCE = "none: who is drawn follows from the run's seed, which others may know"
+
+seed_warning(r, why) =
+    why != KNOWN_CHANCE ? nothing :
+    string("rule ", nameof(typeof(r)), " has reproducible = true: noise and sampling ",
+        "follow from the run's seed, so ε is that without amplification by sampling; ",
+        "leave reproducible out where privacy counts")
 
 "Zeros of all that one of `N` clients would send: the aggregate of a round without any."
 nobody_sent(rules::Tuple, st::State, N) =

@@ -84,12 +84,14 @@ end
 
 """
 The cohort of the next round, how many of it are waited for, and how many were expected
-before it was drawn.
+before it was drawn. A cohort that ε rests on comes from no seed.
 """
 function next_cohort(f, st, clients, sampling)
     n = sampling.clients_per_round
     size = cohort_size(f.faults, n, length(clients))
-    cohort = draw_cohort(sampling, clients, size, f.seed, st.round + 1)
+    round = st.round + 1
+    rng = secret_cohorts(f.rules) ? SecureRandom() : Stream(f.seed, :cohort, round)
+    cohort = draw_cohort(sampling, clients, size, f.seed, round, rng)
     # A sampler's cohort is what it drew; only over-selection waits for fewer.
     wanted = f.faults.overselect > 1 ? n : length(cohort)
     return cohort, wanted, expected_clients(sampling, length(clients))

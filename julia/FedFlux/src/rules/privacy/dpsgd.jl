@@ -18,7 +18,7 @@ highest for, as if that client were in each round.
 
 The noise and the batches come from a [`SecureRandom`](@ref), so that no two runs are the
 same; with `reproducible = true` from the run's seed, for experiments only: who knows the
-seed can subtract the noise.
+seed can subtract the noise, and ε is that without amplification by sampling.
 
 Throws a [`FedFluxError`](@ref) for a model with BatchNorm, for the augmentation mixup, and
 for rules that use the examples in another way.
