@@ -61,12 +61,14 @@ function ask_party end
 
 """
 The sum that a deployment's clients gave, of updates of the shape `like` times shares that
-add up to `shares`; `nothing` if there is none, and why. Bytes are those of the protocol.
+add up to `shares`, and their weights to `weight`; `nothing` where there is none, and why.
+Bytes are those of the protocol.
 """
 struct Decrypted
     sum::Union{Nothing,Vector{Float64}}
     like::Update
     shares::Float64
+    weight::Float64
     aborted::Union{Nothing,String}
     bytes_up::Int
     bytes_down::Int
@@ -80,10 +82,11 @@ mutable struct ToEncrypt
     weights::Vector{Float64}
     report::NamedTuple
     decrypted::Union{Nothing,Decrypted}     # in a deployment, where there are no vectors
+    total::Any                          # the sum, see `total`
 end
 
 start(::CKKS, n, reference) =
-    ToEncrypt(n, nothing, Vector{Float32}[], Float64[], (;), nothing)
+    ToEncrypt(n, nothing, Vector{Float32}[], Float64[], (;), nothing, nothing)
 
 # The updates wait for `finish`, which the round calls in the task that Python called: other
 # threads must not call Python.
@@ -103,6 +106,7 @@ function finish(a::CKKS, acc::ToEncrypt, threads)
     shares = acc.weights ./ maximum(acc.weights)
     total, costs = encrypted_sum(a.parties, acc.vectors, shares)
     mean = total ./ sum(shares)
+    acc.total = sums_like(acc.like, total .* maximum(acc.weights))
     # Clients hold the model, which the server can't read: each downloads the sum instead.
     acc.report = (; costs..., bytes_down = acc.n * costs.bytes_sum,
         error = error_of(mean, acc.vectors, shares))
@@ -111,14 +115,18 @@ end
 
 function mean_of_decrypted!(acc::ToEncrypt, d::Decrypted)
     acc.report = d.report
-    d.sum === nothing || d.shares == 0 ? nothing : split_like(d.like, d.sum ./ d.shares)
+    (d.sum === nothing || d.shares == 0) && return nothing
+    acc.total = sums_like(d.like, d.sum .* (d.weight / d.shares))
+    return split_like(d.like, d.sum ./ d.shares)
 end
+
+total(::CKKS, acc::ToEncrypt) = acc.total
 
 report(::CKKS, acc::ToEncrypt) = acc.report
 
 protocol(::CKKS, acc::ToEncrypt) =
     acc.decrypted === nothing ? nothing :
-    (; acc.decrypted.aborted, left_out = (), acc.decrypted.bytes_up,
+    (; acc.decrypted.aborted, left_out = (), blamed = (), acc.decrypted.bytes_up,
         acc.decrypted.bytes_down)
 
 "How far a mean is from the one that is computed without encryption."
@@ -132,9 +140,16 @@ end
 
 "The values of one vector as an update of the shape of `like`."
 function split_like(like::Update, v)
+    (; vectors, stats, metrics) = sums_like(like, v)
+    rounded(x) = Vector{Float32}(x)
+    return Update(map(rounded, vectors), rounded(stats), map(rounded, metrics))
+end
+
+"The same in Float64, as [`total`](@ref) gives sums."
+function sums_like(like::Update, v)
     used = 0
-    return map(like) do part
-        range = (used+1):(used+=length(part))
-        Vector{Float32}(view(v, range))
-    end
+    next(part) = v[(used+1):(used+=length(part))]
+    vectors = map(next, like.vectors)
+    stats = next(like.stats)
+    return (; vectors, stats, metrics = map(next, like.metrics))
 end

@@ -13,6 +13,7 @@ mutable struct WeightedSum
 end
 
 start(::Mean, n, reference) = WeightedSum(nothing, 0.0)
+total(::Mean, acc::WeightedSum) = acc.sum
 
 add!(::Mean, acc::WeightedSum, u, weight) = add_weighted!(acc, u, weight)
 

@@ -6,7 +6,7 @@
 
 function answer_stage!(::Val{:encrypt}, reply, c::ClientSession, header, r, arrays, states)
     values = read_values!(r)
-    (; f) = prepare!(c, values)
+    (; f) = prepare!(c, values, arrays, states)
     f.aggregate isa CKKS || fail("asks for encrypted updates, and aggregate is ",
         nameof(typeof(f.aggregate)), " here")
     trained, lost = train!(c, header, values, arrays, states)
@@ -110,6 +110,6 @@ function decrypted(x::EncryptedExchange, s)
     report = (; x.bytes_update, x.bytes_sum, x.seconds_add,
         decrypted_by = x.total === nothing ? nothing : last(x.asked))
     return Decrypted(x.total, nobody_sent(f.rules, st, length(clients)),
-        work.weight / round_facts(f, st, clients).max_weight, aborted, x.bytes_up,
-        x.bytes_down, report)
+        work.weight / round_facts(f, st, clients).max_weight, work.weight, aborted,
+        x.bytes_up, x.bytes_down, report)
 end

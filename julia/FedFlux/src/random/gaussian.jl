@@ -7,8 +7,9 @@ const Words64 = Vec{8,UInt64}
 """
     add_gaussian!(v, σ, rng) -> v
 
-Add independent draws from N(0, `σ`²) to the values of `v`, a `Vector{Float32}`. Box and
-Muller's transform (1958), in Float64; the sum is rounded to Float32 once. Each pair of
+Add independent draws from N(0, `σ`²) to the values of `v`, a `Vector{Float32}` or
+`Vector{Float64}`: the same draws for both. Box and Muller's transform (1958), in Float64;
+the sum is rounded once. Each pair of
 draws takes one 64-bit word of `rng`: 40 bits for the radius, so that no draw is beyond 7.6σ
 (a normal one is with probability 3e-14), and 24 bits for the angle.
 
@@ -16,7 +17,8 @@ draws takes one 64-bit word of `rng`: 40 bits for the radius, so that no draw is
 FedFlux.add_gaussian!(zeros(Float32, 1000), 0.1, SecureRandom())
 ```
 """
-function add_gaussian!(v::Vector{Float32}, σ::Real, rng::AbstractRNG)
+function add_gaussian!(v::Vector{T}, σ::Real,
+    rng::AbstractRNG) where {T<:Union{Float32,Float64}}
     scale, n = Float64(σ), length(v)
     i = 1
     while i + 15 <= n
@@ -28,7 +30,7 @@ function add_gaussian!(v::Vector{Float32}, σ::Real, rng::AbstractRNG)
     if i <= n
         a, b = normal_pairs(draw_words(rng))
         for (l, z) in enumerate((Tuple(a)..., Tuple(b)...))
-            i + l - 1 <= n && (v[i+l-1] = Float32(v[i+l-1] + scale * z))
+            i + l - 1 <= n && (v[i+l-1] = T(v[i+l-1] + scale * z))
         end
     end
     return v
@@ -36,9 +38,9 @@ end
 
 @inline draw_words(rng) = Words64(ntuple(_ -> rand(rng, UInt64), Val(8)))
 
-@inline function add_lanes!(v, i, noise::Lanes64)
-    sum = convert(Lanes64, vload(Vec{8,Float32}, v, i)) + noise
-    vstore(convert(Vec{8,Float32}, sum), v, i)
+@inline function add_lanes!(v::Vector{T}, i, noise::Lanes64) where {T}
+    sum = convert(Lanes64, vload(Vec{8,T}, v, i)) + noise
+    vstore(convert(Vec{8,T}, sum), v, i)
 end
 
 "Two vectors of independent standard normal draws from uniform words."

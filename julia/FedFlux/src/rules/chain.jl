@@ -41,6 +41,10 @@ kept(rules::Tuple, shared, name, known) = kept(Base.tail(rules), Base.tail(share
 
 hide!(rules::Tuple, shared, v) = (foreach((r, s) -> hide!(r, s, v), rules, shared); v)
 
+admitted(::Tuple{}, shared, u) = u
+admitted(rules::Tuple, shared, u) =
+    admitted(Base.tail(rules), Base.tail(shared), admitted(first(rules), first(shared), u))
+
 server!(::Tuple{}, s, ū, ctx) = ((), ū)
 function server!(rules::Tuple, s, ū, ctx)
     others, ū = server!(Base.tail(rules), rest(s), ū, ctx)

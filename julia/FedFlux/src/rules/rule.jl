@@ -41,7 +41,9 @@ Rules that change what is sent, or must know it:
 - `hide!(r, shared, v) -> v`: sets to zero what a client would not send of a vector `v`;
 - `nobody_sent(r, u) -> u`: adds the zeros that the rule would send to an update of zeros.
   The server expects this shape, and it stands for a round without clients if that must look
-  like any other. If it depends on the number of clients: `nobody_sent(r, u, N)`.
+  like any other. If it depends on the number of clients: `nobody_sent(r, u, N)`;
+- `admitted(r, shared, u) -> u`: what the server makes of a client's update before it counts,
+  for a bound that it must not leave to the client. `shared` is the server's state.
 
 `chain_position(r)` is where a rule stands in a chain, and `conflict(a, b)` says why two
 don't go together.
@@ -57,7 +59,8 @@ don't go together.
   its weight in the average; `steps`, the number of local steps; `optimizer`, an Optimisers
   rule; and in `correct!` `step`, from 1, and `batch`, the size of the batch;
 - on the server: `share`, the weight of the updates that count over that of all clients;
-  `expected`, the size that a cohort is expected to have before it is drawn;
+  `expected`, the size that a cohort is expected to have before it is drawn; `total`, the
+  sum behind the aggregate `mean` in Float64, or `nothing` (see [`exact_sums`](@ref));
   `federation`, the [`Federated`](@ref) with the model; `engine`, whose
   [`to_model!`](@ref) and [`to_engine!`](@ref)
   convert flat vectors between the engine's order and the model's.
@@ -73,6 +76,7 @@ download_bytes(::Rule, s, bytes, ctx) = bytes
 receive!(::Rule, s, m, ctx, own) = s.private
 correct!(::Rule, s, g, w, ctx) = g
 client!(::Rule, s, u, ctx) = (s.private, u)
+admitted(::Rule, shared, u) = u
 server!(::Rule, s, ū, ctx) = (s.shared, ū)
 publish!(::Rule, s, Δ, ctx) = (s.shared, Δ)
 sent(::Rule, s, private, u, ctx) = private

@@ -98,11 +98,11 @@ is changed at the end, all at once.
 function server_part!(f, st, clients, work, pool, expected)
     hint = "try a smaller learning rate (lr is $(learning_rate(f.train.optimizer)))"
     needed = max(f.faults.min_updates, min_updates(f.aggregate))
-    if work.accepted == 0 && !isempty(work.rejected)
+    silent = hides_cohort(f.rules)      # a round of hostile clients looks like any other
+    if work.accepted == 0 && !isempty(work.rejected) && !silent
         why = "every update was rejected, the first since it $(first(work.rejected).reason)"
         return any(r -> r.reason == NOT_FINITE, work.rejected) ? "$why: $hint" : why
     end
-    silent = hides_cohort(f.rules)
     work.accepted >= needed || silent ||
         return "$(work.accepted) updates came, and $needed are needed"
     ū = finish(f.aggregate, work.acc, length(pool.workers))
@@ -117,8 +117,9 @@ function server_part!(f, st, clients, work, pool, expected)
     share =
         silent ? expected / length(clients) :
         work.weight / sum(k -> weight(f, clients, k), 1:length(clients))
-    step =
-        server_step(f, st, ū, work.accepted, length(clients), share, expected, engine(pool))
+    facts = (; n = work.accepted, N = length(clients), share, expected, mean = ū,
+        total = total(f.aggregate, work.acc))
+    step = server_step(f, st, ū, facts, engine(pool))
     allfinite(step.Δ) || return "the server's step is not finite: $hint"
     st.aggregator, st.shared, st.server = aggregator, step.shared, step.server
     st.θ .+= step.Δ
@@ -129,10 +130,10 @@ function server_part!(f, st, clients, work, pool, expected)
 end
 
 "The rules on the server, in reverse order, and the step that its optimizer takes."
-function server_step(f::Federated, st::State, ū, n, N, share, expected, engine)
+function server_step(f::Federated, st::State, ū, facts, engine)
     round = st.round + 1
     lr = learning_rate(at_round(f.train, round).optimizer)
-    ctx = (; st.θ, round, client = 0, n, N, share, expected, lr,
+    ctx = (; st.θ, round, client = 0, facts..., lr,
         rng = Stream(f.seed, :rules, round, 0), f.layout, federation = f, engine)
     shared, ū = server!(f.rules, (; st.shared), ū, ctx)
     (; optimizer, schedule) = f.server

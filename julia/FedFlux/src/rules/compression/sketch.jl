@@ -28,6 +28,9 @@ struct CountSketch <: Compressor
             1 <= value <= limit ||
                 fail(name, " of sketch is ", value, "; expected from 1 to ", limit)
         end
+        rows * cols <= 1 << 26 ||
+            fail("rows and cols of sketch are ", rows, " and ", cols, ", a table of ",
+                rows * cols, " numbers; expected at most ", 1 << 26)
         return new(rows, cols, k)
     end
 end

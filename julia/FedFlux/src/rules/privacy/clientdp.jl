@@ -8,8 +8,8 @@
              reproducible = false)
 
 Client-level differential privacy: the model says little about whether a client took part at
-all. All that a client sends is clipped to the norm C, and the server adds noise to the sum
-once:
+all. All that a client sends is clipped to the norm C, by itself and again by the server,
+which adds noise to the sum once:
 
     Δ = (Σₖ uₖ·min(1, C/‖uₖ‖) + N(0, (zC)² I)) / n,
 
@@ -24,8 +24,9 @@ noise and counts, one without clients too.
   that says so, `C ← C·exp(−clip_lr·(b̃ − γ))`. `count_noise` is σ_b, the noise on how many
   do (n/20 if it isn't given); the updates get a little more noise, so that
   both together cost what `noise_multiplier` says.
-- `reproducible`: noise from the run's seed, for experiments only: who knows the seed can
-  subtract it. Otherwise it comes from a [`SecureRandom`](@ref), and no two runs agree.
+- `reproducible`: noise and cohorts from the run's seed, for experiments only: who knows the
+  seed can subtract the noise, and ε is that without amplification by sampling. Otherwise
+  both come from a [`SecureRandom`](@ref), and no two runs agree.
 
 Needs equal weights (`weights = "uniform"`), the mean, and cohorts that can be accounted:
 `sampling = "poisson"`, `"uniform"` or `"round_robin"`. Throws a [`FedFluxError`](@ref) for
@@ -72,16 +73,25 @@ for_client(::ClientDP, shared, client) = shared
 nobody_sent(r::ClientDP, u) =
     r.quantile === nothing ? u : Update(u; metrics = (; below = [0.0f0]))
 
+# The bound that ε rests on is the server's: a client may have clipped otherwise, or not.
+function admitted(r::ClientDP, shared, u)
+    clipped = clip_update(without_bit(u), shared.clip)
+    r.quantile === nothing && return clipped
+    return Update(clipped; metrics = (; below = clamp.(u.metrics.below, -0.5f0, 0.5f0)))
+end
+
+"An update without the bit that has a clip of its own, and noise of its own."
+without_bit(u) =
+    Update(u.vectors, u.stats, Base.structdiff(u.metrics, NamedTuple{(:below,)}))
+
 function server!(r::ClientDP, s, ū, ctx)
     rng = noise_source(r, ctx)
-    C, n = s.shared.clip, ctx.expected
-    below = r.quantile === nothing ? nothing : ctx.n * Float64(only(ū.metrics.below))
+    C, n, sums = s.shared.clip, ctx.expected, exact_sums(ū, ctx)
     σ = update_noise(r, n) * C
-    metrics = Base.structdiff(ū.metrics, NamedTuple{(:below,)})
-    ū = noisy_mean(v -> add_gaussian!(v, σ, rng), Update(ū.vectors, ū.stats, metrics), ctx)
-    below === nothing && return s.shared, ū
-    noise = only(add_gaussian!(zeros(Float32, 1), count_noise(r, n), rng))
-    return (; clip = adapted(r, C, 0.5 + (below + noise) / n)), ū
+    ū = noisy_mean(v -> add_gaussian!(v, σ, rng), without_bit(ū), sums, n)
+    r.quantile === nothing && return s.shared, ū
+    below = only(add_gaussian!(copy(sums.metrics.below), count_noise(r, n), rng))
+    return (; clip = adapted(r, C, 0.5 + below / n)), ū
 end
 
 "The clip after a round in which this share of the clients said that they are below it."

@@ -6,8 +6,8 @@
            reproducible = false)
 
 Client-level differential privacy for cohorts that follow from the number of the round, and
-need no chance. All that a client sends is clipped to the norm C, and what has noise is the
-sum over all rounds so far:
+need no chance. All that a client sends is clipped to the norm C, by itself and again by the
+server, and what has noise is the sum over all rounds so far:
 
     Δₜ = (Σₖ uₖ·min(1, C/‖uₖ‖) + Nₜ − Nₜ₋₁) / n,    Nₜ = Σ z over the nodes of t,
 
@@ -50,11 +50,14 @@ init(::DPFTRL, θ) = ((; round = 0, nodes = Vector{Float32}[]), nothing)
 
 client!(r::DPFTRL, s, u, ctx) = (nothing, clip_update(u, r.clip))
 
+admitted(r::DPFTRL, shared, u) = clip_update(u, r.clip)     # whatever the client did
+
 function server!(r::DPFTRL, s, ū, ctx)
+    sums = exact_sums(ū, ctx)
     nodes, noise = next_noise(s.shared, ctx.round, sum(length, parts(ū)),
         r.noise_multiplier * r.clip, noise_source(r, ctx))
     places = Iterators.Stateful(consecutive(length.(parts(ū))))
-    ū = noisy_mean(v -> v .+= view(noise, popfirst!(places)), ū, ctx)
+    ū = noisy_mean(v -> v .+= view(noise, popfirst!(places)), ū, sums, ctx.expected)
     return (; ctx.round, nodes), ū
 end
 

@@ -30,8 +30,25 @@ end
 noise_source(r, ctx) = r.reproducible ? ctx.rng : SecureRandom()
 
 """
-The sum of the updates with noise over the expected size of a cohort, which is public:
-`noisy!` adds it to the sum of each vector.
+    exact_sums(ū, ctx) -> (; vectors, stats, metrics)
+
+The sums of the updates' parts, of which `ū` is the mean, in Float64. Noise belongs on
+these: rounded to Float32 first, a sum that one huge value dominates would show in its last
+digits what the others sent, and no noise hides a rounding that comes before it.
 """
-noisy_mean(noisy!, ū, ctx) =
-    map(v -> noisy!(Float32.(ctx.n .* v)) ./ Float32(ctx.expected), ū)
+function exact_sums(ū, ctx)
+    ū === ctx.mean && ctx.total !== nothing && return ctx.total
+    sums(v) = Float64(ctx.n) .* v
+    return (; vectors = map(sums, ū.vectors), stats = sums(ū.stats),
+        metrics = map(sums, ū.metrics))
+end
+
+"""
+The sums with noise over `n`, the expected size of a cohort, which is public, as an update
+like `ū`: `noisy!` adds the noise to each, and only then they are rounded.
+"""
+function noisy_mean(noisy!, ū, sums, n)
+    noisy(v, sum) = Vector{Float32}(noisy!(copy(sum)) ./ n)
+    return Update(map(noisy, ū.vectors, sums.vectors), noisy(ū.stats, sums.stats),
+        map(noisy, ū.metrics, sums.metrics[keys(ū.metrics)]))
+end
