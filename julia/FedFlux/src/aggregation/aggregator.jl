@@ -41,10 +41,19 @@ update_bytes(::Aggregator, u) = wire_bytes(u)
 What a protocol between the clients and the server did when the aggregate was finished, for
 the round's record; `nothing` if there is none.
 
-`(; aborted, left_out, bytes_up, bytes_down)`: why it failed, or `nothing`; the `(position,
-reason)` of each added update that is not in the aggregate; the bytes of all clients.
+`(; aborted, left_out, blamed, bytes_up, bytes_down)`: why it failed, or `nothing`; the
+`(position, reason)` of each added update that is not in the aggregate, and of each that is,
+and whose client broke the protocol later; the bytes of all clients.
 """
 protocol(::Aggregator, acc) = nothing
+
+"""
+    total(a::Aggregator, acc) -> (; vectors, stats, metrics) or nothing
+
+The sum of the updates, each times its weight, in Float64, after `finish`; `nothing` for an
+aggregator without one.
+"""
+total(::Aggregator, acc) = nothing
 
 "What an aggregator keeps of the aggregate `ū` as the `reference` of the next round."
 carry_over(::Aggregator, ū) = nothing

@@ -2,7 +2,7 @@
 
 """
     SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0, bits = nothing,
-               ring = 32, drop = 0.0, noise = nothing, clip = nothing,
+               ring = 32, drop = 0.0, noise = nothing, clip = nothing, cohort = nothing,
                law = :discrete_gaussian, delta = 1e-5, budget = nothing)
 
 The weighted mean of the updates, as the server computes it without seeing any of them:
@@ -25,6 +25,9 @@ al. 2020, CCS), one party for each client. docs/secure-aggregation.md says who l
   it masks, so that the sum of the cohort has `noise` times the sensitivity as its
   deviation. Needs equal weights. Clients that vanish take their share of it along; a round
   with fewer than `threshold` of the cohort is aborted.
+- `cohort`: how many clients' noise together is `noise` times the sensitivity; `nothing`:
+  that of the cohort. In a deployment a client must know it by itself: with the server's
+  word for it, a number that is too large would leave next to no noise.
 - `law`: of the noise, `:discrete_gaussian` (Kairouz, Liu, Steinke 2021, arXiv:2102.06387)
   or `:skellam` (Agarwal, Kairouz, Liu 2021, arXiv:2110.04995).
 - `delta`: δ, for which the history tells ε after each round with noise, for a client that
@@ -50,6 +53,7 @@ struct SecureMean <: Aggregator
     drop::Float64
     noise::Union{Nothing,Float64}
     clip::Union{Nothing,Float64}
+    cohort::Union{Nothing,Int}
     law::Symbol
     delta::Float64
     budget::Union{Nothing,Float64}
@@ -57,7 +61,7 @@ end
 
 function SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0,
     bits = nothing, ring = 32, drop = 0.0, noise = nothing, clip = nothing,
-    law = :discrete_gaussian, delta = 1e-5, budget = nothing)
+    cohort = nothing, law = :discrete_gaussian, delta = 1e-5, budget = nothing)
     check_graph(neighbours, threshold)
     ring in (32, 64) || fail("SecureMean: ring is ", ring, "; expected 32 or 64 bits")
     0 <= drop <= 1 || fail("SecureMean: drop is ", drop, "; expected a probability")
@@ -67,14 +71,18 @@ function SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0,
         v === nothing || 0 < v < Inf ||
             fail("SecureMean: ", name, " is ", v, "; expected a positive number")
     end
-    budget === nothing || noise !== nothing ||
-        fail("SecureMean: budget is ", budget, ", and there is no noise; give noise and ",
-            "clip too")
+    for (name, v) in pairs((; budget, cohort))
+        v === nothing || noise !== nothing ||
+            fail("SecureMean: ", name, " is ", v, ", and there is no noise; give noise ",
+                "and clip too")
+    end
+    cohort === nothing || cohort >= 3 ||
+        fail("SecureMean: cohort is ", cohort, "; expected 3 or more clients")
     Symbol(law) in NOISE_LAWS || fail("SecureMean: law is ", repr(law), "; expected ",
         join(repr.(NOISE_LAWS), " or "))
     0 < delta < 1 ||
         fail("SecureMean: delta is ", delta, "; expected a number between 0 and 1")
-    a = SecureMean(neighbours, threshold, range, bits, ring, drop, noise, clip,
+    a = SecureMean(neighbours, threshold, range, bits, ring, drop, noise, clip, cohort,
         Symbol(law), delta, budget)
     fixed_point(a, 3)
     return a
@@ -82,16 +90,25 @@ end
 
 "The fixed point of a cohort of `n`, or an error where it is too small."
 fixed_point(a::SecureMean, n) = fixed_point(a, n, a.ring == 32 ? UInt32 : UInt64)
-fixed_point(a::SecureMean, n, ::Type{T}) where {T} = FixedPoint{T}(n; a.range, a.bits,
-    noise = something(a.noise, 0.0) * something(a.clip, 0.0))
+function fixed_point(a::SecureMean, n, ::Type{T}) where {T}
+    more = sqrt(max(1, n / noise_cohort(a, n)))     # a cohort that is larger has more noise
+    noise = something(a.noise, 0.0) * something(a.clip, 0.0) * more
+    return FixedPoint{T}(n; a.range, a.bits, noise)
+end
+
+"How many clients' noise together is enough: what the rule says, before what a server does."
+noise_cohort(a::SecureMean, n) = something(a.cohort, n)
+
+"Whether a client knows by itself how much noise its share is."
+knows_cohort(a::SecureMean) = a.noise === nothing || a.cohort !== nothing
 
 "The noise of each of `n` clients, whose updates have `values` numbers."
 distributed_noise(a::SecureMean, fixed, n, values) =
-    DistributedNoise(fixed, a.noise, a.clip, n, values; a.law)
+    DistributedNoise(fixed, a.noise, a.clip, noise_cohort(a, n), values; a.law)
 
 "How many of a cohort of `n` must be in its sum: noise for fewer would be too little."
 fewest_senders(a::SecureMean, n) =
-    a.noise === nothing ? 3 : max(3, ceil(Int, a.threshold * n))
+    a.noise === nothing ? 3 : max(3, ceil(Int, a.threshold * noise_cohort(a, n)))
 
 min_updates(::SecureMean) = 3       # of two, each would learn the other's update
 needs_round(::SecureMean) = true
@@ -217,10 +234,12 @@ function protocol(a::SecureMean, acc::SecureCohort)
         (i, "vanished before $(STAGES[stage])") for (i, stage) in o.vanished
         if !(i in o.arrived)
     ]
+    missed = [o.arrived; first.(left_out)]
+    append!(left_out, filter(b -> !(first(b) in missed), o.blamed))
     aborted =
         o.aborted === nothing ? nothing : "secure aggregation was aborted: $(o.aborted)"
-    return (; aborted, left_out, bytes_up = sum(o.bytes_up),
-        bytes_down = sum(o.bytes_down))
+    return (; aborted, left_out, blamed = filter(b -> first(b) in o.arrived, o.blamed),
+        bytes_up = sum(o.bytes_up), bytes_down = sum(o.bytes_down))
 end
 
 function report(a::SecureMean, acc::SecureCohort)

@@ -8,10 +8,10 @@ write_message!(w::Writer, v::Vector) = foreach(x -> write_message!(w, x), v)
 write_message!(w::Writer, m) =
     foreach(i -> write_message!(w, getfield(m, i)), 1:nfields(m))
 
-# Two lists, the first with its length: four bytes that are not counted.
+# Three lists, two of them with their lengths: eight bytes that are not counted.
 function write_message!(w::Writer, m::UnmaskRequest)
-    writeword!(w, UInt32(length(m.arrived)))
-    foreach(v -> write_message!(w, v), (m.round, m.arrived, m.vanished))
+    foreach(list -> writeword!(w, UInt32(length(list))), (m.arrived, m.vanished))
+    foreach(v -> write_message!(w, v), (m.round, m.arrived, m.vanished, m.excluded))
 end
 
 word!(r::Reader) = take_word!(r, UInt32, "a number")
@@ -41,20 +41,24 @@ read_message!(r::Reader, ::Type{ReceivedShares}) =
 function read_message!(r::Reader, ::Type{MaskedVector{T}}, words) where {T}
     round, client = word!(r), word!(r)
     require_bytes(r, sizeof(T) * words, "a masked vector")
-    return MaskedVector{T}(round, client,
-        T[take_word!(r, T, "a masked vector") for _ = 1:words])
+    values = T[take_word!(r, T, "a masked vector") for _ = 1:words]
+    pair(r) = PairKey(word!(r), take_bytes!(r, KEY_BYTES, "the key of a mask"))
+    return MaskedVector{T}(round, client, values,
+        left(r) == 0 ? PairKey[] : take_rest!(pair, r))
 end
 
 function read_message!(r::Reader, ::Type{UnmaskRequest})
-    n, round = Int(word!(r)), word!(r)
-    require_bytes(r, 4n, "a request to unmask")
-    arrived = UInt32[word!(r) for _ = 1:n]
-    return UnmaskRequest(round, arrived, UInt32[word!(r) for _ = 1:(left(r)÷4)])
+    arrived, vanished, round = Int(word!(r)), Int(word!(r)), word!(r)
+    require_bytes(r, 4(arrived + vanished), "a request to unmask")
+    take_list!(n) = UInt32[word!(r) for _ = 1:n]
+    return UnmaskRequest(round, take_list!(arrived), take_list!(vanished),
+        take_list!(left(r) ÷ 4))
 end
 
 read_message!(r::Reader, ::Type{UnmaskShares}, asked::UnmaskRequest) =
     UnmaskShares(word!(r), word!(r), Share[share!(r) for _ in asked.arrived],
-        Share[share!(r) for _ in asked.vanished])
+        Share[share!(r) for _ in asked.vanished],
+        [take_bytes!(r, KEY_BYTES, "the key of a mask") for _ in asked.excluded])
 
 """
     party_state(c::SecureClient, input) -> NamedTuple
@@ -66,7 +70,18 @@ party_state(c::SecureClient, input) =
     (; c.stage, input, c.setup.round, c.setup.neighbours, c.setup.threshold,
         c.setup.fewest, c.id,
         sealing = c.sealing.secret, masking = c.masking.secret, c.seed,
-        known = keys_bytes(c), c.held)
+        known = keys_bytes(c), held_arrays(c)...)
+
+# As two arrays: as values they would be half a kilobyte of JSON for each neighbour.
+function held_arrays(c::SecureClient)
+    ids = sort!(collect(keys(c.held)))
+    shares = Matrix{UInt64}(undef, 2LIMBS, length(ids))
+    for (i, id) in enumerate(ids)
+        seed, key = c.held[id]
+        shares[:, i] .= (seed..., key...)
+    end
+    return (; holders = ids, shares)
+end
 
 function keys_bytes(c::SecureClient)
     w = Writer()
@@ -85,7 +100,9 @@ function SecureClient(p::NamedTuple)
         take_rest!(r -> read_message!(r, PublicKeys), r)
     return SecureClient{T}(setup, p.id, p.stage, KeyPair(p.sealing), KeyPair(p.masking),
         p.seed, Dict(k.client => k for k in known),
-        Dict{UInt32,Tuple{Share,Share}}(p.held))
+        Dict{UInt32,Tuple{Share,Share}}(
+            id => (Tuple(p.shares[1:LIMBS, i]), Tuple(p.shares[(LIMBS+1):end, i]))
+            for (i, id) in enumerate(p.holders)))
 end
 
 "A round of secure aggregation on the server: its party, and the bytes of each stage."

@@ -5,10 +5,12 @@
 
 function answer_stage!(::Val{:keys}, reply, c::ClientSession, header, r, arrays, states)
     values = read_values!(r)
-    (; f) = prepare!(c, values)
+    (; f) = prepare!(c, values, arrays, states)
     a = f.aggregate
     a isa SecureMean || fail("asks for secure aggregation, and aggregate is ",
         nameof(typeof(a)), " here")
+    knows_cohort(a) || fail("says how many clients' noise is enough, and this client ",
+        "takes no server's word for it: give cohort in aggregate")
     trained, lost = train!(c, header, values, arrays, states)
     update = map(decoded, trained.update)
     allfinite(update) || fail(NOT_FINITE)
@@ -92,6 +94,7 @@ function next_stage!(secure::SecureExchange, s)
         nothing
     end
     if stage == 4 || requests === nothing
+        secure.aborted === nothing || bar!(s, secure.party.blamed)
         s.work.acc.outcome = secure_outcome(s, requests)
         return nothing
     end
@@ -108,13 +111,20 @@ function next_stage!(secure::SecureExchange, s)
     return Exchange(; round = s.st.round + 1, s.stage, clients, messages)
 end
 
+"Ask nobody again who has stopped a round."
+bar!(s, blamed) = for (k, reason) in blamed
+    s.barred[Int(k)] = "is left out: in round $(s.st.round + 1) it $reason"
+end
+
 "What `finish` takes the sum from, by the positions of those who counted."
 function secure_outcome(s, sum)
     (; party, vanished, bytes_up, bytes_down, aborted) = s.secure
     position = Dict(k => i for (i, (k, _)) in enumerate(s.work.counted))
     R = eltype(party.sum)
     return SecureOutcome{R}(sum, sort!([position[Int(k)] for k in party.arrived]), aborted,
-        [(position[k], stage) for (k, stage) in vanished], bytes_up, bytes_down, 0.0, 0.0)
+        [(position[k], stage) for (k, stage) in vanished],
+        sort!([(position[Int(k)], reason) for (k, reason) in party.blamed]),
+        bytes_up, bytes_down, 0.0, 0.0)
 end
 
 "Deliver client `k`'s message of this stage to the server's party."

@@ -33,11 +33,16 @@ function begin_round!(s::ServerSession, record)
     s.waited = Set(cohort)
     empty!(s.repeated)
     empty!(s.downloaded)
-    saved = last_saved(s.run_log.checkpoints, st)
-    messages = [train_message(s, k, saved) for k in cohort]
+    saved = oldest_saved(s.run_log.checkpoints, st)
+    for k in filter(k -> haskey(s.barred, k), cohort)
+        s.downloaded[k] = 0
+        drop!(s, k, s.barred[k])
+    end
+    asked = filter(in(s.waited), cohort)
+    messages = [train_message(s, k, saved) for k in asked]
     θ = to_model!(similar(st.θ), engine(pool), st.θ)
     model = s.steps === nothing ? arrays(θ, f.layout) : Array{Float32}[]
-    return Exchange(; round, s.stage, clients = cohort, messages, arrays = model, record)
+    return Exchange(; round, s.stage, clients = asked, messages, arrays = model, record)
 end
 
 function train_message(s::ServerSession, k, saved)
@@ -58,9 +63,15 @@ function train_message(s::ServerSession, k, saved)
     return take_bytes!(w)
 end
 
-"The round from which the server would go on after a restart."
-last_saved(::Nothing, st) = st.round
-last_saved(c::Checkpoints, st) = maximum(checkpoint_rounds(c.folder); init = 0)
+"""
+The oldest round from which the server would go on after a restart: that of the oldest of
+the newest checkpoints, which is read if the later ones are damaged.
+"""
+oldest_saved(::Nothing, st) = st.round
+function oldest_saved(c::Checkpoints, st)
+    rounds = checkpoint_rounds(c.folder)
+    return isempty(rounds) ? 0 : rounds[max(end - c.keep + 1, 1)]
+end
 
 """
     take_reply!(s::ServerSession, k, reply::Vector{UInt8}) -> reason or nothing

@@ -35,6 +35,7 @@ mutable struct ServerSession
     downloaded::Dict{Int,Int}       # bytes that each client of the cohort was sent
     steps::Union{Nothing,StepHistory}       # if the download is compressed
     unsure::Set{Int}                # who failed, and may have lost its model
+    barred::Dict{Int,String}        # who stopped a round, and why: it isn't asked again
 end
 
 function ServerSession(f, st, clients, pool, run_log, sampling; federation, outputs,
@@ -43,7 +44,8 @@ function ServerSession(f, st, clients, pool, run_log, sampling; federation, outp
     return ServerSession(f, st, clients, pool, run_log, sampling, federation, outputs,
         options, key, model_tag(f, engine(pool)), like, "", nothing, nothing, 0.0,
         Set{Int}(), Set{Int}(), Dict{Int,Int}(),
-        compresses_steps(f.rules) ? StepHistory(st.round, []) : nothing, Set{Int}())
+        compresses_steps(f.rules) ? StepHistory(st.round, []) : nothing, Set{Int}(),
+        Dict{Int,String}())
 end
 
 """

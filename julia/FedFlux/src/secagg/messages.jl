@@ -81,27 +81,47 @@ struct ReceivedShares
     shares::Vector{SealedShares}
 end
 
-"Client → server, stage 3: its vector under all masks."
+"The key of the mask that a client shares with another `client`."
+struct PairKey
+    client::UInt32
+    key::Vector{UInt8}
+end
+
+"""
+Client → server, stage 3: its vector under all masks but those that it shares with clients
+whose shares it couldn't open; these have added the mask, so its key comes along.
+"""
 struct MaskedVector{T<:Ring}
     round::UInt32
     client::UInt32
     values::Vector{T}
+    unopened::Vector{PairKey}
 end
+MaskedVector(round, client, values::Vector{T}) where {T<:Ring} =
+    MaskedVector{T}(round, client, values, PairKey[])
 
-"Server → client: which neighbours' seeds, and which ones' mask keys, it asks shares of."
+"""
+Server → client: which neighbours' seeds, and which ones' mask keys, it asks shares of; and
+which ones it has left out, whose shares too few can open: it asks for the masks with these.
+"""
 struct UnmaskRequest
     round::UInt32
     arrived::Vector{UInt32}
     vanished::Vector{UInt32}
+    excluded::Vector{UInt32}
 end
+UnmaskRequest(round, arrived, vanished) = UnmaskRequest(round, arrived, vanished, UInt32[])
 
-"Client → server, stage 4: the shares, in the order of the request."
+"Client → server, stage 4: the shares, and keys of masks, in the order of the request."
 struct UnmaskShares
     round::UInt32
     client::UInt32
     seeds::Vector{Share}
     keys::Vector{Share}
+    pairs::Vector{Vector{UInt8}}
 end
+UnmaskShares(round, client, seeds, keys) =
+    UnmaskShares(round, client, seeds, keys, Vector{UInt8}[])
 
 "The bytes of a message's integers and vectors, without a transport's framing."
 message_bytes(x::Union{Integer,Share}) = sizeof(x)

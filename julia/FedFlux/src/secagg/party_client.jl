@@ -84,6 +84,7 @@ function check_keys(c, keys)
         length(keys), " neighbours; expected from 2 to ", limit)
     for k in keys
         check_round(c.setup, k)
+        k.client >= 1 || refuse("client ", c.id, " was given a neighbour with the number 0")
         k.client == c.id && refuse("client ", c.id, " was given itself ",
             "as a neighbour")
         check_size("a public key", k.sealing, KEY_BYTES)
@@ -96,7 +97,11 @@ sealing_key(c, neighbour, from, to) =
     derive_key(shared_secret(c.sealing.secret, c.neighbours[neighbour].sealing), "shares",
         c.setup.round, from, to)
 
-"Stage 3: the vector `x` under the mask of the seed and those shared with each neighbour."
+"""
+Stage 3: the vector `x` under the mask of the seed and those shared with each neighbour. One
+neighbour whose shares can't be opened stops nobody: the mask with it is left out, and the
+server told.
+"""
 function mask!(c::SecureClient{T}, m::ReceivedShares, x::Vector{T}) where {T}
     (; round, words) = c.setup
     check_round(c.setup, m)
@@ -106,40 +111,46 @@ function mask!(c::SecureClient{T}, m::ReceivedShares, x::Vector{T}) where {T}
     length(m.shares) >= threshold(c) || refuse("client ", c.id,
         " was given shares of ", length(m.shares), " neighbours; expected at least ",
         threshold(c))
-    held = Dict(s.from => open_shares(c, s) for s in m.shares)
+    opened = Dict(s.from => open_shares(c, s) for s in m.shares)
+    held = Dict{UInt32,Tuple{Share,Share}}(
+        from => shares for (from, shares) in opened if shares !== nothing)
+    length(held) >= threshold(c) || refuse("client ", c.id, " can open the shares of ",
+        length(held), " neighbours; expected at least ", threshold(c))
     begin_stage!(c, 3)
     c.held = held
     y = add_mask!(copy(x), seed_key(c.seed, round, c.id))
-    for other in sort!(collect(keys(held)))
-        public = c.neighbours[other].masking
-        add_pair_mask!(y, mask_key(c.masking.secret, public, round, c.id, other), c.id,
-            other)
-    end
-    return MaskedVector{T}(round, c.id, y)
+    foreach(v -> add_pair_mask!(y, mask_key(c, v), c.id, v), sort!(collect(keys(held))))
+    unopened = sort!(collect(setdiff(keys(opened), keys(held))))
+    return MaskedVector{T}(round, c.id, y, [PairKey(v, mask_key(c, v)) for v in unopened])
 end
 
+"The key of the mask that this client shares with a neighbour."
+mask_key(c::SecureClient, neighbour) = mask_key(c.masking.secret,
+    c.neighbours[neighbour].masking, c.setup.round, c.id, neighbour)
+
+"A neighbour's shares of its seed and its mask key; `nothing` where it sealed none."
 function open_shares(c, s::SealedShares)
     s.to == c.id && haskey(c.neighbours, s.from) || refuse("client ",
         c.id, " was given shares from ", s.from, " for ", s.to)
     check_sealed(s)
     text = unseal(sealing_key(c, s.from, s.from, c.id), s.sealed,
         domain("shares", c.setup.round, s.from, c.id))
-    text === nothing && refuse("the shares that client ", s.from,
-        " sealed for client ", c.id, " were changed on their way")
+    text === nothing && return nothing
     values = ltoh.(reinterpret(UInt64, text))
-    check_share(values)
+    all(<(FIELD), values) || return nothing
     return Tuple(values[1:LIMBS]), Tuple(values[(LIMBS+1):end])
 end
 
 """
-Stage 4: shares of the seeds of neighbours that sent their vector, and of the mask keys of
-those that vanished. Never both of one neighbour: together they would bare its vector. The
-client's secrets are erased.
+Stage 4: shares of the seeds of neighbours that sent their vector, of the mask keys of those
+that vanished, and the masks shared with those that were left out. Never two of these for
+one neighbour: together they would bare its vector. The client's secrets are erased.
 """
 function unmask!(c::SecureClient, m::UnmaskRequest)
     check_round(c.setup, m)
-    check_distinct("the request to unmask", [m.arrived; m.vanished])
-    for id in [m.arrived; m.vanished]
+    asked = [m.arrived; m.vanished; m.excluded]
+    check_distinct("the request to unmask", asked)
+    for id in asked
         haskey(c.held, id) ||
             refuse("client ", c.id, " holds no share of client ", id)
     end
@@ -147,9 +158,14 @@ function unmask!(c::SecureClient, m::UnmaskRequest)
         " is asked to unmask with ", length(m.arrived),
         " neighbours left; expected at ",
         "least ", threshold(c))
+    # Where all are neighbours, a client sees how many there are.
+    (; neighbours, fewest) = c.setup
+    neighbours !== nothing || length(m.arrived) + 1 >= fewest || refuse("client ", c.id,
+        " is asked to unmask a sum of ", length(m.arrived) + 1, " clients; expected at ",
+        "least ", fewest)
     begin_stage!(c, 4)
     shares = UnmaskShares(c.setup.round, c.id, [c.held[id][1] for id in m.arrived],
-        [c.held[id][2] for id in m.vanished])
+        [c.held[id][2] for id in m.vanished], [mask_key(c, id) for id in m.excluded])
     erase!(c)
     return shares
 end

@@ -24,6 +24,10 @@ end a stage. The sum is that of the clients in `s.arrived`. They throw
 [`RoundAborted`](@ref) if too few clients are left. `deliver!` throws a
 [`FedFluxError`](@ref) for a message that breaks the protocol, and goes on without it.
 
+A client that seals shares which too few of its neighbours can open is left out, and wrong
+shares in the last stage don't count if enough right ones came; `s.blamed` says who did
+what.
+
 ```julia
 using FedFlux: deliver!, advertise!, advertised!, share!, shared!, mask!, masked!, unmask!,
     unmasked!
@@ -42,19 +46,24 @@ unmasked!(server)                       # UInt32[10, 4]
 """
 mutable struct SecureServer{T<:Ring}
     setup::SecureSetup{T}
+    probe::Vector{UInt8}                        # a secret key that is used for nothing else
     stage::Int                                  # the stage in progress
     public::Dict{UInt32,PublicKeys}
     neighbours::Dict{UInt32,Vector{UInt32}}
     bundles::Dict{UInt32,ShareBundle}
     arrived::Set{UInt32}                        # whose masked vector is in the sum
+    vectors::Dict{UInt32,Vector{T}}             # until it is known who is left out
+    unopened::Dict{UInt32,Dict{UInt32,Vector{UInt8}}}   # of whom => by whom, the mask's key
+    excluded::Set{UInt32}                       # whose shares too few can open
+    blamed::Dict{UInt32,String}                 # who broke the protocol, unseen until later
     sum::Vector{T}
     requests::Dict{UInt32,UnmaskRequest}
     answers::Dict{UInt32,UnmaskShares}
 end
 
 SecureServer(setup::SecureSetup{T}) where {T} =
-    SecureServer{T}(setup, 1, Dict(), Dict(), Dict(), Set(), zeros(T, setup.words), Dict(),
-        Dict())
+    SecureServer{T}(setup, random_bytes(KEY_BYTES), 1, Dict(), Dict(), Dict(), Set(),
+        Dict(), Dict(), Set(), Dict(), zeros(T, setup.words), Dict(), Dict())
 
 Base.show(io::IO, s::SecureServer) =
     print(io, "SecureServer(round ", s.setup.round, ", stage ", s.stage, " of 4)")
@@ -79,8 +88,8 @@ deliver!(s::SecureServer{T}, m) where {T} = refuse("a ", typeof(m),
 function deliver!(s::SecureServer, m::PublicKeys)
     check_turn(s, m, 1, keys(s.public))
     m.client >= 1 || refuse("a client has the number 0")
-    check_size("a public key", m.sealing, KEY_BYTES)
-    check_size("a public key", m.masking, KEY_BYTES)
+    # Keys of low order would stop each neighbour, and not their owner.
+    foreach(key -> shared_secret(s.probe, key), (m.sealing, m.masking))
     s.public[m.client] = m
     return s
 end
@@ -146,7 +155,7 @@ function check_enough(s, left)
     (; fewest) = s.setup
     length(left) >= fewest || too_few(s, left, fewest)
     for id in sort!(collect(left))
-        n, t = count(in(left), s.neighbours[id]), threshold(s, id)
+        n, t = count(v -> v in left && opened(s, v, id), s.neighbours[id]), threshold(s, id)
         n >= t || too_few_neighbours(s, id, n, t)
     end
 end
@@ -161,64 +170,69 @@ function deliver!(s::SecureServer{T}, m::MaskedVector{T}) where {T}
     check_turn(s, m, 3, s.arrived)
     length(m.values) == s.setup.words || refuse("client ", m.client,
         " sent ", length(m.values), " values; expected ", s.setup.words)
-    s.sum .+= m.values
+    check_distinct("the list of unopened shares", [p.client for p in m.unopened])
+    all(p -> p.client in s.neighbours[m.client] && haskey(s.bundles, p.client),
+        m.unopened) ||
+        refuse("client ", m.client, " was sent no shares of a client that it names")
+    foreach(p -> check_size("the key of a mask", p.key, KEY_BYTES), m.unopened)
+    foreach(m.unopened) do p
+        get!(Dict{UInt32,Vector{UInt8}}, s.unopened, p.client)[m.client] = p.key
+    end
+    s.vectors[m.client] = m.values
     push!(s.arrived, m.client)
     return s
 end
 
+"Whether client `v` opened the shares that client `id` sealed for it, and masked with it."
+opened(s, v, id) = !(haskey(s.unopened, id) && haskey(s.unopened[id], v))
+
+"The neighbours of a client that are in the sum, and have shared a mask with it."
+partners(s, id) = filter(v -> v in s.arrived && opened(s, v, id), s.neighbours[id])
+
+"""
+Leave out whose shares too few of its neighbours could open, though enough of these are
+there: nobody could take its masks off.
+"""
+function exclude!(s::SecureServer)
+    for id in sort!(collect(keys(s.unopened)))
+        id in s.excluded && continue
+        holders, t = length(partners(s, id)), threshold(s, id)
+        there = count(in(s.arrived), s.neighbours[id])
+        holders < t <= there || continue
+        push!(s.excluded, id)
+        delete!(s.arrived, id)
+        s.blamed[id] = "sealed shares that $holders of $there neighbours can open, and " *
+                       "$t must"
+        return exclude!(s)         # without it others may have too few
+    end
+end
+
 function masked!(s::SecureServer)
+    exclude!(s)
     check_enough(s, s.arrived)
     s.stage = 4
+    foreach(id -> s.sum .+= s.vectors[id], s.arrived)
+    empty!(s.vectors)
     for id in s.arrived
-        shared = filter(v -> haskey(s.bundles, v), s.neighbours[id])
-        s.requests[id] = UnmaskRequest(s.setup.round, filter(in(s.arrived), shared),
-            filter(!in(s.arrived), shared))
+        shared = filter(v -> haskey(s.bundles, v) && opened(s, id, v), s.neighbours[id])
+        gone(v) = !(v in s.arrived)
+        vanished(v) = gone(v) && !(v in s.excluded)
+        s.requests[id] = UnmaskRequest(s.setup.round, filter(!gone, shared),
+            filter(vanished, shared), filter(in(s.excluded), shared))
     end
     return s.requests
 end
 
 function deliver!(s::SecureServer, m::UnmaskShares)
     check_turn(s, m, 4, keys(s.answers))
-    (; arrived, vanished) = s.requests[m.client]
-    length(m.seeds) == length(arrived) && length(m.keys) == length(vanished) ||
-        refuse("client ", m.client, " sent ", length(m.seeds), " and ",
-            length(m.keys), " shares; expected ", length(arrived), " and ",
-            length(vanished))
+    (; arrived, vanished, excluded) = s.requests[m.client]
+    sent = length.((m.seeds, m.keys, m.pairs))
+    asked = length.((arrived, vanished, excluded))
+    sent == asked || refuse("client ", m.client, " sent ", join(sent, ", "),
+        " shares of seeds and of keys, and masks; expected ", join(asked, ", "))
     foreach(check_share, m.seeds)
     foreach(check_share, m.keys)
+    foreach(key -> check_size("the key of a mask", key, KEY_BYTES), m.pairs)
     s.answers[m.client] = m
     return s
-end
-
-function unmasked!(s::SecureServer)
-    (; round) = s.setup
-    for id in s.arrived
-        seed = recover(s, id, r -> r.arrived, a -> a.seeds)
-        commitment(seed, round, id) == s.bundles[id].commitment ||
-            refuse("a share of client ", id, "'s seed is wrong")
-        subtract_mask!(s.sum, seed_key(seed, round, id))
-    end
-    for id in setdiff(keys(s.bundles), s.arrived)
-        others = filter(in(s.arrived), s.neighbours[id])
-        isempty(others) && continue             # its masks are in no vector
-        secret = recover(s, id, r -> r.vanished, a -> a.keys)
-        public_key(secret) == s.public[id].masking ||
-            refuse("a share of client ", id, "'s mask key is wrong")
-        for v in others
-            key = mask_key(secret, s.public[v].masking, round, id, v)
-            add_pair_mask!(s.sum, key, id, v)   # the opposite of what v added
-        end
-    end
-    s.stage = 5
-    return s.sum
-end
-
-"A secret of client `id` from the answers of its neighbours."
-function recover(s, id, asked, answered)
-    holders = filter(v -> haskey(s.answers, v), s.neighbours[id])
-    position(v) = findfirst(==(id), asked(s.requests[v]))
-    t = threshold(s, id)
-    length(holders) >= t || too_few_neighbours(s, id, length(holders), t)
-    shares = [answered(s.answers[v])[position(v)] for v in resize!(holders, t)]
-    return recover_secret(shares, holders, t)
 end

@@ -48,6 +48,10 @@ of them give it back, fewer say nothing about it.
 function share_secret(secret, t, holders)
     1 <= t <= length(holders) ||
         refuse("the threshold is ", t, " of ", length(holders), " shares")
+    # The share of 0 would be the secret itself.
+    allunique(holders) && all(>=(1), holders) ||
+        refuse("the holders of shares are ", join(Int.(holders), ", "),
+            "; expected different numbers from 1 on")
     coefficients = random_field(LIMBS, t - 1)
     constants = limbs(secret)
     value(limb, x) = add_field(constants[limb],

@@ -11,6 +11,8 @@ What [`secure_sum`](@ref) gives.
 - `aborted`: why, or `nothing`.
 - `vanished`: `(position, stage)` of each client that vanished, before its message of the
   stage (1 to 4). One that vanished in stage 4 is in the sum.
+- `blamed`: `(position, reason)` of each client that broke the protocol and was not refused
+  at once.
 - `bytes_up`, `bytes_down`: what all clients together sent and received, by stage.
 - `seconds_clients`: what all clients together worked; `seconds_server`: what the server
   did.
@@ -20,6 +22,7 @@ struct SecureOutcome{T<:Ring}
     arrived::Vector{Int}
     aborted::Union{Nothing,String}
     vanished::Vector{Tuple{Int,Int}}
+    blamed::Vector{Tuple{Int,String}}
     bytes_up::Vector{Int}
     bytes_down::Vector{Int}
     seconds_clients::Float64
@@ -114,4 +117,5 @@ end
 SecureOutcome(r::SecureRound{T}, sum, aborted) where {T} =
     SecureOutcome{T}(sum, sort!(Int.(collect(r.server.arrived))), aborted,
         [(i, stage) for (i, stage) in enumerate(r.vanishes) if stage > 0],
+        sort!([(Int(id), reason) for (id, reason) in r.server.blamed]),
         r.bytes_up, r.bytes_down, r.seconds_clients, r.seconds_server)

@@ -4,7 +4,8 @@ using FedFlux: chacha20_xor!, hkdf_sha256, public_key, seal, unseal, shared_secr
     random_bytes, KeyPair, add_mask!, subtract_mask!, share_secret, recover_secret, FIELD,
     Share, advertise!, share!, mask!, unmask!, deliver!, advertised!, shared!, masked!,
     unmasked!, draw_neighbours, message_bytes, RoundAborted, PublicKeys, NeighbourKeys,
-    SealedShares, ShareBundle, ReceivedShares, MaskedVector, UnmaskRequest, UnmaskShares
+    SealedShares, ShareBundle, ReceivedShares, MaskedVector, PairKey, UnmaskRequest,
+    UnmaskShares
 
 bytes(hex) = hex2bytes(replace(hex, r"\s" => ""))
 
@@ -151,7 +152,8 @@ function play(n = 6; words = 5, round = 3, T = UInt32, x = [rand(T, words) for _
     edit = (stage, m) -> m, skip = Dict(), kw...)
     setup = SecureSetup{T}(; round, words, kw...)
     clients, server = [SecureClient(setup, id) for id = 1:n], SecureServer(setup)
-    there(c, stage) = get(skip, Int(c.id), 5) > stage
+    asked = Set(1:n)            # who is left out is asked no more
+    there(c, stage) = get(skip, Int(c.id), 5) > stage && c.id in asked
     sent = Dict{Int,Any}()
     function stage!(f, number)
         sent[number] = Dict(c.id => edit(number, f(c)) for c in clients if there(c, number))
@@ -163,6 +165,7 @@ function play(n = 6; words = 5, round = 3, T = UInt32, x = [rand(T, words) for _
     boxes = shared!(server)
     stage!(c -> mask!(c, boxes[c.id], x[c.id]), 3)
     requests = masked!(server)
+    intersect!(asked, Base.keys(requests))
     stage!(c -> unmask!(c, requests[c.id]), 4)
     total = unmasked!(server)
     return (; x, total, clients, server, sent, keys, boxes, requests)
@@ -296,61 +299,151 @@ end
 
 flip(v, i) = (w = copy(v); w[i] ⊻= 0x01; w)
 
-@testset "what was changed on its way is an error" begin
-    change(m, s) = ShareBundle(m.round, m.client, m.commitment, [s; m.shares[2:end]])
-    function tampered(alter)
-        play(;
-            edit = (stage, m) ->
-                stage == 2 && m.client == 5 ?
-                change(m, alter(m.shares[1])) : m
-        )
-    end
+"Stage 2's message of client `id`, with the shares that `alter` makes of its own."
+garbled(id, alter) =
+    (stage, m) ->
+        stage == 2 && m.client == id ?
+        ShareBundle(m.round, m.client, m.commitment, alter(m.shares)) : m
+resealed(s, i) = SealedShares(s.from, s.to, flip(s.sealed, i))
+
+@testset "a share that can't be opened costs no more than its mask" begin
     for i in (1, 40, 80, 81, 96)     # in the shares, and in the tag
-        m = message(() -> tampered(s -> SealedShares(s.from, s.to, flip(s.sealed, i))))
-        @test m ==
-              "secure aggregation: the shares that client 5 sealed for client 1 were " *
-              "changed on their way"
+        edit = garbled(5, shares -> [resealed(shares[1], i); shares[2:end]])
+        r = play(; edit)
+        @test r.total == plain(r.x, UInt32) && isempty(r.server.blamed)
+        @test [p.client for p in r.sent[3][1].unopened] == [5]
+        # Both sides, one of which vanishes later.
+        for skip in (Dict(), Dict(1 => 3), Dict(5 => 3), Dict(1 => 4), Dict(5 => 4))
+            both = (stage, m) -> garbled(1, v -> [v[1:3]; resealed(v[4], i); v[5]])(stage,
+                edit(stage, m))
+            r = play(; edit = both, skip)
+            there = filter(k -> get(skip, k, 5) > 3, 1:6)
+            @test r.total == plain(r.x[there], UInt32)
+        end
     end
-    # shares of another sender, or for another receiver
+end
+
+@testset "who garbles its shares is left out, and named; the others' sum is right" begin
+    every(shares) = resealed.(shares, 7)
+    for (id, k) in ((5, nothing), (2, 4)), most in (every, v -> [every(v[1:3]); v[4:end]])
+        r = play(7; edit = garbled(id, most), neighbours = k, threshold = 0.6)
+        @test r.total == plain(r.x[setdiff(1:7, id)], UInt32)
+        @test sort!(Int.(collect(r.server.arrived))) == setdiff(1:7, id)
+        @test only(r.server.blamed)[1] == id
+        @test occursin("sealed shares that", only(r.server.blamed)[2])
+    end
+    # It vanishes besides, before its vector or after it.
+    for stage in (3, 4)
+        r = play(7; edit = garbled(5, every), skip = Dict(5 => stage))
+        @test r.total == plain(r.x[[1, 2, 3, 4, 6, 7]], UInt32)
+    end
+    # Two of ten do, and a third vanishes.
+    edit(stage, m) = garbled(3, every)(stage, garbled(8, every)(stage, m))
+    r = play(10; edit, skip = Dict(1 => 3), threshold = 0.5)
+    @test r.total == plain(r.x[[2, 4, 5, 6, 7, 9, 10]], UInt32)
+    @test sort!(Int.(collect(keys(r.server.blamed)))) == [3, 8]
+end
+
+@testset "a false complaint costs its maker's mask only" begin
+    # Client 2 claims that it can't open what client 4 sent, and tells the mask.
+    function edit(stage, m)
+        stage == 3 && m.client == 2 || return m
+        key = PairKey(4, zeros(UInt8, 32))
+        return MaskedVector{UInt32}(m.round, m.client, m.values, [key])
+    end
+    r = play(; edit)
+    @test r.server.arrived == Set(1:6) && isempty(r.server.blamed)
+end
+
+@testset "shares of another sender, or for another receiver" begin
     r = play()
     box = r.boxes[1].shares
     setup = SecureSetup{UInt32}(; round = 3, words = 5)
     swap(s, from, to) = SealedShares(from, to, s.sealed)
     fresh() = (c = SecureClient(setup, 1); advertise!(c); share!(c, r.keys[1]); c)
-    @test occursin(
-        "changed on their way",
-        message(() -> mask!(fresh(), r.boxes[1], r.x[1]))
-    )
-    @test occursin(
-        "from 2 for 3",
-        message(
-            () -> mask!(fresh(), ReceivedShares(3,
-                    [swap(box[1], 2, 3); box[2:end]]), r.x[1])
-        )
-    )
-    @test occursin(
-        "from 9 for 1",
-        message(
-            () -> mask!(fresh(), ReceivedShares(3,
-                    [swap(box[1], 9, 1); box[2:end]]), r.x[1])
-        )
-    )
-    @test occursin(
-        "names a client twice",
-        message(() -> mask!(fresh(),
-            ReceivedShares(3, [box[1]; box]), r.x[1]))
-    )
-    # a wrong share of a seed, or of a mask key, in the last stage
-    wrong(share) = (share[1] ⊻ 1, share[2:end]...)
-    lie(m; seeds = m.seeds, keys = m.keys) = UnmaskShares(m.round, m.client, seeds, keys)
-    spoil_seed(stage, m) =
-        stage == 4 && m.client == 1 ? lie(m; seeds = [wrong(m.seeds[1]); m.seeds[2:end]]) :
-        m
-    spoil_key(stage, m) = stage == 4 && m.client == 1 ? lie(m; keys = wrong.(m.keys)) : m
-    for (spoil, skip) in ((spoil_seed, Dict()), (spoil_key, Dict(2 => 3)))
-        reason = message(() -> play(; edit = spoil, skip, threshold = 0.8))
-        @test occursin(r"a share of client \d's .* is wrong|belong to no secret", reason)
+    given(shares) = message(() -> mask!(fresh(), ReceivedShares(3, shares), r.x[1]))
+    @test occursin("can open the shares of 0 neighbours; expected at least 3", given(box))
+    @test occursin("from 2 for 3", given([swap(box[1], 2, 3); box[2:end]]))
+    @test occursin("from 9 for 1", given([swap(box[1], 9, 1); box[2:end]]))
+    @test occursin("names a client twice", given([box[1]; box]))
+end
+
+wrong(share) = (share[1] ⊻ 0x1000, share[2:end]...)    # X25519 drops low bits
+"Client 1's last message with wrong shares: all of `seeds`, of `keys`, or the first seed."
+lying(id, seeds, keys) =
+    (stage, m) ->
+        stage == 4 && m.client == id ?
+        UnmaskShares(m.round, m.client, seeds(m.seeds), keys(m.keys)) : m
+first_wrong(v) = [wrong(v[1]); v[2:end]]
+all_wrong(v) = wrong.(v)
+
+@testset "wrong shares in the last stage don't count if enough right ones came" begin
+    for (edit, skip) in ((lying(1, first_wrong, identity), Dict()),
+        (lying(1, all_wrong, identity), Dict()),
+        (lying(1, all_wrong, all_wrong), Dict(2 => 3)),
+        (lying(1, identity, all_wrong), Dict(2 => 3)))
+        r = play(; edit, skip, threshold = 0.6)
+        @test r.total == plain(r.x[setdiff(1:6, keys(skip))], UInt32)
+        @test only(r.server.blamed)[1] == 1
+        @test occursin("sent a wrong share of client", only(r.server.blamed)[2])
     end
+    # Three of twelve lie, and six are needed.
+    edit(stage, m) = foldl((m, id) -> lying(id, all_wrong, identity)(stage, m), (1, 5, 9);
+        init = m)
+    r = play(12; edit, threshold = 0.5)
+    @test r.total == plain(r.x, UInt32)
+    @test sort!(Int.(collect(keys(r.server.blamed)))) == [1, 5, 9]
+    # None is left over: the round is aborted, and the server doesn't know who it was.
+    @test_throws RoundAborted play(; edit = lying(1, all_wrong, identity), threshold = 1)
+    # A client that commits itself to another seed.
+    committed(stage, m) =
+        stage == 2 && m.client == 3 ?
+        ShareBundle(m.round, m.client, flip(m.commitment, 1), m.shares) : m
+    reason = try
+        play(; edit = committed)
+    catch err
+        err.reason
+    end
+    @test occursin("client 3 has a seed that no 3 of the 5 shares of it give", reason)
+end
+
+@testset "a key of low order is refused from its owner" begin
+    server = SecureServer(SecureSetup{UInt32}(; round = 3, words = 1))
+    key = random_bytes(32)
+    for keys in ((zeros(UInt8, 32), public_key(key)), (public_key(key), zeros(UInt8, 32)))
+        sent = PublicKeys(3, 1, keys...)
+        @test occursin("low order", message(() -> deliver!(server, sent)))
+    end
+end
+
+@testset "no neighbour is the number 0, which would get the secret itself" begin
+    for holders in (UInt32[0, 1, 2], UInt32[1, 1, 2])
+        why = message(() -> share_secret(random_bytes(32), 2, holders))
+        @test occursin("from 1 on", why)
+    end
+    setup = SecureSetup{UInt32}(; round = 3, words = 1)
+    c, others = SecureClient(setup, 1), [SecureClient(setup, id) for id = 2:4]
+    keys = advertise!.(others)
+    advertise!(c)
+    zeroth = PublicKeys(3, 0, keys[1].sealing, keys[1].masking)
+    given = NeighbourKeys(3, [keys; zeroth])
+    @test occursin("the number 0", message(() -> share!(c, given)))
+end
+
+@testset "a left-out client's mask is told instead of its shares, never beside" begin
+    setup = SecureSetup{UInt32}(; round = 3, words = 1)
+    clients, server = [SecureClient(setup, id) for id = 1:6], SecureServer(setup)
+    foreach(c -> deliver!(server, advertise!(c)), clients)
+    keys = advertised!(server)
+    foreach(c -> deliver!(server, share!(c, keys[c.id])), clients)
+    boxes = shared!(server)
+    foreach(c -> mask!(c, boxes[c.id], UInt32[1]), clients)
+    asks(arrived, vanished, excluded) =
+        message(() -> unmask!(clients[1], UnmaskRequest(3, arrived, vanished, excluded)))
+    @test occursin("names a client twice", asks(UInt32[2, 3, 4, 5], UInt32[], UInt32[5]))
+    @test occursin("names a client twice", asks(UInt32[2, 3, 4], UInt32[5], UInt32[5]))
+    @test occursin("holds no share", asks(UInt32[2, 3, 4, 5], UInt32[], UInt32[7]))
+    @test occursin("2 neighbours left", asks(UInt32[2, 3], UInt32[], UInt32[4, 5, 6]))
 end
 
 @testset "sizes, rounds and turns are checked on arrival" begin
@@ -436,7 +529,8 @@ end
     requests = masked!(server)
     answers = [unmask!(clients[i], requests[i]) for i = 1:5]
     a = answers[1]
-    refused("shares; expected", UnmaskShares(3, 1, a.seeds[2:end], a.keys))
+    refused("shares of seeds and of keys, and masks; expected",
+        UnmaskShares(3, 1, a.seeds[2:end], a.keys))
     refused("no element of the field",
         UnmaskShares(3, 1, [ntuple(_ -> FIELD, 5); a.seeds[2:end]], a.keys))
     foreach(m -> deliver!(server, m), answers)
@@ -447,7 +541,7 @@ end
     late = SecureClient(setup, 1)
     advertise!(late)
     share!(late, old.keys[1])
-    @test occursin("changed on their way", message(() -> mask!(late, old.boxes[1], x)))
+    @test occursin("can open the shares of 0", message(() -> mask!(late, old.boxes[1], x)))
 end
 
 @testset "settings out of range" begin

@@ -157,7 +157,8 @@ function accept!(work::RoundState, m::Message)
         return false
     end
     count!(work, m.client, m.weight)
-    work.acc = add!(work.f.aggregate, work.acc, m.update, m.weight)
+    update = admitted(work.f.rules, work.st.shared, m.update)
+    work.acc = add!(work.f.aggregate, work.acc, update, m.weight)
     return true
 end
 
@@ -188,6 +189,9 @@ function apply_protocol!(work::RoundState, p)
         work.weight -= weight
         delete!(work.private, client)
         push!(work.dropped, (; client, reason))
+    end
+    for (i, reason) in p.blamed
+        push!(work.rejected, (; client = first(work.counted[i]), reason))
     end
     return p.aborted
 end
