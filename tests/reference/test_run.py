@@ -8,6 +8,7 @@ import pytest
 import fedflux
 from fedflux._options.options import check, column
 from fedflux._reference import supported, training
+from fedflux._reference.run import Run
 
 LINEAR: dict[str, Any] = {"model": "softmax_regression", "engine": "reference"}
 
@@ -55,6 +56,15 @@ def test_uniform_weights_average_the_clients(blobs: dict[str, np.ndarray]) -> No
     assert got.parameters["layers.2.weight"] == pytest.approx(
         start - (steps[0] + steps[1]) / 2, rel=1e-4, abs=1e-6
     )
+
+
+def test_a_time_budget_that_is_just_used_up_ends_the_run_as_in_the_core() -> None:
+    run = Run.__new__(Run)
+    run.options = check({"time_budget": 2.0})
+    run.since_best = 0
+    record = {"accuracy": None, "round": 1}
+    assert run.stop(record, 2.0) == "time_budget"  # stopping.jl: seconds >= time_budget
+    assert run.stop(record, 1.9999) is None
 
 
 def test_records(blobs: dict[str, np.ndarray]) -> None:

@@ -195,7 +195,7 @@ class Run:
             return "target_accuracy"
         if patience is not None and self.since_best >= patience:
             return "patience"
-        if budget is not None and elapsed > budget:
+        if budget is not None and elapsed >= budget:
             return "time_budget"
         return "rounds" if record["round"] == self.options["rounds"] else None
 

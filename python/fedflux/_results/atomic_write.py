@@ -31,6 +31,7 @@ def as_path(name: str, value: object) -> Path:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file, or replace an existing one: a reader sees the old one or the new one.
 
+    The content and its name are on the disk when the function returns.
     What a killed process left beside it is removed. A link or a device, such as
     /dev/stdout, is written to as it is.
 
@@ -49,10 +50,22 @@ def write_whole(path: Path, content: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
+            _sync_folder(path.parent)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise FedFluxError(f"can't write {path}: {error.strerror}") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk: a power cut would bring the old one back."""
+    if sys.platform == "win32":
+        return  # has no such call; NTFS keeps a journal of names
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_unfinished(path: Path) -> None:

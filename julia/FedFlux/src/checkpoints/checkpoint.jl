@@ -1,7 +1,7 @@
 # A run's state in a folder: `round-000012.json` and `round-000012.safetensors` after round
-# 12.
+# 12, and the history of all rounds in `history.jsonl`.
 
-const CHECKPOINT_FORMAT = 2
+const CHECKPOINT_FORMAT = 3
 
 """
     Checkpoints(folder; every = 1, keep = 3, run = Dict())
@@ -12,17 +12,20 @@ accuracy). `run` is what decides the numbers of the run; a resume compares it. T
 must not write to one folder at the same time: `FedFlux.run` locks it, and whoever calls
 [`fit!`](@ref) may do so with a [`FolderLock`](@ref FedFlux.FolderLock).
 
-A checkpoint is two files. The JSON file holds its own SHA-256, that of the arrays, the
-round, the history and the rules' states; the safetensors file holds the arrays, the
-parameters among them by name and in model order, with NumPy's axes. The JSON is written
-last: without it there is no checkpoint.
+A checkpoint is two files, and its part of the history file. The JSON file holds its own
+SHA-256, that of the arrays, the round, how long its history is, with a hash, and the rules'
+states; the safetensors file holds the arrays, the parameters among them by name and in
+model order, with NumPy's axes. The JSON is written last: without it there is no checkpoint.
+Those of a run with a guarantee of privacy are the user's alone (0600, in a folder of 0700).
 """
 Base.@kwdef mutable struct Checkpoints
     folder::String
     every::Int = 1
     keep::Int = 3
     run::Dict{String,Any} = Dict{String,Any}()
-    failed::String = ""       # how the last save failed
+    failed::Bool = false      # whether the last save failed
+    private::Bool = false     # whether the run guarantees privacy
+    written::HistoryFile = HistoryFile()
 end
 Checkpoints(folder; kw...) = Checkpoints(; folder, kw...)
 
@@ -48,28 +51,50 @@ function save_checkpoint(c::Checkpoints, f::Federated, st::State, engine, progre
     arrays = Dict{String,Array}()
     content = Dict{String,Any}("format" => CHECKPOINT_FORMAT, "round" => st.round,
         "seconds" => seconds, "run" => c.run,
-        "history" => pack_history(history),
         "state" => pack_state(f, st, engine, arrays))
-    try
-        mkpath(c.folder)
+    writing(c.folder) do
+        mkpath(c.folder; mode = c.private ? 0o700 : 0o777)
+        c.written = add_rounds(c.written, c.folder, history; c.private)
+        content["history"] = facts(c.written)
         tensors = write_tensors(arrays)
         content["arrays"] = bytes2hex(sha256(tensors))
-        write_durably(arrays_path(c.folder, st.round), tensors)
-        write_durably(json_path(c.folder, st.round), sealed(JSON.json(content)))
+        write(path, bytes) = write_durably(path, bytes; c.private, folder_too = false)
+        write(arrays_path(c.folder, st.round), tensors)
+        write(json_path(c.folder, st.round), sealed(JSON.json(content)))
+        sync_folder(c.folder)           # before any older one goes
         remove_old(c, history)
+    end
+end
+
+"Call `f`, which writes to `folder`; a [`FedFluxError`](@ref) where that can't be."
+function writing(f, folder)
+    try
+        return f()
     catch err
         err isa Union{SystemError,Base.IOError} || rethrow()
-        fail("checkpoint: can't write ", c.folder, ": ", sprint(showerror, err))
+        fail("checkpoint: can't write ", folder, ": ", sprint(showerror, err))
     end
 end
 
 # Before the first round: writing the initial state shows at once whether the folder can be
 # written and the rules' states can be stored. A resumed run has written before.
-function begin_checkpoints(c::Checkpoints, f, st, engine, progress)
+function begin_checkpoints(c::Checkpoints, f, st, engine, progress, private)
     pack(private_init(f.rules, st.θ), "private", Dict{String,Array}())
-    isempty(progress.history) && save_checkpoint(c, f, st, engine, progress)
-    isdir(c.folder) && remove_unfinished(c.folder)
+    c.private = private
+    (; history) = progress
+    if isempty(history)
+        save_checkpoint(c, f, st, engine, progress)
+    elseif isdir(c.folder)
+        writing(() -> c.written = matching_file(c.folder, history; private), c.folder)
+    end
+    isdir(c.folder) || return
+    remove_unfinished(c.folder)
+    private && close_folder(c.folder, is_of_checkpoints)
 end
+
+is_of_checkpoints(name) =
+    name in (LOCK_FILE, HISTORY_FILE) ||
+    occursin(r"^round-\d{6,12}\.(json|safetensors)$", name)
 
 checkpoint_due(c::Checkpoints, st, stopped) = st.round % c.every == 0 || stopped !== nothing
 
@@ -80,15 +105,13 @@ the run goes on.
 function save_or_warn(c::Checkpoints, f, st, engine, progress, warn)
     try
         save_checkpoint(c, f, st, engine, progress)
-        c.failed = ""
+        c.failed = false
     catch err
         err isa FedFluxError || rethrow()
-        c.failed == err.message ||
-            warn(
-                "$(err.message); the run goes on, and a resume would start from an " *
-                "earlier round"
-            )
-        c.failed = err.message
+        # Each round's message names other files.
+        c.failed || warn("$(err.message); the run goes on, and a resume would start from " *
+                         "an earlier round")
+        c.failed = true
     end
 end
 
@@ -105,33 +128,20 @@ function pack_state(f, st, engine, arrays)
     )
 end
 
-function pack_history(history)
-    names = fieldnames(Record)
-    row(r) = Any[pack_field(getfield(r, name)) for name in names]
-    return Dict("fields" => collect(string.(names)), "rows" => Any[row(r) for r in history])
-end
-
-pack_field(v) = pack(v, "history", Dict{String,Array}())
-pack_field(v::Vector{Int}) = Dict("list" => v, "size" => [length(v)])     # short
-
-function unpack_history(h)
-    names = Symbol.(h["fields"])
-    values(row) = (unpack(v, Dict{String,Array}()) for v in row)
-    return Record[Record(; (names .=> values(row))...) for row in h["rows"]]
-end
-
 # The text begins with the SHA-256 of all that follows it, and is JSON as a whole.
 const SEAL = r"^\{\"sha256\":\"([0-9a-f]{64})\","
 
+# Bytes are hashed, since SHA.jl takes 300 times as long for a part of a text.
 function sealed(json)
-    content = SubString(json, 2)
-    return Vector{UInt8}("{\"sha256\":\"$(bytes2hex(sha256(content)))\",$content")
+    content = Vector{UInt8}(json)[2:end]
+    return [Vector{UInt8}("{\"sha256\":\"$(bytes2hex(sha256(content)))\","); content]
 end
 
 function unsealed(path)
-    text = read(path, String)
+    bytes = read(path)
+    text = String(copy(bytes))
     m = isvalid(text) ? match(SEAL, text) : nothing
-    m !== nothing && bytes2hex(sha256(SubString(text, ncodeunits(m.match) + 1))) == m[1] ||
+    m !== nothing && bytes2hex(sha256(bytes[(ncodeunits(m.match)+1):end])) == m[1] ||
         fail(path, " is damaged: its SHA-256 differs")
     return parse_json(path, text)
 end
@@ -149,9 +159,10 @@ end
 
 function remove_old(c::Checkpoints, history)
     rounds = checkpoint_rounds(c.folder)
-    saved = Set(rounds)
-    best = best_round(filter(r -> r.round in saved, history))
-    for round in rounds[1:max(end-c.keep, 0)]
+    length(rounds) > c.keep || return
+    of(round) = searchsorted(history, (; round); by = r -> r.round)
+    best = best_round(history[reduce(vcat, of.(rounds); init = Int[])])
+    for round in rounds[1:(end-c.keep)]
         round == best && continue
         rm(json_path(c.folder, round); force = true)   # first: without it, no checkpoint
         rm(arrays_path(c.folder, round); force = true)

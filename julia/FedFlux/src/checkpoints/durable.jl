@@ -1,17 +1,21 @@
 # Files that are whole or not there, even after a power cut.
 
 """
-    write_durably(path, bytes)
+    write_durably(path, bytes; private = false, folder_too = true)
 
 Write `bytes` to the file `path`, which holds either its old content or all of the new one
 at any moment: written beside it, forced to the disk, renamed, and the folder forced to the
-disk too. Throws a `SystemError` or an `IOError` if that fails, such as on a full disk;
-nothing is then left behind.
+disk too, unless the caller does that for several files at once. A `private` file is the
+user's alone from the beginning. Throws a `SystemError` or an `IOError` where that fails,
+such as on a full disk; nothing is then left behind.
 """
-function write_durably(path, bytes::AbstractVector{UInt8})
+function write_durably(path, bytes::AbstractVector{UInt8}; private = false,
+    folder_too = true)
     part = joinpath(dirname(path), string(".", basename(path), PART))
     try
-        open(part, "w") do io
+        ispath(part) && rm_quietly(part)        # an exception takes 10 ms
+        make_file(part, private)
+        open(part, "r+") do io
             write(io, bytes) == length(bytes) || throw(SystemError("write to $part"))
             flush(io)
             sync(fd(io), part)
@@ -19,11 +23,18 @@ function write_durably(path, bytes::AbstractVector{UInt8})
         # Base.rename copies if renaming fails, and a copy can be cut short.
         err = ccall(:jl_fs_rename, Int32, (Cstring, Cstring), part, path)
         err < 0 && throw(Base._UVError("rename", err))
-        sync_folder(dirname(path))
+        folder_too && sync_folder(dirname(path))
     catch
         rm_quietly(part)
         rethrow()
     end
+end
+
+"Make an empty file; a `private` one nobody else may read, not for a moment either."
+function make_file(path, private)
+    FS = Base.Filesystem
+    flags = FS.JL_O_WRONLY | FS.JL_O_CREAT | FS.JL_O_EXCL
+    return close(FS.open(path, flags, private ? 0o600 : 0o666))
 end
 
 const PART = ".part"     # the ending of a file that is being written
@@ -43,7 +54,20 @@ function sync_folder(folder)
     end
 end
 
-"Remove a file; if that can't be, it stays."
+"""
+Make a folder the user's alone, unless it holds something besides checkpoints, such as a
+project that others work in: its private files are then the user's alone all the same.
+"""
+function close_folder(folder, own)
+    all(own, readdir(folder)) || return
+    try
+        chmod(folder, 0o700)
+    catch err
+        err isa Base.IOError || rethrow()       # another user's
+    end
+end
+
+"Remove a file; where that can't be, it stays."
 rm_quietly(path) =
     try
         rm(path; force = true)

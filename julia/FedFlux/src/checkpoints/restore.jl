@@ -5,6 +5,7 @@ struct SavedCheckpoint
     path::String
     content::Any
     arrays::Dict{String,Array}
+    history::Vector{Record}
 end
 
 """
@@ -33,16 +34,23 @@ end
 
 function read_checkpoint(folder, round)
     path, arrays = json_path(folder, round), arrays_path(folder, round)
-    content = unsealed(path)
+    content = Dict{String,Any}(unsealed(path))
     format = get(content, "format", nothing)
-    format == CHECKPOINT_FORMAT ||
-        fail(path, " has format ", format, "; this FedFlux reads ", CHECKPOINT_FORMAT)
+    format in (OLD_FORMAT, CHECKPOINT_FORMAT) || fail(path, " has format ", format,
+        "; this FedFlux reads ", OLD_FORMAT, " and ", CHECKPOINT_FORMAT)
     content["round"] == round || fail(path, " is of round ", content["round"])
     bytes = isfile(arrays) ? read(arrays) : UInt8[]
     bytes2hex(sha256(bytes)) == content["arrays"] ||
         fail(arrays, " is damaged: its SHA-256 differs")
-    return SavedCheckpoint(path, content, read_tensors(bytes))
+    told = content["history"]
+    history = format == OLD_FORMAT ? old_history(told) : read_history(folder, told)
+    return SavedCheckpoint(path, content, read_tensors(bytes), history)
 end
+
+# Until format 3 each checkpoint held the whole history.
+const OLD_FORMAT = 2
+old_history(told) =
+    Record[unpack_record(Symbol.(told["fields"]), row) for row in told["rows"]]
 
 """
     restore(saved, f, engine) -> (st, progress)
@@ -72,5 +80,5 @@ function restored(saved, f, engine)
         read_back("aggregator"))
     length(st.stats) == length(fresh.stats) && length(st.shared) == length(fresh.shared) ||
         fail("resume: ", saved.path, " was written with other rules or another model")
-    return st, Progress(unpack_history(content["history"]), Float64(content["seconds"]))
+    return st, Progress(copy(saved.history), Float64(content["seconds"]))
 end

@@ -95,13 +95,36 @@ function read_array(::Type{T}, dims, bytes) where {T}
 end
 
 """
-JSON text as Julia values; a [`FedFluxError`](@ref) that names `what` for text that is none.
+JSON text as Julia values; a [`FedFluxError`](@ref) that names `what` for text that is none,
+or is nested deeper than any that this package writes: the parser would run out of stack.
 """
 function parse_json(what, text)
+    depth(codeunits(text)) <= MAX_DEPTH ||
+        fail(what, " is nested deeper than ", MAX_DEPTH, " brackets: it is damaged, or no ",
+            "file of FedFlux")
     try
         return JSON.parse(text)
     catch err
         err isa InterruptException && rethrow()
         fail(what, " can't be read as JSON: ", first_line(err))
     end
+end
+
+const MAX_DEPTH = 64            # of the brackets of a JSON text
+
+"How deep the brackets of a JSON text are nested, those in strings apart."
+function depth(text)
+    deepest = now = 0
+    quoted = escaped = false
+    for b in text
+        if quoted
+            quoted = escaped || b != UInt8('"')
+            escaped = !escaped && b == UInt8('\\')
+        else
+            quoted = b == UInt8('"')
+            b in (UInt8('['), UInt8('{')) && (deepest = max(deepest, now += 1))
+            b in (UInt8(']'), UInt8('}')) && (now -= 1)
+        end
+    end
+    return deepest
 end

@@ -132,42 +132,6 @@ function checklabels(loss, y, which, nclasses = MAX_CLASSES)
 end
 
 """
-    load_npz(path) -> Dataset
-
-Read the arrays `x_train, y_train` and, if present, `x_test, y_test`, `owner_train` and
-`owner_test` of a NumPy .npz file. Axes are NumPy's: (N, H, W), (N, C, H, W) or
-(N, features). Throws a [`FedFluxError`](@ref) for a missing or unreadable file or a missing
-array.
-"""
-function load_npz(path)
-    isfile(path) ||
-        fail("dataset: there is no file ", path, "; expected an .npz file, or one of ",
-            "auto, mnist, fashionmnist, digits, shakespeare:PATH")
-    npz = Base.require(FedFlux, :NPZ)   # not at every start: loading it takes .3 s
-    arrays = try
-        Base.invokelatest(npz.npzread, path)
-    catch err
-        err isa InterruptException && rethrow()
-        fail("dataset: ", path, " can't be read as .npz: ",
-            first_line(err))
-    end
-    arrays isa AbstractDict ||
-        fail("dataset: ", path,
-            " is not an .npz archive with x_train and y_train")
-    function take(key)
-        haskey(arrays, key) ||
-            fail("dataset: ", path, " lacks the array ", key, "; it has ",
-                join(sort!(collect(keys(arrays))), ", "))
-        a = arrays[key]
-        return permutedims(a, ndims(a):-1:1)
-    end
-    optional(key) = haskey(arrays, key) ? take(key) : nothing
-    return Dataset(take("x_train"), take("y_train"), optional("x_test"), optional("y_test");
-        name = path, owner = optional("owner_train"),
-        owner_test = optional("owner_test"))
-end
-
-"""
 The UCI handwritten digits, 8×8: 1,437 training and 360 test images (CC BY 4.0; see
 data/README.md).
 """

@@ -129,4 +129,4 @@ end
 allfinite(v) = all(isfinite, v)
 
 "The hexadecimal SHA-256 of the bytes of `θ` (in model order, little-endian Float32)."
-fingerprint(θ::Vector{Float32}) = bytes2hex(sha256(reinterpret(UInt8, htol.(θ))))
+fingerprint(θ::Vector{Float32}) = bytes2hex(sha256(collect(reinterpret(UInt8, htol.(θ)))))

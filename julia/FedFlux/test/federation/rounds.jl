@@ -78,6 +78,18 @@ end
     @test length(
         fitted(fresh(); stopping = Stopping(; rounds = 4, time_budget = 1e-9))[2]
     ) == 1
+    # Just used up is used up, by a clock that nobody sets.
+    ended(seconds) = FedFlux.reason_to_stop(Stopping(; rounds = 9, time_budget = 2.0),
+        fitted(fresh(); rounds = 1)[2], seconds)
+    @test ended(2.0) == "time_budget" && ended(prevfloat(2.0)) === nothing
+    f, clients = fresh()
+    pool = WorkerPool(f, clients)
+    run_log = FedFlux.RunLog(f, State(f, pool), clients; stopping = Stopping(; rounds = 9),
+        sampling = CohortSampling(1), evaluation = nothing, eval_every = 1, pool,
+        warn = FedFlux.Callback(println), checkpoints = nothing,
+        progress = FedFlux.Progress(FedFlux.Record[], 100.0))
+    @test 100 <= FedFlux.elapsed(run_log) < 200
+    @test run_log.begun + FedFlux.elapsed(run_log) ≈ time_ns() / 1e9 atol = 1
     # The last round is evaluated.
     @test last(
         fitted(

@@ -24,7 +24,7 @@ end
 (h::Callback)(arguments...) = h.f(arguments...)
 
 # Checkpoints: where none are wanted, nothing is written. checkpoints/ adds the methods.
-begin_checkpoints(::Nothing, f, st, engine, progress) = nothing
+begin_checkpoints(::Nothing, f, st, engine, progress, private) = nothing
 checkpoint_due(::Nothing, st, stopped) = false
 function save_or_warn end
 
@@ -50,6 +50,7 @@ mutable struct RunLog       # fields of any type: its methods are compiled once
     warn::Callback
     warned::Set{Symbol}
     history::Vector{Record}
+    reports::Vector{NamedTuple}     # what the aggregator told of each round
     begun::Float64          # when it began, had it never paused
     stopped::Union{Nothing,String}
 end
@@ -62,20 +63,21 @@ function RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool
         fail("the privacy budget is ", privacy.budget, ", and one round costs ",
             round(epsilon_ahead(privacy, 0); sigdigits = 3), ": more noise, fewer clients ",
             "per round or a larger budget are needed")
+    privacy === nothing || privacy.warning === nothing || warn(privacy.warning)
     (; history, seconds) = progress
     stopped = reason_to_stop(stopping, history, seconds)
     exhausted(privacy, st.round, reports(history)) &&
         (stopped = something(stopped, "budget"))
-    begin_checkpoints(checkpoints, f, st, engine(pool), progress)
+    begin_checkpoints(checkpoints, f, st, engine(pool), progress, privacy !== nothing)
     return RunLog(f, st, pool, stopping, evaluation, eval_every, privacy, checkpoints,
-        membership, warn,
-        Set{Symbol}(), history, time() - seconds, stopped)
+        membership, warn, Set{Symbol}(), history, reports(history), clock() - seconds,
+        stopped)
 end
 
 "What the aggregator told of each round."
 reports(history) = NamedTuple[r.aggregation for r in history]
 
-elapsed(log::RunLog) = time() - log.begun
+elapsed(log::RunLog) = clock() - log.begun
 
 """
     note_round!(run_log, cohort, metrics) -> Record
@@ -87,13 +89,13 @@ function note_round!(log::RunLog, cohort, metrics)
     (; f, st, pool, stopping, privacy, history) = log
     warn_once!(log.warned, metrics, st.round, log.warn)
     foreach(log.warn, drain_notes!(pool))
-    told = [reports(history); metrics.aggregation]
-    spent_out = exhausted(privacy, st.round, told)
+    push!(log.reports, metrics.aggregation)
+    spent_out = exhausted(privacy, st.round, log.reports)
     last_one =
         st.round == stopping.rounds || spent_out ||
         out_of_time(stopping, elapsed(log))
     due = st.round % log.eval_every == 0 || last_one
-    metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round, told),
+    metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round, log.reports),
         cohort = hides_cohort(f.rules) ? Int[] : cohort,
         membership = due ? infer_membership(log.membership) : nothing)
     # Before the evaluation, which Ctrl-C may end.

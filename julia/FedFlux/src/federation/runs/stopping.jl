@@ -23,11 +23,15 @@ function reason_to_stop(s::Stopping, history, seconds)
     (; accuracy, round) = last(history)
     s.target_accuracy !== nothing && accuracy !== nothing &&
         accuracy >= s.target_accuracy && return "target_accuracy"
-    losses = [r.test_loss for r in history if r.test_loss !== nothing]
-    s.patience !== nothing && !isempty(losses) &&
-        length(losses) - argmin(losses) >= s.patience && return "patience"
+    s.patience !== nothing && since_best(history) >= s.patience && return "patience"
     out_of_time(s, seconds) && return "time_budget"
     return round >= s.rounds ? "rounds" : nothing
+end
+
+"How many evaluations there were since the one with the lowest test loss."
+function since_best(history)
+    losses = [r.test_loss for r in history if r.test_loss !== nothing]
+    return isempty(losses) ? 0 : length(losses) - argmin(losses)
 end
 
 out_of_time(s::Stopping, seconds) = s.time_budget !== nothing && seconds >= s.time_budget
