@@ -1,6 +1,7 @@
 """Checkpoints and resuming, from Python and the command line, with processes killed."""
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -81,6 +82,52 @@ def test_arrays_must_be_given_again(
     assert (
         fedflux.run(**blobs, resume=folder, rounds=3).params_sha256 == whole.params_sha256
     )
+
+
+def forge(file: Path, **changed: object) -> None:
+    """Change options in a checkpoint, with a right checksum."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    del content["sha256"]
+    content["run"]["options"] |= changed
+    text = json.dumps(content)[1:]
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    file.write_text(f'{{"sha256":"{digest}",{text}', encoding="utf-8")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script stands for ssh")
+def test_a_checkpoint_of_somebody_else_starts_nothing_and_opens_nothing(
+    julia: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, called = tmp_path / "run", tmp_path / "called"
+    fedflux.run(**SMALL, rounds=1, checkpoint=str(folder))
+    ssh, hosts = tmp_path / "ssh", tmp_path / "hosts.txt"
+    ssh.write_text(f"#!/bin/sh\ntouch {called}\nexit 1\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    hosts.write_text("fl.example.org 2\n")
+    newest = folder / "round-000001.json"
+    forge(newest, machines=str(hosts), workers=2, data_dir=str(tmp_path))
+    rest = fedflux.run(resume=str(folder), rounds=2)
+    assert rest.details["resumed"] == 1
+    assert not called.exists()
+    assert {rest.options["machines"], rest.options["data_dir"]} == {None}
+    assert rest.options["workers"] == 0
+    forge(folder / "round-000002.json", dataset=str(tmp_path / "secret.npz"))
+    with pytest.raises(fedflux.OptionError, match=r"dataset='.*secret\.npz', a file: name"):
+        fedflux.run(resume=str(folder), rounds=3)
+
+
+def test_a_file_of_data_is_named_again(
+    julia: None, tmp_path: Path, blobs: dict[str, np.ndarray]
+) -> None:
+    file, folder = str(tmp_path / "mine.npz"), str(tmp_path / "run")
+    np.savez(file, **blobs)
+    options: dict[str, Any] = {"model": "softmax_regression", "clients": 3}
+    fedflux.run(dataset=file, **options, engine="julia", rounds=1, checkpoint=folder)
+    with pytest.raises(fedflux.OptionError, match="name it again"):
+        fedflux.run(resume=folder, rounds=2)
+    assert fedflux.run(dataset=file, resume=folder, rounds=2).details["resumed"] == 1
+    assert fedflux.run(**blobs, resume=folder, rounds=3).details["resumed"] == 2
 
 
 def test_the_arrays_are_ordinary_safetensors(julia: None, tmp_path: Path) -> None:

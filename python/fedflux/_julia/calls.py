@@ -123,14 +123,18 @@ def provide_ckks(parties: Callable[..., Any]) -> None:
     boot().core._provide_ckks(parties)
 
 
-def recorded_options(folder: str) -> dict[str, Any]:
+def recorded_options(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the options of the run whose checkpoints are in a folder.
+
+    A checkpoint may be somebody else's: what it says of machines, processes and folders is
+    left out.
 
     Args:
         folder: the `checkpoint` or `resume` folder of a run.
 
     Returns:
-        The options that were set; empty if the folder has no checkpoint yet.
+        The options that were set, and those of which the value is a file, which the user
+        has to name again; both empty if the folder has no checkpoint yet.
 
     Raises:
         FedFluxError: every checkpoint in the folder is damaged.
@@ -138,9 +142,10 @@ def recorded_options(folder: str) -> dict[str, Any]:
 
     Example:
         >>> recorded_options("no/such/folder")  # doctest: +SKIP
-        {}
+        ({}, {})
     """
-    return _given(_facts(boot().core._recorded(folder))["options"])
+    recorded = _facts(boot().core._recorded(folder))
+    return _given(recorded["options"]), recorded["files"]
 
 
 def partition(config: dict[str, Any], data: Arrays | None) -> dict[str, Any]:

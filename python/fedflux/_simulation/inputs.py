@@ -27,7 +27,7 @@ def with_recorded_options(options: Options, arrays_given: bool) -> Options:
         The options; the same if the run does not resume another.
 
     Raises:
-        OptionError: the run was trained on arrays, and none are given.
+        OptionError: the run was trained on arrays, or on a file, and none are given.
         FedFluxError: the checkpoints can't be read.
 
     Example:
@@ -37,7 +37,14 @@ def with_recorded_options(options: Options, arrays_given: bool) -> Options:
     folder = options.get("resume")
     if not isinstance(folder, str) or options.get("engine") == "reference":
         return options  # the check of the options reports an error
-    recorded = calls.recorded_options(folder)
+    recorded, files = calls.recorded_options(folder)
+    for name, value in files.items():
+        if name not in options and not (name == "dataset" and arrays_given):
+            raise OptionError(
+                f"resume: the run in {folder} has {name}={value!r}, a file: name it "
+                "again, since a checkpoint may come from somebody else and opens no files "
+                "by itself"
+            )
     if recorded.get("dataset") == ARRAYS:
         if not arrays_given:
             raise OptionError(

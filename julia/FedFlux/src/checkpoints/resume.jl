@@ -5,18 +5,37 @@
 resumable(name) = get(DECLARED_OPTIONS[name], "resumable", false)
 
 """
-    recorded_options(folder) -> Dict{String,Any} or nothing
+    recorded_options(folder) -> (options, files) or nothing
 
-The options of the run whose checkpoints lie in `folder`; `nothing` if it has none yet.
+The options of the run whose checkpoints lie in `folder`, but for those that name what is
+outside of the run: machines, processes, folders. A checkpoint may be somebody else's, and
+resuming it must not start a program or read a file that it names. `files` are those options
+whose values are files, which the caller has to name again. `nothing` where there is no
+checkpoint yet.
 """
 function recorded_options(folder)
     saved = load_checkpoint(folder; warn = Returns(nothing))
     saved === nothing && return nothing
-    keep(name) = haskey(DECLARED_OPTIONS, name) && !(name in ("checkpoint", "resume"))
     return readable(saved.path) do
-        options = saved.content["run"]["options"]
-        Dict{String,Any}(name => value for (name, value) in options if keep(name))
+        all = saved.content["run"]["options"]
+        inside(name, value) = haskey(DECLARED_OPTIONS, name) && !is_outside(name, value)
+        options = Dict{String,Any}(
+            name => value for (name, value) in all if inside(name, value))
+        files = Dict{String,Any}(
+            name => value for (name, value) in all if names_file(name, value))
+        options, files
     end
+end
+
+is_outside(name, value) =
+    get(DECLARED_OPTIONS[name], "outside", false) || names_file(name, value)
+
+function names_file(name, value)
+    declared = get(DECLARED_OPTIONS, name, Dict{String,Any}())
+    haskey(declared, "inside") && value !== nothing || return false
+    isspec = startswith(declared["type"], "spec")
+    known = isspec ? lowercase(strip(first(split(string(value), '(')))) : value
+    return !(known in declared["inside"])
 end
 
 "The options `given`, and for a resume those of its run that were not given."
@@ -24,7 +43,13 @@ function with_recorded(given::AbstractDict{Symbol})
     folder = get(given, :resume, nothing)
     recorded = folder isa AbstractString ? recorded_options(folder) : nothing
     recorded === nothing && return given
-    return merge(Dict{Symbol,Any}(Symbol(k) => v for (k, v) in recorded if v !== nothing),
+    options, files = recorded
+    for (name, value) in files
+        haskey(given, Symbol(name)) || fail("resume: the run in ", folder, " has ", name,
+            " = ", repr(value), ", a file: name it again, since a checkpoint may come ",
+            "from somebody else and opens no files by itself")
+    end
+    return merge(Dict{Symbol,Any}(Symbol(k) => v for (k, v) in options if v !== nothing),
         given)
 end
 

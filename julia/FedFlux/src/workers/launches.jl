@@ -26,6 +26,7 @@ function Distributed.launch(m::TrackedManager, params::Dict, launched::Array,
     own = WorkerConfig[]
     Distributed.launch(m.manager, params, own, Condition())
     append!(m.launches.configs, own)
+    foreach(watch_over!, own)
     m.launches.halted && foreach(kill_now, own)
     append!(launched, own)
     notify(ready)
@@ -37,8 +38,11 @@ function Distributed.connect(m::TrackedManager, id::Int, config::WorkerConfig)
     return Distributed.connect(m.manager, id, config)
 end
 
-Distributed.manage(m::TrackedManager, id::Integer, config::WorkerConfig, op::Symbol) =
-    Distributed.manage(m.manager, id, config, op)
+function Distributed.manage(m::TrackedManager, id::Integer, config::WorkerConfig,
+    op::Symbol)
+    op === :deregister && stop_watching!(config)
+    return Distributed.manage(m.manager, id, config, op)
+end
 Distributed.kill(m::TrackedManager, id::Int, config::WorkerConfig) =
     Distributed.kill(m.manager, id, config)
 
@@ -60,8 +64,36 @@ function halt!(l::Launches)
 end
 
 "Kill the process, here or, over SSH, the one that holds the connection to it."
-kill_now(config::WorkerConfig) =
+function kill_now(config::WorkerConfig)
+    stop_watching!(config)
     config.process === nothing || kill(config.process, Base.SIGKILL)
+end
+
+"""
+Let the process die with this one, however that ends. It would notice by itself only when it
+has trained its client, which may be hours later, and holds data. A shell waits for a line
+from here: what ends without one has died. It is in a group of its own, which no Ctrl-C and
+no signal to ours reaches.
+"""
+function watch_over!(config::WorkerConfig)
+    (Sys.iswindows() || config.process === nothing) && return
+    kill_it = "read -r line || kill -9 $(getpid(config.process))"
+    config.userdata = open(
+        pipeline(detach(`/bin/sh -c $kill_it`); stdout = devnull, stderr = devnull), "w")
+end
+
+"The process has ended, or is told to: what comes to have its number is not it."
+function stop_watching!(config::WorkerConfig)
+    watcher = config.userdata
+    watcher isa Base.Process || return
+    config.userdata = nothing
+    try
+        println(watcher, "ended")
+        close(watcher.in)
+    catch err
+        err isa Base.IOError || rethrow()       # somebody killed it
+    end
+end
 
 # Ctrl-C shall not wait for the compiler.
 precompile(halt!, (Launches,))

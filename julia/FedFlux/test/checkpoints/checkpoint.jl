@@ -73,6 +73,21 @@ end
     @test occursin("overlap", message(() -> read_tensors(header(overlap, zeros(UInt8, 3)))))
 end
 
+@testset "JSON that is nested too deeply is refused, whatever stands in texts" begin
+    deep(n) = "["^n * "]"^n
+    @test FedFlux.parse_json("it", deep(64)) isa Vector
+    for text in (deep(65), "{\"a\":"^100_000, "["^10_000_000)
+        why = message(() -> FedFlux.parse_json("it", text))
+        @test occursin("it is nested deeper than 64", why)
+    end
+    quoted = JSON.json(["[[[[{{{\\\"[[["^100, "\\"])
+    @test FedFlux.depth(codeunits(quoted)) == 1
+    @test FedFlux.parse_json("it", quoted) == JSON.parse(quoted)
+    header = Vector{UInt8}("{\"__metadata__\":" * deep(100_000) * "}")
+    bytes = [reinterpret(UInt8, [UInt64(length(header))]); header]
+    @test occursin("nested", message(() -> read_tensors(bytes)))
+end
+
 # A rule with state of every kind, on both sides, that changes what is learned.
 struct Drift <: Rule end
 FedFlux.init(::Drift, θ) =
@@ -135,7 +150,7 @@ end
         _, _, history = fitted(normed(), dir; rounds = 8, keep = 2)
         best = argmax([r.accuracy for r in history])
         @test checkpoint_rounds(dir) == sort(union([7, 8], best))
-        @test length(readdir(dir)) == 2length(checkpoint_rounds(dir))
+        @test length(readdir(dir)) == 2length(checkpoint_rounds(dir)) + 1
         write(joinpath(dir, ".round-000009.json.part"), "half")
         write(arrays_path(dir, 9), "half")
         write(joinpath(dir, "notes.txt"), "the user's own")
@@ -199,7 +214,7 @@ end
     mktempdir() do dir
         fitted(normed(), dir; rounds = 1)
         rng = Xoshiro(3)
-        for path in (json_path(dir, 1), arrays_path(dir, 1))
+        for path in (json_path(dir, 1), arrays_path(dir, 1), FedFlux.history_path(dir))
             good = read(path)
             for _ = 1:100
                 bad = copy(good)
@@ -210,6 +225,137 @@ end
             write(path, good)
         end
         @test load_checkpoint(dir).content["round"] == 1
+    end
+end
+
+@testset "history: appended, whole after any crash, and verified" begin
+    mktempdir() do dir
+        whole, _, history = fitted(normed(), joinpath(dir, "whole"); rounds = 6)
+        folder = joinpath(dir, "run")
+        fitted(normed(), folder; rounds = 3)
+        path = FedFlux.history_path(folder)
+        before = read(path)
+        # What a killed run left behind the last round is written over.
+        write(path, [before; codeunits("[\"half a rec")])
+        resumed(folder; rounds = 6) = fitted(normed(), folder; rounds, resume = true)
+        sha, _, again = resumed(folder)
+        @test sha == whole && startswith(String(read(path)), String(before))
+        @test isequal([r.test_loss for r in again], [r.test_loss for r in history])
+        @test countlines(path) == 6
+        # A checkpoint before the newest reads its own part.
+        write(json_path(folder, 6), "x")
+        saved = load_checkpoint(folder; warn = Returns(nothing))
+        @test [r.round for r in saved.history] == 1:5
+        @test fitted(normed(), folder; rounds = 6, resume = true)[1] == whole
+        # A file that vanished during a run is written anew with the next round.
+        f, lost = normed(), joinpath(dir, "lost")
+        pool = WorkerPool(f, clients.x)
+        fit!(f, State(f, pool), clients; rounds = 4, clients_per_round = 7, pool,
+            test = (x, y), checkpoints = Checkpoints(lost; keep = 9),
+            callback = r -> (r.round == 2 && rm(FedFlux.history_path(lost)); false))
+        @test [r.round for r in load_checkpoint(lost).history] == 1:4
+        # Of another run, or changed: an error that names it.
+        for damage in (p -> rm(p), p -> write(p, read(p)[1:(end-1)]),
+            p -> write(p, replace(read(p, String), "\n" => "\n\n"; count = 1)))
+            mine = cp(lost, joinpath(mktempdir(), "run"))
+            damage(FedFlux.history_path(mine))
+            warnings = String[]
+            @test length(load_checkpoint(mine; warn = w -> push!(warnings, w)).history) < 4
+            @test occursin("history.jsonl is", first(warnings))
+        end
+    end
+end
+
+# A checkpoint as it was before the history had a file of its own.
+function in_old_format(folder, round)
+    saved = FedFlux.read_checkpoint(folder, round)
+    content = filter(p -> first(p) != "sha256", saved.content)
+    names = fieldnames(Record)
+    content["format"] = 2
+    content["history"] = Dict("fields" => collect(string.(names)),
+        "rows" => FedFlux.pack_record.(saved.history))
+    write(json_path(folder, round), FedFlux.sealed(JSON.json(content)))
+end
+
+@testset "checkpoints of the former format still load" begin
+    mktempdir() do dir
+        whole, _, history = fitted(normed(), joinpath(dir, "whole"); rounds = 5)
+        old = joinpath(dir, "old")
+        fitted(normed(), old; rounds = 3)
+        foreach(round -> in_old_format(old, round), checkpoint_rounds(old))
+        rm(FedFlux.history_path(old))
+        sha, _, again = fitted(normed(), old; rounds = 5, resume = true)
+        @test sha == whole
+        @test [r.test_loss for r in again] == [r.test_loss for r in history]
+        @test countlines(FedFlux.history_path(old)) == 5
+        @test load_checkpoint(old).content["format"] == 3
+        path = json_path(old, 5)
+        text = replace(read(path, String)[(ncodeunits("{\"sha256\":\"\",")+65):end],
+            "\"format\":3" => "\"format\":4")
+        write(path, FedFlux.sealed("{" * text))
+        warnings = String[]
+        load_checkpoint(old; warn = w -> push!(warnings, w))
+        @test occursin("has format 4; this FedFlux reads 2 and 3", only(warnings))
+    end
+end
+
+@testset "a round's checkpoint costs the same whatever came before" begin
+    mktempdir() do dir
+        f = Federated(softmax_regression(6, 3); batchsize = 4)
+        pool = WorkerPool(f, clients.x)
+        st, history = State(f, pool), FedFlux.Record[]
+        c = Checkpoints(dir; run = Dict{String,Any}("options" => FedFlux.plain_options(
+            FedFlux.Options())))
+        add!(round) = push!(history, FedFlux.Record(; round, train_loss = 1.0 / round,
+            test_loss = 0.3, accuracy = 0.5, clients = 10, seconds_train = 0.1,
+            seconds_aggregate = 0.2, bytes_up = 1000, bytes_down = 2000,
+            cohort = collect(1:10)))
+        # In bytes of memory and on disk, which no busy machine changes.
+        function cost(round)
+            add!(round)
+            st.round, progress = round, FedFlux.Progress(history, 1.0)
+            before = filesize(FedFlux.history_path(dir))
+            memory = @allocated FedFlux.save_checkpoint(c, f, st, engine(pool), progress)
+            grown = filesize(FedFlux.history_path(dir)) - before
+            return memory, grown + filesize(json_path(dir, round))
+        end
+        early = [cost(round) for round = 1:20]
+        foreach(add!, 21:10_000)
+        late = [cost(round) for round = 10_001:10_020]
+        @test median(first.(late[2:end])) < 1.2 * median(first.(early[2:end]))
+        @test median(last.(late[2:end])) < 1.2 * median(last.(early[2:end]))
+        @test length(load_checkpoint(dir).history) == 10_020
+    end
+end
+
+"The process's mask of permissions."
+umask() = (mask = ccall(:umask, Cint, (Cint,), 0); ccall(:umask, Cint, (Cint,), mask); mask)
+
+@testset "only their user reads the checkpoints of a private run" begin
+    Sys.isunix() && mktempdir() do dir
+        f(rules...) = Federated(softmax_regression(6, 3); batchsize = 4, rules,
+            weights = :uniform)
+        mode(path) = filemode(path) & 0o777
+        private, open = joinpath(dir, "private"), joinpath(dir, "open")
+        for rule in (ClientDP(), DPFTRL(), LocalDP(), DPSGD())
+            rm(private; force = true, recursive = true)
+            fitted(f(rule), private; rounds = 2, clients_per_round = 20)
+            @test mode(private) == 0o700
+            @test all(p -> mode(p) == 0o600, readdir(private; join = true))
+        end
+        fitted(f(), open; rounds = 2)
+        @test all(p -> mode(p) == 0o666 & ~umask(), readdir(open; join = true))
+        # A folder that was there, and is locked; one in which others work.
+        mkpath(joinpath(dir, "locked"))
+        lock = FolderLock(joinpath(dir, "locked"))
+        fitted(f(ClientDP()), joinpath(dir, "locked"); rounds = 1)
+        release!(lock)
+        @test mode(joinpath(dir, "locked")) == 0o700
+        project = mkpath(joinpath(dir, "project"))
+        write(joinpath(project, "notes.txt"), "ours")
+        before = mode(project)
+        fitted(f(ClientDP()), project; rounds = 1)
+        @test mode(project) == before && mode(json_path(project, 1)) == 0o600
     end
 end
 
@@ -252,6 +398,18 @@ end
                 warn = w -> push!(warnings, w))
         @test stopped == "rounds" && length(history) == 5
         @test length(warnings) == 1 && occursin("the run goes on", warnings[1])
+        # The reasons of two rounds name different files: one warning all the same, until
+        # it works again.
+        folder = joinpath(dir, "full")
+        part(round) = joinpath(folder, ".round-$(lpad(round, 6, '0')).json.part", "x")
+        block(r) = (r.round in (2, 3, 5) && mkpath(part(r.round + 1)); false)
+        empty!(warnings)
+        fit!(f, State(f, engine(pool)), clients; rounds = 7, pool, test = (x, y),
+            checkpoints = Checkpoints(folder), callback = block,
+            warn = w -> push!(warnings, w))
+        @test length(warnings) == 2 && all(contains("the run goes on"), warnings)
+        @test checkpoint_rounds(folder)[(end-2):end] == [2, 5, 7]
+        @test [r.round for r in load_checkpoint(folder).history] == 1:7
     end
 end
 
@@ -307,6 +465,57 @@ end
     end
 end
 
+"Change what a checkpoint says, with a right checksum."
+function forged(change!, folder, round)
+    path = json_path(folder, round)
+    content = JSON.parse(read(path, String))
+    delete!(content, "sha256")
+    change!(content)
+    write(path, FedFlux.sealed(JSON.json(content)))
+end
+
+@testset "a checkpoint of somebody else's starts no process and opens no file" begin
+    mktempdir() do dir
+        folder = joinpath(dir, "run")
+        FedFlux.run(; options(rounds = 1, checkpoint = folder)...)
+        hosts = joinpath(dir, "hosts.txt")
+        write(hosts, "somewhere.example 2")
+        forged(folder, 1) do content
+            merge!(content["run"]["options"], Dict("machines" => hosts, "workers" => 3,
+                "data_dir" => dir, "checkpoint" => joinpath(dir, "other")))
+        end
+        r = FedFlux.run(; resume = folder, rounds = 2)
+        @test r.resumed == 1 && r.workers == 0
+        @test (r.options.machines, r.options.workers, r.options.data_dir) ==
+              (nothing, 0, nothing)
+        @test !ispath(joinpath(dir, "other"))
+        # No other option than those that the table names leaves the run.
+        declared = FedFlux.DECLARED_OPTIONS
+        leaves(d) = get(d, "outside", false) || haskey(d, "inside")
+        @test sort([n for (n, d) in declared if leaves(d)]) == ["availability",
+            "checkpoint", "data_dir", "dataset", "machines", "resume", "workers"]
+        # Files have to be named again.
+        npz, trace = joinpath(dir, "data.npz"), joinpath(dir, "trace.txt")
+        NPZ.npzwrite(npz, Dict("x_train" => rand(Float32, 40, 5),
+            "y_train" => rand(0:2, 40)))
+        write(trace, "1111\n")
+        files = (; dataset = npz, availability = "trace(path=\"$trace\")")
+        for name in keys(files)
+            mine = joinpath(dir, "of $name")
+            given = merge(options(), files[(name,)])
+            FedFlux.run(; given..., rounds = 1, checkpoint = mine)
+            why = message(() -> FedFlux.run(; resume = mine, rounds = 2))
+            @test occursin("has $name = ", why) && occursin("name it again", why)
+            again = FedFlux.run(; resume = mine, rounds = 2, files[(name,)]...)
+            @test again.resumed == 1 && again.options.lr == 0.3
+        end
+        for dataset in (" mnist", "mnist/../x", "/etc/passwd", "shakespeare:/etc/passwd")
+            forged(c -> c["run"]["options"]["dataset"] = dataset, folder, 2)
+            @test occursin("name it again", message(() -> FedFlux.run(; resume = folder)))
+        end
+    end
+end
+
 @testset "one run at a time writes to a folder; a dead one holds nothing" begin
     mktempdir() do dir
         folder = joinpath(dir, "run")
@@ -344,7 +553,7 @@ end
             )
             # Readers need no lock.
             @test load_checkpoint(folder).content["round"] > 0
-            @test FedFlux.recorded_options(folder)["lr"] == 0.3
+            @test first(FedFlux.recorded_options(folder))["lr"] == 0.3
         finally
             kill(other, Base.SIGKILL)
             wait(other)

@@ -169,6 +169,43 @@ end
 
 # From here on processes die.
 
+"Whether a process runs (Linux): one that nobody has waited for yet is dead."
+runs(pid) = isfile("/proc/$pid/stat") &&
+    !(last(split(read("/proc/$pid/stat", String), ") "))[1] in "ZX")
+
+Sys.islinux() &&
+    @testset "processes that train die with a run that is killed" begin
+        code = """
+            using FedFlux, FedFlux.Distributed
+            ids = FedFlux.started(FedFlux.start_here, 2, FedFlux.Launches())
+            println(join((remotecall_fetch(getpid, id) for id in ids), ' '))
+            # A client that trains for long, and looks at nothing else.
+            foreach(id -> remote_do(Core.eval, id, Main, :(while true end)), ids)
+            sleep(2)
+            println("busy")
+            sleep(600)
+            """
+        project = Base.active_project()
+        run = open(`$(Base.julia_cmd()) --startup-file=no --project=$project -e $code`)
+        pids = parse.(Int, split(readline(run)))
+        try
+            @test readline(run) == "busy" && length(pids) == 2 && all(runs, pids)
+            kill(run, Base.SIGKILL)
+            @test timedwait(() -> !any(runs, pids), 10; pollint = 0.1) === :ok
+        finally
+            foreach(pid -> ccall(:kill, Cint, (Cint, Cint), pid, 9), filter(runs, pids))
+        end
+    end
+
+@testset "a process that ended by itself is watched no more" begin
+    launches = FedFlux.Launches()
+    id = only(FedFlux.started(FedFlux.start_here, 1, launches))
+    watcher = only(launches.configs).userdata
+    @test process_running(watcher)
+    rmprocs(id)
+    @test timedwait(() -> process_exited(watcher), 10) === :ok && success(watcher)
+end
+
 @testset "SIGKILL in the middle of a round changes no number" begin
     mktempdir() do folder
         kills(k) = federated(Scaffold(), AtClients.Kills(k, joinpath(folder, "once$k")))

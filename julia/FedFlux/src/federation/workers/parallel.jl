@@ -1,5 +1,8 @@
 # Work on several threads while the calling task stays free to report and to be interrupted.
 
+"Seconds on a clock that nobody sets: `time()` jumps if the system's is corrected."
+clock() = time_ns() / 1e9
+
 """
     in_parallel(work, n, control, tick; spawn = true, halt = nothing)
 

@@ -108,8 +108,8 @@ function watch(control, looks, tell)
         end
     until(() -> @atomic control.stop)
     tell()
-    told = time()
-    until(() -> time() - told > PATIENCE)
+    told = clock()
+    until(() -> clock() - told > PATIENCE)
 end
 
 function explained(err, id, opening)

@@ -86,12 +86,14 @@ end
 """
     _recorded(folder) -> json
 
-For Python: the options of the run whose checkpoints lie in `folder` (none if it has none
-yet), as `{"options": …}`.
+For Python: the options of the run whose checkpoints lie in `folder` (none where it has none
+yet), as `{"options": …, "files": …}` (see [`recorded_options`](@ref)).
 """
 _recorded(folder::AbstractString) =
     json_answer() do
-        Dict("options" => something(recorded_options(folder), Dict{String,Any}()))
+        options, files = something(recorded_options(folder),
+            (Dict{String,Any}(), Dict{String,Any}()))
+        Dict("options" => options, "files" => files)
     end
 
 """
@@ -141,11 +143,17 @@ _pyaudit(config::AbstractString) =
         given[:sampling] = build("sampling", given[:sampling])
         a = audit(rule; given...)
         Dict("broken" => isbroken(a), "lower" => a.lower, "upper" => as_json(a.upper),
-            "decided" => Dict(string(k) => as_json(v) for (k, v) in pairs(a.decided)),
+            "decided" => as_dict(a.decided),
+            "attacks" => [
+                Dict("name" => b.name, "lower" => b.lower, "decided" => as_dict(b.decided))
+                for b in a.attacks
+            ],
             "findings" => a.findings, "trials" => a.trials, "rounds" => a.rounds,
             "confidence" => a.confidence, "seconds" => a.seconds,
             "promise" => statement(a.promise, a.rounds))
     end
+
+as_dict(figures::NamedTuple) = Dict(string(k) => as_json(v) for (k, v) in pairs(figures))
 
 function python_options(config, objects)
     given = arguments(config)
