@@ -2,15 +2,17 @@
 # keeps nothing but what it is given back with the next one.
 
 """
-    ClientSession(make, options, party = nothing; number = nothing, rounds = nothing)
+    ClientSession(make, options, party = nothing; number = nothing, rounds = nothing,
+                  parameters = nothing)
 
 A client of a federation whose server is elsewhere. `make(outputs)` gives `(f, x, y)`: the
 federation with a model of so many outputs, and this client's data; it is called for the
 first message, since only the server knows all labels. `options`: those that decide the
 numbers, by name, as JSON; they must be the server's. `party`: what encrypts and decrypts
-if the aggregate is [`CKKS`](@ref), a `Node` of Python's he_nodes.py.
+where the aggregate is [`CKKS`](@ref), a `Node` of Python's he/_nodes.py.
 `number`: the client's, if it has one: messages for another are refused. `rounds`: how many
-it answers, if each answer costs privacy.
+it answers, if each answer costs privacy. `parameters(outputs)`: how many the model has,
+known without making it.
 """
 mutable struct ClientSession
     make::Any
@@ -18,25 +20,40 @@ mutable struct ClientSession
     party::Any
     number::Union{Nothing,Int}
     rounds::Union{Nothing,Int}
+    parameters::Any
     ready::Any      # what the first message made: (; f, x, y, pool, tag, outputs)
 end
-ClientSession(make, options, party = nothing; number = nothing, rounds = nothing) =
-    ClientSession(make, options, party, number, rounds, nothing)
+ClientSession(make, options, party = nothing; number = nothing, rounds = nothing,
+    parameters = nothing) =
+    ClientSession(make, options, party, number, rounds, parameters, nothing)
 
 "The client's federation as a message asks for it, after a check of the options."
-function prepare!(c::ClientSession, values)
+function prepare!(c::ClientSession, values, arrays, states)
     check_options(c.options, field(Dict, values, :options))
     outputs = field(Int, values, :outputs)
     0 <= outputs <= MAX_CLASSES || fail("asks for a model of ", outputs, " outputs")
-    return prepare!(c, outputs)
+    return prepare!(c, outputs, model_size(get(values, :model, nothing), arrays, states))
 end
 
-function prepare!(c::ClientSession, outputs::Int)
+function prepare!(c::ClientSession, outputs::Int, came)
     c.ready !== nothing && c.ready.outputs == outputs && return c.ready
+    # A server's number makes no larger a model than the server has sent.
+    needed = c.parameters === nothing ? came : c.parameters(outputs)
+    came == needed || fail("asks for a model of ", outputs, " outputs, which has ", needed,
+        " parameters, and came with ", came)
     f, x, y = c.make(outputs)
     pool = WorkerPool(f, x, y; threads = 1)
     return c.ready = (; f, x, y, pool, tag = model_tag(f, engine(pool)), outputs)
 end
+
+"How many parameters came with a message, or are known of a model that it changes."
+model_size(::Nothing, arrays, states) = sum(length, arrays; init = 0)
+model_size(sent::Vector, arrays, states) = length(sent)
+function model_size(sent::NamedTuple, arrays, states)
+    kept = [s.θ for s in states.states if s isa NamedTuple && haskey(s, :θ)]
+    return maximum(θ -> θ isa Vector ? length(θ) : 0, kept; init = 0)
+end
+model_size(sent, arrays, states) = fail("has no valid model")
 
 """
     model_tag(f, engine) -> String
@@ -84,7 +101,7 @@ end
 function answer_stage!(::Val{:train}, reply, c::ClientSession, header, r, arrays, states)
     values = read_values!(r)
     # Whatever the server asks: who joined for sums only sends nothing in the clear.
-    prepare!(c, values).f.aggregate isa Union{SecureMean,CKKS} &&
+    prepare!(c, values, arrays, states).f.aggregate isa Union{SecureMean,CKKS} &&
         fail("asks for an update in the clear, and this client joined for secure sums")
     trained, lost = train!(c, header, values, arrays, states)
     writefloat64!(reply, trained.loss)
@@ -104,7 +121,7 @@ Train as the message asks; the rules' state after it is remembered. Gives what w
 and whether the state before was lost.
 """
 function train!(c::ClientSession, header, values, arrays, states)
-    ready = prepare!(c, values)
+    ready = prepare!(c, values, arrays, states)
     (; f, pool) = ready
     field(String, values, :tag) == ready.tag || fail("is for another model, or one whose ",
         "values another trainer orders otherwise: give the same model and trainer on all ",

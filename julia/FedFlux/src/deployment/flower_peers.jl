@@ -35,7 +35,7 @@ with a [`FedFluxError`](@ref).
 """
 function answer!(c::ClientSession, arrays::Vector{<:Array}, kept)
     isempty(arrays) && fail("the server sent no arrays")
-    ready = prepare!(c, size(last(arrays), 1))
+    ready = prepare!(c, size(last(arrays), 1), model_size(nothing, arrays, nothing))
     (; f, pool) = ready
     e = engine(pool)
     st = State(f, e)

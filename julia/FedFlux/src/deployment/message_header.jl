@@ -2,7 +2,7 @@
 # arrays, never code. Little-endian.
 
 const MAGIC = Vector{UInt8}("FFX")
-const WIRE_VERSION = 0x01
+const WIRE_VERSION = 0x02
 const ID_BYTES = 16         # of a federation
 
 const STAGE_NAMES =
@@ -66,7 +66,6 @@ function read_message_header!(r::Reader)
 end
 
 const MAX_TEXT = 1 << 20        # bytes of JSON in a message
-const MAX_DEPTH = 32            # of its brackets
 
 """
     write_values!(w::Writer, x) -> bytes of arrays
@@ -92,19 +91,8 @@ function read_values!(r::Reader)
     n = take_word!(r, UInt32, "the length of the text")
     n <= MAX_TEXT || malformed("a text of ", n, " bytes")
     text = take_bytes!(r, Int(n), "the text")
-    depth(text) <= MAX_DEPTH || malformed("its text is nested too deeply")
     arrays = read_tensors(take_bytes!(r, left(r), "the arrays"))
     return unpack(parse_json("a message", String(text)), arrays)
-end
-
-"How deep the brackets of a JSON text are nested; those in strings count too."
-function depth(text)
-    deepest = now = 0
-    for b in text
-        b in (UInt8('['), UInt8('{')) && (deepest = max(deepest, now += 1))
-        b in (UInt8(']'), UInt8('}')) && (now -= 1)
-    end
-    return deepest
 end
 
 """

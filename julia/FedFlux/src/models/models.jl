@@ -13,6 +13,19 @@ function side_after(side, k, stride, pad, layer, imgsize)
     return (side + 2pad - k) ÷ stride + 1
 end
 
+"More parameters than this are a mistake, or somebody else's number: 1 GB as Float32."
+const MOST_PARAMETERS = 2^28
+
+"""
+Throw where a model's Dense layers of these `widths`, and `more` parameters, are too many,
+before any is made.
+"""
+function check_parameters(name, widths, more = 0)
+    n = sum(i -> big(widths[i]) * widths[i+1], 1:(length(widths)-1); init = big(more))
+    n <= MOST_PARAMETERS || fail(name, " would have ", n, " parameters (layers of ",
+        join(widths, ", "), "); expected at most ", MOST_PARAMETERS)
+end
+
 function checksizes(imgsize, channels, classes)
     length(imgsize) == 2 && all(>(0), imgsize) ||
         fail("imgsize is ", imgsize, "; expected two positive numbers, (width, height)")
@@ -47,6 +60,7 @@ function case_study_cnn(; imgsize = (28, 28), channels = 1, classes = 10,
     init = Flux.glorot_uniform(rng)
     conv(in, out) = Conv((3, 3), in => out, relu; stride = 2, pad = 1, init)
     side(n) = foldl((m, _) -> cld(m, 2), 1:3; init = n)
+    check_parameters("case_study_cnn", (64 * prod(big ∘ side, imgsize), classes))
     return Chain(conv(channels, 16), conv(16, 32), conv(32, 64), Flux.flatten,
         Dense(64 * prod(side, imgsize) => classes; init))
 end
@@ -65,6 +79,7 @@ function conv_pool_net(name, imgsize, channels, classes, rng; filters, pads, den
         side
     end
     widths = (filters[2] * prod(sides), dense...)
+    check_parameters(name, (widths..., classes))
     return Chain(Conv((5, 5), channels => filters[1], relu; pad = pads[1], init),
         MaxPool((2, 2)),
         Conv((5, 5), filters[1] => filters[2], relu; pad = pads[2], init),
@@ -123,6 +138,7 @@ function mlp(inputs::Integer, classes::Integer = 10; hidden = (200, 200),
     widths = (inputs, hidden..., classes)
     all(>(0), widths) ||
         fail("mlp: the layer sizes are ", join(widths, ", "), "; expected positive numbers")
+    check_parameters("mlp", widths)
     init = Flux.glorot_uniform(rng)
     activation(i) = i < length(widths) - 1 ? relu : identity
     layers = [Dense(widths[i] => widths[i+1], activation(i); init)
@@ -170,6 +186,10 @@ function next_token(vocabulary::Integer; cell = "lstm", embedding = 8, hidden = 
     all(>(0), (vocabulary, widths...)) && !isempty(hidden) ||
         fail("next_token: the sizes are ", join((vocabulary, widths...), ", "),
             "; expected positive numbers, and at least one recurrent layer")
+    gates = GATES[cell]
+    layers = sum(i -> big(gates) * widths[i+1] * (widths[i] + widths[i+1] + 1),
+        1:length(hidden))
+    check_parameters("next_token", (last(widths), vocabulary, embedding), layers)
     init = Flux.glorot_uniform(rng)
     recurrent(in, out) =
         CELLS[cell](in => out; init_kernel = init, init_recurrent_kernel = init)
@@ -178,6 +198,7 @@ function next_token(vocabulary::Integer; cell = "lstm", embedding = 8, hidden = 
         Dense(last(widths) => vocabulary; init))
 end
 
+const GATES = Dict("rnn" => 1, "gru" => 3, "lstm" => 4)
 const CELLS = Dict("rnn" => Flux.RNN, "gru" => Flux.GRU, "lstm" => Flux.LSTM)
 
 "Whether a model, or the model with this name, takes tokens."

@@ -106,3 +106,50 @@ end
     @test size(d.x) == (8, 8, 1, 1437) && size(d.xtest) == (8, 8, 1, 360)
     @test extrema(d.x) == (0, 1) && sort(unique(d.y)) == 0:9
 end
+
+"An .npy file's bytes: a header that claims this shape of Float32, and then `data`."
+function claiming(shape, data; descr = "<f4")
+    text = "{'descr': '$descr', 'fortran_order': False, 'shape': $shape, }"
+    text *= " "^(118 - length(text) - 1) * "\n"
+    return [0x93; codeunits("NUMPY"); 0x01; 0x00; UInt8(length(text)); 0x00;
+        codeunits(text); data]
+end
+
+@testset "an .npz file takes no memory that its bytes don't justify" begin
+    Zip = NPZ.ZipFile
+    mktempdir() do dir
+        path = joinpath(dir, "x.npz")
+        function written(f)
+            w = Zip.Writer(path)
+            f(w)
+            close(w)
+        end
+        add(w, name, bytes) =
+            write(Zip.addfile(w, "$name.npy"; method = Zip.Deflate), bytes)
+        both(x) = written(w -> (add(w, "x_train", x); add(w, "y_train", labels)))
+        labels = claiming("(4,)", zeros(UInt8, 16))
+        values = reinterpret(UInt8, Float32.(1:8))
+        both(claiming("(4, 2)", values))
+        @test FedFlux.load_npz(path).x == [1 3 5 7; 2 4 6 8]
+        # Shapes that the bytes don't hold, of which one overflows an Int.
+        for shape in ("(1000000000, 10)", "($(2^62), 4)", "(4, 3)", "(4,)")
+            both(claiming(shape, values))
+            FedFlux.load_npz                      # compiled by the first call
+            why = message(() -> FedFlux.load_npz(path))
+            @test occursin("claims the shape", why) && occursin("has 32 bytes", why)
+            @test (@allocated message(() -> FedFlux.load_npz(path))) < 2^22
+        end
+        for descr in ("|O", "<f4', 'x': '", "")
+            written(w -> add(w, "x_train", claiming("(4, 2)", values; descr)))
+            @test occursin("can't be read as .npz", message(() -> FedFlux.load_npz(path)))
+        end
+        # The archive says that two gigabytes are packed into these bytes.
+        both(claiming("(4, 2)", values))
+        bytes = read(path)
+        entry = first(findfirst(UInt8[0x50, 0x4b, 0x01, 0x02], bytes))
+        bytes[(entry+24):(entry+27)] = reinterpret(UInt8, [UInt32(2)^31])
+        write(path, bytes)
+        @test occursin("unpacks to 2147483", message(() -> FedFlux.load_npz(path)))
+        @test (@allocated message(() -> FedFlux.load_npz(path))) < 2^22
+    end
+end

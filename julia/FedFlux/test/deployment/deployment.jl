@@ -151,6 +151,37 @@ function mutated(rng, bytes)
     return bytes
 end
 
+@testset "an update that a node didn't clip, the server does" begin
+    for rules in (("client_dp(clip=0.5, noise_multiplier=1e-9, reproducible=true)",),
+        ("dp_ftrl(clip=0.5, noise_multiplier=1e-9, reproducible=true)",))
+        f = federated(model, rules; uniform...)
+        server, nodes = deployed(f; rounds = 1, clients_per_round = 5)
+        before = copy(server.st.θ)
+        huge = FedFlux.encode!(Writer(), Update(; delta = fill(7.0f6, f.layout.n))).bytes
+        exchange!(server, nodes;
+            change = (e, k, reply) -> k == 2 ? [reply[1:45]; huge] : reply)
+        @test server.run_log.history[1].clients == 5
+        @test sqrt(sum(abs2, server.st.θ .- before)) <= 0.5 + 1e-5
+    end
+end
+
+@testset "a damaged newest checkpoint loses no node's state" begin
+    f = federated(model, SCAFFOLD_TOPK)
+    st, _ = simulated(f; rounds = 6)
+    mktempdir() do folder
+        kept = [UInt8[] for _ in parts]
+        server, nodes = deployed(f; rounds = 6, folder)
+        for _ = 1:5         # the server was killed while round 5 went on
+            answer_all!(server, nodes, kept, next_exchange!(server))
+        end
+        write(FedFlux.json_path(folder, 4), "x")
+        server, _ = deployed(f; rounds = 6, folder, resume = true)
+        @test server.st.round == 3
+        exchange!(server, nodes, kept)
+        @test server.st.θ == st.θ && server.st.shared == st.shared
+    end
+end
+
 @testset "whatever bytes come: a reason, and no memory taken for what they claim" begin
     rng = Xoshiro(5)
     for (rules, more) in ((SCAFFOLD_TOPK, (;)), (LOCAL_DP, uniform))
@@ -187,9 +218,138 @@ end
     w = Writer()
     FedFlux.writeword!(w, UInt32(length(deep)))
     append!(w.bytes, deep)
-    @test occursin("nested", message(() -> FedFlux.read_values!(Reader(w.bytes))))
+    @test occursin("nested deeper", message(() -> FedFlux.read_values!(Reader(w.bytes))))
     long = Reader(fill(0xff, 8))
     @test occursin("a text of", message(() -> FedFlux.read_values!(long)))
+end
+
+@testset "a server's number makes no model that it has not sent" begin
+    d = FedFlux.load_dataset("digits")[1]
+    own = Dataset(d.x[:, :, :, 1:20], d.y[1:20], nothing, nothing)
+    for model in ("mlp", "softmax_regression", "lenet")
+        given = FedFlux.Options(; model, hidden = [8])
+        model == "lenet" && (own = Dataset(rand(Float32, 28, 28, 1, 20), d.y[1:20], nothing,
+            nothing))
+        node, _ = FedFlux.open_client(given, own)
+        for outputs in (1, 10, 13, 37)
+            made = FedFlux.build_model(model, size(own.x)[1:3], max(outputs, 10);
+                hidden = [8], rng = Stream(0, :init))
+            @test node.parameters(outputs) == sum(length, Optimisers.trainables(made))
+        end
+        f, = node.make(10)
+        arrays = collect(Array{Float32}, Optimisers.trainables(f.model))
+        asked(outputs, arrays) = message(() -> FedFlux.prepare!(node,
+            (; node.options, outputs), arrays, nothing))
+        @test occursin("and came with 0", asked(10^6, Array{Float32}[]))
+        @test occursin("and came with", asked(10^6, arrays))
+        @test (@allocated asked(10^6, arrays)) < 2^22
+        @test asked(10, arrays) == "no error was thrown"
+    end
+end
+
+"Client 2's shares, of which `how many` can't be opened any more."
+function garbled_shares(reply, many)
+    reply = copy(reply)
+    first_share = 29 + 4 + 4 + 32       # behind the header, round, client and commitment
+    for i = 0:(many-1)
+        reply[first_share+104i+8+50] ⊻= 0x01
+    end
+    return reply
+end
+
+"The shares of four seeds with which client 2 answers, each with one bit changed."
+function wrong_shares(reply)
+    reply = copy(reply)
+    foreach(i -> reply[29+8+40i+1] ⊻= 0x01, 0:3)
+    return reply
+end
+
+@testset "one client that breaks the protocol stops no round, and is named" begin
+    f = federated(model, ("scaffold",); aggregate = SecureMean())
+    expected, whole = without_second(f), simulated(f; clients_per_round = 5, rounds = 3)[1]
+    function played(stage, change; rounds = 3)
+        server, nodes = deployed(f; rounds, clients_per_round = 5)
+        exchange!(server, nodes; change = (e, k, reply) ->
+            e.round == 2 && k == 2 && e.stage == stage ? change(reply) : reply)
+        server, server.run_log.history[2]
+    end
+    server, record = played("shares", reply -> garbled_shares(reply, 4))
+    @test server.st.θ == expected.θ && record.clients == 4
+    @test only(record.dropped).client == 2
+    @test occursin("sealed shares that 0 of 4", only(record.dropped).reason)
+    # One neighbour alone can't open its share.
+    server, record = played("shares", reply -> garbled_shares(reply, 1))
+    @test server.st.θ == whole.θ && isempty(record.dropped) && isempty(record.rejected)
+    server, record = played("unmask", wrong_shares)
+    @test server.st.θ == whole.θ && record.clients == 5 && isempty(record.dropped)
+    @test only(record.rejected).client == 2
+    @test occursin("sent a wrong share", only(record.rejected).reason)
+    # It commits itself to another seed: nobody can go on, and it isn't asked again.
+    server, record = played("shares", reply -> (reply[29+8+1] ⊻= 0x01; reply))
+    @test occursin("client 2 has a seed that no 3 of", record.skipped)
+    third = server.run_log.history[3]
+    @test third.clients == 4 && third.skipped === nothing
+    @test occursin("is left out: in round 2 it has a seed", only(third.dropped).reason)
+end
+
+@testset "how much noise a client adds is no server's word" begin
+    # What the server says of the cohort: 5, or a million, of which each would add nothing.
+    told(a, n) = begin
+        acc = FedFlux.start(a, n, (; seed = UInt64(1), round = 1, max_weight = 1.0))
+        like = (; vectors = (; delta = 100), stats = 0, metrics = (;))
+        FedFlux.expect_shape!(a, acc, like)
+        sqrt(acc.noise.variance) / acc.noise.sensitivity
+    end
+    bare, known = (SecureMean(; noise = 2.0, clip = 0.5, cohort) for cohort in (nothing, 5))
+    @test told(bare, 5) ≈ 2 / sqrt(5) rtol = 1e-3
+    @test told(bare, 10^5) < 0.01           # why a node asks for cohort
+    @test told(known, 5) ≈ told(known, 10^5) ≈ 2 / sqrt(5) rtol = 1e-2
+    asked(aggregate) = begin
+        f = federated(model, (); aggregate, uniform...)
+        server, nodes = deployed(f; rounds = 1, clients_per_round = 5)
+        message(() -> exchange!(server, nodes)), server
+    end
+    @test occursin("takes no server's word", first(asked(bare)))
+    reason, server = asked(known)
+    @test reason == "no error was thrown"
+    record = only(server.run_log.history)
+    simulation = FedFlux.guarantee(federated(model, (); aggregate = bare, uniform...),
+        CohortSampling(5), clients)
+    @test record.skipped === nothing && record.aggregation.senders == 5
+    @test record.epsilon ≈ FedFlux.epsilon_after(simulation, 1, [record.aggregation])
+    @test occursin("give cohort too", message(() -> FedFlux.check_deployable(
+        FedFlux.Options(; aggregate = "secure(noise=2, clip=0.5)"))))
+    @test occursin("of which 6 must send", message(() -> FedFlux.guarantee(
+        federated(model, (); aggregate = SecureMean(; noise = 2.0, clip = 0.5, cohort = 9),
+            uniform...), CohortSampling(5), clients)))
+    # And none is unmasked if fewer than that share are in the sum.
+    parties = [FedFlux.SecureClient(FedFlux.SecureSetup{UInt32}(; round = 1, words = 1,
+        fewest = 5, threshold = 0.5), id) for id = 1:6]
+    sums = FedFlux.SecureServer(first(parties).setup)
+    foreach(c -> FedFlux.deliver!(sums, FedFlux.advertise!(c)), parties)
+    keys = FedFlux.advertised!(sums)
+    foreach(c -> FedFlux.deliver!(sums, FedFlux.share!(c, keys[c.id])), parties)
+    boxes = FedFlux.shared!(sums)
+    FedFlux.mask!(parties[1], boxes[1], UInt32[1])
+    few = FedFlux.UnmaskRequest(1, UInt32[2, 3, 4], UInt32[5, 6])
+    @test occursin("a sum of 4 clients; expected at least 5",
+        message(() -> FedFlux.unmask!(parties[1], few)))
+end
+
+@testset "a client's state between two stages, with three thousand neighbours" begin
+    c = FedFlux.SecureClient(FedFlux.SecureSetup{UInt32}(; round = 1, words = 2), 1)
+    share() = ntuple(_ -> rand(UInt64) >> 3, 5)
+    key = rand(UInt8, 32)
+    for id = UInt32(2):UInt32(3001)
+        c.neighbours[id] = FedFlux.PublicKeys(1, id, key, key)
+        c.held[id] = (share(), share())
+    end
+    states = FedFlux.ClientStates(fill(0x01, 16))
+    states.secure = FedFlux.party_state(c, UInt32[1, 2])
+    back = FedFlux.ClientStates(FedFlux.kept_bytes(states), fill(0x01, 16))
+    again = FedFlux.SecureClient(back.secure)
+    @test again.held == c.held && again.neighbours[7].masking == key
+    @test (again.seed, again.id, again.stage) == (c.seed, c.id, c.stage)
 end
 
 @testset "secure aggregation in four stages: the sum of the simulation" begin

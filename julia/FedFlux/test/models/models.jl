@@ -44,3 +44,17 @@ end
     @test occursin("layer 5, Dense(1024 => 10)", text) && occursin("1280", text)
     @test occursin("gives 10 outputs", why((28, 28), 3))
 end
+
+@testset "no model is made that is too large" begin
+    big_ones = (() -> mlp(10^9, 10; hidden = (10^9,)), () -> mlp(4, 10^9),
+        () -> softmax_regression(2^40, 2^40),
+        () -> FedFlux.build_model("lstm", (80,), 10^6; hidden = [10^6], rng = Xoshiro(1)),
+        () -> FedFlux.build_model("gru", (80,), 10^8; hidden = [8], rng = Xoshiro(1)),
+        () -> FedFlux.build_model("case_study_cnn", (10^6, 10^6, 1), 10; rng = Xoshiro(1)),
+        () -> FedFlux.build_model("lenet", (28, 28, 1), 10^8; rng = Xoshiro(1)),
+        () -> FedFlux.build_model("mcmahan_cnn", (4000, 4000, 1), 10; rng = Xoshiro(1)))
+    for make in big_ones
+        @test occursin("parameters (layers of", message(make))
+        @test (@allocated message(make)) < 2^20
+    end
+end

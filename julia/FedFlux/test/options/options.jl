@@ -180,4 +180,35 @@ struct NoAggregator end
     end
     @test occursin("expected a name or something that can be called",
         message(() -> small(loss = NoAggregator())))
+
+@testset "a number in a text takes no memory that data or model don't justify" begin
+    x, y = rand(Xoshiro(1), Float32, 6, 40), rand(Xoshiro(2), 0:2, 40)
+    clients = Clients(x, y, [1:10, 11:20, 21:30, 31:40])
+    model = mlp(6, 3; hidden = (5,), rng = Stream(1, :init))
+    # What a run makes of the object before its first round.
+    use(kind, object) = nothing
+    use(::Val{:partition}, p) =
+        FedFlux.partition(FedFlux.for_data(p, repeat(1:4, 10)), x, y, 4, 0)
+    function use(::Val{:rule}, r)
+        f = Federated(model; rules = (r,), weights = :uniform, batchsize = 4)
+        State(f, FedFlux.WorkerPool(f, clients; threads = 1))
+    end
+    function use(::Val{:aggregate}, a)
+        f = Federated(model; aggregate = a, weights = :uniform, batchsize = 4)
+        FedFlux.check_cohort(f, 4, 4)
+    end
+    attempt(kind, text) = message(() -> use(Val(Symbol(kind)), FedFlux.build(kind, text)))
+    for (kind, known) in FedFlux.SPECS, (name, declared) in known,
+        (p, d) in get(declared, "params", Dict())
+
+        startswith(d["type"], "int") && name != "ckks" || continue
+        text = "$name($p=$(get(d, "max", typemax(Int))))"
+        others = filter(q -> first(q) != p && !haskey(last(q), "default") &&
+                !endswith(last(q)["type"], "?"), declared["params"])
+        isempty(others) || continue         # it needs another value, of which there is none
+        attempt(kind, text)
+        @test (@allocated attempt(kind, text)) < 2^29
+    end
+    sketch() = FedFlux.build("rule", "sketch(rows=99, cols=16777216)")
+    @test occursin("a table of", message(sketch))
 end

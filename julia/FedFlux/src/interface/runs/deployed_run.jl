@@ -26,6 +26,9 @@ function check_deployable(o::Options)
     aggregate isa Union{GeometricMedian,NormClipping} && o.weights == "samples" &&
         refuse_option("weights", "with aggregate $(o.aggregate) a client weighs as many " *
                                  "samples as it says it has; set weights=uniform")
+    aggregate isa SecureMean && !knows_cohort(aggregate) && refuse_option("aggregate",
+        "a node must know how many clients' noise together is enough, and not take it " *
+        "from the server: give cohort too, as in secure(noise=4, clip=0.5, cohort=50)")
     for r in one_or_many(built(o, :rules))
         r isa Pruning && o.download !== nothing &&
             refuse_option("download", "a pruned model travels whole")
@@ -62,10 +65,25 @@ function open_client(given::Options, data::Dataset, party = nothing, number = no
     loss = loss_of(o)
     checklabels(loss, d.y, "train")
     y = targets(loss, d.y)
-    make(outputs) = (prepare_federated(o, d, max(outputs, needed_outputs(o, d)), nothing),
-        d.x, y)
-    session = ClientSession(make, shared_options(o), party; number, o.rounds)
+    needed = needed_outputs(o, d)
+    make(outputs) = (prepare_federated(o, d, max(outputs, needed), nothing), d.x, y)
+    counted = parameter_count(o, d)
+    session = ClientSession(make, shared_options(o), party; number, o.rounds,
+        parameters = outputs -> counted(max(outputs, needed, 1)))
     return session, client_facts(o, d)
+end
+
+"""
+The number of parameters of the model, for each number of outputs: a named one's grows by as
+many with each, since nothing but its last layer, and an Embedding, depends on it.
+"""
+function parameter_count(o::Options, d::Dataset)
+    count_in(model) = sum(length, Optimisers.trainables(model); init = 0)
+    o.model isa AbstractString || return Returns(count_in(o.model))
+    named(outputs) = build_model(o.model, size(d.x)[1:(end-1)], outputs; o.hidden,
+        o.embedding, rng = Stream(o.seed, :init))
+    one, two = count_in(named(1)), count_in(named(2))
+    return outputs -> one + (two - one) * (outputs - 1)
 end
 
 """

@@ -102,7 +102,7 @@ add_warning!(warnings, message) =
 
 "What a run has before its first round."
 struct Prepared
-    begun::Float64          # time() when the run began
+    begun::Float64          # clock() when the run began
     saved::Any              # the checkpoint to resume from, or nothing
     previous::Any           # the result to go on from, or nothing
     dataset::String         # its name
@@ -117,7 +117,7 @@ end
 
 function prepare_and_run(o::Options, init, hooks::RunHooks, data, folder, previous, given,
     warnings)
-    begun = time()
+    begun = clock()
     note = Base.Fix1(add_warning!, warnings)
 
     # Each client gets its share of the data.
@@ -185,7 +185,7 @@ function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, f
     table = client_table(names, clients, history; own_test, figures...,
         hidden = hides_cohort(f.rules))
     return run_result(o, f, st, pool; history, stopped, dataset, clients = table,
-        comparison..., federation = f, seconds = earlier + time() - begun, warnings,
+        comparison..., federation = f, seconds = earlier + clock() - begun, warnings,
         privacy = statement(guarantee(f, sampling, clients), st.round, reports(history)),
         holdings = holdings(clients), resumed, moments,
         sample = size(clients.x)[1:(end-1)], state = st, facts)
