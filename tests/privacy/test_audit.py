@@ -35,9 +35,19 @@ def test_audit(julia: None) -> None:
     assert found.promise["neighbours"] == "with and without the unit"
     again = fedflux.audit(RULE, **plan)
     assert (again.lower, again.decided) == (found.lower, found.decided)
-    fixed = fedflux.audit(RULE, **plan, clients_per_round=2, sampling="uniform")
+    few: dict[str, Any] = {"clients_per_round": 2, "sampling": "uniform"}
+    fixed = fedflux.audit("client_dp(noise_multiplier=2)", **plan, **few)
     assert fixed.promise["sampling"] == "fixed"
     assert not fixed.broken
+    names = ["a canary", "the run's seed known", "a hostile client besides"]
+    assert [attack["name"] for attack in fixed.attacks] == names
+    assert fixed.lower == max(attack["lower"] for attack in fixed.attacks)
+    assert fixed.decided in [attack["decided"] for attack in fixed.attacks]
+    # Cohorts that follow from the seed make no ε smaller.
+    seeded = fedflux.audit(RULE, **plan, **few)
+    assert seeded.promise["sampling"] == "none"
+    assert seeded.upper == found.upper
+    assert "the run's seed" in seeded.promise["amplification"]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +90,7 @@ def test_command(julia: None, command: Command) -> None:
     assert code == 0
     assert f"promised  ε ≤ {found['upper']:.4f}  (δ = 1e-05, 2 rounds)\n" in out
     assert "Consistent with the promise; an audit can't prove it.\n" in out
+    assert re.search(r"attack    a hostile client besides: ε ≥ \d.* attacked, ε ≤ \d", out)
     code, out, err = command("--rule", "fedprox")
     assert (code, out) == (2, "")
     assert re.fullmatch(r"fedflux: error: [^\n]+\n", err)

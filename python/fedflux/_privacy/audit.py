@@ -15,7 +15,7 @@ class Audit:
     Attributes:
         broken: whether the rule did what its promise excludes. False proves nothing:
             another attack, or more trials, may show more.
-        lower: the ε that the attack proves, at the promise's δ.
+        lower: the ε that the attacks prove, at the promise's δ.
         upper: the accountant's ε, at the same δ.
         decided: "delta", and "lower" and "upper" there: where the lower bound is highest
             beside the promise, which holds for every δ.
@@ -24,6 +24,8 @@ class Audit:
         rounds: the number of rounds of a run.
         confidence: of the lower bounds.
         seconds: the time that it took.
+        attacks: "name", "lower" and "decided" of each attack: by a canary alone, by one who
+            knows the run's seed besides, and with a hostile client besides.
         promise: what the rule promises, as `Result.privacy` says it.
     """
 
@@ -37,6 +39,7 @@ class Audit:
     confidence: float
     seconds: float
     promise: dict[str, Any]
+    attacks: tuple[dict[str, Any], ...] = ()
 
 
 def audit(
@@ -93,9 +96,11 @@ def audit(
     if clients_per_round is not None:
         plan["clients_per_round"] = integer("clients_per_round", clients_per_round)
     found = facts("_pyaudit", plan)
-    found["decided"] = {
-        name: none_is_infinite(value) for name, value in found["decided"].items()
-    }
+    found["attacks"] = tuple(found["attacks"])
+    for figures in (found, *found["attacks"]):
+        figures["decided"] = {
+            name: none_is_infinite(value) for name, value in figures["decided"].items()
+        }
     found["upper"] = none_is_infinite(found["upper"])
     found["findings"] = tuple(found["findings"])
     return Audit(**found)

@@ -125,7 +125,8 @@ def audit(as_json: bool, **plan: Any) -> None:
     if as_json:
         facts = dataclasses.asdict(found)
         facts["upper"] = _finite(found.upper)
-        facts["decided"] = {name: _finite(value) for name, value in found.decided.items()}
+        for figures in (facts, *facts["attacks"]):
+            figures["decided"] = {n: _finite(v) for n, v in figures["decided"].items()}
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         click.echo(_report(found))
@@ -148,13 +149,24 @@ def ckks_key(file: Path, aggregate: str | None) -> None:
     click.echo(f"{file} is ready: give it to every node, and never to the server.")
 
 
+def _beside(at: dict[str, float]) -> str:
+    return (
+        f"ε ≥ {at['lower']:.4f} attacked, ε ≤ {at['upper']:.4f} promised at "
+        f"δ = {at['delta']:g}"
+    )
+
+
+def _closest(attack: dict[str, Any]) -> str:
+    return f"{attack['name']}: {_beside(attack['decided'])}"
+
+
 def _report(found: Audit) -> str:
     delta, at = f"δ = {found.promise['delta']:g}", found.decided
     lines = [
         f"attacked  ε ≥ {found.lower:.4f}  ({delta}, confidence {found.confidence:g})",
         f"promised  ε ≤ {found.upper:.4f}  ({delta}, {found.rounds} rounds)",
-        f"closest   ε ≥ {at['lower']:.4f} attacked, ε ≤ {at['upper']:.4f} promised at "
-        f"δ = {at['delta']:g}",
+        f"closest   {_beside(at)}",
+        *(f"attack    {_closest(attack)}" for attack in found.attacks),
         *(f"finding   {finding}" for finding in found.findings),
         "BROKEN: the rule does not do what is promised."
         if found.broken

@@ -149,6 +149,43 @@ end
     end
 end
 
+# Cohorts from the seed, and an ε that counts on chance all the same.
+struct CountsOnChance <: Planted
+    dp::ClientDP
+end
+function guarantee(r::CountsOnChance, f, sampling, clients)
+    rate = sampling.clients_per_round / length(clients)
+    return FedFlux.Guarantee(; unit = "one client", r.dp.delta, noise = "", why = "",
+        accounting = FedFlux.EqualRounds(r.dp.noise_multiplier, rate, :poisson))
+end
+
+# The server clips nothing, and rounds the sum before the noise.
+struct TrustsClients <: Planted
+    dp::ClientDP
+end
+function server!(r::TrustsClients, s, ū, ctx)
+    noisy(v) = FedFlux.add_gaussian!(Float32.(ctx.n .* v),
+        r.dp.noise_multiplier * r.dp.clip, ctx.rng) ./ Float32(ctx.expected)
+    return s.shared, map(noisy, ū)
+end
+
+@testset "each attack finds what it is for, which the others don't" begin
+    dp = ClientDP(; noise_multiplier = 0.7, reproducible = true)
+    few = (; clients = 20, clients_per_round = 2, rounds = 12, trials = 400)
+    by(a) = Dict(b.name => b.decided.lower > b.decided.upper for b in a.attacks)
+    a = audit(CountsOnChance(dp); few...)
+    @test isbroken(a) && by(a)["the run's seed known"] && !by(a)["a canary"]
+    for rule in (NothingBroken(dp), ClientDP(; noise_multiplier = 0.7))
+        @test !isbroken(audit(rule; few...))
+    end
+    weak = ClientDP(; noise_multiplier = 4.0, reproducible = true)
+    a = audit(TrustsClients(weak); clients = 10, rounds = 4, trials = 300)
+    @test isbroken(a) && by(a)["a hostile client besides"] && !by(a)["a canary"]
+    a = audit(weak; clients = 10, rounds = 4, trials = 300)
+    @test !isbroken(a) && length(a.attacks) == 3
+    @test length(audit(LocalDP(); rounds = 2, trials = 40).attacks) == 1
+end
+
 @testset "settings that can't be audited" begin
     @test FedFlux.promise === guarantee      # its former name, in rules of the user's own
     dp = ClientDP()

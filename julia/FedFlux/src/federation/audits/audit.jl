@@ -10,13 +10,16 @@ each trial client 1, the canary, sends an enormous update along a random directi
 sign known to the attacker, and the others send zeros: what tells most about one client.
 Rounds run as in a federation, with the rule's own clip and noise. The attacker sums the
 steps along that direction and guesses whether the canary took part (or, where the guarantee
-is about a client's data, whether it sent the opposite).
+is about a client's data, whether it sent the opposite). Two more attackers do the same: one
+knows the run's seed, and looks only at the rounds in which the canary is drawn by it; the
+other has a hostile client, which sends a million times more than the clip allows.
 
 - `clients`, `clients_per_round`, `sampling`, `rounds`: what is promised and attacked. For
   [`LocalDP`](@ref) the attacker sees the canary's updates alone.
 - `trials`: how often the rounds run with the canary, and how often without it.
-- `confidence`: of the lower bound; a right rule is said to be broken with a probability of
-  at most 1 − `confidence` by the attack, and as much by the check of an adaptive clip.
+- `confidence`: of all lower bounds together; a right rule is said to be broken with a
+  probability of at most 1 − `confidence` by the attacks, and as much by the check of an
+  adaptive clip.
 - `seed`: of the trials. Only a rule with `reproducible = true` gives the same figures
   again.
 
@@ -42,19 +45,37 @@ audit(ClientDP(noise_multiplier = 2.0); clients = 10, rounds = 2, trials = 100)
 function audit(rule::Rule; clients = 20, clients_per_round = clients,
     sampling = PoissonSampling(), rounds = 10, trials = 1000, confidence = 0.95, seed = 0)
     check_audit(clients, clients_per_round, rounds, trials, confidence, seed)
-    begun = time()
+    begun = clock()
     t = AuditTarget(rule, clients, clients_per_round, sampling, rounds, UInt64(seed))
-    with = [attack_statistic(t, i, true) for i = 1:trials]
-    without = [attack_statistic(t, i, false) for i = 1:trials]
     deltas = audited_deltas(t.guarantee)
     upper = [guaranteed_epsilon(t.guarantee, rounds, δ) for δ in deltas]
-    lower = proven_epsilons(with, without, deltas, upper, confidence)
+    statistics = attack_statistics(t, trials)
+    each = 1 - (1 - confidence) / length(statistics)    # of one bound, so of all at once
+    attacks = [
+        Attacked(name, deltas, proven_epsilons(with, without, deltas, upper, each), upper)
+        for (name, with, without) in statistics
+    ]
+    worst = argmax(a -> a.decided.lower - a.decided.upper, attacks)
+    return Audit(; lower = maximum(a -> a.lower, attacks),
+        upper = epsilon_after(t.guarantee, rounds), promise = t.guarantee, worst.decided,
+        attacks, findings = clip_findings(t, confidence), rounds, trials, confidence,
+        seconds = clock() - begun)
+end
+
+"""
+What one attack found: its `name`; `lower`, the ε that it proves at the δ of the guarantee;
+and `decided`, as in [`Audit`](@ref).
+"""
+struct Attacked
+    name::String
+    lower::Float64
+    decided::@NamedTuple{delta::Float64, lower::Float64, upper::Float64}
+end
+
+function Attacked(name, deltas, lower, upper)
     worst = argmax(lower .- upper)
-    return Audit(; lower = first(lower), upper = epsilon_after(t.guarantee, rounds),
-        promise = t.guarantee,
-        decided = (; delta = deltas[worst], lower = lower[worst], upper = upper[worst]),
-        findings = clip_findings(t, confidence), rounds, trials, confidence,
-        seconds = time() - begun)
+    return Attacked(name, first(lower),
+        (; delta = deltas[worst], lower = lower[worst], upper = upper[worst]))
 end
 
 function check_audit(clients, clients_per_round, rounds, trials, confidence, seed)
@@ -71,16 +92,18 @@ const MOST_TRIALS = 10_000_000
 """
     Audit
 
-What [`audit`](@ref) found. `lower`: the ε that the attack proves at the δ of `promise`;
+What [`audit`](@ref) found. `lower`: the ε that the attacks prove at the δ of `promise`;
 `upper`: the accountant's. `decided`: the `(; delta, lower, upper)` where the lower bound is
-highest beside the promised curve. `findings`: what else is wrong, in words. `trials`,
-`rounds`, `confidence`, `seconds`. [`isbroken`](@ref) is the verdict.
+highest beside the promised curve. `attacks`: the same for each attack. `findings`: what
+else is wrong, in words. `trials`, `rounds`, `confidence`, `seconds`. [`isbroken`](@ref) is
+the verdict.
 """
 Base.@kwdef struct Audit
     lower::Float64
     upper::Float64
     promise::Guarantee
     decided::@NamedTuple{delta::Float64, lower::Float64, upper::Float64}
+    attacks::Vector{Attacked}
     findings::Vector{String}
     rounds::Int
     trials::Int
@@ -105,107 +128,6 @@ function Base.show(io::IO, a::Audit)
         number(d.upper), " at δ = ", d.delta)
     foreach(finding -> print(io, "; ", finding), a.findings)
     print(io, ")")
-end
-
-const CANARY = 1
-
-# Sends `canary` times the direction from client 1, with the sign of the round, and `others`
-# times it from all others.
-struct Canary <: Rule
-    direction::Vector{Float32}
-    canary::Float32
-    others::Float32
-end
-
-function client!(r::Canary, s, u, ctx)
-    own = ctx.client == CANARY
-    factor = own ? attack_sign(ctx.round) * r.canary : r.others
-    return nothing, Update(u; delta = factor .* r.direction)
-end
-
-# The Thue–Morse sequence + − − + − + + −. Noise that comes again with period 1 or 2 is then
-# subtracted from itself, and independent noise is not.
-attack_sign(round) = iseven(count_ones(round - 1)) ? 1.0f0 : -1.0f0
-
-"What is attacked: the rule in a federation, with and without the canary."
-struct AuditTarget{F<:Federated,C<:Clients,S,A,P<:WorkerPool}
-    f::F
-    clients::C
-    with::S            # how cohorts are drawn
-    without::A         # … where the canary does not take part
-    guarantee::Guarantee
-    pool::P
-    rounds::Int
-    seed::UInt64
-end
-
-function AuditTarget(rule, N, n, sampling, rounds, seed)
-    N, with = attacked_cohorts(rule, N, n, sampling)
-    # The canary has more samples, in case that a rule or the mean weighs by them.
-    x = zeros(Float32, 7, N + 9)
-    clients = Clients(x, zeros(Int, N + 9), [[1:10]; [k:k for k = 11:(N+9)]])
-    f = Federated(softmax_regression(7, 3); rules = (rule,), weights = :uniform,
-        optimizer = Optimisers.Descent(0.0f0), batchsize = 1, maxsteps = 1)
-    claim = guarantee(f, with, clients)
-    claim === nothing &&
-        fail("rule ", nameof(typeof(rule)), " promises no ε that could be audited")
-    without =
-        claim.replaced ? with :
-        CohortSampling(with.clients_per_round; with.sampling,
-            availability = AvailabilityTrace(reshape((1:N) .!= CANARY, N, 1)))
-    pool = WorkerPool(f, clients; threads = 1)
-    return AuditTarget(f, clients, with, without, claim, pool, rounds, seed)
-end
-
-attacked_cohorts(::Rule, N, n, sampling) = N, CohortSampling(n; sampling)
-attacked_cohorts(::DPSGD, N, n, sampling) =
-    fail("rule DPSGD clips gradients, and the audit attacks what clients send: it can't ",
-        "audit this rule")
-# Its server sees who sent what, so that others hide nobody.
-attacked_cohorts(::LocalDP, N, n, sampling) = 1, CohortSampling(1)
-
-"Longer than any clip, so that what is not clipped shows."
-const CANARY_LENGTH = 1e4
-
-"The federation of a trial: seeds and the direction are its own."
-function trial_federation(t::AuditTarget, i, world, canary, others)
-    (; f) = t
-    rng = Stream(t.seed, :attack, i, world)
-    d = f.layout.n
-    direction = [rand(rng, Bool) ? 1.0f0 : -1.0f0 for _ = 1:d] ./ sqrt(Float32(d))
-    rules = (Canary(direction, canary, others), f.rules...)
-    return Federated(f.model, f.loss, f.train, rules, f.aggregate, f.server, f.weights,
-        f.trainer, rand(rng, UInt64), f.faults, f.attack, f.layout)
-end
-
-"The sum of a trial's steps along the canary, each in units of the clip if that is public."
-function attack_statistic(t::AuditTarget, i, present)
-    opposite = !present && t.guarantee.replaced
-    f = trial_federation(t, i, present, opposite ? -CANARY_LENGTH : CANARY_LENGTH, 0)
-    direction = first(f.rules).direction
-    total = 0.0
-    each_round(t, f, present ? t.with : t.without) do round, clip, step
-        total += attack_sign(round) * dot(direction, step) / clip
-    end
-    return total
-end
-
-"Call `see(round, clip, step)` with what each round publishes; returns the state after it."
-function each_round(see, t::AuditTarget, f, sampling)
-    st = State(f, t.pool)
-    for round = 1:t.rounds
-        clip = public_clip(st)
-        fill!(st.θ, 0)          # so that a small step loses no digits
-        next_round!(f, st, t.clients, sampling, t.pool)
-        see(round, something(clip, 1.0), st.θ)
-    end
-    return st
-end
-
-# The clip that adapts is published, in the state of the rule.
-function public_clip(st)
-    shared = last(st.shared)
-    return hasproperty(shared, :clip) ? shared.clip : nothing
 end
 
 """
