@@ -42,13 +42,14 @@ class Effort:
     repeats: int
     rounds: int | None  # None: as many as the task says
     population: tuple[int, ...]
+    crowd: tuple[int, ...]  # numbers of clients for FedFlux alone
 
     @classmethod
     def of(cls, quick: bool) -> Effort:
         return (
-            cls(0.02, 2, 2, (10, 40))
+            cls(0.02, 2, 2, (10, 40), (100,))
             if quick
-            else cls(0.4, 7, None, (10, 100, 1000, 10000))
+            else cls(0.4, 7, None, (10, 100, 1000, 10_000), (100_000, 1_000_000))
         )
 
 
@@ -206,10 +207,10 @@ def round_rows(
 def scale(
     setup: Setup, space: Workspace, chosen: list[Contender], effort: Effort
 ) -> Iterator[Row]:
-    """Time and memory from 10 to 10,000 clients of 20 images, 100 a round: a process for
-    every point, on one core.
+    """Time and memory from 10 to 10,000 clients of 20 images, and to a million with FedFlux
+    alone, 100 a round: a process for every point, on one core.
     """
-    for clients in effort.population:
+    for clients in (*effort.population, *effort.crowd):
         cohort = min(100, clients)
         request = space.request(
             TASKS["case_study"],
@@ -220,6 +221,8 @@ def scale(
             rounds=5,
         )
         for contender in chosen:
+            if clients in effort.crowd and contender.name != "fast":
+                continue
             with workers(setup, [contender], cores=1) as started:
                 for worker in started:
                     setup.quiet.wait()

@@ -162,12 +162,12 @@ end
 function federation(request)
     d = read_data(request)
     f = read_federated(request)
-    clients = Clients(d.x, d.y, d.parts)
-    return d, f, clients, FedFlux.WorkerPool(f, clients.x)
+    seconds = @elapsed clients = Clients(d.x, d.y, d.parts)
+    return d, f, clients, FedFlux.WorkerPool(f, clients.x), seconds
 end
 
 function rounds(request)
-    d, f, clients, pool = federation(request)
+    d, f, clients, pool, prepare_s = federation(request)
     clients_per_round = request["cohort"]
     st = State(f, pool)
     marks = [time_ns()]
@@ -177,6 +177,7 @@ function rounds(request)
     result = FedFlux.evaluate(pool, f, st.θ, st.stats, d.xtest, d.ytest, nclasses)
     return (;
         seconds = Float64.(diff(marks)) ./ 1e9,
+        prepare_s,
         accuracy = FedFlux.accuracy(result),
         note = "trainer $(pool.trainer)"
     )

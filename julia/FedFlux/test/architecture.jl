@@ -239,6 +239,14 @@ end
     @test unused == []
 end
 
+# `reduce(vcat, lists; init)`, or over a generator, copies all before for each list, which
+# is quadratic in clients. `concatenated` and `join_last` are linear.
+@testset "nothing folds arrays together or splats them into one call" begin
+    fold = r"reduce\(\s*[vh]?cat|mapreduce\(.*,\s*[vh]cat\b|\b[vh]?cat\([^()]*\.\.\."
+    @test occursin(fold, "reduce(vcat, x; init = [])") && occursin(fold, "cat(x...; dims)")
+    @test filter(file -> occursin(fold, read(file, String)), ORDER) == String[]
+end
+
 @testset "lines have at most 92 characters, and files of src 300 lines" begin
     package = pkgdir(FedFlux)
     for folder in ("src", "ext", "test"),

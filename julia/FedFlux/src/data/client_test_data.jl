@@ -64,5 +64,5 @@ end
 "The clients with their own test samples in the place of those they train on."
 function test_clients(own::OwnTest, x, y)
     starts = cumsum([1; length.(own.parts)])
-    return Clients(x, y, reduce(vcat, own.parts), starts)
+    return Clients(x, y, concatenated(Int, own.parts), starts)
 end

@@ -48,14 +48,22 @@ function Clients(x::AbstractArray, y::AbstractArray, parts)
             fail("client ", k, " holds sample ", first(Iterators.filter(!in(1:n), part)),
                 "; expected indices in 1:", n)
     end
-    return Clients(x, y, reduce(vcat, parts; init = Int[]), cumsum([1; length.(parts)]))
+    return Clients(x, y, concatenated(Int, parts), cumsum([1; length.(parts)]))
 end
 
 function Clients(pairs::AbstractVector{<:Tuple})
     isempty(pairs) && fail("there are no clients: expected one (x, y) per client")
-    join_last(arrays) = cat(arrays...; dims = ndims(first(arrays)))
+    check_one_size("x", first.(pairs))
+    check_one_size("y", last.(pairs))
     return Clients(join_last(first.(pairs)), join_last(last.(pairs)),
         consecutive([numobs(y) for (_, y) in pairs]))
+end
+
+function check_one_size(name, arrays)
+    dims = size(first(arrays))[1:(end-1)]
+    k = findfirst(a -> size(a)[1:(end-1)] != dims, arrays)
+    k === nothing || fail(name, " of client ", k, " has size ", size(arrays[k]),
+        "; expected ", join((dims..., "n"), " × "), ", as for client 1")
 end
 
 Base.length(c::Clients) = length(c.starts) - 1

@@ -103,7 +103,7 @@ function (partitioner::Shards)(y, clients, rng)
             " samples; expected at least one sample per shard")
     sorted = sortperm(labels; alg = MergeSort)     # MergeSort is stable
     shards = shuffle!(rng, equal_cuts(sorted, n))
-    return [reduce(vcat, shards[(k*(c-1)+1):(k*c)]) for c = 1:clients]
+    return [concatenated(Int, shards[(k*(c-1)+1):(k*c)]) for c = 1:clients]
 end
 
 """

@@ -43,10 +43,11 @@ function shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000,
     names = sort!(collect(keys(texts)))
     train = [windows(numbers(training_part(texts[role])), window) for role in names]
     test = [windows(numbers(test_part(texts[role])), window) for role in names]
-    join_samples(parts, i) = reduce(hcat, getindex.(parts, i))
+    join_samples(parts, i) = join_last(getindex.(parts, i))
     xtest, ytest = join_samples(test, 1), join_samples(test, 2)
     isempty(xtest) && ((xtest, ytest) = (nothing, nothing))
-    owners(parts) = reduce(vcat, fill.(names, [size(first(part), 2) for part in parts]))
+    owners(parts) =
+        concatenated(String, fill.(names, [size(first(part), 2) for part in parts]))
     dataset = Dataset(join_samples(train, 1), join_samples(train, 2), xtest, ytest;
         name = "shakespeare", owner = owners(train),
         owner_test = xtest === nothing ? nothing : owners(test))

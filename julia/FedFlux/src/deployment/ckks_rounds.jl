@@ -10,7 +10,7 @@ function answer_stage!(::Val{:encrypt}, reply, c::ClientSession, header, r, arra
     f.aggregate isa CKKS || fail("asks for encrypted updates, and aggregate is ",
         nameof(typeof(f.aggregate)), " here")
     trained, lost = train!(c, header, values, arrays, states)
-    v = reduce(vcat, map(decoded, parts(trained.update)))
+    v = concatenated(Float32, map(decoded, parts(trained.update)))
     allfinite(v) || fail(NOT_FINITE)
     own, most = own_weight(c, values)
     n = field(Int, values, :n)

@@ -58,6 +58,18 @@ function statistics(model)
     ]
 end
 
+"""
+    named_statistics(model) -> Vector{Pair{String,Array}}
+
+The arrays of [`statistics`](@ref) with their dotted names, such as `layers.2.μ`.
+"""
+function named_statistics(model)
+    names = IdDict{Any,String}()
+    note(path, a) = (a isa AbstractArray && get!(names, a, join(path.keys, '.')); a)
+    Functors.fmap_with_path(note, model)
+    return [names[a] => a for a in statistics(model)]
+end
+
 "Copy `arrays`, one after the other, into the vector `flat`."
 function gather!(flat::AbstractVector, arrays)
     at = 1
@@ -82,6 +94,25 @@ end
 function consecutive(lengths)
     stops = cumsum(collect(Int, lengths))
     return [(stop-n+1):stop for (stop, n) in zip(stops, lengths)]
+end
+
+"""
+    concatenated(T, lists) -> Vector{T}
+
+The elements of all `lists`, one list after the other, in a time that is linear in their
+number. A fold of vcat copies all elements before for each list.
+"""
+function concatenated(::Type{T}, lists) where {T}
+    all = T[]
+    foreach(list -> append!(all, list), lists)
+    return all
+end
+
+"Arrays of one size, but for their last dimension, joined along that."
+function join_last(arrays)
+    T = mapreduce(eltype, promote_type, arrays)
+    n = sum(a -> size(a, ndims(a)), arrays)
+    return reshape(concatenated(T, map(vec, arrays)), size(first(arrays))[1:(end-1)]..., n)
 end
 
 "The range of each array in the flat vector of all `arrays`."

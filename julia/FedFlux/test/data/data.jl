@@ -22,6 +22,18 @@ end
     @test occursin("clients is 7", message(() -> partition(IID(), x, y, 7, 0)))
 end
 
+@testset "a million clients are made in the time of a million indices" begin
+    x, y = zeros(Float32, 1, 1_000_000), zeros(Int, 1_000_000)
+    make(n) = @elapsed Clients(x, y, [k:k for k = 1:n])
+    make(10)
+    @test make(1_000_000) < 5                                # quadratic: minutes
+    @test length(Clients(x, y, [[k] for k = 1:1_000_000])) == 1_000_000
+    pairs = [(x[:, k:k], y[k:k]) for k = 1:100_000]
+    @test (@elapsed Clients(pairs)) < 5
+    why = message(() -> Clients([(x[:, 1:2], y[1:2]), (zeros(Float32, 2, 2), y[1:2])]))
+    @test occursin("x of client 2 has size (2, 2); expected 1 × n", why)
+end
+
 @testset "samples set aside for the server" begin
     x, y = rand(Float32, 2, 60), rand(0:2, 60)
     clients = Clients(x, y, [1:20, 21:30, 31:55])      # nobody holds the last five samples

@@ -5,7 +5,7 @@ function named_layers(model, path = "")
     layers = model isa Chain ? values(model.layers) : (model,)
     subpath(i) = isempty(path) ? string(i) : string(path, '.', i)
     lists = [decompose_named(l, subpath(i)) for (i, l) in enumerate(layers)]
-    return reduce(vcat, lists; init = NamedLayer[])
+    return concatenated(NamedLayer, lists)
 end
 
 function decompose_named(l, path)

@@ -27,7 +27,7 @@ has many labels.
 function own_samples(y, counts)
     y isa AbstractVector || return k -> 1:numobs(y)
     by_class = [findall(==(c - 1), y) for c in axes(counts, 1)]
-    return k -> reduce(vcat, by_class[counts[:, k] .> 0])
+    return k -> concatenated(Int, by_class[counts[:, k] .> 0])
 end
 
 """
@@ -41,10 +41,9 @@ end
 
 mean_own(evaluations, ks, counts) =
     mean_or_nothing(
-        reduce(
-            vcat,
-            client_accuracies(e, counts[:, [k]])
-            for (e, k) in zip(evaluations, ks)
+        concatenated(
+            Float64,
+            client_accuracies(e, counts[:, [k]]) for (e, k) in zip(evaluations, ks)
         )
     )
 mean_or_nothing(v) = isempty(v) ? nothing : sum(v) / length(v)

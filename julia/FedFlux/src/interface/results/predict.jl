@@ -66,5 +66,5 @@ function raw_outputs(model, x, o::Options, moments)
     checkmodel(model, getobs(x, 1:1), 0)
     batches = Iterators.partition(1:numobs(x), EVAL_BATCH)
     parts = [model(getobs(x, part)) for part in batches]
-    return length(parts) == 1 ? only(parts) : cat(parts...; dims = ndims(first(parts)))
+    return length(parts) == 1 ? only(parts) : join_last(parts)
 end

@@ -29,7 +29,7 @@ none or all are.
 """
 function LocalArrays(isprivate, rule, layout::Layout; stats = false)
     ranges = [s.range for s in layout.slots if isprivate(s)]
-    shared = reduce(vcat, (s.range for s in layout.slots if !isprivate(s)); init = Int[])
+    shared = concatenated(Int, (s.range for s in layout.slots if !isprivate(s)))
     isempty(ranges) && fail("rule ", rule, " finds no private arrays among ",
         join((s.name for s in layout.slots), ", "))
     isempty(shared) &&

@@ -40,7 +40,7 @@ end
 
 "All layers of a model, including those of nested chains."
 all_layers(model) = Any[model]
-all_layers(model::Chain) = reduce(vcat, (all_layers(l) for l in model.layers); init = Any[])
+all_layers(model::Chain) = concatenated(Any, map(all_layers, model.layers))
 
 # The dimension of the weights over the outputs, and the dimension over the inputs.
 output_dim(l::Conv) = ndims(l.weight)

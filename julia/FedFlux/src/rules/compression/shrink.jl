@@ -23,7 +23,7 @@ function shrink(model)
         stay = live_channels(link)
         small[link.from] = with_outputs(latest(link.from), stay)
         foreach(l -> small[l] = with_channels(l, stay), link.norms)
-        stay_inputs = reduce(vcat, (inputs_from(link, c) for c in stay))
+        stay_inputs = concatenated(Int, (inputs_from(link, c) for c in stay))
         small[link.to] = with_inputs(latest(link.to), stay_inputs)
     end
     return rebuilt(model, latest)
