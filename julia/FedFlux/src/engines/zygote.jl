@@ -19,6 +19,7 @@ struct ZygoteEngine <: Engine
     params::Vector{AbstractArray}
     ranges::IdDict{Any,UnitRange{Int}}   # of each parameter array in the flat vector
     nstats::Int
+    norms::Vector{Any}                   # layers with a running variance
     rng::Xoshiro
 end
 
@@ -26,8 +27,11 @@ function ZygoteEngine(model, loss)
     model = deepcopy(model)
     params = Optimisers.trainables(model)
     nstats = sum(length, statistics(model); init = 0)
-    return ZygoteEngine(model, loss, params, ranges_of(params), nstats, Xoshiro(0))
+    norms = filter(has_variance, collect(Any, Flux.modules(model)))
+    return ZygoteEngine(model, loss, params, ranges_of(params), nstats, norms, Xoshiro(0))
 end
+
+has_variance(l) = hasproperty(l, :σ²) && l.σ² isa AbstractArray
 
 nparams(e::ZygoteEngine) = sum(length, e.params; init = 0)
 nstats(e::ZygoteEngine) = e.nstats
@@ -38,13 +42,20 @@ reseed!(e::ZygoteEngine, rng) = (Random.seed!(e.rng, rand(rng, UInt64)); nothing
 
 function valgrad!(e::ZygoteEngine, g, w, x, y)
     scatter!(e.params, w)
+    variances = map(l -> copy(l.σ²), e.norms)
     loss, grads = with_generator(e.rng) do
         value_and_gradient(e.loss, e.model, x, y)
     end
+    foreach(keep_variance!, e.norms, variances)
     fill!(g, 0)
     add_gradient!(g, e.ranges, e.model, grads[1])
     return Float32(loss)
 end
+
+# The running variance is the unbiased one, which a single value doesn't have: Flux divides
+# by zero, where the fast engine keeps the variance before.
+keep_variance!(l, before) =
+    any(isnan, l.σ²) && all(isfinite, l.μ) && copyto!(l.σ², before)
 
 value_and_gradient(loss, model, x, y) =
     Zygote.withgradient(m -> loss(m(x), y), model)

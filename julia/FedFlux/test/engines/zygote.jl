@@ -49,6 +49,24 @@ end
     @test all(iszero, model[2].μ)     # the engine works on a copy
 end
 
+@testset "BatchNorm on one sample: the mean moves, the variance stays" begin
+    x, y = Float32[1 5; 2 6; 3 7], [0, 1]
+    for norm in (BatchNorm(3), BatchNorm(3, relu))
+        model = Chain(norm, Dense(3 => 2))
+        e = ZygoteEngine(model, CrossEntropy())
+        w, g = flatten(model), zeros(Float32, nparams(e))
+        @test isfinite(valgrad!(e, g, w, x[:, 1:1], y[1:1])) && all(isfinite, g)
+        @test stats!(zeros(Float32, 6), e) ≈ [0.1, 0.2, 0.3, 1, 1, 1]     # momentum .1
+        # Of two the variance is the unbiased one, 8.
+        setstats!(e, Float32[0, 0, 0, 1, 1, 1])
+        valgrad!(e, g, w, x, y)
+        @test stats!(zeros(Float32, 6), e) ≈ [0.3, 0.4, 0.5, 1.7, 1.7, 1.7]
+        # What diverges still shows.
+        valgrad!(e, g, w, fill(NaN32, 3, 1), y[1:1])
+        @test all(isnan, stats!(zeros(Float32, 6), e))
+    end
+end
+
 @testset "the seed decides dropout's masks" begin
     model = Chain(Dense(20 => 50), Dropout(0.5), Dense(50 => 2))
     e = ZygoteEngine(model, CrossEntropy())
