@@ -28,6 +28,23 @@ check_count(a, n) =
     n >= min_updates(a) ||
     fail(nameof(typeof(a)), " needs ", min_updates(a), " updates and got ", n)
 
+"""
+    ismean(a::Aggregator) -> Bool
+
+Whether an aggregate is the weighted mean of the updates, up to rounding: what some rules
+need, see [`needs_mean`](@ref). Not unless an aggregator says so.
+"""
+ismean(::Aggregator) = false
+
+"""
+    worth_warning(a::Aggregator, n::Integer) -> message or nothing
+    worth_warning(a::Aggregator, report::NamedTuple) -> message or nothing
+
+What to tell the user of an aggregator for cohorts of `n`, before the first round; and of
+what it reported of a round.
+"""
+worth_warning(::Aggregator, n) = nothing
+
 "Whether the server trains on root data of its own and passes its update as `reference`."
 needs_root(::Aggregator) = false
 

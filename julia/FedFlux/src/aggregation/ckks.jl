@@ -85,6 +85,8 @@ mutable struct ToEncrypt
     total::Any                          # the sum, see `total`
 end
 
+ismean(::CKKS) = true
+
 start(::CKKS, n, reference) =
     ToEncrypt(n, nothing, Vector{Float32}[], Float64[], (;), nothing, nothing)
 
@@ -92,7 +94,7 @@ start(::CKKS, n, reference) =
 # threads must not call Python.
 function add!(::CKKS, acc::ToEncrypt, u, weight)
     acc.like === nothing && (acc.like = map(similar, u))
-    push!(acc.vectors, reduce(vcat, parts(u)))
+    push!(acc.vectors, concatenated(Float32, parts(u)))
     push!(acc.weights, weight)
     return acc
 end

@@ -61,7 +61,8 @@ end
 For each coordinate the unweighted mean of the updates without the ⌊fraction·n⌋ smallest and
 as many of the largest values. Yin et al. 2018 (arXiv:1803.01498), Definition 2.
 
-- `fraction`: 0 ≤ fraction < 0.5.
+- `fraction`: 0 ≤ fraction < 0.5. The default trims nobody of fewer than ten updates, of
+  which a run warns.
 
 ```julia
 updates = [Update(; delta = [v]) for v in (0.5f0, 1f0, 2f0, 100f0)]
@@ -79,11 +80,21 @@ end
 
 construct(::Val{:aggregate}, ::Val{:trimmed_mean}; fraction) = TrimmedMean(fraction)
 
+"How many of the smallest, and of the largest, of `n` values are left out."
+count_trimmed(a::TrimmedMean, n) = floor(Int, a.fraction * n + 1e-9)    # 0.29·100 < 29
+
+function worth_warning(a::TrimmedMean, n::Integer)
+    (a.fraction == 0 || count_trimmed(a, n) > 0) && return nothing
+    way = n < 3 ? "" : ", or a fraction from $(ceil(1 / n; digits = 2)) on"
+    return "trimmed_mean trims nobody: $(a.fraction) of $n updates is less than one; " *
+           "give more clients per round$way"
+end
+
 combine_stats(a::TrimmedMean, S, weights, threads) = combine(a, S, weights, threads)
 
 function combine(a::TrimmedMean, X, weights, threads)
     n = size(X, 2)
-    trimmed = floor(Int, a.fraction * n + 1e-9)      # 0.29·100 is 28.999…
+    trimmed = count_trimmed(a, n)
     kept = (trimmed+1):(n-trimmed)
     # Only which values are in the middle matters, not their order.
     return by_sorted_rows(X, sorting_network(n, kept), threads) do out, tile

@@ -7,6 +7,8 @@ FedAvg (arXiv:1602.05629, Algorithm 1) when the weights are the clients' numbers
 """
 struct Mean <: Aggregator end
 
+ismean(::Mean) = true
+
 mutable struct WeightedSum
     sum::Any         # (; vectors, stats, metrics) in Float64; nothing before the first
     weight::Float64

@@ -14,7 +14,8 @@ al. 2020, CCS), one party for each client. docs/secure-aggregation.md says who l
 - `threshold`: this share of each client's neighbors must answer to the end, or the round
   leaves the model as it was.
 - `range`: a client clips each value of its vectors to `-range` … `range`; statistics and
-  metrics, which take two integers each, reach 2^(bits-1) times as far.
+  metrics, which take two integers each, reach 2^(bits-1) times as far. Clipping changes the
+  mean: `clipped` in the history counts such values, and the first cause a warning.
 - `bits`: of the integer that stands for a value; `nothing`: as many as the ring holds for
   the cohort, at most 24.  `ring`: sums are modulo 2^32 or 2^64.
   In [`combine_updates`](@ref), `reference = (; seed, round, max_weight)` gives what a run
@@ -82,6 +83,8 @@ function SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0,
         join(repr.(NOISE_LAWS), " or "))
     0 < delta < 1 ||
         fail("SecureMean: delta is ", delta, "; expected a number between 0 and 1")
+    clip === nothing || clip <= range || fail("SecureMean: clip is ", clip, " and range ",
+        range, ", and a value may be as large as the clip; use range=", clip)
     a = SecureMean(neighbours, threshold, range, bits, ring, drop, noise, clip, cohort,
         Symbol(law), delta, budget)
     fixed_point(a, 3)
@@ -112,6 +115,15 @@ fewest_senders(a::SecureMean, n) =
 
 min_updates(::SecureMean) = 3       # of two, each would learn the other's update
 needs_round(::SecureMean) = true
+ismean(::SecureMean) = true
+
+function worth_warning(a::SecureMean, report::NamedTuple)
+    clipped = something(get(report, :clipped, 0), 0)
+    clipped == 0 && return nothing
+    return "$clipped values of the clients went beyond the range of secure, ±$(a.range), " *
+           "and were clipped, so that the mean is another: give a larger range, such as " *
+           "secure(range=$(8 * a.range), ring=64)"
+end
 update_bytes(::SecureMean, u) = 0   # an update is sent under its masks, at the end
 
 "The updates of a cohort, as the integers that its clients mask."

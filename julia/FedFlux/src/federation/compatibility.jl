@@ -63,6 +63,21 @@ conflict(
 conflict(::FedSGD, ::FedNova) = "FedSGD takes no local steps that could be normalized"
 conflict(::FedSGD, ::PrivateArrays) = "FedSGD takes no local steps, which train them"
 conflict(
+    ::FedDyn,
+    ::CountSketch
+) = "only the sum of sketches is decoded, so that no client knows what became of its own"
+conflict(
+    ::Union{QFFL,AFL},
+    c::Compressor
+) =
+    feedback(c) ?
+    "it weighs each round anew, and what the compressor keeps of the rounds before has " *
+    "their weights; with feedback=false nothing is kept" : nothing
+conflict(
+    ::PruneChannels,
+    ::FedBN
+) = "a channel's scale and shift are private, so that no server can prune it"
+conflict(
     ::FedBuff,
     ::Union{Scaffold,FedDyn,AFL,Pruning,CountSketch,Download}
 ) = "clients start from older models, and the server's state is newer"
@@ -101,20 +116,36 @@ conflict(
 
 Why a rule can't be used with an aggregator, or `nothing`.
 """
-conflict(::Rule, ::Aggregator) = nothing
+function conflict(r::Rule, a::Aggregator)
+    why = needs_mean(r)
+    return why === nothing || ismean(a) ? nothing :
+           "it needs the weighted mean of the updates, and $(nameof(typeof(a))) is none: " *
+           why
+end
+
+"""
+    needs_mean(r::Rule) -> reason or nothing
+
+Why the server's part of a rule is right for the weighted mean of the updates alone, as
+[`ismean`](@ref) tells of an aggregator; `nothing` where any aggregate does.
+"""
+needs_mean(::Rule) = nothing
+needs_mean(::Union{QFFL,AFL}) = "its server divides by what clients report"
+needs_mean(::FedNova) =
+    "its server multiplies by what clients report, whatever bound the aggregate keeps"
+needs_mean(::Union{Scaffold,FedDyn}) =
+    "what its server keeps is the mean of what its clients keep"
+needs_mean(::CountSketch) = "sketches add up, and nothing else can be made of them"
+needs_mean(::CentralDP) = "the noise is meant for the sum of all updates"
+
 conflict(
-    ::Union{QFFL,AFL,CountSketch},
-    a::Union{Buffered,NormClipping}
-) = "it needs the weighted mean of the updates, and $(nameof(typeof(a))) is none"
+    ::FedBuff,
+    ::FLTrust
+) = "FLTrust gives every update the same length, which cancels the weight of stale ones"
 conflict(
     ::DPSGD,
     ::FLTrust
 ) = "the server trains on the samples set aside without clipping and noise"
-
-conflict(
-    ::Scaffold,
-    ::FLTrust
-) = "the server's root data has no control variate that would bound those of the clients"
 
 conflict(
     ::Union{Compressor,Pruning,Download},
@@ -125,11 +156,6 @@ conflict(
     ::CKKS
 ) = "its server divides by means that may be as small as the error of the encryption"
 
-conflict(
-    ::CentralDP,
-    a::Aggregator
-) = "the noise is meant for the sum of all updates, and $(nameof(typeof(a))) is none"
-conflict(::CentralDP, ::Union{Mean,CKKS}) = nothing
 conflict(
     ::CentralDP,
     ::SecureMean
@@ -150,6 +176,10 @@ conflict(
 
 conflict(::Union{FedNova,QFFL}, a::SecureMean) =
     a.noise === nothing ? nothing : "it reports metrics, which the noise doesn't cover"
+
+conflict(::Union{Scaffold,FedDyn}, a::SecureMean) =
+    a.clip === nothing ? nothing :
+    "its clients keep what they sent, and the sum holds it clipped and with noise"
 
 conflict(::Union{LocalDP,DPSGD}, a::SecureMean) =
     a.noise === nothing ? nothing :

@@ -45,17 +45,22 @@ admitted(::Tuple{}, shared, u) = u
 admitted(rules::Tuple, shared, u) =
     admitted(Base.tail(rules), Base.tail(shared), admitted(first(rules), first(shared), u))
 
+# `ctx.known`: what the rules before say of the values that clients send.
+behind(r, shared, ctx) = (; ctx..., known = kept(r, shared, :delta, ctx.known))
+
 server!(::Tuple{}, s, ū, ctx) = ((), ū)
 function server!(rules::Tuple, s, ū, ctx)
-    others, ū = server!(Base.tail(rules), rest(s), ū, ctx)
+    further = behind(first(rules), first(s.shared), ctx)
+    others, ū = server!(Base.tail(rules), rest(s), ū, further)
     shared, ū = server!(first(rules), head(s), ū, ctx)
     return (shared, others...), ū
 end
 
 publish!(::Tuple{}, s, Δ, ctx) = ((), Δ)
 function publish!(rules::Tuple, s, Δ, ctx)
+    further = behind(first(rules), first(s.shared), ctx)
     shared, Δ = publish!(first(rules), head(s), Δ, ctx)
-    others, Δ = publish!(Base.tail(rules), rest(s), Δ, ctx)
+    others, Δ = publish!(Base.tail(rules), rest(s), Δ, further)
     return (shared, others...), Δ
 end
 

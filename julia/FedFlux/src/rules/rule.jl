@@ -61,6 +61,8 @@ don't go together.
 - on the server: `share`, the weight of the updates that count over that of all clients;
   `expected`, the size that a cohort is expected to have before it is drawn; `total`, the
   sum behind the aggregate `mean` in Float64, or `nothing` (see [`exact_sums`](@ref));
+  `known`, the indices of `delta` that clients send by the rules before, or `nothing`, all
+  (`kept`);
   `federation`, the [`Federated`](@ref) with the model; `engine`, whose
   [`to_model!`](@ref) and [`to_engine!`](@ref)
   convert flat vectors between the engine's order and the model's.

@@ -176,6 +176,26 @@ end
     end
 end
 
+@testset "a trimmed mean that trims nobody is warned of" begin
+    warned(a, n) = FedFlux.worth_warning(a, n)
+    @test occursin("trims nobody: 0.1 of 8 updates is less", warned(TrimmedMean(), 8))
+    @test occursin("a fraction from 0.13 on", warned(TrimmedMean(), 8))
+    @test all(n -> warned(TrimmedMean(), n) === nothing, 10:40)
+    @test all(3:30) do n
+        told = warned(TrimmedMean(0.001), n)
+        lowest = parse(Float64, match(r"from ([\d.]+) on", told)[1])
+        warned(TrimmedMean(lowest), n) === nothing
+    end
+    @test warned(TrimmedMean(0), 8) === warned(Median(), 8) === nothing
+    told = String[]
+    clients, _ = quadratic_clients(2, 4)
+    f = Federated(Point(zeros(Float32, 2)); loss = mean_of_outputs, batchsize = 1,
+        aggregate = TrimmedMean())
+    pool = FedFlux.WorkerPool(f, clients.x)
+    fit!(f, State(f, pool), clients; rounds = 1, pool, warn = w -> push!(told, w))
+    @test length(told) == 1 && occursin("0.1 of 4 updates", only(told))
+end
+
 @testset "preconditions" begin
     few = vectors(1, 2, 3, 4)
     @test occursin("Krum needs 5 updates and got 4", message(() -> of(Krum(1), few)))

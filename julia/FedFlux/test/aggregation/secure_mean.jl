@@ -236,6 +236,23 @@ end
     @test FedFlux.asdict(rounds(federated(); n = 1)[3][1])["aggregation"] == Dict()
 end
 
+@testset "values beyond the range are counted, and warned of once" begin
+    told = String[]
+    f = federated((), SecureMean(; range = 1e-4))
+    pool = WorkerPool(f, clients)
+    _, history, _ = fit!(f, State(f, pool), clients; rounds = 2, pool,
+        warn = w -> push!(told, w))
+    n = history[1].aggregation.clipped
+    @test n > 0 && length(told) == 1
+    @test occursin("round 1: $n values of the clients went beyond the range", only(told))
+    @test occursin("clip is 20.0 and range 8.0",
+        message(() -> SecureMean(; noise = 1.0, clip = 20.0)))
+    for rule in ("scaffold", "feddyn")
+        noisy = SecureMean(; noise = 1.0, clip = 1.0)
+        @test occursin("clipped and with noise", message(() -> federated((rule,), noisy)))
+    end
+end
+
 @testset "what does not go together is refused with the reason" begin
     refused(words, rules; kw...) =
         @test occursin(words, message(() -> federated(rules, secure(); kw...)))

@@ -579,10 +579,11 @@ const STACKS = [
     "Ditto, 4 bits, FedAdam, download" =>
         (; rules = ["ditto", "quantize(bits=4)"], download = "topk(fraction=0.1)",
             server = "fedadam", clients_per_round = 3),
-    "FedDyn, sketch" => (; rules = ["feddyn", "sketch(rows=5, cols=200, k=50)"]),
+    "FedDyn, sign" => (; rules = ["feddyn", "sign"], clients_per_round = 3),
+    "FedNova, sketch" => (; rules = ["fednova", "sketch(rows=5, cols=200, k=50)"]),
     "AFL" => (; rules = "afl"),
-    "FedNova, centered clipping" =>
-        (; rules = "fednova", aggregate = "centered_clipping(tau=1.0)"),
+    "FedProx, centered clipping" =>
+        (; rules = "fedprox", aggregate = "centered_clipping(tau=1.0)"),
     "FedRep, pruning" => (;
         rules = ["fedrep", "prune(sparsity=0.5, stop=4)"],
         model = "mlp",

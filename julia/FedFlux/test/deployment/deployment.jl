@@ -19,9 +19,10 @@ LOCAL_DP = ("fedper", "local_dp(reproducible=true)", "quantize(bits=8)")
 CASES = [(model, (), (; server = FedAdam(), aggregate = Krum(0))),
     (model, SCAFFOLD_TOPK, (;)), (model, CLIENT_DP, uniform),
     (model, LOCAL_DP, uniform),
-    (normed, ("fedprox(mu=0.1)", "qffl", "quantize(bits=4)"), (;)),
-    (model, ("ditto", "fednova", "powersgd(rank=1)"), (; aggregate = TrimmedMean(0.1))),
-    (model, ("afl", "fedrep", "randk(fraction=0.3)"), (;)),
+    (normed, ("fedprox(mu=0.1)", "qffl", "quantize(bits=4, feedback=false)"), (;)),
+    (model, ("ditto", "fednova", "powersgd(rank=1)"), (;)),
+    (model, ("fedprox(mu=0.1)", "quantize(bits=4)"), (; aggregate = TrimmedMean(0.3))),
+    (model, ("afl", "fedrep", "randk(fraction=0.3, feedback=false)"), (;)),
     (model, ("fedsgd", "sketch(rows=3, cols=20, k=6)"), (;)),
     (normed, ("prune(sparsity=0.5, stop=2)", "fedbn", "topk(fraction=0.5)"), (;)),
     (model, ("feddyn", "fedper", Download(TopK(0.1))), (;))]

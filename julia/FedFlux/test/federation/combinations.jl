@@ -3,6 +3,7 @@
 using FedFlux: build, decoded, Encoded, engine, flatten, global_model, load_checkpoint,
     Masked,
     restore, WorkerPool
+using LinearAlgebra: norm
 
 const RULES =
     ["fedprox", "scaffold", "fednova", "feddyn", "ditto", "fedper", "fedrep", "fedbn",
@@ -17,11 +18,18 @@ const AGGREGATORS = ["mean", "median", "trimmed_mean(fraction=0.25)", "krum(f=0)
     "multi_krum(f=0)", "bulyan(f=0)", "geometric_median", "norm_clipping(c=0.1)",
     "centered_clipping(tau=0.1)", "fltrust(root=10)"]
 
-# An aggregator behind one type, so that a chain is compiled once for all of them.
+# An aggregator behind one type, so that a chain is compiled once for all of them. It notes
+# what it is given to refer to, round after round.
 struct Erased <: Aggregator
     inner::Aggregator
+    references::Vector{Any}
 end
-FedFlux.start(a::Erased, n, reference) = FedFlux.start(a.inner, n, reference)
+Erased(inner) = Erased(inner, Any[])
+function FedFlux.start(a::Erased, n, reference)
+    push!(a.references, copy_of(reference))
+    return FedFlux.start(a.inner, n, reference)
+end
+copy_of(reference) = reference === nothing ? nothing : copy(reference)
 FedFlux.add!(a::Erased, acc, u, weight) = FedFlux.add!(a.inner, acc, u, weight)
 FedFlux.finish(a::Erased, acc, threads) = FedFlux.finish(a.inner, acc, threads)
 FedFlux.total(a::Erased, acc) = FedFlux.total(a.inner, acc)
@@ -29,7 +37,6 @@ FedFlux.min_updates(a::Erased) = FedFlux.min_updates(a.inner)
 FedFlux.needs_root(a::Erased) = FedFlux.needs_root(a.inner)
 FedFlux.carry_over(a::Erased, ū) = FedFlux.carry_over(a.inner, ū)
 FedFlux.conflict(r::Rule, a::Erased) = FedFlux.conflict(r, a.inner)
-FedFlux.conflict(r::FedFlux.CentralDP, a::Erased) = FedFlux.conflict(r, a.inner)
 aggregator(name) = Erased(build("aggregate", name))
 
 # The same for rules. Some stay what they are: the federation asks for them by their type.
@@ -52,6 +59,7 @@ F.client!(r::ErasedRule, s, u, ctx) = F.client!(r.inner, s, u, ctx)
 F.sent(r::ErasedRule, s, private, u, ctx) = F.sent(r.inner, s, private, u, ctx)
 F.hide!(r::ErasedRule, shared, v) = F.hide!(r.inner, shared, v)
 F.admitted(r::ErasedRule, shared, u) = F.admitted(r.inner, shared, u)
+F.kept(r::ErasedRule, shared, name, known) = F.kept(r.inner, shared, name, known)
 F.server!(r::ErasedRule, s, ū, ctx) = F.server!(r.inner, s, ū, ctx)
 F.publish!(r::ErasedRule, s, Δ, ctx) = F.publish!(r.inner, s, Δ, ctx)
 F.hides_cohort(r::ErasedRule) = F.hides_cohort(r.inner)
@@ -64,14 +72,35 @@ F.personal!(r::ErasedRule, private, m) = F.personal!(r.inner, private, m)
 erased(r::Rule) = r isa Union{FedBuff,FedBN,ClientDP,LocalDP,DPSGD} ? r : ErasedRule(r)
 inner(r) = r isa ErasedRule ? r.inner : r
 
+# What one run sends and steps: the updates of each round, and the server's step, before
+# pruning and the compression of the download change it.
+Base.@kwdef struct Book
+    bytes::Threads.Atomic{Int} = Threads.Atomic{Int}(0)
+    lock::ReentrantLock = ReentrantLock()
+    sent::Vector{Vector{Float32}} = Vector{Float32}[]
+    rounds::Vector{Any} = []
+end
+
 # Behind all other rules: counts what is really sent, and checks how.
 struct Ledger <: Rule
-    bytes::Threads.Atomic{Int}
+    book::Book
 end
 FedFlux.chain_position(::Ledger) = 10
 function FedFlux.sent(r::Ledger, s, private, u, ctx)
-    Threads.atomic_add!(r.bytes, sum(sent_bytes, FedFlux.parts(u)))
+    Threads.atomic_add!(r.book.bytes, sum(sent_bytes, FedFlux.parts(u)))
+    @lock r.book.lock push!(r.book.sent, Vector{Float32}(decoded(u.delta)))
     return private
+end
+
+# In front of all: meets the step as the rules on the server have made it.
+struct Probe <: Rule
+    book::Book
+end
+FedFlux.chain_position(::Probe) = 0
+function FedFlux.publish!(r::Probe, s, Δ, ctx)
+    push!(r.book.rounds, (; step = Vector{Float32}(Δ), sent = copy(r.book.sent)))
+    empty!(r.book.sent)
+    return s.shared, Δ
 end
 sent_bytes(v::Vector{Float32}) = 4 * length(v)
 sent_bytes(v::FedFlux.AlteredVector) = 4 * length(v)
@@ -127,33 +156,56 @@ function check_invariants(f, θ, st, history)
     @test all(isfinite, θ) && all(r -> r.skipped === nothing, history)
     @test all(r -> r.bytes_up >= 0 && r.bytes_down >= 0, history)
     @test all(r -> isempty(r.dropped) && isempty(r.rejected), history)
-    @test sum(r -> r.bytes_up, history) == last(f.rules).bytes[]
+    book = last(f.rules).book
+    @test sum(r -> r.bytes_up, history) == book.bytes[]
+    @test length(book.rounds) == length(history)
+    for (round, reference) in zip(book.rounds, f.aggregate.references)
+        @test keeps_bound(f.aggregate.inner, round.step, round.sent, reference)
+    end
     private = filter(r -> r isa FedFlux.PrivateArrays, rules)
-    if !isempty(private) && !any(r -> r isa Union{CountSketch,FedFlux.Pruning}, rules)
+    noisy = any(r -> r isa Union{LocalDP,F.CentralDP}, rules)
+    if !isempty(private)
         initial = flatten(model_for(rules))
         for range in FedFlux.local_arrays(only(private)).ranges
             @test st.θ[range] == initial[range]      # the private arrays were never sent
+            @test noisy || all(r -> all(iszero, r.step[range]), book.rounds)
         end
     end
-    i = findfirst(r -> r isa Scaffold, rules)
-    lossy = any(r -> r isa Union{CountSketch,FedFlux.CentralDP}, rules)
-    if i !== nothing && f.aggregate.inner isa Mean && !lossy
-        p = fill(0.2, 5)
-        c = sum(
-            p[k] .* get(() -> FedFlux.private_init(f.rules, st.θ), st.private, k)[i]
-            for k = 1:5
-        )
-        @test st.shared[i] ≈ c atol = 1e-5 * max(1, maximum(abs, c))
+    # What clients keep of what they sent is what the server decoded, but for a server's own
+    # noise.
+    any(r -> r isa F.CentralDP, rules) && return
+    for i in findall(r -> r isa Union{Scaffold,FedDyn}, rules)
+        kept(k) = get(() -> FedFlux.private_init(f.rules, st.θ), st.private, k)[i]
+        mean_kept = sum(kept, 1:5) ./ 5
+        @test st.shared[i] ≈ mean_kept atol = 1e-5 * max(1, maximum(abs, mean_kept))
     end
 end
+
+"""
+Whether the server's step is what the aggregator promises of it, given what clients sent and
+what the aggregator refers to.
+"""
+keeps_bound(::Mean, step, sent, reference) = true
+keeps_bound(a::NormClipping, step, sent, reference) = norm(step) <= (1 + 1e-5) * a.c
+keeps_bound(a::CenteredClipping, step, sent, before) =
+    norm(before === nothing ? step : step .- before) <= (1 + 1e-5) * a.tau * a.iterations
+keeps_bound(::FLTrust, step, sent, own) = norm(step) <= (1 + 1e-5) * norm(own)
+keeps_bound(::Aggregator, step, sent, reference) =     # in the range of the updates
+    all(eachindex(step)) do i
+        low, high = extrema(v -> v[i], sent)
+        low - 1e-6 * abs(low) <= step[i] <= high + 1e-6 * abs(high)
+    end
 
 """
 Two rounds on one thread and on two: the same bits, and the invariants. The same bits with a
 resume too, where the aggregator keeps something, and for the mean.
 """
 function check_chain(rules, aggregate)
-    chain = (erased.(rules)..., Ledger(Threads.Atomic{Int}(0)))
-    make() = federated((); rules = deepcopy(chain), aggregate)
+    function make()
+        book = Book()
+        chain = (Probe(book), erased.(deepcopy(rules))..., Ledger(book))
+        return federated((); rules = chain, aggregate)
+    end
     f = make()
     θ, st, history = fitted(f)
     check_invariants(f, θ, st, history)
@@ -231,7 +283,9 @@ end
 @testset "every pair of algorithms through a compressor" begin
     algorithms = filter(name -> FedFlux.chain_position(rule_of(name)) < 6, RULES)
     for (i, a) in enumerate(algorithms), b in algorithms[1:(i-1)]
-        rules = (rule_of(a), rule_of(b), TopK(0.3))
+        # q-FFL and AFL take compressors without memory alone.
+        feedback = isdisjoint((a, b), ("qffl", "afl"))
+        rules = (rule_of(a), rule_of(b), TopK(0.3; feedback))
         refused(() -> federated((); rules)) || check_chain(rules, aggregator("mean"))
     end
 end

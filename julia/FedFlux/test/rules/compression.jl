@@ -362,8 +362,64 @@ end
     @test_throws FedFluxError run(download = 3)
 end
 
+# Behind the compressors: looks at the aggregate before they decode it.
+struct Tap <: Rule
+    look::Any
+end
+FedFlux.chain_position(::Tap) = 10
+FedFlux.server!(r::Tap, s, ū, ctx) = (r.look(s, ū); (s.shared, ū))
+
+@testset "a sketch decodes what clients send, and keeps the rest for later" begin
+    x, y = blobs(90)
+    clients = Clients(x, y, [1:30, 31:60, 61:90])
+    model = mlp(6, 3; hidden = (5,), rng = Stream(1, :init))
+    c = CountSketch(3, 8, 20)             # few columns, so that many values share one
+    total = zeros(Float32, 24)
+    tap = Tap((s, ū) -> total .+= ū.sketch)
+    f = Federated(model; rules = (FedPer(), c, tap), batchsize = 10, seed = 2,
+        optimizer = Descent(0.1f0), trainer = :zygote, weights = :uniform)
+    pool = WorkerPool(f, clients)
+    st = State(f, pool)
+    before = copy(st.θ)
+    fit!(f, st, clients; rounds = 5, pool)
+    moved = st.θ .- before
+    head = 36:53
+    @test all(iszero, moved[head]) && !all(iszero, moved)
+    # All that clients sent is in the model, or in the error that comes next.
+    @test st.shared[2] ≈ total .- FedFlux.table(c, moved) atol = 1e-5
+end
+
+@testset "rules with the weights of a round and rules that remember are refused" begin
+    model = softmax_regression(4, 2)
+    refusal(rules...) = message(() -> Federated(model; rules))
+    for rule in (AFL(), QFFL())
+        for c in (TopK(0.1), RandK(0.1), Quantize(4), SignSGD(), PowerSGD(1),
+            CountSketch(3, 10, 5))
+            @test occursin("has their weights", refusal(rule, c))
+        end
+        for c in (TopK(0.1; feedback = false), QSGD(4), Ternary(), Download(TopK(0.1)))
+            @test Federated(model; rules = (rule, c)) isa Federated
+        end
+    end
+    @test occursin("only the sum of sketches", refusal(FedDyn(), CountSketch(3, 10, 5)))
+end
+
+@testset "AFL through a compressor stays where AFL is" begin
+    clients, _ = quadratic_clients(20, 4)
+    worst(θ) = maximum(1:4) do k
+        sum(clients.x[1:20, k] .* abs2.(θ .- clients.x[21:40, k])) / 2
+    end
+    fitted(rules...) =
+        worst(fit_quadratic(clients, 20; rounds = 300, clients_per_round = 2, rules,
+            optimizer = Descent(0.05f0))[1])
+    plain = fitted(AFL(lr = 0.05))
+    for c in (TopK(0.3; feedback = false), QSGD(8), SignSGD(; bucket = 4, feedback = false))
+        @test fitted(AFL(lr = 0.05), c) < 1.5 * plain
+    end
+end
+
 @testset "sketches average like the updates that they stand for" begin
-    c, ctx = CountSketch(5, 200, 3), (; θ = zeros(Float32, 2000))
+    c, ctx = CountSketch(5, 200, 3), (; θ = zeros(Float32, 2000), known = nothing)
     spikes(is, xs) = (v = zeros(Float32, 2000); v[is] .= xs; v)
     send(delta) = last(client!(c, (; private = nothing), Update(; delta), ctx))
     a, b = send(spikes([7, 700], [5, 3])), send(spikes([7, 1999], [1, -9]))

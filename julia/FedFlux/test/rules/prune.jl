@@ -143,6 +143,35 @@ end
     @test occursin("prune_channels finds no two layers", message(single))
 end
 
+@testset "what is private is not pruned: half of the shared weights are" begin
+    head = 181:243                                           # of net(), weight and bias
+    for rule in (FedPer(), FedRep())
+        plain = fitted((rule,); rounds = 1).model
+        r = fitted((rule, Prune(0.5; stop = 1)); rounds = 1)
+        θ, left = vec(plain[1].weight), vec(r.model[1].weight)
+        smallest = sortperm(abs.(θ))[1:80]
+        @test findall(iszero, left) == sort(smallest)
+        @test left[setdiff(1:160, smallest)] == θ[setdiff(1:160, smallest)]
+        @test r.model[2].weight == net()[2].weight           # as untrained as before
+        more = fitted((rule, Prune(0.5; stop = 1)); rounds = 4)
+        @test all(k -> !any(iszero, more.st.private[k][1].w), 1:3)
+        @test all(iszero, more.st.shared[2][head])
+    end
+    # Channels: those of a private layer stay; of a layer that reads, only the weights.
+    deep() = Chain(Dense(8 => 6, relu; init = glorot(1)),
+        Dense(6 => 4, relu; init = glorot(2)), Dense(4 => 3; init = glorot(3)))
+    pruned(rule) = fitted((rule, PruneChannels(0.5; stop = 1)); model = deep(), rounds = 2)
+    dead(l) = count(row -> all(iszero, row), eachrow(l.weight))
+    r = pruned(FedPer(head = 1))
+    @test dead.(r.model.layers) == (3, 2, 0) && r.model[3].weight == deep()[3].weight
+    r = pruned(FedPer(head = 2))
+    @test dead.(r.model.layers) == (3, 0, 0) && r.model[2].weight == deep()[2].weight
+    everything = FedPer(arrays = ["layers.1.weight", "layers.2", "layers.3"])
+    @test occursin("clients share", message(() -> pruned(everything)))
+    @test occursin("PruneChannels", message(() -> Federated(deep();
+        rules = (FedBN(), PruneChannels(0.5)))))
+end
+
 @testset "settings and order are checked" begin
     @test occursin("sparsity of prune is 1", message(() -> Prune(1.0)))
     @test occursin("start and stop", message(() -> Prune(0.5; start = 5, stop = 3)))

@@ -134,7 +134,8 @@ function server_step(f::Federated, st::State, ū, facts, engine)
     round = st.round + 1
     lr = learning_rate(at_round(f.train, round).optimizer)
     ctx = (; st.θ, round, client = 0, facts..., lr,
-        rng = Stream(f.seed, :rules, round, 0), f.layout, federation = f, engine)
+        rng = Stream(f.seed, :rules, round, 0), f.layout, federation = f, engine,
+        known = nothing)
     shared, ū = server!(f.rules, (; st.shared), ū, ctx)
     (; optimizer, schedule) = f.server
     server = st.server

@@ -64,6 +64,8 @@ function RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool
             round(epsilon_ahead(privacy, 0); sigdigits = 3), ": more noise, fewer clients ",
             "per round or a larger budget are needed")
     privacy === nothing || privacy.warning === nothing || warn(privacy.warning)
+    told_before = worth_warning(f.aggregate, sampling.clients_per_round)
+    told_before === nothing || warn(told_before)
     (; history, seconds) = progress
     stopped = reason_to_stop(stopping, history, seconds)
     exhausted(privacy, st.round, reports(history)) &&
@@ -87,7 +89,7 @@ Note a round that has just ended: warn of what went wrong, evaluate where that i
 """
 function note_round!(log::RunLog, cohort, metrics)
     (; f, st, pool, stopping, privacy, history) = log
-    warn_once!(log.warned, metrics, st.round, log.warn)
+    warn_once!(log.warned, f.aggregate, metrics, st.round, log.warn)
     foreach(log.warn, drain_notes!(pool))
     push!(log.reports, metrics.aggregation)
     spent_out = exhausted(privacy, st.round, log.reports)
@@ -122,8 +124,8 @@ check_clients_per_round(n, N) =
         ", the number of clients")
 
 "Warn, once of each kind, of what went wrong in a round; the history has it all."
-function warn_once!(warned, metrics, round, warn)
-    (; skipped, rejected, dropped, clients) = metrics
+function warn_once!(warned, aggregate, metrics, round, warn)
+    (; skipped, rejected, dropped, clients, aggregation) = metrics
     function once(kind, message)
         kind in warned && return
         push!(warned, kind)
@@ -132,6 +134,8 @@ function warn_once!(warned, metrics, round, warn)
     nobody = isempty(rejected) && isempty(dropped) && clients == 0
     skipped === nothing || nobody ||
         once(:skipped, "the model stays as it was, since $skipped")
+    told = worth_warning(aggregate, aggregation)
+    told === nothing || once(:aggregation, told)
     isempty(rejected) || once(:rejected, rejection_text(first(rejected)))
     i = findfirst(d -> startswith(d.reason, "failed"), dropped)
     i === nothing ||

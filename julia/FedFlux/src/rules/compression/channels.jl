@@ -11,7 +11,9 @@ weights of the next layer that read it. The last layer keeps its outputs. [`shri
 then makes the small model.
 
 Supported are chains of Conv, Dense, BatchNorm, Dropout, pools, flatten and activations that
-map 0 to 0. A layer that is followed by any other layer is not pruned.
+map 0 to 0. A layer that is followed by any other layer is not pruned, and none that is
+private to the clients: with [`FedPer`](@ref) and [`FedRep`](@ref), only the weights of a
+private layer that would read a pruned channel stay.
 
 ```julia
 Federated(mcmahan_cnn(); rules = (PruneChannels(0.5; stop = 5),))
@@ -37,10 +39,10 @@ function choose(::PruneChannels, kept, θ, fraction, ctx)
     θm = to_model!(similar(θ), ctx.engine, θ)
     iskeptm = to_model!(similar(θ), ctx.engine, iskept)
     prunem, at = zeros(Float32, n), positions(ctx.federation.model)
-    found = links(ctx.federation.model)
+    found = shared_links(ctx, at)
     isempty(found) &&
         fail("prune_channels finds no two layers in this model of which one reads the ",
-            "other's channels; use prune")
+            "other's channels, and clients share that one; use prune")
     for link in found
         weights = [own_weights(at, link, c) for c = 1:channels(link.from)]
         left = [c for c in eachindex(weights) if any(i -> iskeptm[i] > 0, weights[c])]
@@ -55,6 +57,16 @@ function choose(::PruneChannels, kept, θ, fraction, ctx)
     return filter(i -> prune[i] > 0, kept)
 end
 
+"The links whose channels are made by arrays that clients share."
+function shared_links(ctx, at)
+    found = links(ctx.federation.model)
+    ctx.known === nothing && return found
+    shared = zeros(Float32, ctx.layout.n)
+    shared[ctx.known] .= 1
+    sharedm = to_model!(similar(shared), ctx.engine, shared)
+    return filter(link -> all(i -> sharedm[i] > 0, made_from(at, link, 1)), found)
+end
+
 "The indices of each array's values in the flat vector in model order."
 function positions(model)
     ranges = ranges_of(Optimisers.trainables(model))
@@ -63,10 +75,15 @@ end
 
 own_weights(at, link, c) = vec(selectdim(at[link.from.weight], output_dim(link.from), c))
 
-"The indices of everything that is pruned with channel `c` of a link."
-function channel_indices(at, link, c)
+"The indices of what makes channel `c` of a link: weights, bias, scales and shifts."
+function made_from(at, link, c)
     beside = Int[at[a][c] for l in link.norms for a in (l.γ, l.β)]
     link.from.bias === false || push!(beside, at[link.from.bias][c])
+    return [own_weights(at, link, c); beside]
+end
+
+"The indices of everything that is pruned with channel `c` of a link."
+function channel_indices(at, link, c)
     readers = vec(selectdim(at[link.to.weight], input_dim(link.to), inputs_from(link, c)))
-    return [own_weights(at, link, c); beside; readers]
+    return [made_from(at, link, c); readers]
 end

@@ -7,7 +7,8 @@
 A rule with which the server prunes parameters on a schedule. A pruning rule has the fields
 `final`, `start` and `stop` and implements `choose(r, kept, θ, sparsity, ctx)`: the further
 indices to prune, given the new global parameters `θ` and the indices `kept` that are not
-pruned yet.
+pruned yet. Arrays that are private to the clients are none of these: the server knows
+untrained values of theirs only (`ctx.known`, see [`Rule`](@ref)).
 
 The server's state holds for each parameter the round in which it was pruned, 0 if it is
 kept. A client's state is the last round in which it took part: the client receives the kept
@@ -42,7 +43,8 @@ hide!(::Pruning, shared, v) = v .= ifelse.(shared .== 0, v, 0.0f0)
 function publish!(r::Pruning, s, Δ, ctx)
     θ = ctx.θ .+ Δ
     kept = findall(iszero, s.shared)
-    pruned = choose(r, kept, θ, cubic(r.final, r.start, r.stop, ctx.round), ctx)
+    prunable = ctx.known === nothing ? kept : kept ∩ ctx.known
+    pruned = choose(r, prunable, θ, cubic(r.final, r.start, r.stop, ctx.round), ctx)
     length(kept) == length(θ) && isempty(pruned) && return s.shared, Δ
     rounds = copy(s.shared)
     rounds[pruned] .= ctx.round
@@ -77,9 +79,9 @@ end
     Prune(sparsity; start = 1, stop = 10)
 
 Magnitude pruning (Zhu and Gupta 2017, arXiv:1710.01878): the smallest of all weights
-(arrays of two or more dimensions) become and stay zero. From round `start` to round `stop`
-the fraction of zeros grows to `sparsity` on the paper's cubic schedule. After that upload
-and download cost `1 - sparsity` of the bytes.
+(arrays of two or more dimensions that clients share) become and stay zero. From round
+`start` to round `stop` the fraction of zeros grows to `sparsity` on the paper's cubic
+schedule. After that upload and download cost `1 - sparsity` of the bytes.
 
 ```julia
 Federated(case_study_cnn(); rules = (Prune(0.9; stop = 20),))
@@ -102,6 +104,7 @@ function choose(::Prune, kept, θ, sparsity, ctx)
     for slot in ctx.layout.slots
         length(slot.dims) >= 2 && (weights[slot.range] .= true)
     end
+    ctx.known === nothing || (weights[setdiff(eachindex(θ), ctx.known)] .= false)
     prunable = filter(i -> weights[i], kept)
     already = count(weights) - length(prunable)
     more = max(0, round(Int, sparsity * count(weights)) - already)

@@ -51,7 +51,7 @@ nobody_sent(c::CountSketch, u) = Update(u; sketch = zeros(Float32, c.rows * c.co
 
 function server!(c::CountSketch, s, ū, ctx)
     error = s.shared .+ ū.sketch
-    Δ = untable(c, error, length(ctx.θ))
+    Δ = untable(c, error, length(ctx.θ), ctx.known)
     error .-= table(c, Δ)
     return error, Update(ū; delta = Δ)
 end
@@ -85,12 +85,15 @@ function table(c::CountSketch, v)
     return vec(t)
 end
 
-"The k largest of the `n` estimates of table `t`, if above the noise; the others are zero."
-function untable(c::CountSketch, t, n)
+"""
+The k largest of the `n` estimates of table `t`, if above the noise. The others are zero,
+and all but those of the indices `known`, if that isn't `nothing`.
+"""
+function untable(c::CountSketch, t, n, known = nothing)
     t = reshape(t, c.cols, c.rows)
     votes = Vector{Float32}(undef, c.rows)
-    estimates = Vector{Float32}(undef, n)
-    for i = 1:n
+    estimates = zeros(Float32, n)
+    for i in something(known, 1:n)
         for row = 1:c.rows
             col, sign = hash_bucket(c, row, i)
             votes[row] = sign * t[col, row]
