@@ -3,8 +3,8 @@ include("../setup/ten_clients.jl")
 using FedFlux: ALIE, Attackers, Backdoor, Broken, Crash, WorkerPool, Delay, DropOut, Faults,
     IPM, LabelFlip, Message, Moments, NoiseAttack, Scaling, SignFlip,
     cohort_size, deviation, engine, fingerprint, flatten, forge, global_model, hostile,
-    simulate_faults, normal_cdf, normal_quantile, alie_z, poisoned, rejection, send,
-    Validator
+    simulate_faults, normal_cdf, normal_quantile, alie_z, Options, poisoned, rejection,
+    send, Validator
 
 x, y = blobs(240)
 clients = Clients(x, y, [k:(k+23) for k = 1:24:240])
@@ -164,6 +164,28 @@ end
     @test 4 <= count(marked[1:20]) <= 16 && !any(marked[21:40]) &&
           all(stamped.y[findall(marked)] .== 3)
     @test sum(stamped.x) == 9count(marked)
+end
+
+@testset "a backdoor's square is as white as a white pixel of the run" begin
+    images = rand(Xoshiro(1), Float32, 6, 6, 2, 40) ./ 2
+    images[6, 6, :, :] .= 1                                   # white, in the other corner
+    images[:, :, 2, :] .*= 0.5f0
+    images[6, 6, :, :] .= 1
+    d = Dataset(images, repeat(0:3, 10), images, repeat(0:3, 10))
+    for o in ((;), (; mean = 0.3, std = 0.2), (; mean = 0.3), (; normalise = "federated"))
+        options = Options(; model = "mlp", hidden = [4], clients = 2, attackers = 1,
+            attack = "backdoor(fraction=1, size=2)", o...)
+        data, options = FedFlux.prepare_data(options; data = d)
+        (; clients, outputs, moments) = FedFlux.prepare_clients(options, data)
+        f = FedFlux.prepare_federated(options, data, outputs, nothing, moments)
+        bad = only(hostile(f.attack, f.seed, 2))
+        stamped = poisoned(f.attack, f, clients).x
+        for i in FedFlux.indices(clients, bad), c = 1:2
+            @test all(==(stamped[6, 6, c, i]), stamped[1:2, 1:2, c, i])
+        end
+    end
+    marked = FedFlux.stamp!(zeros(Float32, 4, 4, 2, 3), 1, reshape([2, 3], 1, 1, 2))
+    @test marked[1, 1, :, 3] == [2, 3] && sum(marked) == 15
 end
 
 @testset "omniscient attackers: the mean falls where the median stays" begin

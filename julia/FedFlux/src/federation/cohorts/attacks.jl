@@ -20,6 +20,8 @@ What hostile clients do, one or more of
 abstract type Attack end
 
 changes_data(::Attack) = false
+"The attack on data in which a white pixel is `white`."
+with_white(a::Attack, white) = a
 omniscient(::Attack) = false
 send(::Attack, m, ctx) = (m,)
 
@@ -126,44 +128,6 @@ function poison!(::LabelFlip, x, y, indices, nclasses, rng)
         v = selectdim(y, ndims(y), i)
         v .= nclasses - 1 .- v
     end
-end
-
-"""
-    Backdoor(; target = 0, fraction = 0.5, size = 3, scale = 1.0)
-
-Stamps a `fraction` of its images with a white square of `size` pixels in the first corner
-([`stamp!`](@ref)), labels them `target`, and sends `scale` times its update. Its success is
-the share of stamped test images that the model labels `target`. Gu et al. 2017
-(arXiv:1708.06733); Bagdasaryan et al. 2020 (arXiv:1807.00459).
-"""
-struct Backdoor <: Attack
-    target::Int
-    fraction::Float64
-    size::Int
-    scale::Float64
-end
-Backdoor(; target = 0, fraction = 0.5, size = 3, scale = 1.0) =
-    Backdoor(target, fraction, size, scale)
-changes_data(::Backdoor) = true
-send(a::Backdoor, m, ctx) = (scaled(m, a.scale),)
-function poison!(a::Backdoor, x, y, indices, nclasses, rng)
-    ndims(x) == 4 && 0 <= a.target < nclasses ||
-        fail("attack backdoor needs images, and a target among the ", nclasses,
-            " classes; target is ", a.target)
-    for i in indices
-        rand(rng, Float64) < a.fraction || continue
-        stamp!(selectdim(x, 4, i), a.size)
-        y[i] = a.target
-    end
-end
-
-"""
-Put a backdoor's mark on images (W, H, …), in place: `size`×`size` ones in the first corner.
-"""
-function stamp!(image, size = 3)
-    columns = selectdim(image, 1, 1:min(size, Base.size(image, 1)))
-    selectdim(columns, 2, 1:min(size, Base.size(image, 2))) .= 1
-    return image
 end
 
 """
