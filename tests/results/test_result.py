@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import fedflux
+from fedflux._simulation import initial_parameters
 
 LINEAR: dict[str, Any] = {
     "model": "mlp",
@@ -131,13 +133,50 @@ def test_frame(result: fedflux.Result, monkeypatch: pytest.MonkeyPatch) -> None:
         result.to_frame()
 
 
+@pytest.mark.filterwarnings("ignore::fedflux.FedFluxWarning", "ignore::RuntimeWarning")
+def test_a_loss_that_diverged_shows(blobs: dict[str, np.ndarray], tmp_path: Path) -> None:
+    x = blobs["x_train"] * np.float32(1e3)
+    result = fedflux.run(
+        x_train=x, y_train=x[:, 0], x_test=x, y_test=x[:, 0], loss="mse",
+        model="softmax_regression", clients=2, local_steps=1, lr=1, rounds=5,
+        engine="reference",
+    )  # fmt: skip
+    losses = [record["test_loss"] for record in result.history]
+    assert np.isfinite(losses[0])
+    assert not np.isfinite(losses[-1])
+    assert result.loss is losses[-1]
+    again = fedflux.Result.load(result.save(tmp_path / "r.safetensors"))
+    told = [again.loss, *(record["test_loss"] for record in again.history)]
+    np.testing.assert_array_equal(told, [result.loss, *losses])
+    text = json.dumps(result.facts(), allow_nan=False)
+    assert json.loads(text)["loss"] in ("NaN", "Infinity")
+
+
+def test_statistics_are_saved_and_begin_a_run(
+    result: fedflux.Result, tmp_path: Path
+) -> None:
+    result.statistics = {"layers.9.μ": np.arange(3, dtype=np.float32)}
+    path = result.save(tmp_path / "r.safetensors")
+    again = fedflux.Result.load(path)
+    assert list(again.statistics) == ["layers.9.μ"]
+    assert again.statistics["layers.9.μ"].tolist() == [0, 1, 2]
+    assert list(again.parameters) == list(result.parameters)
+    assert set(initial_parameters.read(path)) == {*result.parameters, "layers.9.μ"}
+    tensors = load_file(path)
+    tensors["layers.9.μ"][1] = 7
+    with safe_open(path, framework="numpy") as file:
+        save_file(tensors, path, file.metadata())
+    with pytest.raises(fedflux.DataError, match="its statistics do not have"):
+        fedflux.Result.load(path)
+
+
 def test_facts_are_strict_json(result: fedflux.Result) -> None:
     result.history[0]["train_loss"] = float("nan")
     facts = json.loads(json.dumps(result.facts(), allow_nan=False))
     assert {"engine", "dataset", "accuracy", "params_sha256", "seconds", "history"} <= set(
         facts
     )
-    assert facts["history"][0]["train_loss"] is None
+    assert facts["history"][0]["train_loss"] == "NaN"
 
 
 def test_the_frame_has_the_columns_of_the_core(julia: None) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._typing import Named
 from ..errors import FedFluxError, first_line
+from .losses import restored
 from .start import boot
 
 TOO_LARGE = ("OutOfMemoryError", "invalid Array dimensions", "invalid Array size")
@@ -38,7 +39,8 @@ def run(
         previous: the core's result to go on from, or None.
 
     Returns:
-        The facts of the run, the parameters in model order, and the core's result.
+        The facts of the run, the parameters and then the statistics in model order, and
+        the core's result.
 
     Raises:
         FedFluxError: the core reports an error.
@@ -46,7 +48,7 @@ def run(
     julia = boot()
 
     def callback(kind: str, payload: str) -> bool:
-        return kind != "tick" and bool(on_event(str(kind), json.loads(str(payload))))
+        return kind != "tick" and bool(on_event(str(kind), _read(payload)))
 
     start = None if init is None else _named(init)
     given = tuple(objects.items()) or None
@@ -101,7 +103,7 @@ def personal(result: Any, client: int) -> tuple[list[NDArray[np.float32]], Any]:
         client: the number of the client, from 1.
 
     Returns:
-        Its parameters in model order, and the core's model.
+        Its parameters and then its statistics in model order, and the core's model.
 
     Raises:
         FedFluxError: the core reports an error.
@@ -200,8 +202,12 @@ def _transposed(data: Arrays | None) -> tuple[NDArray[Any] | None, ...] | None:
     return tuple(None if a is None else np.ascontiguousarray(a).T for a in data)
 
 
+def _read(text: Any) -> Any:
+    return json.loads(str(text), object_hook=restored)
+
+
 def _facts(text: Any) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(str(text))
+    facts: dict[str, Any] = _read(text)
     if "error" in facts:
         raise FedFluxError(facts["error"])
     return facts

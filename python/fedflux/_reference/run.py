@@ -131,7 +131,7 @@ class Run:
         bytes_sent = len(cohort) * sum(a.nbytes for a in self.params)
         return {
             "round": number,
-            "train_loss": loss / seen if seen else float("nan"),
+            "train_loss": loss / seen if seen else None,
             "test_loss": None,
             "accuracy": None,
             "client_accuracy": None,

@@ -10,23 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._julia.losses import restored
 from ..errors import DataError
 from .atomic_write import write_whole
 
 FORMAT = 1  # increases when older versions can't read the files
 
 Facts = dict[str, Any]
-Parameters = dict[str, NDArray[np.float32]]
+Arrays = dict[str, NDArray[np.float32]]
 
 
-def write(path: Path, facts: Facts, parameters: Parameters) -> Path:
+def write(path: Path, facts: Facts, arrays: Arrays) -> Path:
     """Write a file, or replace an existing one.
 
     Args:
         path: the file.
         facts: JSON values by name; `names` has the order of the parameters, which
-            safetensors does not keep.
-        parameters: arrays by name.
+            safetensors does not keep, and `statistics` that of BatchNorm's.
+        arrays: both by name.
 
     Returns:
         The path.
@@ -37,16 +38,16 @@ def write(path: Path, facts: Facts, parameters: Parameters) -> Path:
     from safetensors.numpy import save
 
     metadata = {"fedflux": json.dumps(facts | {"format": FORMAT}, allow_nan=False)}
-    arrays = {  # safetensors writes the memory of an array, whatever its order
-        name: np.ascontiguousarray(a, dtype="<f4") for name, a in parameters.items()
+    tensors = {  # safetensors writes the memory of an array, whatever its order
+        name: np.ascontiguousarray(a, dtype="<f4") for name, a in arrays.items()
     }
-    content = save(arrays, metadata=metadata)
+    content = save(tensors, metadata=metadata)
     write_whole(path, content)
     return path
 
 
-def read(path: Path) -> tuple[Facts, Parameters]:
-    """Read the facts and the parameters of a file that `write` wrote.
+def read(path: Path) -> tuple[Facts, Arrays, Arrays]:
+    """Read the facts, the parameters and the statistics of a file that `write` wrote.
 
     Raises:
         DataError: the file does not exist or is not a saved result.
@@ -57,13 +58,16 @@ def read(path: Path) -> tuple[Facts, Parameters]:
         raise DataError(f"no file {str(path)!r} (current folder: {os.getcwd()})")
     try:
         with safe_open(path, framework="numpy") as file:
-            facts: Facts = json.loads((file.metadata() or {})["fedflux"])
+            text = (file.metadata() or {})["fedflux"]
+            facts: Facts = json.loads(text, object_hook=restored)
             version, names = facts.pop("format"), facts.pop("names")
             if version > FORMAT:
                 raise DataError(
                     f"{path}: saved by a newer fedflux; run pip install -U fedflux"
                 )
-            return facts, {name: file.get_tensor(name) for name in names}
+            statistics = facts.pop("statistics", [])  # not in files of older versions
+            parameters = {name: file.get_tensor(name) for name in names}
+            return facts, parameters, {name: file.get_tensor(name) for name in statistics}
     except DataError:
         raise
     except (

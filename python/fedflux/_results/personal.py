@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._julia import calls
 from ..errors import FedFluxError, OptionError, shown
-from .predict import Predictor
+from .predict import Predictor, by_name
 
 
 @dataclass
@@ -20,10 +20,12 @@ class PersonalModel(Predictor):
     Attributes:
         name: of the client.
         parameters: float32 arrays by name, in model order.
+        statistics: those of BatchNorm, by name.
     """
 
     name: Any
     parameters: dict[str, NDArray[np.float32]] = field(repr=False)
+    statistics: dict[str, NDArray[np.float32]] = field(repr=False)
     options: dict[str, Any] = field(repr=False)
     details: dict[str, Any] = field(repr=False)
     state: Any = field(repr=False, compare=False)
@@ -50,8 +52,9 @@ def of(result: Predictor, client: Any, names: list[Any], clients: int) -> Person
             "no client's model: use the result of the run itself"
         )
     arrays, own = calls.personal(result.state, number)
-    parameters = dict(zip(result.parameters, arrays, strict=True))
-    return PersonalModel(client, parameters, result.options, result.details, own)
+    names = {"names": list(result.parameters), "statistics": list(result.statistics)}
+    both = by_name(names, arrays)
+    return PersonalModel(client, *both, result.options, result.details, own)
 
 
 def _number(client: Any, names: list[Any], clients: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,14 @@ class Predictor:
 
     Attributes:
         parameters: float32 arrays by name, in model order.
+        statistics: those of BatchNorm, which are not trained, by name.
         options: every option of the run.
         details: further facts of the run.
         state: what the core keeps of it, or None.
     """
 
     parameters: dict[str, NDArray[np.float32]]
+    statistics: dict[str, NDArray[np.float32]]
     options: dict[str, Any]
     details: dict[str, Any]
     state: Any
@@ -224,3 +227,22 @@ def _config(result: Predictor) -> dict[str, Any]:
     kept = ("model", "hidden", "embedding", "loss", "mean", "std", "seed")
     config = {name: result.options[name] for name in kept}
     return config | {"sample": result.details["sample"], "outputs": _outputs(result)}
+
+
+def by_name(
+    facts: Mapping[str, Any], arrays: Sequence[NDArray[np.float32]]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """Return the parameters and the statistics of a model that the core gave in order.
+
+    Args:
+        facts: with their `names`, and those of the `statistics` if there are some.
+        arrays: the parameters in model order, then the statistics.
+
+    Example:
+        >>> by_name({"names": ["w"], "statistics": ["m"]}, [1, 2])
+        ({'w': 1}, {'m': 2})
+    """
+    names, statistics = facts["names"], facts.get("statistics", [])
+    named_arrays = dict(zip([*names, *statistics], arrays, strict=True))
+    parameters = {name: named_arrays[name] for name in names}
+    return parameters, {name: named_arrays[name] for name in statistics}

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._julia.losses import LOSSES, named
 from .._version import __version__
 from ..errors import DataError, FedFluxError
 from . import file_format, personal, show_html
 from .atomic_write import as_path
 from .personal import PersonalModel
-from .predict import Predictor
+from .predict import Predictor, by_name
 
 if TYPE_CHECKING:
     import pandas
@@ -56,6 +57,8 @@ class Result(Predictor):
         details: further facts from the engine; `owners`, where the partition is by owner:
             the owner of each client, as they were given. `clients` there is the data of
             each client, see `holdings`.
+        statistics: the running means and variances of BatchNorm by name, float32 arrays,
+            which `init` begins with too; most models have none.
         state: the core's own result, for `fedflux.run(resume=result)`; it is not saved.
 
     Example:
@@ -80,6 +83,7 @@ class Result(Predictor):
     versions: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     state: Any = field(default=None, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -93,7 +97,10 @@ class Result(Predictor):
 
     @property
     def loss(self) -> float | None:
-        """Test loss after the last evaluated round, or training loss without test data."""
+        """Test loss after the last evaluated round, or training loss without test data.
+
+        NaN or infinite if the run diverged.
+        """
         test_loss = self._last("test_loss")
         return self._last("train_loss") if test_loss is None else test_loss
 
@@ -169,7 +176,8 @@ class Result(Predictor):
 
         Returns:
             A dict with engine, dataset, accuracy, loss, params_sha256, seconds, history and
-            the rest; None for numbers that JSON does not have (NaN, infinity).
+            the rest. JSON has no number for NaN and infinity: a loss is then "NaN",
+            "Infinity" or "-Infinity", anything else None.
         """
         own = {name: getattr(self, name) for name in _FACTS}
         facts: dict[str, Any] = _plain(own | {"accuracy": self.accuracy, "loss": self.loss})
@@ -197,8 +205,13 @@ class Result(Predictor):
             >>> saved.params_sha256 == result.params_sha256
             True
         """
-        facts = self.facts() | {"names": list(self.parameters)}
-        return file_format.write(as_path("path", path), facts, self.parameters)
+        facts = self.facts() | {
+            "names": list(self.parameters),
+            "statistics": list(self.statistics),
+            "statistics_sha256": fingerprint(self.statistics),
+        }
+        arrays = self.parameters | self.statistics
+        return file_format.write(as_path("path", path), facts, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Result:
@@ -214,16 +227,22 @@ class Result(Predictor):
             DataError: the file does not exist, is not a saved result or is damaged.
         """
         path = as_path("path", path)
-        facts, parameters = file_format.read(path)
+        facts, parameters, statistics = file_format.read(path)
         try:
             facts.setdefault("clients", [])  # files of older versions
-            result = cls(parameters=parameters, **{name: facts[name] for name in _FACTS})
+            known = {name: facts[name] for name in _FACTS}
+            result = cls(parameters=parameters, statistics=statistics, **known)
         except KeyError as error:
             raise file_format.not_a_result(path, error) from None
-        if fingerprint(parameters) != result.params_sha256:
-            raise DataError(
-                f"{path}: damaged, its parameters do not have the recorded SHA-256"
-            )
+        recorded = {
+            "parameters": (parameters, result.params_sha256),
+            "statistics": (statistics, facts.get("statistics_sha256", fingerprint({}))),
+        }
+        for name, (arrays, sha256) in recorded.items():
+            if fingerprint(arrays) != sha256:
+                raise DataError(
+                    f"{path}: damaged, its {name} do not have the recorded SHA-256"
+                )
         return result
 
     @classmethod
@@ -241,23 +260,24 @@ class Result(Predictor):
             engine: "julia" or "reference".
             options: every option of the run.
             facts: the facts of the run.
-            arrays: the parameters in model order.
+            arrays: the parameters in model order, then BatchNorm's statistics.
             warnings: the warnings of the run.
 
         Raises:
             FedFluxError: the parameters differ from those that the engine had.
         """
-        parameters = dict(zip(facts["names"], arrays, strict=True))
+        parameters, statistics = by_name(facts, arrays)
         if fingerprint(parameters) != facts["params_sha256"]:
             raise FedFluxError(
                 "the parameters changed between the engine and Python: expected the "
                 f"SHA-256 {facts['params_sha256']}; please report this"
             )
         known = ("dataset", "trainer", "history", "params_sha256", "stopped", "seconds")
-        elsewhere = (*known, "names", "warnings", "versions", "client_rows")
+        elsewhere = (*known, "names", "statistics", "warnings", "versions", "client_rows")
         return cls(
             engine=engine,
             parameters=parameters,
+            statistics=statistics,
             options=options,
             clients=list(facts.get("client_rows", ())),
             versions={"fedflux": __version__, **facts.get("versions", {})},
@@ -295,7 +315,8 @@ class Result(Predictor):
                 yield name, baseline["accuracy"]
 
 
-_FACTS = tuple(f.name for f in fields(Result) if f.name not in ("parameters", "state"))
+_APART = ("parameters", "statistics", "state")
+_FACTS = tuple(f.name for f in fields(Result) if f.name not in _APART)
 
 
 def fingerprint(parameters: Mapping[str, NDArray[np.float32]]) -> str:
@@ -314,7 +335,10 @@ def fingerprint(parameters: Mapping[str, NDArray[np.float32]]) -> str:
 def _plain(value: Any) -> Any:
     """Convert to what JSON can hold."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {
+            str(k): named(v) if k in LOSSES and isinstance(v, float) else _plain(v)
+            for k, v in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if isinstance(value, float) and not np.isfinite(value):

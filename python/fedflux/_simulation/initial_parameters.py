@@ -44,7 +44,7 @@ def read(init: Init) -> Parameters:
         except DataError as error:
             raise DataError(f"init: {error}") from None
     if isinstance(init, Result | PersonalModel):
-        return dict(init.parameters)
+        return init.parameters | init.statistics
     if not isinstance(init, Mapping):
         raise DataError(
             "init: expected arrays by name, a Result or the path of a saved one, got "

@@ -33,9 +33,8 @@ def main(folder: Path) -> None:
     except FedFluxError as error:
         send("error", [type(error).__name__, str(error)])
         return
-    np.savez(
-        folder / "parameters.npz", **dict(zip(facts["names"], parameters, strict=True))
-    )
+    names = [*facts["names"], *facts.get("statistics", ())]
+    np.savez(folder / "parameters.npz", **dict(zip(names, parameters, strict=True)))
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 

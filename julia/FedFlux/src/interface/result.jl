@@ -57,8 +57,11 @@ Base.@kwdef struct RunResult
     federation::Union{Nothing,Federated} = nothing
 end
 
-in_order(r::RunResult, layout::Layout) =
-    in_order(Dict(zip(r.names, r.parameters)), layout)
+"The parameters of a result, and BatchNorm's statistics, by name."
+arrays_by_name(r) = Dict{String,Any}([r.names .=> r.parameters; named_statistics(r.model)])
+
+"The arrays that Python gets of a result or a personal model: parameters, then statistics."
+arrays_in_order(r) = Array{Float32}[r.parameters; last.(named_statistics(r.model))]
 
 accuracy(r::RunResult) = last(r.history).accuracy
 history_table(r::RunResult) = history_table(r.history)

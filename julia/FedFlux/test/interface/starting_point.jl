@@ -25,6 +25,45 @@ small(; kw...) =
     @test occursin("init: layers.2.weight has size", message(() -> run(init = named)))
 end
 
+@testset "initial statistics: a result begins where it ended, in memory or in a file" begin
+    d = FedFlux.digits()
+    x, xt = Float32.(d.x), Float32.(d.xtest)
+    data = Dataset(x .+ 3, d.y, xt .+ 3, d.ytest)
+    model() = Chain(Flux.flatten, BatchNorm(64), Dense(64 => 10))
+    run(; kw...) = FedFlux.run(; dataset = data, clients = 3, model = model(), lr = 0.1,
+        trainer = "zygote", kw...)
+    r = run(rounds = 2)
+    stats = FedFlux.named_statistics(r.model)
+    @test first.(stats) == ["layers.2.μ", "layers.2.σ²"]
+    @test last(stats[1]) === r.model[2].μ && maximum(abs, r.model[2].μ) > 1
+    saved = FedFlux.load_result(FedFlux.save(joinpath(mktempdir(), "r"), r))
+    @test saved.statistics == Dict(stats)
+    named = FedFlux.arrays_by_name(r)
+    for init in (r, saved, named)
+        again = run(; init, rounds = 1, lr = 1e-9, local_steps = 1)
+        start = FedFlux.with_initial(model(), init)
+        @test FedFlux.flatten(start) == FedFlux.flatten(r.model)
+        @test FedFlux.named_statistics(start) == stats
+        @test accuracy(again) > accuracy(r) - 0.02
+    end
+    # Without them they begin as the model's own do.
+    only_parameters = Dict(zip(r.names, r.parameters))
+    @test iszero(FedFlux.with_initial(model(), only_parameters)[2].μ)
+    named["layers.2.μ"] = zeros(Float32, 3)
+    @test occursin("init: layers.2.μ has size (3,)", message(() -> run(init = named)))
+    # A file whose statistics were changed is damaged.
+    others = ["layers.2.μ" => zeros(Float32, 64), "layers.2.σ²" => r.model[2].σ²]
+    bytes = FedFlux.write_tensors([r.names .=> r.parameters; others],
+        Dict("fedflux" => FedFlux.JSON.json(saved.facts)))
+    path = joinpath(mktempdir(), "changed")
+    write(path, bytes)
+    @test occursin("its statistics don't have", message(() -> FedFlux.load_result(path)))
+    # A personal model brings its own.
+    own = run(; rules = "fedbn", rounds = 2)
+    p = personal(own, 1)
+    @test FedFlux.with_initial(model(), p)[2].μ == p.model[2].μ != own.model[2].μ
+end
+
 @testset "a result continues as if it had never stopped" begin
     settings = (
         (; clients_per_round = 2, rules = "scaffold", server = "fedadam(lr=0.01)"),

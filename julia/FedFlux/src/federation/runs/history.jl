@@ -51,19 +51,22 @@ Base.@kwdef struct Record
     cohort::Vector{Int} = Int[]
 end
 
-asdict(r::Record) = Dict{String,Any}(
-    string(name) => as_json(getfield(r, name))
-    for name in fieldnames(Record)
-)
+asdict(r::Record) =
+    Dict{String,Any}(string(name) => figure(r, name) for name in fieldnames(Record))
 
 "The fields of a record as a NamedTuple, in their order, as JSON can hold them."
 ordered(r::Record) =
     NamedTuple{fieldnames(Record)}(
-        map(name -> kept_order(getfield(r, name)), fieldnames(Record)))
+        map(name -> kept_order(r, name), fieldnames(Record)))
 
 # A NamedTuple keeps its order in JSON, a Dict doesn't.
-kept_order(x) = as_json(x)
-kept_order(x::NamedTuple) = map(as_json, x)
+kept_order(r::Record, name) =
+    getfield(r, name) isa NamedTuple ? map(as_json, getfield(r, name)) : figure(r, name)
+
+# A loss that isn't finite is told from one that wasn't taken: a run that diverged says so.
+figure(r::Record, name) =
+    name === :test_loss || name === :train_loss && !isnan(r.train_loss) ?
+    loss_as_json(getfield(r, name)) : as_json(getfield(r, name))
 
 """
     history_table(r) -> Vector of NamedTuples

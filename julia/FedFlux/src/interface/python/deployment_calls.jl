@@ -105,7 +105,7 @@ _server_result(d::Deployment) =
     answer(Array{Float32}[]) do
         close!(d)
         r = result(d)
-        result_facts(r), r.parameters
+        result_facts(r), arrays_in_order(r)
     end
 
 """

@@ -29,13 +29,13 @@ raw_outputs(model, o::Options, x) = raw_outputs(model, x, o, nothing)
 """
     _pypersonal(result, k) -> (json, arrays, personal)
 
-The [`PersonalModel`](@ref) of client `k`, by number, and its parameters.
+The [`PersonalModel`](@ref) of client `k`, by number, and its arrays.
 """
 _pypersonal(result::RunResult, k::Integer) =
     answer(Array{Float32}[], nothing) do
         check_personal(result)
         own = personal_model(result, k, k)
-        Dict{String,Any}(), own.parameters, own
+        Dict{String,Any}(), arrays_in_order(own), own
     end
 
 function python_model(config, named)

@@ -72,7 +72,7 @@ function run_for_python(config, data, objects, init, callback, previous)
         tick = () -> (callback("tick", ""); nothing), keep_interrupted = true)
     result = run_locked(o, python_init(init), hooks;
         data = python_dataset(data, o.dataset), previous)
-    return result_facts(result), result.parameters, result
+    return result_facts(result), arrays_in_order(result), result
 end
 
 python_init(::Nothing) = nothing

@@ -19,9 +19,6 @@ end
 Base.show(io::IO, p::PersonalModel) =
     print(io, "PersonalModel(", p.name, ", ", sum(length, p.parameters), " parameters)")
 
-in_order(p::PersonalModel, layout::Layout) =
-    in_order(Dict(zip(p.names, p.parameters)), layout)
-
 """
     personal(r::RunResult, client) -> PersonalModel
 

@@ -12,6 +12,7 @@ function result_facts(r::RunResult)
     facts["baselines"] = Dict(name => as_json(b) for (name, b) in r.baselines)
     facts["sample"] = collect(reverse(r.sample))
     facts["history"] = map(ordered, r.history)
+    facts["statistics"] = first.(named_statistics(r.model))
     facts["settled"] = filter(p -> depends_on_others(first(p)), plain_options(r.options))
     facts["objects"] = Dict(
         name => type_name(object) for (name, object) in object_options(r.options)
@@ -23,5 +24,5 @@ end
 function plain_row(row)
     (; name) = row
     plain = name isa Union{AbstractString,Real} ? name : string(name)
-    return map(as_json, (; row..., name = plain))
+    return map(loss_as_json, (; row..., name = plain))
 end

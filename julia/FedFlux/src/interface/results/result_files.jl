@@ -25,12 +25,15 @@ function save(path::AbstractString, r::RunResult)
     facts["versions"] = report_of["versions"]
     facts["options"] = merge(plain_options(r.options), report_of["objects"])
     facts["clients"] = report_of["client_rows"]
-    elsewhere = (known..., "names", "versions", "settled", "client_rows")
+    elsewhere = (known..., "names", "statistics", "versions", "settled", "client_rows")
     facts["details"] = filter(p -> first(p) ∉ elsewhere, report_of)
     facts["names"], facts["format"] = r.names, RESULT_FORMAT
+    facts["statistics"] = report_of["statistics"]
+    facts["statistics_sha256"] = joint_sha256(last.(named_statistics(r.model)))
     facts["accuracy"], facts["loss"] = accuracy(r), last_loss(r)
     metadata = Dict("fedflux" => JSON.json(facts))
-    content = write_tensors(r.names .=> r.parameters, metadata)
+    tensors = [facts["names"]; facts["statistics"]] .=> arrays_in_order(r)
+    content = write_tensors(tensors, metadata)
     try
         write_durably(path, content)
     catch err
@@ -40,23 +43,28 @@ function save(path::AbstractString, r::RunResult)
     return path
 end
 
+"The SHA-256 of arrays, one after the other."
+joint_sha256(arrays) = fingerprint(concatenated(Float32, map(vec, arrays)))
+
 function last_loss(r::RunResult)
     isempty(r.history) && return nothing
     last_one = last(r.history)
-    return as_json(something(last_one.test_loss, last_one.train_loss))
+    return loss_as_json(something(last_one.test_loss, last_one.train_loss))
 end
 
 """
     SavedResult
 
 A result from a file: `facts`, a Dict of the run's facts (`history`, `options`, …), and the
-`parameters` with their `names`, in model order. [`predict`](@ref) takes it if the model
+`parameters` with their `names`, in model order, and BatchNorm's `statistics` by name.
+[`predict`](@ref) takes it if the model
 is a named one, and `run(init = saved)` begins with it.
 """
 struct SavedResult
     facts::Dict{String,Any}
     names::Vector{String}
     parameters::Vector{Array{Float32}}
+    statistics::Dict{String,Array{Float32}}
 end
 
 Base.show(io::IO, r::SavedResult) = print(io, "SavedResult(",
@@ -77,7 +85,7 @@ function options_of(r::SavedResult)
 end
 
 in_file_order(r::SavedResult) = Dict{String,Any}(zip(r.names, r.parameters))
-in_order(r::SavedResult, layout::Layout) = in_order(in_file_order(r), layout)
+arrays_by_name(r::SavedResult) = merge(in_file_order(r), r.statistics)
 
 """
     load_result(path) -> SavedResult
@@ -99,13 +107,21 @@ function load_result(path::AbstractString)
     whole =
         facts isa AbstractDict && get(facts, "format", 0) == RESULT_FORMAT &&
         all(haskey(facts, n) for n in ("names", "history", "options", "params_sha256")) &&
-        all(get(arrays, name, nothing) isa Array{Float32} for name in facts["names"])
+        all(
+            get(arrays, name, nothing) isa Array{Float32} for
+            name in [facts["names"]; get(facts, "statistics", [])]
+        )
     whole || fail(path, " is not a result that fedflux saved, or a newer one")
     parameters = Array{Float32}[arrays[name] for name in facts["names"]]
-    fingerprint(reduce(vcat, vec.(parameters); init = Float32[])) ==
-    facts["params_sha256"] ||
+    joint_sha256(parameters) == facts["params_sha256"] ||
         fail(path, " is damaged: its parameters don't have the recorded SHA-256")
-    return SavedResult(Dict{String,Any}(facts), String.(facts["names"]), parameters)
+    names = get(facts, "statistics", [])        # not in files of older versions
+    statistics = Dict{String,Array{Float32}}(name => arrays[name] for name in names)
+    isempty(names) ||
+        joint_sha256([arrays[n] for n in names]) == get(facts, "statistics_sha256", "") ||
+        fail(path, " is damaged: its statistics don't have the recorded SHA-256")
+    return SavedResult(Dict{String,Any}(facts), String.(facts["names"]), parameters,
+        statistics)
 end
 
 """

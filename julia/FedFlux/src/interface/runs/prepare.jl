@@ -77,8 +77,11 @@ outputs_for(::Union{BinaryCrossEntropy,MSE}, y) =
     ndims(y) == 1 ? 1 : prod(size(y)[1:(end-1)])
 outputs_for(loss, y) = 0
 
-"The federation: the model, its local training, the rules, the aggregator and the server."
-function prepare_federated(o::Options, d::Dataset, outputs, init)
+"""
+The federation: the model, its local training, the rules, the aggregator and the server.
+`moments` are those of `normalise = "federated"`, or `nothing`.
+"""
+function prepare_federated(o::Options, d::Dataset, outputs, init, moments = nothing)
     foreach(a -> check_image(a, size(d.x)[1:(end-1)]), one_or_many(built(o, :augment)))
     model = prepare_model(o, d, outputs, init)
     download = download_rule(built(o, :download))
@@ -86,7 +89,7 @@ function prepare_federated(o::Options, d::Dataset, outputs, init)
         rules = (one_or_many(built(o, :rules))..., download...),
         aggregate = built(o, :aggregate), server = server_step_of(o),
         weights = Symbol(o.weights), trainer = Symbol(o.trainer), o.seed,
-        faults = prepare_faults(o), attack = prepare_attack(o))
+        faults = prepare_faults(o), attack = prepare_attack(o, moments))
 end
 
 local_training(o::Options) =
@@ -109,10 +112,13 @@ server_step_of(o::Options) =
 prepare_faults(o::Options) =
     Faults(one_or_many(built(o, :faults)); o.deadline, o.overselect, o.min_updates)
 
-function prepare_attack(o::Options)
+function prepare_attack(o::Options, moments)
     attack = built(o, :attack)
+    plain = Float32.((something(o.mean, 0), something(o.std, 1)))
+    mean, std = something(moments, plain)
     attack === nothing ||
-        return Attackers(attack; count = something(o.attackers, 0),
+        return Attackers(with_white(attack, (1 .- mean) ./ std);
+            count = something(o.attackers, 0),
             clients = something(o.attacker_list, Int[]))
     o.attackers === nothing && o.attacker_list === nothing ||
         fail("there are attackers, and no attack: give the option attack too")
@@ -150,9 +156,7 @@ function prepare_model(o::Options, d::Dataset, outputs, init)
     more && check_enough_outputs(output, outputs)
     check_targets(loss_of(o), output, "y_train", d.y)
     d.ytest === nothing || check_targets(loss_of(o), output, "y_test", d.ytest)
-    init === nothing ||
-        (model = update_model(model, in_order(init, Layout(model))))
-    return model
+    return init === nothing ? model : with_initial(model, init)
 end
 
 check_enough_outputs(output, outputs) =

@@ -128,14 +128,17 @@ function prepare_and_run(o::Options, init, hooks::RunHooks, data, folder, previo
     (; clients, test) = data
 
     # The model, its local training, the rules, the aggregator and the server's step.
-    f = prepare_federated(o, dataset, data.outputs, init)
+    f = prepare_federated(o, dataset, data.outputs, init, data.moments)
     needs_root(f.aggregate) && (clients = set_aside(clients, f.aggregate.root, o.seed))
     threads = something(o.threads, Threads.nthreads())
     pool = WorkerPool(f, clients; threads, o.workers, o.machines, hooks.tick)
     prepared = Prepared(begun, saved, previous, dataset.name, data.moments, data.names,
         data.own_test, f, clients, test, threads)
     try
-        return run_prepared(o, prepared, pool, hooks, folder, warnings)
+        # Threads work on clients and samples; BLAS's own would change every figure.
+        return with_blas_threads(1) do
+            run_prepared(o, prepared, pool, hooks, folder, warnings)
+        end
     finally
         close(pool)
     end

@@ -34,6 +34,29 @@ function check_init(init, previous)
             "new run from other parameters, and resume continues the result's run")
 end
 
+"""
+    with_initial(model, init) -> model
+
+A copy of `model` that holds `init`: a list of its parameters in order; or arrays by name,
+as a Dict or those of a result, among which may be its running statistics. Throws a
+[`FedFluxError`](@ref) that names what doesn't fit.
+"""
+with_initial(model, result) = with_initial(model, arrays_by_name(result))
+with_initial(model, init::Union{AbstractVector,Tuple}) =
+    update_model(model, in_order(init, Layout(model)))
+function with_initial(model, init::AbstractDict)
+    model, given = deepcopy(model), Dict{String,Any}(string(k) => v for (k, v) in init)
+    for (name, own) in named_statistics(model)
+        haskey(given, name) || continue
+        a = pop!(given, name)
+        size(a) == size(own) && all(isfinite, a) ||
+            fail("init: ", name, " has size ", size(a),
+                "; expected finite numbers of size ", size(own))
+        copyto!(own, a)
+    end
+    return update_model!(model, in_order(given, Layout(model)))
+end
+
 "What is worth a warning when a run continues `previous`, or `nothing`."
 nothing_left(::Nothing, st) = nothing
 nothing_left(previous::RunResult, st) =

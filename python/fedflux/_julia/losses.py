@@ -1,0 +1,34 @@
+"""Losses in JSON, which has no number for what is NaN or infinite."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+LOSSES = ("train_loss", "test_loss", "loss", "personal_loss")
+NAMES = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def named(loss: float) -> float | str:
+    """Return a loss as JSON can hold it, by ProtoJSON's names of what is no number there.
+
+    Example:
+        >>> named(0.5), named(float("inf"))
+        (0.5, 'Infinity')
+    """
+    if math.isfinite(loss):
+        return loss
+    return next(n for n, v in NAMES.items() if v == loss or (v != v and loss != loss))
+
+
+def restored(table: dict[str, Any]) -> dict[str, Any]:
+    """Give the losses of an object of JSON back their numbers, in place.
+
+    Example:
+        >>> restored({"test_loss": "Infinity", "loss": "mse"})
+        {'test_loss': inf, 'loss': 'mse'}
+    """
+    for name in LOSSES:
+        if isinstance(table.get(name), str) and table[name] in NAMES:
+            table[name] = NAMES[table[name]]
+    return table
