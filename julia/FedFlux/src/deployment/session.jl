@@ -75,7 +75,7 @@ stage_number(s) = findfirst(==(s.stage), SECURE_STAGES)
 const NO_ANSWER = "did not answer"
 "What a client that isn't waited for sends is in the history once."
 function reject_again!(s, k)
-    reason = k in s.work.cohort ? "was sent twice" : "was not asked in this round"
+    reason = k in s.work.cohort ? SENT_TWICE : "was not asked in this round"
     if !(k in s.repeated)
         push!(s.repeated, k)
         push!(s.work.rejected, (; client = k, reason))

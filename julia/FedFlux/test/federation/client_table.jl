@@ -85,6 +85,29 @@ end
     end
 end
 
+@testset "a further message takes no round away" begin
+    attack = FedFlux.Attackers(FedFlux.Broken("twice"); clients = [2, 3])
+    f = Federated(softmax_regression(6, 3); attack)
+    clients = Clients(x, y, [1:40, 41:80, 81:120])
+    st = State(f, FedFlux.WorkerPool(f, clients))
+    _, history, _ = fit!(f, st, clients; rounds = 2, warn = Returns(nothing))
+    @test all(h -> h.clients == 3 && length(h.rejected) == 2, history)
+    taken(history) = FedFlux.rounds_taken(history, 3)
+    @test taken(history) == [2, 2, 2]
+    # What a deployment may note: a second message of who had counted, of who hadn't, and
+    # one of who was not asked.
+    record(rejected, dropped = []) = FedFlux.Record(; round = 1, train_loss = 1,
+        clients = 1, seconds_train = 1, seconds_aggregate = 0, bytes_up = 1,
+        bytes_down = 1, cohort = [1, 2], rejected = [(; client, reason) for
+                                          (client, reason) in rejected], dropped)
+    twice = "was sent twice"
+    @test taken([record([2 => twice])]) == [1, 1, 0]
+    @test taken([record([2 => "holds NaN or Inf", 2 => twice])]) == [1, 0, 0]
+    @test taken([record([3 => "was not asked in this round"])]) == [1, 1, 0]
+    @test taken([record([2 => twice], [(; client = 2, reason = "did not answer")])]) ==
+          [1, 0, 0]
+end
+
 @testset "rounds are those whose update was accepted" begin
     r = FedFlux.run(; quick..., rounds = 8, faults = ["dropout(p=0.4)"])
     for row in r.clients

@@ -1,4 +1,4 @@
-using FedFlux: WorkerPool, engine, flatten, local_baseline, centralized_baseline,
+using FedFlux: BLAS, WorkerPool, engine, flatten, local_baseline, centralized_baseline,
     personal_accuracy, finetuned_accuracy, labelcounts, evaluate_own, global_model
 
 x, y = blobs(240)
@@ -64,6 +64,25 @@ end
           mean(own_mix(model, k) for k = 1:3)
     @test finetuned_accuracy(pool, f, st, clients, 5, (xt, yt), counts) >
           last(history).accuracy
+end
+
+@testset "BLAS's threads change no figure of a result" begin
+    before = BLAS.get_num_threads()
+    figures(threads) = begin
+        BLAS.set_num_threads(threads)
+        r = FedFlux.run(; dataset = "digits", model = "mlp", hidden = [300], clients = 3,
+            batch_size = 200, rounds = 1, lr = 0.2, trainer = "zygote", client_test = 0.3,
+            baselines = ["centralized", "local"], finetune_epochs = 2)
+        @test BLAS.get_num_threads() == threads              # as the user had it
+        (r.params_sha256, r.finetuned_accuracy, r.baselines,
+            [(h.test_loss, h.accuracy) for h in r.history],
+            [(row.loss, row.personal_loss) for row in r.clients])
+    end
+    try
+        @test figures(1) == figures(4)
+    finally
+        BLAS.set_num_threads(before)
+    end
 end
 
 @testset "a run tells them" begin

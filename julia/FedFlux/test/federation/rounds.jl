@@ -119,6 +119,36 @@ end
     @test reason_to_stop(stop, records, 0.0) == "patience"
 end
 
+@testset "patience: a loss that isn't finite is never the lowest" begin
+    ends_after(losses...; patience = 2) =
+        findfirst(eachindex(losses)) do n
+            history = [FedFlux.Record(; round = i, train_loss = 1, test_loss, clients = 1,
+                seconds_train = 1, seconds_aggregate = 0, bytes_up = 1, bytes_down = 1)
+             for (i, test_loss) in enumerate(losses[1:n])]
+            reason_to_stop(Stopping(; rounds = 9, patience), history, 0.0) == "patience"
+        end
+    @test ends_after(3.0, 2.0, 2.5, 2.0) == 4
+    @test ends_after(3.0, NaN, 2.0, 1.0, 0.5) === nothing
+    @test ends_after(NaN, 3.0, 2.0, 1.0) === nothing
+    @test ends_after(3.0, NaN, Inf) == 3
+    @test ends_after(3.0, nothing, NaN, nothing, 2.0, 2.5, NaN) == 7
+    @test ends_after(NaN, NaN) == ends_after(Inf, Inf) == 2
+end
+
+@testset "a run that diverges says so wherever its losses are told" begin
+    x = 1.0f3 .* randn(Xoshiro(1), Float32, 3, 40)
+    data = Dataset(x, x[1, :], x, x[1, :])
+    r = FedFlux.run(; dataset = data, model = "softmax_regression", loss = "mse", lr = 1.0,
+        clients = 2, rounds = 5, local_steps = 1, trainer = "zygote")
+    losses = [h.test_loss for h in r.history]
+    @test any(isfinite, losses) && !isfinite(last(losses))
+    told = FedFlux.ordered(last(r.history)).test_loss
+    @test told == FedFlux.asdict(last(r.history))["test_loss"]
+    @test told == (isnan(last(losses)) ? "NaN" : "Infinity")
+    saved = FedFlux.load_result(FedFlux.save(joinpath(mktempdir(), "r"), r))
+    @test saved.facts["loss"] == told == last(saved.facts["history"])["test_loss"]
+end
+
 @testset "a server optimizer takes -ū as its gradient" begin
     plain, = fitted(fresh())
     @test fitted(fresh(; server = Descent(1.0f0)))[1] ≈ plain rtol = 1e-6

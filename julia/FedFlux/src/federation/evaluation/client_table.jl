@@ -34,9 +34,8 @@ end
 function rounds_taken(history, n)
     taken = zeros(Int, n)
     for r in history
-        taken[r.cohort] .+= 1
-        taken[[d.client for d in r.dropped]] .-= 1
-        taken[[d.client for d in r.rejected]] .-= 1
+        failed = Iterators.filter(d -> d.reason != SENT_TWICE, [r.dropped; r.rejected])
+        taken[setdiff(r.cohort, (d.client for d in failed))] .+= 1
     end
     return taken
 end
@@ -52,10 +51,8 @@ function own_figures(put!, pool::WorkerPool, f::Federated, own_test::Clients)
     ks = [k for k = 1:length(own_test) if nsamples(own_test, k) > 0]
     test = (own_test.x, own_test.y)
     nclasses = classes(f.loss, own_test.y)
-    # BLAS's threads would change the last digits.
-    evaluations = with_blas_threads(1) do
-        evaluate_own(put!, pool, f, ks, test, nclasses, k -> collect(indices(own_test, k)))
-    end
+    samples(k) = collect(indices(own_test, k))
+    evaluations = evaluate_own(put!, pool, f, ks, test, nclasses, samples)
     none = (; loss = nothing, accuracy = nothing)
     figures = Any[none for _ = 1:length(own_test)]
     for (k, e) in zip(ks, evaluations)

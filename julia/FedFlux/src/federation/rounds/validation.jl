@@ -26,7 +26,7 @@ Why a message does not count; `nothing` for one that counts, which is then remem
 function rejection(v::Validator, m::Message)
     m.client in v.selected || return "was not asked in this round"
     m.round == v.round || return "is of round $(m.round), not $(v.round)"
-    m.client in v.seen && return "was sent twice"
+    m.client in v.seen && return SENT_TWICE
     isfinite(m.weight) && 0 <= m.weight <= v.max_weight ||
         return "claims the weight $(m.weight), and at most $(v.max_weight) is possible"
     reason = wrong_shape(v, m.update)
@@ -51,4 +51,6 @@ end
 "Take the shape of an update that the server can trust as the one to expect."
 expect!(v::Validator, u) = v.like === nothing && (v.like = shape(u))
 
+# Of a further message: the first has counted, or has a reason of its own.
+const SENT_TWICE = "was sent twice"
 const NOT_FINITE = "holds NaN or Inf"

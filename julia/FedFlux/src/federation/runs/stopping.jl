@@ -28,10 +28,14 @@ function reason_to_stop(s::Stopping, history, seconds)
     return round >= s.rounds ? "rounds" : nothing
 end
 
-"How many evaluations there were since the one with the lowest test loss."
+"How many evaluations came since the lowest test loss; NaN and Inf are never that."
 function since_best(history)
-    losses = [r.test_loss for r in history if r.test_loss !== nothing]
-    return isempty(losses) ? 0 : length(losses) - argmin(losses)
+    lowest, since = Inf, 0
+    for r in history
+        r.test_loss === nothing && continue
+        r.test_loss < lowest ? ((lowest, since) = (r.test_loss, 0)) : (since += 1)
+    end
+    return since
 end
 
 out_of_time(s::Stopping, seconds) = s.time_budget !== nothing && seconds >= s.time_budget
