@@ -82,7 +82,7 @@ end
     ended(seconds) = FedFlux.reason_to_stop(Stopping(; rounds = 9, time_budget = 2.0),
         fitted(fresh(); rounds = 1)[2], seconds)
     @test ended(2.0) == "time_budget" && ended(prevfloat(2.0)) === nothing
-    f, clients = fresh()
+    f = fresh()
     pool = WorkerPool(f, clients)
     run_log = FedFlux.RunLog(f, State(f, pool), clients; stopping = Stopping(; rounds = 9),
         sampling = CohortSampling(1), evaluation = nothing, eval_every = 1, pool,
