@@ -75,7 +75,8 @@ update(rng) = Update(; delta = 3 .* randn(rng, Float32, 50), dc = randn(rng, Flo
     p, told = protocol(a, acc), FedFlux.report(a, acc)
     there = setdiff(1:40, first.(p.left_out))
     @test p.aborted === nothing && (drop == 0) == isempty(p.left_out)
-    # The equations of docs/secure-aggregation.md, anew: spacing 4/2^19, wide numbers reach 4·2^19.
+    # The equations of docs/secure-aggregation.md, anew: spacing 4/2^19, wide numbers reach
+    # 4·2^19.
     total = sum(weights[there])
     function fixed(part, reach)
         sums = sum(
