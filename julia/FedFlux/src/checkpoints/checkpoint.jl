@@ -161,7 +161,7 @@ function remove_old(c::Checkpoints, history)
     rounds = checkpoint_rounds(c.folder)
     length(rounds) > c.keep || return
     of(round) = searchsorted(history, (; round); by = r -> r.round)
-    best = best_round(history[reduce(vcat, of.(rounds); init = Int[])])
+    best = best_round(history[concatenated(Int, of.(rounds))])
     for round in rounds[1:(end-c.keep)]
         round == best && continue
         rm(json_path(c.folder, round); force = true)   # first: without it, no checkpoint

@@ -63,7 +63,7 @@ function matching_file(folder, history; private = false)
     isempty(history) && return HistoryFile()
     lines = map(history_line, history)
     h = after_lines(HistoryFile(), lines)
-    path, text = history_path(folder), reduce(vcat, lines)
+    path, text = history_path(folder), concatenated(UInt8, lines)
     same = isfile(path) && filesize(path) >= h.bytes &&
         open(io -> read(io, h.bytes), path) == text
     same || write_durably(path, text; private)

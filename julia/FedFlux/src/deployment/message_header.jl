@@ -91,8 +91,8 @@ function read_values!(r::Reader)
     n = take_word!(r, UInt32, "the length of the text")
     n <= MAX_TEXT || malformed("a text of ", n, " bytes")
     text = take_bytes!(r, Int(n), "the text")
-    arrays = read_tensors(take_bytes!(r, left(r), "the arrays"))
-    return unpack(parse_json("a message", String(text)), arrays)
+    packed = parse_json("a message", String(text))      # first: it may be nested too deeply
+    return unpack(packed, read_tensors(take_bytes!(r, left(r), "the arrays")))
 end
 
 """

@@ -16,6 +16,7 @@ change nothing. Most rules need only
 
 Rules that look at the model, or change it elsewhere:
 
+- `check_model(r, model)`: throws where the rule can't be used with a model's layers;
 - `prepare(r, layout, training) -> r`: once, before the first round: the rule made ready for
   a model and its local training. Errors about either belong here;
 - `receive!(r, s, m, ctx, own) -> private`: changes the model `m = (; w, stats)` that a
@@ -42,8 +43,8 @@ Rules that change what is sent, or must know it:
 - `nobody_sent(r, u) -> u`: adds the zeros that the rule would send to an update of zeros.
   The server expects this shape, and it stands for a round without clients if that must look
   like any other. If it depends on the number of clients: `nobody_sent(r, u, N)`;
-- `admitted(r, shared, u) -> u`: what the server makes of a client's update before it counts,
-  for a bound that it must not leave to the client. `shared` is the server's state.
+- `admitted(r, shared, u) -> u`: what the server makes of an update before it counts, for a
+  bound that it must not leave to the client. `shared` is the server's state.
 
 `chain_position(r)` is where a rule stands in a chain, and `conflict(a, b)` says why two
 don't go together.
@@ -72,6 +73,7 @@ states it was given, since a round that fails leaves them as they were.
 """
 abstract type Rule end
 
+check_model(::Rule, model) = nothing
 prepare(r::Rule, layout, training) = r
 init(::Rule, θ) = (nothing, nothing)
 download_bytes(::Rule, s, bytes, ctx) = bytes

@@ -6,7 +6,7 @@ using FedFlux: start, add!, finish, build, parts, report, shape
         message(() -> FedFlux.run(; dataset = "digits", aggregate = "ckks")))
 end
 
-# The parties without encryption: what Julia does with their sum. tests/he/test_parties.py has the
+# The parties without encryption: what Julia does with their sum. test_parties.py has the
 # real ones.
 struct PlainParties end
 FedFlux.encrypted_sum(::PlainParties, vectors, shares) =

@@ -192,8 +192,9 @@ end
     model = Chain(Dense(64 => 64))
     fast, slow, θ, w = engine_pair(model, (64, 2), MSE(), 1)
     w .= 0
-    column = randn(Float32, 64)
-    x, t = cat(column, column .* (1 + 1.0f-5); dims = 2), 1000 .* randn(Float32, 64)
+    rng = Xoshiro(1)
+    column = randn(rng, Float32, 64)
+    x, t = cat(column, column .* (1 + 1.0f-5); dims = 2), 1000 .* randn(rng, Float32, 64)
     y = cat(t, -t; dims = 2)
     g, exact = similar(w), similar(w)
     clipped_gradient!(fast, g, w, reshape(x, 64, 2, 1), reshape(y, 64, 2, 1), 0.01)

@@ -59,8 +59,8 @@ function forward!(o::LayerNormOp, p::Pass, lo, hi)
     C = o.x.C
     for k = 0:(columns(o.x, hi-lo+1)-1)
         x, y = at(address(p, o.x, lo), k * C), at(address(p, o.y, lo), k * C)
-        m = total((v, _) -> v, x, C, 0.0f0) / C
-        scale = 1.0f0 / sqrt(total((v, m) -> (v - m) * (v - m), x, C, m) / C + o.ϵ)
+        m = lane_total((v, _) -> v, x, C, 0.0f0) / C
+        scale = 1.0f0 / sqrt(lane_total((v, m) -> (v - m) * (v - m), x, C, m) / C + o.ϵ)
         unsafe_store!(p.arena, m, o.saved + 2k + 1)
         unsafe_store!(p.arena, scale, o.saved + 2k + 2)
         each_vector(Val(16), C) do i, width, mask
@@ -79,7 +79,7 @@ end
 end
 
 "The sum of `f(x, m)` over `n` values."
-@inline function total(f::F, x::Ptr32, n, m) where {F}
+@inline function lane_total(f::F, x::Ptr32, n, m) where {F}
     sum = 0.0f0
     @simd for i = 1:n
         sum += f(unsafe_load(x, i), m)
@@ -126,7 +126,7 @@ end
 
 "The gradient of a column from that of x̂."
 function column_gradient!(dx, x, dx̂, C, m, scale)
-    mean = total((v, _) -> v, dx̂, C, 0.0f0) / C
+    mean = lane_total((v, _) -> v, dx̂, C, 0.0f0) / C
     along = 0.0f0
     @simd for i = 1:C
         along += unsafe_load(dx̂, i) * (unsafe_load(x, i) - m)
