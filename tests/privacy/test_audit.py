@@ -39,7 +39,7 @@ def test_audit(julia: None) -> None:
     fixed = fedflux.audit("client_dp(noise_multiplier=2)", **plan, **few)
     assert fixed.promise["sampling"] == "fixed"
     assert not fixed.broken
-    names = ["a canary", "the run's seed known", "a hostile client besides"]
+    names = ["a canary", "the run's seed known", "two hostile clients besides"]
     assert [attack["name"] for attack in fixed.attacks] == names
     assert fixed.lower == max(attack["lower"] for attack in fixed.attacks)
     assert fixed.decided in [attack["decided"] for attack in fixed.attacks]
@@ -90,7 +90,9 @@ def test_command(julia: None, command: Command) -> None:
     assert code == 0
     assert f"promised  ε ≤ {found['upper']:.4f}  (δ = 1e-05, 2 rounds)\n" in out
     assert "Consistent with the promise; an audit can't prove it.\n" in out
-    assert re.search(r"attack    a hostile client besides: ε ≥ \d.* attacked, ε ≤ \d", out)
+    assert re.search(
+        r"attack    two hostile clients besides: ε ≥ \d.* attacked, ε ≤ \d", out
+    )
     code, out, err = command("--rule", "fedprox")
     assert (code, out) == (2, "")
     assert re.fullmatch(r"fedflux: error: [^\n]+\n", err)

@@ -25,7 +25,7 @@ class Audit:
         confidence: of the lower bounds.
         seconds: the time that it took.
         attacks: "name", "lower" and "decided" of each attack: by a canary alone, by one who
-            knows the run's seed besides, and with a hostile client besides.
+            knows the run's seed besides, and with two hostile clients besides.
         promise: what the rule promises, as `Result.privacy` says it.
     """
 

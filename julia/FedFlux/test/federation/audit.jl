@@ -180,7 +180,7 @@ end
     end
     weak = ClientDP(; noise_multiplier = 4.0, reproducible = true)
     a = audit(TrustsClients(weak); clients = 10, rounds = 4, trials = 300)
-    @test isbroken(a) && by(a)["a hostile client besides"] && !by(a)["a canary"]
+    @test isbroken(a) && by(a)["two hostile clients besides"] && !by(a)["a canary"]
     a = audit(weak; clients = 10, rounds = 4, trials = 300)
     @test !isbroken(a) && length(a.attacks) == 3
     @test length(audit(LocalDP(); rounds = 2, trials = 40).attacks) == 1

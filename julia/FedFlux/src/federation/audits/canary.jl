@@ -1,5 +1,5 @@
 # The attacks of an audit: a canary that sends what tells most about one client, what the
-# run's seed tells of the cohorts, and a hostile client beside the canary.
+# run's seed tells of the cohorts, and hostile clients beside the canary.
 
 const CANARY = 1
 
@@ -64,28 +64,32 @@ const CANARY_LENGTH = 1e4
 "The federation of a trial: seeds and the direction are its own."
 function trial_federation(t::AuditTarget, i, world, canary, others; hostile = false)
     (; f) = t
+    N = length(t.clients)
     rng = Stream(t.seed, :attack, i, world)
     d = f.layout.n
     direction = [rand(rng, Bool) ? 1.0f0 : -1.0f0 for _ = 1:d] ./ sqrt(Float32(d))
     rules = (Canary(direction, canary, others), f.rules...)
     attack =
-        hostile ? Attackers(Colossus(direction); clients = [length(t.clients)]) : f.attack
+        hostile ? Attackers(Colossus(direction, N); clients = [N - 1, N]) : f.attack
     return Federated(f.model, f.loss, f.train, rules, f.aggregate, f.server, f.weights,
         f.trainer, rand(rng, UInt64), f.faults, attack, f.layout)
 end
 
-# A hostile client that sends, past its own clip, so much that the others' parts decide only
-# in which direction the sum is rounded.
+# Two hostile clients, which send past their own clip: one so much that no noise is left
+# after rounding, the other what brings the mean of all N between two Float32 values. The
+# canary's part then decides in which direction it is rounded.
 struct Colossus <: Attack
     direction::Vector{Float32}
+    N::Int
 end
 
 function send(a::Colossus, m, ctx)
-    delta = attack_sign(m.round) .* COLOSSAL .* sign.(a.direction)
+    part = m.client == a.N ? COLOSSAL : eps(COLOSSAL) / 2
+    delta = attack_sign(m.round) .* Float32(a.N * part) .* sign.(a.direction)
     return (with_update(m, Update(m.update; delta)),)
 end
 
-const COLOSSAL = 1.0f9
+const COLOSSAL = 2.0f0^27
 
 """
 The statistics of each attack, as (its name, those with the canary, those without). Who
@@ -98,7 +102,7 @@ function attack_statistics(t::AuditTarget, trials)
     (; clients_per_round, sampling) = t.with
     chance = length(t.clients) > clients_per_round || sampling isa PoissonSampling
     chance && push!(statistics, ("the run's seed known", last.(with), last.(without)))
-    length(t.clients) > 1 && push!(statistics, ("a hostile client besides",
+    length(t.clients) > 2 && push!(statistics, ("two hostile clients besides",
         first.(found(true; hostile = true)), first.(found(false; hostile = true))))
     return statistics
 end
