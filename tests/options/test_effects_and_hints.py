@@ -1,5 +1,6 @@
 """Options without effect, names of other libraries, callbacks and data of a wrong kind."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 import fedflux
 from fedflux._options import classes as objects, hints
-from fedflux._options.options import declared, unknown
+from fedflux._options.options import column, declared, unknown
 from fedflux._options.tables import read_table
 
 from ..conftest import Run
@@ -35,6 +36,51 @@ def test_an_option_without_effect_is_a_warning(name: str) -> None:
     with pytest.warns(fedflux.FedFluxWarning, match=f"{name} has no effect: .*{why}"):
         result = fedflux.run(**DIGITS, **{name: value})
     assert any(name in message for message in result.warnings)
+
+
+def test_an_option_changes_a_run_or_a_warning_says_that_it_does_not() -> None:
+    """Of those that the reference engine takes; test/options/every_effect.jl has all."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(35, 4)), rng.integers(0, 3, 35)
+    data = {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
+    other: dict[str, Any] = {
+        **{
+            "mean": 0.5,
+            "std": 2,
+            "clients": 5,
+            "clients_per_round": 2,
+            "weights": "uniform",
+        },
+        **{"model": "mlp", "hidden": [3], "loss": "mse", "optimizer": "adam", "lr": 0.3},
+        **{
+            "local_epochs": 2,
+            "local_steps": 1,
+            "batch_size": 3,
+            "momentum": 0.5,
+            "seed": 1,
+        },
+        **{"client_test": 0.2},
+    }
+    decides = {n for n in column("reference") if n not in column("resumable")}
+    same = {"partition", "aggregate", "trainer"}  # one value, or no numbers
+    assert other.keys() == decides - same
+    for beside in (
+        {},
+        {"optimizer": "momentum"},
+        {"model": "mlp"},
+        {"clients_per_round": 3},
+    ):
+        common = {"clients": 4, "rounds": 2, "batch_size": 4, "engine": "reference"} | data
+        common |= {"model": "softmax_regression"} | beside
+        before = fedflux.run(**common)
+        for name, value in other.items():
+            if name in beside:
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                after = fedflux.run(**common | {name: value})
+            warned = any(m.startswith(f"{name} has no effect") for m in after.warnings)
+            assert warned == (before.params_sha256 == after.params_sha256), (name, beside)
 
 
 def test_a_warning_names_only_what_was_given(blobs: dict[str, np.ndarray]) -> None:

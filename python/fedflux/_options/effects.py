@@ -1,4 +1,4 @@
-"""Options that change nothing beside the others: `only_with` in the core's options.toml."""
+"""Options that change nothing beside the others, by the core's options.toml."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def without_effect(
         ['momentum has no effect: it needs optimizer=momentum']
     """
     for name in given:
+        for other, wanted in column("not_with").get(name, {}).items():
+            if options[name] is not None and _holds(other, wanted, options, objects):
+                value = options[other]
+                shown = ", ".join(value) if isinstance(value, list) else value
+                yield f"{name} has no effect: {other}={shown} does not use it"
         conditions = column("only_with").get(name)
         if conditions is None or options[name] is None:
             continue
@@ -49,4 +54,5 @@ def _holds(
     value = options[option]
     if not wanted:
         return bool(value != declared()[option].default)
-    return str(value).startswith(tuple(wanted))
+    values = value if isinstance(value, list) else [value]
+    return any(str(v).startswith(tuple(wanted)) for v in values)

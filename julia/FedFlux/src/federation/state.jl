@@ -77,6 +77,7 @@ function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules 
     check_aggregator(rules, aggregate)
     check_statistics(rules, aggregate, model)
     check_attack(attack, aggregate)
+    foreach(r -> check_model(r, model), rules)
     layout = Layout(model)
     rules = map(r -> prepare(r, layout, train), rules)
     check_examples(rules, model, train)

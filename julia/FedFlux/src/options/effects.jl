@@ -1,4 +1,4 @@
-# Options that change nothing beside the others: `only_with` in options.toml.
+# Options that change nothing beside the others: `only_with` and `not_with` in options.toml.
 
 """
     without_effect(names, o) -> messages
@@ -11,6 +11,10 @@ function without_effect(names, o)
 end
 
 function why_without_effect(name, o)
+    for (option, wanted) in get(DECLARED_OPTIONS[name], "not_with", ())
+        is_met(option, wanted, o; object = false) &&
+            return "$name has no effect: $option=$(shown_option(option, o)) does not use it"
+    end
     conditions = get(DECLARED_OPTIONS[name], "only_with", nothing)
     conditions === nothing && return nothing
     any(is_met(option, wanted, o) for (option, wanted) in conditions) && return nothing
@@ -18,12 +22,20 @@ function why_without_effect(name, o)
     return "$name has no effect: it needs $needs"
 end
 
-# An empty list asks that the option is set; another, for one of these values.
-function is_met(option, wanted, o)
+# An empty list asks that the option is set; another, for one of these values. `object` is
+# the answer for an object that the user made in place of a name.
+function is_met(option, wanted, o; object = true)
     value = getfield(o, Symbol(option))
     unset = value in (nothing, get(DECLARED_OPTIONS[option], "default", nothing))
     isempty(wanted) && return !unset
-    return value isa AbstractString && any(w -> startswith(value, w), wanted)
+    begins(v) = v isa AbstractString ? any(w -> startswith(v, w), wanted) : object
+    return value isa Union{Tuple,AbstractVector} ? any(begins, value) :
+           value isa AbstractString && begins(value)
+end
+
+function shown_option(option, o)
+    value = getfield(o, Symbol(option))
+    return value isa Union{Tuple,AbstractVector} ? join(value, ", ") : value
 end
 
 condition_text(option, wanted) =

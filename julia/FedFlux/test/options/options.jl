@@ -114,8 +114,16 @@ small(; kw...) = FedFlux.run(; dataset = "digits", clients = 4, rounds = 1,
     for (options, words) in (
         (; momentum = 0.5) => "momentum has no effect: it needs optimizer=momentum",
         (; hidden = [3]) => "hidden has no effect: it needs model=mlp or rnn",
-        (; deadline = 3.0) => "deadline has no effect: it needs faults",
-        (; overselect = 2.0) => "overselect has no effect: it needs faults",
+        (; deadline = 3.0) => "deadline has no effect: it needs faults=delay",
+        (; overselect = 2.0) => "overselect has no effect: it needs clients_per_round",
+        (;
+            sampling = "weighted",
+            rules = "fedbuff"
+        ) => "sampling has no effect: rules=fedbuff does not use it",
+        (;
+            clients_per_round = 2,
+            sampling = "poisson(rate=0.5)"
+        ) => "clients_per_round has no effect: sampling=poisson",
         (;
             checkpoint_every = 2
         ) => "checkpoint_every has no effect: it needs checkpoint or resume",

@@ -139,7 +139,7 @@ end
     @test isempty(links(Chain(Dense(4 => 3), BatchNorm(3; affine = false), Dense(3 => 2))))
     tied = Dense(3 => 3, relu)
     @test length(links(Chain(tied, tied, Dense(3 => 3, relu), Dense(3 => 1)))) == 1
-    single() = fitted((PruneChannels(0.5),); model = softmax_regression(8, 3))
+    single() = Federated(softmax_regression(8, 3); rules = (PruneChannels(0.5),))
     @test occursin("prune_channels finds no two layers", message(single))
 end
 

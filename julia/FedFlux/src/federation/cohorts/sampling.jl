@@ -141,7 +141,8 @@ construct(::Val{:availability}, ::Val{:trace}; path) = AvailabilityTrace(path)
 function AvailabilityTrace(path::AbstractString)
     isfile(path) || fail("availability trace: there is no file ", path,
         "; expected lines of 0 and 1, a line for each round")
-    lines = filter(!isempty, [replace(line, r"[\s,;]" => "") for line in eachline(path)])
+    rows = eachsplit(read_text(path), '\n')
+    lines = filter(!isempty, [replace(row, r"[\s,;]" => "") for row in rows])
     isempty(lines) && fail("availability trace: ", path,
         " is empty; expected a line of 0 and 1 for each round")
     for (i, line) in enumerate(lines)

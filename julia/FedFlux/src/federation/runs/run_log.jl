@@ -150,7 +150,7 @@ rejection_text(r::Dropped) =
 struct TestData{X,Y,C}
     x::X
     y::Y
-    nclasses::Int
+    nclasses::Int     # that right answers are counted for
     counts::C         # nothing where there are no classes, or clients don't tell
 end
 
@@ -158,7 +158,7 @@ function TestData(f, test, clients)
     test === nothing && return nothing
     nclasses = test_classes(f, test, clients)
     counts = nclasses == 0 ? nothing : labelcounts(clients, nclasses)
-    return TestData(test..., nclasses, counts)
+    return TestData(test..., counted_in_test(f, test, clients), counts)
 end
 
 record(pool, f, st, cohort, metrics, ::Nothing) = Record(; st.round, metrics...)

@@ -32,6 +32,11 @@ end
 construct(::Val{:rule}, ::Val{:prune_channels}; fraction, start, stop) =
     PruneChannels(fraction; start, stop)
 
+check_model(::PruneChannels, model) =
+    isempty(links(model)) &&
+    fail("prune_channels finds no two layers in this model of which one reads the ",
+        "other's channels; use prune")
+
 function choose(::PruneChannels, kept, θ, fraction, ctx)
     n = ctx.layout.n
     iskept = zeros(Float32, n)
