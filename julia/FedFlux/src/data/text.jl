@@ -29,7 +29,7 @@ function shakespeare(path; tokens = "char", window = 80, vocabulary = 10_000,
     min_characters = 1000)
     isfile(path) ||
         fail("dataset: there is no file ", path, "; expected the text of a play")
-    said = filter(role -> length(last(role)) >= min_characters, roles(read(path, String)))
+    said = filter(role -> length(last(role)) >= min_characters, roles(read_text(path)))
     split_tokens = tokens == "word" ? words : s -> string.(collect(s))
     texts = Dict(role => split_tokens(text) for (role, text) in said)
     filter!(role -> length(training_part(last(role))) > window, texts)

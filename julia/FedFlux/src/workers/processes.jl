@@ -109,7 +109,7 @@ processes there, 1 by default. Empty lines and what follows a `#` don't count.
 function read_machines(path)
     isfile(path) || fail("machines is ", path, ", and there is no such file")
     found = Tuple{String,Int}[]
-    for (i, line) in enumerate(eachline(path))
+    for (i, line) in enumerate(eachsplit(read_text(path), '\n'))
         line = strip(first(split(line, '#')))
         isempty(line) && continue
         m = match(MACHINE, line)

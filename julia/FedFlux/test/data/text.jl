@@ -33,6 +33,27 @@ Ay, no; no, ay.
     @test size(windows([1, 2], 4)[1]) == (4, 0)
 end
 
+@testset "plays in the encodings of editors" begin
+    mktempdir() do dir
+        path = joinpath(dir, "play.txt")
+        utf16(swap) = reinterpret(UInt8, swap.(transcode(UInt16, PLAY)))
+        for bytes in ([codeunits("\ufeff"); codeunits(PLAY)],
+            [[0xff, 0xfe]; utf16(htol)], [[0xfe, 0xff]; utf16(hton)])
+            write(path, bytes)
+            @test roles(FedFlux.read_text(path)) == roles(PLAY)
+        end
+        for (bytes, words) in ([codeunits(PLAY); 0xe9] => "is not in UTF-8",
+            utf16(htol) => "holds zero bytes", [0xff, 0xfe, 0x41] => "in the middle")
+            write(path, bytes)
+            @test occursin(words, message(() -> shakespeare(path)))
+        end
+        write(path, "\ufeffhost 2\r\n")
+        @test FedFlux.read_machines(path) == [("host", 2)]
+        write(path, "\ufeff01\r\n11\r\n")
+        @test FedFlux.AvailabilityTrace(path).available == Bool[0 1; 1 1]
+    end
+end
+
 @testset "samples of a play" begin
     mktempdir() do dir
         path = joinpath(dir, "play.txt")
