@@ -43,6 +43,7 @@ using Zygote: Zygote
 
 include("errors.jl")
 export FedFluxError
+include("texts.jl")
 
 # Options: declared once in TOML, checked, and the objects that they name.
 include("options/hints.jl")
@@ -97,6 +98,7 @@ include("data/npz.jl")
 include("data/text.jl")
 include("data/load.jl")
 include("data/normalise.jl")
+include("data/contract.jl")
 include("data/client_test_data.jl")
 include("data/augment.jl")
 export Dataset, Clients, describe

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._typing import Array
-from ..errors import DataError
+from ..errors import DataError, FedFluxError
 
 Contract = dict[str, Any]
 
@@ -40,9 +40,18 @@ def of_data(x: Array, options: Mapping[str, Any]) -> Contract:
 
 
 def of_result(details: Mapping[str, Any], options: Mapping[str, Any]) -> Contract:
-    """Return the contract of a result; of one by an older version, what is known of it."""
+    """Return the contract of a result; of one by an older version, what is known of it.
+
+    Raises:
+        FedFluxError: the mean and the standard deviation are not known.
+    """
     if "input" in details:
         return dict(details["input"])
+    if options["normalise"] != "none":
+        raise FedFluxError(
+            "the run normalized its data by the clients' mean and standard deviation, "
+            "which this result, of an older version, does not hold"
+        )
     known = {name: options[name] for name in ("mean", "std")}
     return {"dtype": None, "shape": None, "scale": None, **known}
 

@@ -52,8 +52,8 @@ def of(result: Predictor, client: Any, names: list[Any], clients: int) -> Person
             "no client's model: use the result of the run itself"
         )
     arrays, own = calls.personal(result.state, number)
-    names = {"names": list(result.parameters), "statistics": list(result.statistics)}
-    both = by_name(names, arrays)
+    order = {"names": list(result.parameters), "statistics": list(result.statistics)}
+    both = by_name(order, arrays)
     return PersonalModel(client, *both, result.options, result.details, own)
 
 

@@ -137,8 +137,7 @@ def outputs(result: Predictor, x: Any) -> NDArray[np.float32]:
     x = checked_inputs("x", x, own or takes_tokens)
     known = contract.of_result(result.details, result.options)
     contract.check(known, x, any_shape=own or takes_tokens)
-    in_numpy = not own and result.options["model"] in column("reference")["model"]
-    if in_numpy and ("input" in result.details or result.options["normalise"] == "none"):
+    if not own and result.options["model"] in column("reference")["model"]:
         return _in_numpy(result, contract.scaled(known, x))
     if result.state is None:
         _check_rebuildable(result)
@@ -210,11 +209,6 @@ def _check_rebuildable(result: Predictor) -> None:
             "does not hold: use the result of the run itself, or load the arrays of "
             "result.parameters into your model"
         )
-    if result.options["normalise"] != "none" and "input" not in result.details:
-        raise FedFluxError(
-            "the run normalized its data by the clients' mean and standard deviation, "
-            "which this result, of an older version, does not hold"
-        )
 
 
 def _outputs(result: Predictor) -> int:
@@ -226,7 +220,8 @@ def _config(result: Predictor) -> dict[str, Any]:
     """Return what the core needs to make a named model again, and to feed it."""
     kept = ("model", "hidden", "embedding", "loss", "mean", "std", "seed")
     config = {name: result.options[name] for name in kept}
-    return config | {"sample": result.details["sample"], "outputs": _outputs(result)}
+    facts = {name: result.details.get(name) for name in ("sample", "input")}
+    return config | facts | {"outputs": _outputs(result)}
 
 
 def by_name(

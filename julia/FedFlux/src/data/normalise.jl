@@ -4,47 +4,56 @@
 "`(x .- mean) ./ std` over the whole data set; `nothing` leaves that part out."
 function normalise(d::Dataset, mean, std)
     mean === nothing && std === nothing && return d
-    m, s = Float32(something(mean, 0)), Float32(something(std, 1))
-    return map_inputs(x -> standardise(as_inputs(x, false), m, s), d)
+    m, s = something(mean, 0), something(std, 1)
+    return map_inputs(x -> standardise(as_floats(x), m, s), d)
 end
 
+"`(x .- mean) ./ std` as Float32, computed in the precision of `x`."
 function standardise(x, mean, std)
-    eltype(x) <: AbstractFloat ||
-        fail("tokens (", eltype(x),
-            ") can't be normalized: leave out mean, std and normalise")
-    return (x .- mean) ./ std
+    T = eltype(x)
+    T <: AbstractFloat ||
+        fail("tokens (", T, ") can't be normalized: leave out mean, std and normalise")
+    return convert(Array{Float32}, (x .- T.(mean)) ./ T.(std))
 end
 
 """
     federated_moments(clients) -> (mean, std)
 
 The mean and standard deviation of each channel of images (W, H, C, N), or of each feature
-(F, N), over all clients' samples. Each client contributes three numbers: the number of its
-values, their sum, and the sum of their squares. The result is that of the pooled data, up
-to rounding. A channel without variance gets the standard deviation 1.
+(F, N), over all clients' samples. Each client contributes the number of its values and
+their sum; then, told the mean, the sums of the differences from it and of their squares, so
+that large values with small differences lose nothing. The result is that of the pooled
+data, up to rounding. A channel without variance gets the standard deviation 1.
 
 ```julia
 FedFlux.federated_moments(Clients(rand(Float32, 4, 6), zeros(6), [1:3, 4:6]))
 ```
 """
 function federated_moments(clients::Clients)
-    sums = sum(client_sums(clients.x, indices(clients, k)) for k = 1:length(clients))
-    n, s, squares = sums[1, :], sums[2, :], sums[3, :]
-    mean = s ./ n
-    variance = max.(squares ./ n .- mean .^ 2, 0)
-    std = [v > 1e-12 * (1 + m^2) ? sqrt(v) : 1.0 for (v, m) in zip(variance, mean)]
+    sums(center) = sum(
+        client_sums(clients.x, indices(clients, k), center) for k = 1:length(clients)
+    )
+    n, total, _ = eachrow(sums(zeros(size(clients.x)[max(end - 1, 1)])))
+    mean = total ./ n
+    _, left, squares = eachrow(sums(mean))
+    variance = squares ./ n .- (left ./ n) .^ 2
+    # Of equal values, rounding leaves far less than this.
+    std = [v > 1e-12 + 1e-24 * m^2 ? sqrt(v) : 1.0 for (v, m) in zip(variance, mean)]
     channel_dim = max(ndims(clients.x) - 1, 1)
     shape = ntuple(d -> d == channel_dim ? length(mean) : 1, ndims(clients.x))
-    return reshape(Float32.(mean), shape), reshape(Float32.(std), shape)
+    return reshape(mean, shape), reshape(std, shape)
 end
 
-"A (3, channels) matrix of one client: number of values, sum and sum of squares."
-function client_sums(samples, held)
+"""
+A (3, channels) matrix of one client: the number of its values, the sum of their differences
+from the `center` of their channel, and that of the squares.
+"""
+function client_sums(samples, held, center)
     dims = size(samples)
     x = reshape(samples, :, dims[end-1], dims[end])     # (values, channels, samples)
     sums = zeros(3, dims[end-1])
     for i in held, c in axes(x, 2), j in axes(x, 1)
-        v = Float64(x[j, c, i])
+        v = Float64(x[j, c, i]) - center[c]
         sums[1, c] += 1
         sums[2, c] += v
         sums[3, c] += v^2

@@ -8,13 +8,15 @@ Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
 
 - `x`: samples along the last dimension: (W, H, N) or (W, H, C, N) images, (features, N), or
   (T, N) tokens from 0. 8-bit values are scaled to 0..1. Other integers may be tokens, so
-  they stay as they are until the model is known. Floats become Float32.
+  they stay as they are until the model is known. Floats become Float32; Float64 stays until
+  it is normalized.
 - `y`: (N) or (T, N) labels from 0, or (N) or (k, N) numbers.
 - `owner`: the owner of each training sample, (N) numbers or names, for the partition by
   owner.
 - `owner_test`: the owner of each test sample, for the test data of each client's own.
 
-Throws a [`FedFluxError`](@ref) for lengths that do not match, NaN or Inf, or no samples.
+`dtype` is the type that `x` had, as NumPy calls it. Throws a [`FedFluxError`](@ref) for
+lengths that do not match, NaN or Inf, or no samples.
 
 ```julia
 Dataset(rand(Float32, 8, 6), [0, 1, 0, 1, 0, 1], nothing, nothing)
@@ -28,14 +30,19 @@ struct Dataset
     name::String
     owner::Union{Nothing,Vector}
     owner_test::Union{Nothing,Vector}
+    dtype::Union{Nothing,String}
 end
 
 function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_test = nothing)
     (xtest === nothing) == (ytest === nothing) ||
         fail("test data needs both samples and targets; only one of them was given")
+    dtype = dtype_name(x)
     x = check_samples("x_train", x)
     checkpair("train", x, y)
     if xtest !== nothing
+        (dtype == "uint8") == (dtype_name(xtest) == "uint8") ||
+            fail("x_test: expected ", dtype, " as in x_train, got ", dtype_name(xtest),
+                "; 8-bit images are scaled to 0..1 and floats are not")
         xtest = check_samples("x_test", xtest)
         checkpair("test", xtest, ytest)
         size(xtest)[1:(end-1)] == size(x)[1:(end-1)] ||
@@ -45,7 +52,7 @@ function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_tes
     owner === nothing || check_owner(owner, numobs(y))
     owner_test === nothing || check_owner_test(owner_test, owner, ytest)
     own(list) = list === nothing ? nothing : collect(list)
-    return Dataset(x, y, xtest, ytest, name, own(owner), own(owner_test))
+    return Dataset(x, y, xtest, ytest, name, own(owner), own(owner_test), dtype)
 end
 
 function check_owner_test(owner_test, owner, ytest)
@@ -64,6 +71,13 @@ Base.show(io::IO, d::Dataset) =
 "Tokens and labels are below this bound: a model has an output for each."
 const MAX_CLASSES = 1_000_000
 
+"What NumPy calls the type that samples are kept in; `nothing` for no array of numbers."
+dtype_name(x) = nothing
+dtype_name(x::AbstractArray{<:Real}) = "float64"
+dtype_name(x::AbstractArray{<:Integer}) = "int64"
+dtype_name(x::AbstractArray{UInt8}) = "uint8"
+dtype_name(x::AbstractArray{<:Union{Float16,Float32}}) = "float32"
+
 "Check the samples `x`, named `name` in errors, and convert them as [`Dataset`](@ref) does."
 function check_samples(name, x)
     x isa AbstractArray{<:Real} ||
@@ -76,19 +90,36 @@ function check_samples(name, x)
             "; expected 64-bit integers")
     x =
         eltype(x) == UInt8 ? Float32.(x) ./ 255.0f0 :
-        eltype(x) <: Integer ? convert(Array{Int}, x) : convert(Array{Float32}, x)
-    all(isfinite, x) || fail(name, " contains NaN or Inf; remove or replace those values")
+        eltype(x) <: Integer ? convert(Array{Int}, x) :
+        convert(dtype_name(x) == "float64" ? Array{Float64} : Array{Float32}, x)
+    all(v -> isfinite(Float32(v)), x) ||
+        fail(name, " contains NaN or Inf; remove or replace those values")
     return ndims(x) == 3 ? reshape(x, size(x, 1), size(x, 2), 1, size(x, 3)) : x
 end
 
 "The data with `f` of its inputs in their place, for training and for test."
 function map_inputs(f, d::Dataset)
     xtest = d.xtest === nothing ? nothing : f(d.xtest)
-    return Dataset(f(d.x), d.y, xtest, d.ytest, d.name, d.owner, d.owner_test)
+    return Dataset(f(d.x), d.y, xtest, d.ytest, d.name, d.owner, d.owner_test, d.dtype)
 end
+
+"The data, whose samples stand in for others of a type that is not known."
+untyped(d::Dataset) =
+    Dataset(d.x, d.y, d.xtest, d.ytest, d.name, d.owner, d.owner_test, nothing)
 
 "The data with inputs for the model: `tokens` from 1, for Flux's Embedding, or Float32."
 inputs_for(d::Dataset, tokens::Bool) = map_inputs(x -> as_inputs(x, tokens), d)
+
+"""
+The samples as floats that keep their differences: Float64 where they are, or whole numbers
+that Float32 does not hold.
+"""
+as_floats(x::AbstractArray{<:AbstractFloat}) = x
+as_floats(x::AbstractArray{<:Integer}) =
+    all(v -> abs(v) <= 2^24, x) ? convert(Array{Float32}, x) : convert(Array{Float64}, x)
+
+in_float32(x) = x
+in_float32(x::AbstractArray{Float64}) = convert(Array{Float32}, x)
 
 function as_inputs(x, tokens)
     tokens || return convert(Array{Float32}, x)

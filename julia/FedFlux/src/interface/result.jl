@@ -22,8 +22,7 @@ The result of a run:
 - `options`: the checked [`Options`](@ref); `resumed`: the round that the run was resumed
   after (0 for a run from the beginning);
 - `sample`: the size of one sample, as the model takes it;
-- `moments`: the mean and the standard deviation of `normalise = "federated"`, else
-  `nothing`;
+- `input`: what the model takes, an [`InputContract`](@ref);
 - `state`: the [`State`](@ref) after the last round, and `facts`, what decided the numbers:
   what `run(resume = result)` goes on from; `federation`, the [`Federated`](@ref), or
   `nothing` for a deployment.
@@ -51,7 +50,7 @@ Base.@kwdef struct RunResult
     options::Options
     resumed::Int = 0
     sample::Dims
-    moments::Union{Nothing,Tuple} = nothing
+    input::InputContract
     state::State
     facts::Dict{String,Any}
     federation::Union{Nothing,Federated} = nothing

@@ -42,9 +42,14 @@ end
 const LOSSES = Dict("cross_entropy" => CrossEntropy(),
     "binary_cross_entropy" => BinaryCrossEntropy(), "mse" => MSE())
 
-"Targets in the type that the loss needs: Int32 labels for cross-entropy, else Float32."
+"""
+Targets in the type that the loss needs: Int32 labels for cross-entropy, else Float32; one
+target for each sample as (N), also where they are given as (1, N).
+"""
 targets(::CrossEntropy, y) = convert(Array{Int32}, y)
 targets(loss, y) = convert(Array{Float32}, y)
+targets(::Union{BinaryCrossEntropy,MSE}, y::AbstractMatrix) =
+    convert(Array{Float32}, size(y, 1) == 1 ? vec(y) : y)
 
 "The number of classes of the targets `y`, or 0 for a loss without classes."
 classes(::CrossEntropy, y) = Int(maximum(y; init = -1)) + 1
@@ -52,11 +57,18 @@ classes(::BinaryCrossEntropy, y::AbstractVector) = 2
 classes(loss, y) = 0
 
 """
+The number of classes that right answers are counted for: 1 where a sample has several
+labels, all of which must be right; 0 for a loss without classes.
+"""
+counted_classes(loss, y) = classes(loss, y)
+counted_classes(::BinaryCrossEntropy, y::AbstractMatrix) = 1
+
+"""
     count_right!(right, total, loss, ŷ, y)
 
 Count the answers `ŷ` by class: add the number of samples with label c to `total[c+1]`, and
-the number of correct answers among them to `right[c+1]`. Does nothing for a loss without
-classes.
+the number of correct answers among them to `right[c+1]`. Several labels of a sample count
+as one answer, with c = 0. Does nothing for a loss without classes.
 """
 function count_right!(right, total, ::CrossEntropy, ŷ, y)
     outputs = reshape(ŷ, size(ŷ, 1), :)
@@ -74,6 +86,13 @@ function count_right!(right, total, ::BinaryCrossEntropy, ŷ, y::AbstractVector)
         c = 1 + (label > 0.5f0)
         total[c] += 1
         right[c] += (a > 0) == (label > 0.5f0)
+    end
+end
+function count_right!(right, total, ::BinaryCrossEntropy, ŷ, y::AbstractMatrix)
+    isempty(total) && return
+    for j in axes(y, 2)
+        total[1] += 1
+        right[1] += all(i -> (ŷ[i, j] > 0) == (y[i, j] > 0.5f0), axes(y, 1))
     end
 end
 count_right!(right, total, loss, ŷ, y) = nothing

@@ -176,8 +176,8 @@ end
         options = Options(; model = "mlp", hidden = [4], clients = 2, attackers = 1,
             attack = "backdoor(fraction=1, size=2)", o...)
         data, options = FedFlux.prepare_data(options; data = d)
-        (; clients, outputs, moments) = FedFlux.prepare_clients(options, data)
-        f = FedFlux.prepare_federated(options, data, outputs, nothing, moments)
+        (; clients, outputs, input) = FedFlux.prepare_clients(options, data)
+        f = FedFlux.prepare_federated(options, data, outputs, nothing, input)
         bad = only(hostile(f.attack, f.seed, 2))
         stamped = poisoned(f.attack, f, clients).x
         for i in FedFlux.indices(clients, bad), c = 1:2

@@ -1,10 +1,12 @@
 # A result's predictions and scores; the history as a table.
-using FedFlux: measure, area_under_curve, f1, history_table
+using FedFlux: measure, area_under_curve, history_table
 
 @testset "metrics, beside published values" begin
     # The examples of scikit-learn's documentation of the same functions.
     @test area_under_curve(Bool[0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]) == 0.75
-    @test f1([0, 1, 2, 0, 1, 2], [0, 2, 1, 0, 0, 1]) ≈ 0.26666666666666666
+    hot(labels) = Float32[c == y for c = 0:2, y in labels]
+    @test measure(:f1, CrossEntropy(), hot([0, 2, 1, 0, 0, 1]), [0, 1, 2, 0, 1, 2]) ≈
+          0.26666666666666666
     y, out = [3, -0.5, 2, 7], [2.5 0.0 2 8]
     @test measure("r2", MSE(), out, y) ≈ 0.9486081370449679
     @test measure(:mae, MSE(), out, y) == 0.5

@@ -50,7 +50,7 @@ samples, and the accuracy if there are no classes.
 function own_figures(put!, pool::WorkerPool, f::Federated, own_test::Clients)
     ks = [k for k = 1:length(own_test) if nsamples(own_test, k) > 0]
     test = (own_test.x, own_test.y)
-    nclasses = classes(f.loss, own_test.y)
+    nclasses = counted_classes(f.loss, own_test.y)
     samples(k) = collect(indices(own_test, k))
     evaluations = evaluate_own(put!, pool, f, ks, test, nclasses, samples)
     none = (; loss = nothing, accuracy = nothing)

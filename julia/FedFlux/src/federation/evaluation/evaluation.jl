@@ -58,6 +58,11 @@ function client_accuracies(e::Evaluation, counts)
     ]
 end
 
+"The number of classes that right answers in the test data are counted for; 0: none are."
+counted_in_test(f, test, clients) =
+    test === nothing ? 0 :
+    max(counted_classes(f.loss, test[2]), counted_classes(f.loss, clients.y))
+
 "The number of classes that accuracy is measured over; 0 without test data or classes."
 test_classes(f, test, clients) =
     test === nothing ? 0 : max(classes(f.loss, test[2]), classes(f.loss, clients.y))

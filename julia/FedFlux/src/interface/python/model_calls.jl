@@ -5,8 +5,8 @@
 
 The raw outputs of `result`, a [`RunResult`](@ref) or a [`PersonalModel`](@ref), or, where
 that is `nothing`, of the model that the JSON object `config` names, with the parameters in
-`named` (see `_pyrun`). `config` also holds the `sample` (its size in NumPy) and the number
-of `outputs`.
+`named` (see `_pyrun`). `config` also holds the `sample` (its size in NumPy), the number of
+`outputs` and the contract of the `input`.
 """
 _pyoutputs(config, named, x, result) =
     answer(Array{Float32}[]) do
@@ -24,7 +24,7 @@ The model that `config` names, as in `_pyoutputs`.
 _pymodel(config, named) =
     answer(() -> (Dict{String,Any}(), first(python_model(config, named))), nothing)
 
-raw_outputs(model, o::Options, x) = raw_outputs(model, x, o, nothing)
+raw_outputs(model, o::Options, input::InputContract, x) = raw_outputs(model, x, o, input)
 
 """
     _pypersonal(result, k) -> (json, arrays, personal)
@@ -41,6 +41,10 @@ _pypersonal(result::RunResult, k::Integer) =
 function python_model(config, named)
     given = arguments(config)
     sample, outputs = pop!(given, :sample), pop!(given, :outputs)
+    input = pop!(given, :input, nothing)        # none in a file of an older version
     o = Options(given)
-    return named_model(o, sample, outputs, python_init(named)), o
+    contract =
+        input === nothing ? InputContract(nothing, nothing, o.mean, o.std) :
+        InputContract(input)
+    return named_model(o, sample, outputs, python_init(named)), o, contract
 end

@@ -13,7 +13,7 @@ struct PersonalModel
     parameters::Vector{Array{Float32}}
     names::Vector{String}
     options::Options
-    moments::Union{Nothing,Tuple}
+    input::InputContract
 end
 
 Base.show(io::IO, p::PersonalModel) =
@@ -68,5 +68,5 @@ function personal_model(r::RunResult, k, name)
     model =
         global_model(f, State(st; st.round, θ = own.w, own.stats, st.shared), engine)
     return PersonalModel(name, model, arrays(flatten(model), f.layout), r.names, r.options,
-        r.moments)
+        r.input)
 end

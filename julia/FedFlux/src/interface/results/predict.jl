@@ -28,11 +28,21 @@ For one output with binary cross-entropy the classes are 0 and 1. Throws a
 predict_proba(r::AnyResult, x) = probabilities(loss_of(options_of(r)), raw_outputs(r, x))
 
 """
-    score(r, x, y; metric)
+    score(r, x, y; metric, average = nothing)
 
-How well the trained model predicts the targets `y` of the samples `x`: by default the
-accuracy, or R² if the loss compares numbers. `metric` is one of accuracy, f1, auc,
-perplexity, r2, mae and mse, or a function of the targets and the predictions.
+How well the trained model predicts the targets `y` of the samples `x`, as scikit-learn's
+functions measure it: by default the accuracy, or R² if the loss compares numbers.
+
+- `metric`: one of accuracy, f1, auc, perplexity, r2, mae and mse, or a function of the
+  targets and the predictions. The accuracy of several labels is the share of samples that
+  have all right.
+- `average`: how f1 and auc combine classes or labels, and r2 outputs: macro (the mean; the
+  default), micro (counted together), weighted (by the samples of a class, the positives of
+  a label, the variance of an output), samples (the mean over the samples of several
+  labels), or, for f1 of two classes, binary (of class 1 alone).
+
+Throws a [`FedFluxError`](@ref) for a metric or an average that does not fit the loss, and
+if the metric is not defined for the targets.
 
 ```julia
 r = FedFlux.run(dataset = "digits", model = "softmax_regression", rounds = 1)
@@ -40,28 +50,24 @@ d = FedFlux.digits()
 score(r, d.xtest, d.ytest; metric = "f1")
 ```
 """
-score(r::AnyResult, x, y; metric = default_metric(loss_of(options_of(r)))) =
-    measure(metric, loss_of(options_of(r)), raw_outputs(r, x), y)
+score(r::AnyResult, x, y; metric = default_metric(loss_of(options_of(r))),
+    average = nothing) =
+    measure(metric, loss_of(options_of(r)), raw_outputs(r, x), y; average)
 
 raw_outputs(r::Union{RunResult,PersonalModel}, x) =
-    raw_outputs(r.model, x, r.options, r.moments)
+    raw_outputs(r.model, x, r.options, r.input)
 function raw_outputs(r::SavedResult, x)
     o = options_of(r)
     model = named_model(o, r.facts["details"]["sample"], length(last(r.parameters)),
         in_file_order(r))
-    return raw_outputs(model, x, o, nothing)
+    return raw_outputs(model, x, o, saved_contract(r.facts))
 end
 
 "The raw outputs, (outputs, …, N), of a model for samples as a user has them."
-function raw_outputs(model, x, o::Options, moments)
-    x = check_samples("x", x)
-    given = o.mean !== nothing || o.std !== nothing
-    given && (
-        x = standardise(as_inputs(x, false), Float32(something(o.mean, 0)),
-            Float32(something(o.std, 1)))
-    )
-    x = as_inputs(x, takes_tokens(o.model))
-    moments === nothing || (x = standardise(x, moments...))
+function raw_outputs(model, x, o::Options, input::InputContract)
+    tokens = takes_tokens(o.model)
+    any_size = tokens || !(o.model isa AbstractString)
+    x = as_inputs(as_trained(input, x; any_size), tokens)
     takes_tokens(model) && check_vocabulary(model, "x", x)
     checkmodel(model, getobs(x, 1:1), 0)
     batches = Iterators.partition(1:numobs(x), EVAL_BATCH)

@@ -77,11 +77,18 @@ accuracy(r::SavedResult) = r.facts["accuracy"]
 "The options of a saved result that decide its predictions; the rest may name objects."
 function options_of(r::SavedResult)
     given = r.facts["options"]
-    get(given, "normalise", "none") == "none" ||
-        fail("the run normalized its data by the clients' mean and standard deviation, ",
-            "which a file does not hold")
     kept = ("model", "hidden", "embedding", "loss", "mean", "std", "seed")
     return Options(Dict{String,Any}(name => given[name] for name in kept))
+end
+
+"The contract of a saved result; of one by an older version, what is known of it."
+function saved_contract(facts)
+    details, given = facts["details"], facts["options"]
+    haskey(details, "input") && return InputContract(details["input"])
+    get(given, "normalise", "none") == "none" ||
+        fail("the run normalized its data by the clients' mean and standard deviation, ",
+            "which this file, of an older version, does not hold")
+    return InputContract(nothing, nothing, given["mean"], given["std"])
 end
 
 in_file_order(r::SavedResult) = Dict{String,Any}(zip(r.names, r.parameters))

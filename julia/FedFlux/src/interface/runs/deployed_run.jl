@@ -100,6 +100,7 @@ mutable struct Deployment
     dataset::String
     warnings::Vector{String}
     resumed::Int
+    input::InputContract
 end
 
 """
@@ -162,14 +163,20 @@ function open_server(o, facts, data, init, lock, warnings, note)
     sampling = cohort_sampling(o, length(clients))
     evaluation =
         test === nothing ? nothing :
-        TestData(test..., classes(loss, test[2]) > 0 ? outputs : 0, nothing)
+        TestData(test..., counted_outputs(loss, test[2], outputs), nothing)
     run_log = RunLog(f, st, clients; stopping = stopping_of(o), sampling, evaluation,
         o.eval_every, pool, warn = Callback(note), checkpoints, progress)
     session = ServerSession(f, st, clients, pool, run_log, sampling; federation, outputs,
         options = shared_options(o), key = common_key(f.aggregate, facts))
     check_encryption(f.aggregate, session, o.rounds)
     return Deployment(o, session, run, lock, data === nothing ? "none" : d.name, warnings,
-        st.round)
+        st.round, InputContract(d, o.mean, o.std))
+end
+
+"The number of classes that right answers are counted for, by those of all clients."
+function counted_outputs(loss, y, outputs)
+    n = counted_classes(loss, y)
+    return loss isa CrossEntropy && n > 0 ? outputs : n
 end
 
 "One sample of zeros, like those of the clients, for a server without data."
@@ -181,7 +188,8 @@ function stand_in(facts)
     input, target = (size_in(facts[known], known, name) for name in ("input", "target"))
     tokens = length(input) == 1 && target == input
     x = zeros(tokens ? Int : Float32, input..., 1)
-    return Dataset(x, zeros(Int, target..., 1), nothing, nothing; name = "none")
+    d = Dataset(x, zeros(Int, target..., 1), nothing, nothing; name = "none")
+    return untyped(d)
 end
 
 """
@@ -256,5 +264,5 @@ function result(d::Deployment)
         holdings = sizes_held(clients),
         clients = client_table(1:length(clients), clients, run_log.history;
             hidden = hides_cohort(f.rules)),
-        d.resumed, sample = size(clients.x)[1:(end-1)], state = st, facts = d.run)
+        d.resumed, d.input, sample = size(clients.x)[1:(end-1)], state = st, facts = d.run)
 end

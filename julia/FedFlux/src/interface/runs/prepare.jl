@@ -23,12 +23,15 @@ function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
     tokens && (given || o.normalise != "none") &&
         fail("the model takes tokens, which can't be normalized: leave mean, std and ",
             "normalise out")
-    return inputs_for(normalise(dataset, o.mean, o.std), tokens), o
+    dataset = normalise(dataset, o.mean, o.std)
+    # What the clients are to normalise together keeps its differences until then.
+    o.normalise == "none" || return map_inputs(as_floats, dataset), o
+    return inputs_for(dataset, tokens), o
 end
 
 """
 The `clients` with their shares of the data, the `test` data as `(x, y)` or `nothing`, how
-many `outputs` the model needs (0: any), the `moments` of `normalise = "federated"`, the
+many `outputs` the model needs (0: any), the [`InputContract`](@ref) of the `input`, the
 `names` of the clients, and each one's `own_test` data, as [`Clients`](@ref), or `nothing`.
 """
 function prepare_clients(o::Options, d::Dataset; warn = Returns(nothing))
@@ -43,10 +46,11 @@ function prepare_clients(o::Options, d::Dataset; warn = Returns(nothing))
     names = client_names(partitioner, length(clients))
     clients, own = own_samples_of(o, d, clients, partitioner, names, warn)
     xtest = d.xtest
-    moments = nothing
+    moments = (o.mean, o.std)
     if o.normalise == "federated"
         clients, xtest, moments = normalise_federated(clients, xtest)
     end
+    input = InputContract(d, moments...)
     test, outputs = nothing, outputs_for(loss, y)
     if d.ytest !== nothing
         checklabels(loss, d.ytest, "test")
@@ -55,7 +59,7 @@ function prepare_clients(o::Options, d::Dataset; warn = Returns(nothing))
     end
     source = own !== nothing && own.trained ? (clients.x, clients.y) : test
     own_test = own === nothing ? nothing : test_clients(own, source...)
-    return (; clients, test, outputs, moments, names, own_test)
+    return (; clients, test, outputs, input, names, own_test)
 end
 
 "The clients without what they keep for tests, and their own test samples or `nothing`."
@@ -79,9 +83,10 @@ outputs_for(loss, y) = 0
 
 """
 The federation: the model, its local training, the rules, the aggregator and the server.
-`moments` are those of `normalise = "federated"`, or `nothing`.
+`input` is the [`InputContract`](@ref) of the data, which has their moments.
 """
-function prepare_federated(o::Options, d::Dataset, outputs, init, moments = nothing)
+function prepare_federated(o::Options, d::Dataset, outputs, init,
+    input = InputContract(d, o.mean, o.std))
     foreach(a -> check_image(a, size(d.x)[1:(end-1)]), one_or_many(built(o, :augment)))
     model = prepare_model(o, d, outputs, init)
     download = download_rule(built(o, :download))
@@ -89,7 +94,7 @@ function prepare_federated(o::Options, d::Dataset, outputs, init, moments = noth
         rules = (one_or_many(built(o, :rules))..., download...),
         aggregate = built(o, :aggregate), server = server_step_of(o),
         weights = Symbol(o.weights), trainer = Symbol(o.trainer), o.seed,
-        faults = prepare_faults(o), attack = prepare_attack(o, moments))
+        faults = prepare_faults(o), attack = prepare_attack(o, input))
 end
 
 local_training(o::Options) =
@@ -112,10 +117,9 @@ server_step_of(o::Options) =
 prepare_faults(o::Options) =
     Faults(one_or_many(built(o, :faults)); o.deadline, o.overselect, o.min_updates)
 
-function prepare_attack(o::Options, moments)
+function prepare_attack(o::Options, input)
     attack = built(o, :attack)
-    plain = Float32.((something(o.mean, 0), something(o.std, 1)))
-    mean, std = something(moments, plain)
+    mean, std = Float32.(something(input.mean, 0)), Float32.(something(input.std, 1))
     attack === nothing ||
         return Attackers(with_white(attack, (1 .- mean) ./ std);
             count = something(o.attackers, 0),
@@ -148,7 +152,7 @@ function prepare_model(o::Options, d::Dataset, outputs, init)
         own ? o.model :
         build_model(o.model, size(d.x)[1:(end-1)], max(outputs, 1); o.hidden, o.embedding,
             rng = Stream(o.seed, :init))
-    sample = getobs(d.x, 1:1)
+    sample = in_float32(getobs(d.x, 1:1))
     takes_tokens(model) && check_embedding(model, d)
     # A model of the user's own may have more outputs than there are labels.
     more = own && loss_of(o) isa CrossEntropy

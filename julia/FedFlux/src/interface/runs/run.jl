@@ -106,7 +106,7 @@ struct Prepared
     saved::Any              # the checkpoint to resume from, or nothing
     previous::Any           # the result to go on from, or nothing
     dataset::String         # its name
-    moments::Any            # of `normalise = "federated"`, or nothing
+    input::InputContract
     names::Any              # of the clients
     own_test::Any           # the clients' own test data, or nothing
     f::Federated
@@ -128,11 +128,12 @@ function prepare_and_run(o::Options, init, hooks::RunHooks, data, folder, previo
     (; clients, test) = data
 
     # The model, its local training, the rules, the aggregator and the server's step.
-    f = prepare_federated(o, dataset, data.outputs, init, data.moments)
+    f = prepare_federated(o, dataset, data.outputs, init, data.input)
+    check_measurable(o, f, test, clients)
     needs_root(f.aggregate) && (clients = set_aside(clients, f.aggregate.root, o.seed))
     threads = something(o.threads, Threads.nthreads())
     pool = WorkerPool(f, clients; threads, o.workers, o.machines, hooks.tick)
-    prepared = Prepared(begun, saved, previous, dataset.name, data.moments, data.names,
+    prepared = Prepared(begun, saved, previous, dataset.name, data.input, data.names,
         data.own_test, f, clients, test, threads)
     try
         # Threads work on clients and samples; BLAS's own would change every figure.
@@ -179,7 +180,7 @@ function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, f
     left === nothing || warn(left)
     check_trained(o, history)
 
-    (; moments, names, own_test) = prepared
+    (; input, names, own_test) = prepared
     comparison, figures = (;), (;)
     if stopped != INTERRUPTED
         comparison = compare_with_baselines(o, f, st, clients, test, own_test, pool)
@@ -190,7 +191,7 @@ function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, f
     return run_result(o, f, st, pool; history, stopped, dataset, clients = table,
         comparison..., federation = f, seconds = earlier + clock() - begun, warnings,
         privacy = statement(guarantee(f, sampling, clients), st.round, reports(history)),
-        holdings = holdings(clients), resumed, moments,
+        holdings = holdings(clients), resumed, input,
         sample = size(clients.x)[1:(end-1)], state = st, facts)
 end
 
@@ -218,6 +219,16 @@ function or_interrupted(fit, hooks, st, progress)
         hooks.keep_interrupted && is_interrupt(err) || rethrow()
         return st, progress.history, INTERRUPTED
     end
+end
+
+"Throw if a run is to stop by what is not measured."
+function check_measurable(o, f, test, clients)
+    for name in (:target_accuracy, :patience)
+        getfield(o, name) === nothing || test !== nothing ||
+            fail(name, ": expected test data to measure it on")
+    end
+    o.target_accuracy === nothing || counted_in_test(f, test, clients) > 0 ||
+        fail("target_accuracy: expected a loss with classes, and this one has none")
 end
 
 "Throw if no client was there in any round, so that nothing was learned."
