@@ -30,7 +30,7 @@ function check_settings(kind, object)
         entry["class"] == string(nameof(T)) || continue
         for (p, declared) in get(entry, "params", Dict{String,Any}())
             value = hasfield(T, Symbol(p)) ? getfield(object, Symbol(p)) : nothing
-            value isa Real && check_bounds("$p of $kind $name", declared, value)
+            value isa Real && check_bounds("$kind $name, parameter $p", declared, value)
         end
     end
 end

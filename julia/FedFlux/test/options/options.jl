@@ -188,6 +188,7 @@ struct NoAggregator end
     end
     @test occursin("expected a name or something that can be called",
         message(() -> small(loss = NoAggregator())))
+end
 
 @testset "a number in a text takes no memory that data or model don't justify" begin
     x, y = rand(Xoshiro(1), Float32, 6, 40), rand(Xoshiro(2), 0:2, 40)
