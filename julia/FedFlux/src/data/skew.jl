@@ -96,13 +96,12 @@ end
 function (partitioner::Shards)(y, clients, rng)
     labels = single_labels("shards", y)
     k = partitioner.k
-    n = k * clients
-    n <= length(labels) ||
+    k <= length(labels) ÷ clients ||
         fail("partition shards: ", k, " shards for each of ", clients,
             " clients, and there are ", length(labels),
             " samples; expected at least one sample per shard")
     sorted = sortperm(labels; alg = MergeSort)     # MergeSort is stable
-    shards = shuffle!(rng, equal_cuts(sorted, n))
+    shards = shuffle!(rng, equal_cuts(sorted, k * clients))
     return [concatenated(Int, shards[(k*(c-1)+1):(k*c)]) for c = 1:clients]
 end
 

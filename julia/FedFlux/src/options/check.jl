@@ -54,7 +54,8 @@ end
 
 function check_bounds(name, declared, value)
     out(expected, bound, hint = "") =
-        fail(name, ": expected ", expected, bound, ", got ", repr(value), hint)
+        fail(name, ": expected ", expected, bound, ", got ",
+            value isa AbstractString ? repr(value) : value, hint)
     haskey(declared, "choices") && !(value in declared["choices"]) &&
         out("one of ", join(declared["choices"], ", "),
             value isa AbstractString ? hint(name, value, declared["choices"]) : "")
