@@ -200,7 +200,7 @@ end
     clipped_gradient!(fast, g, w, reshape(x, 64, 2, 1), reshape(y, 64, 2, 1), 0.01)
     @test norm(g) <= 0.01 * (1 + 1e-6)
     clipped_gradient!(slow, exact, w, reshape(x, 64, 2, 1), reshape(y, 64, 2, 1), 0.01)
-    @test g ≈ exact rtol = 1e-4
+    @test g ≈ exact rtol = 1e-2      # columns 1e-5 apart leave two digits in Float32
 end
 
 const SENSITIVE = [
