@@ -128,6 +128,26 @@ def silent(_: Any) -> Any:
     return None
 
 
+class Clock:
+    """Stands for the module time: to sleep is to move on."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    for module in ("exchange", "roster"):
+        monkeypatch.setattr(f"fedflux.flower.{module}.time", made)
+    return made
+
+
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
     return lambda: capsys.readouterr().out.splitlines()
@@ -192,20 +212,12 @@ def test_texts_of_a_node_decide_nothing() -> None:
 
 
 def test_a_node_with_an_error_is_asked_again_with_growing_pauses(
-    monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[str]]
+    clock: Clock, lines: Callable[[], list[str]]
 ) -> None:
-    from fedflux.flower import roster as module
-
-    now = [0.0]
-    clock = SimpleNamespace(
-        monotonic=lambda: now[0],
-        sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
-    )
-    monkeypatch.setattr(module, "time", clock)
     asked: list[float] = []
 
     def mends_itself(message: Any) -> Any:
-        asked.append(now[0])
+        asked.append(clock.now)
         return (says(error="no such disk") if len(asked) < 6 else client(2))(message)
 
     there = roster({11: client(1), 12: mends_itself}, 2, timeout=1e6)
@@ -217,18 +229,7 @@ def test_a_node_with_an_error_is_asked_again_with_growing_pauses(
     ]
 
 
-def test_a_node_whose_answer_is_lost_is_asked_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from fedflux.flower import exchange as letters, roster as module
-
-    now = [0.0]
-    clock = SimpleNamespace(
-        monotonic=lambda: now[0],
-        sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
-    )
-    monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(letters, "time", clock)
+def test_a_node_whose_answer_is_lost_is_asked_again(clock: Clock) -> None:
     grid = Grid({11: client(1)})
     grid.nodes[12] = lambda m: client(2)(m) if grid.sent.get("3") is m else None
     there = Roster(grid, 2, 3600.0)  # type: ignore[arg-type]
@@ -239,34 +240,28 @@ def test_a_node_whose_answer_is_lost_is_asked_again(
 
 
 def test_a_node_that_prepares_is_waited_for_from_then_on(
-    monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[str]]
+    clock: Clock, lines: Callable[[], list[str]]
 ) -> None:
-    from fedflux.flower import roster as module
-
-    now = [0.0]
-    clock = SimpleNamespace(
-        monotonic=lambda: now[0],
-        sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
-    )
-    monkeypatch.setattr(module, "time", clock)
 
     def compiles(message: Any) -> Any:
-        if now[0] < 900:
-            return says(client=2, preparing="compiling the core", seconds=now[0])(message)
+        if clock.now < 900:
+            return says(client=2, preparing="compiling the core", seconds=clock.now)(
+                message
+            )
         return client(2)(message)
 
     there = roster({11: client(1), 12: compiles}, 2)
     with pytest.raises(FedFluxError, match="client 2: compiling the core, "):
         there.gather(300.0)
-    assert 300 <= now[0] < 700
-    assert there.absence(2) == f"compiling the core, {now[0]:.0f} s"
+    assert 300 <= clock.now < 700
+    assert there.absence(2) == f"compiling the core, {clock.now:.0f} s"
     assert "fedflux: client 2: compiling the core, 0 s" in lines()
-    now[0] = 0.0
+    clock.now = 0.0
     there = roster({11: client(1), 12: compiles}, 2)
     with pytest.raises(FedFluxError):  # it can't put the end off for ever
         there.gather(400.0)
-    assert now[0] < 900
-    now[0] = 0.0
+    assert clock.now < 900
+    clock.now = 0.0
     there = roster({11: client(1), 12: compiles}, 2)
     there.gather(500.0 + 500)
     assert sorted(there.seats) == [1, 2]
