@@ -202,8 +202,10 @@ end
 "The arrows of a large room's own rooms among each other."
 function inner_arrows(large)
     inner(rooms) = [chopprefix(r, "$large/") for r in rooms if startswith(r, "$large/")]
-    return Dict(only(inner([from])) => sort(inner(to))
-                for (from, to) in ARROWS if startswith(from, "$large/"))
+    return Dict(
+        only(inner([from])) => sort(inner(to))
+        for (from, to) in ARROWS if startswith(from, "$large/")
+    )
 end
 
 "The same as docs/design.md draws them: lines of a room, what it holds, and ← its arrows."
@@ -211,8 +213,10 @@ function drawn_arrows(large)
     drawing = match(Regex("^```text\\n$large/\\n(.*?)^```", "ms"), DESIGN)[1]
     unbroken = replace(drawing, r",\n +" => ", ")
     lines = eachmatch(r"^  (\w+)/? .*?(?:← (.*))?$"m, unbroken)
-    return Dict(m[1] => sort(split(something(m[2], ""), ", "; keepempty = false))
-                for m in lines)
+    return Dict(
+        m[1] => sort(split(something(m[2], ""), ", "; keepempty = false))
+        for m in lines
+    )
 end
 
 @testset "docs/design.md draws the arrows within $large/" for large in LARGE_ROOMS

@@ -3,8 +3,10 @@
 const PROJECT = FedFlux.TOML.parsefile(joinpath(pkgdir(FedFlux), "Project.toml"))
 
 @testset "every package that Project.toml names has bounds for its versions" begin
-    named = union((keys(get(PROJECT, part, Dict())) for part in
-        ("deps", "weakdeps", "extras"))...)
+    named = union(
+        (keys(get(PROJECT, part, Dict())) for part in
+                                                 ("deps", "weakdeps", "extras"))...
+    )
     @test setdiff([named...; "julia"], keys(PROJECT["compat"])) == []
     @test PROJECT["version"] == string(pkgversion(FedFlux))
 end

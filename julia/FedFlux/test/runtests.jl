@@ -4,7 +4,8 @@ using Test
 # an exception takes the longer the more a process has compiled, and tests throw many. Those
 # that are given the same empty folder, by `runtests.jl --share=FOLDER`, share the files.
 const FILES = [
-    joinpath(folder, file) for (folder, _, files) in walkdir(@__DIR__) for file in files
+    joinpath(folder, file) for (folder, _, files) in walkdir(@__DIR__) for
+    file in files
     if endswith(file, ".jl") && file != "runtests.jl" && basename(folder) != "setup"
 ]
 const PATHS = Dict(first(splitext(basename(path))) => path for path in FILES)

@@ -83,8 +83,9 @@ function SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0,
         join(repr.(NOISE_LAWS), " or "))
     0 < delta < 1 ||
         fail("SecureMean: delta is ", delta, "; expected a number between 0 and 1")
-    clip === nothing || clip <= range || fail("SecureMean: clip is ", clip, " and range ",
-        range, ", and a value may be as large as the clip; use range=", clip)
+    clip === nothing || clip <= range ||
+        fail("SecureMean: clip is ", clip, " and range ",
+            range, ", and a value may be as large as the clip; use range=", clip)
     a = SecureMean(neighbours, threshold, range, bits, ring, drop, noise, clip, cohort,
         Symbol(law), delta, budget)
     fixed_point(a, 3)

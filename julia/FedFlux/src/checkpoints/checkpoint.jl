@@ -109,8 +109,10 @@ function save_or_warn(c::Checkpoints, f, st, engine, progress, warn)
     catch err
         err isa FedFluxError || rethrow()
         # Each round's message names other files.
-        c.failed || warn("$(err.message); the run goes on, and a resume would start from " *
-                         "an earlier round")
+        c.failed || warn(
+            "$(err.message); the run goes on, and a resume would start from " *
+            "an earlier round"
+        )
         c.failed = true
     end
 end

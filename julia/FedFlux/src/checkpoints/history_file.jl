@@ -64,7 +64,8 @@ function matching_file(folder, history; private = false)
     lines = map(history_line, history)
     h = after_lines(HistoryFile(), lines)
     path, text = history_path(folder), concatenated(UInt8, lines)
-    same = isfile(path) && filesize(path) >= h.bytes &&
+    same =
+        isfile(path) && filesize(path) >= h.bytes &&
         open(io -> read(io, h.bytes), path) == text
     same || write_durably(path, text; private)
     return h

@@ -60,7 +60,8 @@ function as_trained(c::InputContract, x; any_size)
     dtype = dtype_name(x)
     x = check_samples("x", x)
     fits =
-        c.dtype === nothing ? true : c.dtype != "uint8" ? dtype != "uint8" :
+        c.dtype === nothing ? true :
+        c.dtype != "uint8" ? dtype != "uint8" :
         dtype == "uint8" || all(v -> 0 <= v <= 1, x)
     fits || fail("x: expected ", c.dtype, " as in x_train, got ", dtype,
         "; 8-bit images are scaled to 0..1 and floats are not")

@@ -11,10 +11,12 @@ answers_once(f::Federated) =
 "Refuse to answer what was answered, or is of a closed round."
 function check_unanswered(s, header)
     (; round, stage) = header
-    round > s.closed || fail("asks for round ", round, ", and the server has said that it ",
-        "would not go back behind round ", s.closed + 1)
+    round > s.closed ||
+        fail("asks for round ", round, ", and the server has said that it ",
+            "would not go back behind round ", s.closed + 1)
     (round, stage) in s.answered && fail("asks for another answer to the stage ", stage,
-        " of round ", round, ": a second one would show what the noise or the masks of ",
+        " of round ", round,
+        ": a second one would show what the noise or the masks of ",
         "the first hide")
     return nothing
 end

@@ -112,9 +112,10 @@ function next_stage!(secure::SecureExchange, s)
 end
 
 "Ask nobody again who has stopped a round."
-bar!(s, blamed) = for (k, reason) in blamed
-    s.barred[Int(k)] = "is left out: in round $(s.st.round + 1) it $reason"
-end
+bar!(s, blamed) =
+    for (k, reason) in blamed
+        s.barred[Int(k)] = "is left out: in round $(s.st.round + 1) it $reason"
+    end
 
 "What `finish` takes the sum from, by the positions of those who counted."
 function secure_outcome(s, sum)

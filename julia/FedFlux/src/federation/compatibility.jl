@@ -131,10 +131,12 @@ Why the server's part of a rule is right for the weighted mean of the updates al
 """
 needs_mean(::Rule) = nothing
 needs_mean(::Union{QFFL,AFL}) = "its server divides by what clients report"
-needs_mean(::FedNova) =
-    "its server multiplies by what clients report, whatever bound the aggregate keeps"
-needs_mean(::Union{Scaffold,FedDyn}) =
-    "what its server keeps is the mean of what its clients keep"
+needs_mean(
+    ::FedNova
+) = "its server multiplies by what clients report, whatever bound the aggregate keeps"
+needs_mean(
+    ::Union{Scaffold,FedDyn}
+) = "what its server keeps is the mean of what its clients keep"
 needs_mean(::CountSketch) = "sketches add up, and nothing else can be made of them"
 needs_mean(::CentralDP) = "the noise is meant for the sum of all updates"
 

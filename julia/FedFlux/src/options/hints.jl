@@ -36,7 +36,7 @@ nearest(word, names) = argmin(name -> (edits(word, name), name), collect(names))
 "How many letters to insert, remove, change or swap with the next, to come from `a` to `b`."
 function edits(a, b)
     a, b = collect(a), collect(b)
-    d = [max(i, j) * (i == 0 || j == 0) for i in 0:length(a), j in 0:length(b)]
+    d = [max(i, j) * (i == 0 || j == 0) for i = 0:length(a), j = 0:length(b)]
     for i in eachindex(a), j in eachindex(b)
         d[i+1, j+1] = min(d[i, j+1] + 1, d[i+1, j] + 1, d[i, j] + (a[i] != b[j]))
         swapped = i > 1 && j > 1 && a[i] == b[j-1] && a[i-1] == b[j]

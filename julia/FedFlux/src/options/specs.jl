@@ -76,7 +76,8 @@ function parse_parameters(kind, text, inside, order = String[])
         "'; expected parameter=value, ...", more...)
     for (i, m) in enumerate(eachmatch(PARAMETER, inside))
         m[4] === nothing || unreadable(m[4])
-        m[3] === nothing || length(given) == i - 1 < length(order) &&
+        m[3] === nothing ||
+            length(given) == i - 1 < length(order) &&
             all(in(keys(given)), order[1:(i-1)]) ||
             unreadable(m[3], "; it takes ", takes(order))
         name = m[3] === nothing ? m[1] : order[i]

@@ -160,9 +160,11 @@ function unmask!(c::SecureClient, m::UnmaskRequest)
         "least ", threshold(c))
     # Where all are neighbours, a client sees how many there are.
     (; neighbours, fewest) = c.setup
-    neighbours !== nothing || length(m.arrived) + 1 >= fewest || refuse("client ", c.id,
-        " is asked to unmask a sum of ", length(m.arrived) + 1, " clients; expected at ",
-        "least ", fewest)
+    neighbours !== nothing || length(m.arrived) + 1 >= fewest ||
+        refuse("client ", c.id,
+            " is asked to unmask a sum of ", length(m.arrived) + 1,
+            " clients; expected at ",
+            "least ", fewest)
     begin_stage!(c, 4)
     shares = UnmaskShares(c.setup.round, c.id, [c.held[id][1] for id in m.arrived],
         [c.held[id][2] for id in m.vanished], [mask_key(c, id) for id in m.excluded])

@@ -201,8 +201,9 @@ function exclude!(s::SecureServer)
         holders < t <= there || continue
         push!(s.excluded, id)
         delete!(s.arrived, id)
-        s.blamed[id] = "sealed shares that $holders of $there neighbours can open, and " *
-                       "$t must"
+        s.blamed[id] =
+            "sealed shares that $holders of $there neighbours can open, and " *
+            "$t must"
         return exclude!(s)         # without it others may have too few
     end
 end

@@ -56,7 +56,7 @@ function recover(right, s, id, what, asked, answered)
     attempt(some) = secret_if_right(right, some, t)
     secret = attempt(given[1:t])
     secret === nothing || return secret
-    for _ = 1:(length(given) > t ? MOST_SUBSETS : 0)
+    for _ = 1:(length(given)>t ? MOST_SUBSETS : 0)
         some = shuffle!(Random.RandomDevice(), given)[1:t]
         secret = attempt(some)
         secret === nothing && continue
@@ -66,8 +66,9 @@ function recover(right, s, id, what, asked, answered)
         end
         return secret
     end
-    s.blamed[id] = "has a $what that no $t of the $(length(given)) shares of it give: " *
-                   "it made them wrong, or its neighbours changed them"
+    s.blamed[id] =
+        "has a $what that no $t of the $(length(given)) shares of it give: " *
+        "it made them wrong, or its neighbours changed them"
     abort("client ", id, " ", s.blamed[id])
 end
 

@@ -79,7 +79,8 @@ function watch_over!(config::WorkerConfig)
     (Sys.iswindows() || config.process === nothing) && return
     kill_it = "read -r line || kill -9 $(getpid(config.process))"
     config.userdata = open(
-        pipeline(detach(`/bin/sh -c $kill_it`); stdout = devnull, stderr = devnull), "w")
+        pipeline(detach(`/bin/sh -c $kill_it`); stdout = devnull, stderr = devnull), "w"
+    )
 end
 
 "The process has ended, or is told to: what comes to have its number is not it."

@@ -304,12 +304,18 @@ end
         f = Federated(softmax_regression(6, 3); batchsize = 4)
         pool = WorkerPool(f, clients.x)
         st, history = State(f, pool), FedFlux.Record[]
-        c = Checkpoints(dir; run = Dict{String,Any}("options" => FedFlux.plain_options(
-            FedFlux.Options())))
-        add!(round) = push!(history, FedFlux.Record(; round, train_loss = 1.0 / round,
-            test_loss = 0.3, accuracy = 0.5, clients = 10, seconds_train = 0.1,
-            seconds_aggregate = 0.2, bytes_up = 1000, bytes_down = 2000,
-            cohort = collect(1:10)))
+        c = Checkpoints(
+            dir;
+            run = Dict{String,Any}("options" => FedFlux.plain_options(
+                    FedFlux.Options()))
+        )
+        add!(round) = push!(
+            history,
+            FedFlux.Record(; round, train_loss = 1.0 / round,
+                test_loss = 0.3, accuracy = 0.5, clients = 10, seconds_train = 0.1,
+                seconds_aggregate = 0.2, bytes_up = 1000, bytes_down = 2000,
+                cohort = collect(1:10))
+        )
         # In bytes of memory and on disk, which no busy machine changes.
         function cost(round)
             add!(round)
@@ -481,8 +487,11 @@ end
         hosts = joinpath(dir, "hosts.txt")
         write(hosts, "somewhere.example 2")
         forged(folder, 1) do content
-            merge!(content["run"]["options"], Dict("machines" => hosts, "workers" => 3,
-                "data_dir" => dir, "checkpoint" => joinpath(dir, "other")))
+            merge!(
+                content["run"]["options"],
+                Dict("machines" => hosts, "workers" => 3,
+                    "data_dir" => dir, "checkpoint" => joinpath(dir, "other"))
+            )
         end
         r = FedFlux.run(; resume = folder, rounds = 2)
         @test r.resumed == 1 && r.workers == 0
@@ -496,8 +505,11 @@ end
             "checkpoint", "data_dir", "dataset", "machines", "resume", "workers"]
         # Files have to be named again.
         npz, trace = joinpath(dir, "data.npz"), joinpath(dir, "trace.txt")
-        NPZ.npzwrite(npz, Dict("x_train" => rand(Float32, 40, 5),
-            "y_train" => rand(0:2, 40)))
+        NPZ.npzwrite(
+            npz,
+            Dict("x_train" => rand(Float32, 40, 5),
+                "y_train" => rand(0:2, 40))
+        )
         write(trace, "1111\n")
         files = (; dataset = npz, availability = "trace(path=\"$trace\")")
         for name in keys(files)

@@ -229,8 +229,9 @@ end
     own = Dataset(d.x[:, :, :, 1:20], d.y[1:20], nothing, nothing)
     for model in ("mlp", "softmax_regression", "lenet")
         given = FedFlux.Options(; model, hidden = [8])
-        model == "lenet" && (own = Dataset(rand(Float32, 28, 28, 1, 20), d.y[1:20], nothing,
-            nothing))
+        model == "lenet" &&
+            (own = Dataset(rand(Float32, 28, 28, 1, 20), d.y[1:20], nothing,
+                nothing))
         node, _ = FedFlux.open_client(given, own)
         for outputs in (1, 10, 13, 37)
             made = FedFlux.build_model(model, size(own.x)[1:3], max(outputs, 10);
@@ -239,8 +240,10 @@ end
         end
         f, = node.make(10)
         arrays = collect(Array{Float32}, Optimisers.trainables(f.model))
-        asked(outputs, arrays) = message(() -> FedFlux.prepare!(node,
-            (; node.options, outputs), arrays, nothing))
+        asked(outputs, arrays) = message(
+            () -> FedFlux.prepare!(node,
+                (; node.options, outputs), arrays, nothing)
+        )
         @test occursin("and came with 0", asked(10^6, Array{Float32}[]))
         @test occursin("and came with", asked(10^6, arrays))
         @test (@allocated asked(10^6, arrays)) < 2^22
@@ -270,8 +273,12 @@ end
     expected, whole = without_second(f), simulated(f; clients_per_round = 5, rounds = 3)[1]
     function played(stage, change; rounds = 3)
         server, nodes = deployed(f; rounds, clients_per_round = 5)
-        exchange!(server, nodes; change = (e, k, reply) ->
-            e.round == 2 && k == 2 && e.stage == stage ? change(reply) : reply)
+        exchange!(
+            server,
+            nodes;
+            change = (e, k, reply) ->
+                e.round == 2 && k == 2 && e.stage == stage ? change(reply) : reply
+        )
         server, server.run_log.history[2]
     end
     server, record = played("shares", reply -> garbled_shares(reply, 4))
@@ -319,14 +326,28 @@ end
         CohortSampling(5), clients)
     @test record.skipped === nothing && record.aggregation.senders == 5
     @test record.epsilon ≈ FedFlux.epsilon_after(simulation, 1, [record.aggregation])
-    @test occursin("give cohort too", message(() -> FedFlux.check_deployable(
-        FedFlux.Options(; aggregate = "secure(noise=2, clip=0.5)"))))
-    @test occursin("of which 6 must send", message(() -> FedFlux.guarantee(
-        federated(model, (); aggregate = SecureMean(; noise = 2.0, clip = 0.5, cohort = 9),
-            uniform...), CohortSampling(5), clients)))
+    @test occursin(
+        "give cohort too",
+        message(
+            () -> FedFlux.check_deployable(
+                FedFlux.Options(; aggregate = "secure(noise=2, clip=0.5)"))
+        )
+    )
+    @test occursin(
+        "of which 6 must send",
+        message(
+            () -> FedFlux.guarantee(
+                federated(model, ();
+                    aggregate = SecureMean(; noise = 2.0, clip = 0.5, cohort = 9),
+                    uniform...), CohortSampling(5), clients)
+        )
+    )
     # And none is unmasked if fewer than that share are in the sum.
-    parties = [FedFlux.SecureClient(FedFlux.SecureSetup{UInt32}(; round = 1, words = 1,
-        fewest = 5, threshold = 0.5), id) for id = 1:6]
+    parties = [
+        FedFlux.SecureClient(
+            FedFlux.SecureSetup{UInt32}(; round = 1, words = 1,
+                fewest = 5, threshold = 0.5), id) for id = 1:6
+    ]
     sums = FedFlux.SecureServer(first(parties).setup)
     foreach(c -> FedFlux.deliver!(sums, FedFlux.advertise!(c)), parties)
     keys = FedFlux.advertised!(sums)

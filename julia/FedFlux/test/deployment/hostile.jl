@@ -13,14 +13,14 @@ begin after 45 bytes with a kind, a size and their values.
 """
 function mutations(reply)
     fields = [("mark", 1:3, [zeros(UInt8, 3)]), ("version", 4:4, [[0x00], [0xff]]),
-        ("stage", 5:5, [[b] for b in 0x00:0x09]),
+        ("stage", 5:5, [[b] for b = 0x00:0x09]),
         ("federation", 6:21, [zeros(UInt8, 16), rand(UInt8, 16)]),
         ("round", 22:25, word.(UInt32[0, 1, 3, typemax(UInt32)])),
         ("client", 26:29, word.(UInt32[0, 1, 3, 6, typemax(UInt32)])),
         ("loss", 30:37, [collect(reinterpret(UInt8, [l])) for l in (NaN, Inf, -1e300)]),
         ("seen", 38:45, [fill(0xff, 8), zeros(UInt8, 8), [fill(0xff, 5); zeros(UInt8, 3)]]),
-        ("kind", 46:46, [[b] for b in 0x00:0x04]),
-        ("size", 47:50, word.(UInt32[0, 1, 1 << 30, typemax(UInt32)])),
+        ("kind", 46:46, [[b] for b = 0x00:0x04]),
+        ("size", 47:50, word.(UInt32[0, 1, 1<<30, typemax(UInt32)])),
         ("value", 51:54, [word(0x7fc00000), word(0x7f800000), word(0xff800000)])]
     changed = Pair{String,Vector{UInt8}}[]
     for (name, at, values) in fields, value in values
@@ -28,8 +28,11 @@ function mutations(reply)
     end
     kept = (0, 1, 28, 29, 45, length(reply) - 1)
     append!(changed, ["absent" => reply[1:n] for n in kept])
-    append!(changed, ["more" => [reply; 0x00], "repeated" => [reply; reply],
-        "large" => zeros(UInt8, 10^7)])
+    append!(
+        changed,
+        ["more" => [reply; 0x00], "repeated" => [reply; reply],
+            "large" => zeros(UInt8, 10^7)]
+    )
     return filter(((_, bytes),) -> bytes != reply, changed)
 end
 
@@ -44,7 +47,7 @@ function two_rounds(f, change; limits...)
     return server
 end
 blamed(server) = [r.client for round in server.run_log.history for r in
-    [round.rejected; round.dropped]]
+                                                  [round.rejected; round.dropped]]
 
 @testset "each field of a reply, mutated: $rules" for (rules, more) in
                                                       [((), (;)),
@@ -62,13 +65,13 @@ blamed(server) = [r.client for round in server.run_log.history for r in
         (; θ) = server.st
         @test blamed(server) == [HOSTILE] ? θ == without :
               isempty(blamed(server)) && (name in ("loss", "seen") ? θ == whole :
-                                          name == "value" && all(isfinite, θ))
+               name == "value" && all(isfinite, θ))
         @test isfinite(last(server.run_log.history).train_loss)
     end
 end
 
 @testset "what stands around each message of secure sums, mutated: $stage" for stage in
-                                                                            ("keys",
+                                                                               ("keys",
     "shares", "masked", "unmask")
     f = federated(model, (); aggregate = SecureMean())
     at(change) = (e, r) -> e.stage == stage ? change(r) : r
@@ -117,13 +120,17 @@ function one_round(aggregate, send)
     f = federated(model, (); aggregate, weights = :uniform)
     server, nodes = deployed(f; rounds = 1, clients_per_round = 5)
     θ, honest = copy(server.st.θ), Vector{Float32}[]
-    exchange!(server, nodes; change = function (e, k, reply)
+    exchange!(
+        server,
+        nodes;
+        change = function (e, k, reply)
             values = collect(reinterpret(Float32, reply[51:(50+4*f.layout.n)]))
             k == HOSTILE || push!(honest, values)
             k == HOSTILE || return reply
             sent = send(values)
             return with(reply, 51:(50+sizeof(sent)), collect(reinterpret(UInt8, sent)))
-        end)
+        end
+    )
     return server.st.θ .- θ, reduce(hcat, honest), server
 end
 
@@ -201,9 +208,12 @@ end
     @test occursin("used twice", message(() -> FedFlux.read_values!(Reader(w.bytes))))
 end
 
-@testset "a node gives one answer in a round that holds noise or masks: $rules" for
-    (rules, more) in
-    [((LocalDP(; clip = 1.0, noise_multiplier = 5.0),), (;)),
+@testset "a node gives one answer in a round that holds noise or masks: $rules" for (
+    rules,
+    more
+) in
+                                                                                    [
+    ((LocalDP(; clip = 1.0, noise_multiplier = 5.0),), (;)),
     ((DPSGD(; clip = 1.0, noise_multiplier = 1.0),), (;)),
     ((), (; aggregate = SecureMean()))]
     f = federated(model, rules; weights = :uniform, more...)
@@ -253,8 +263,11 @@ end
         return get(JSON.parse(text), "error", nothing)
     end
     @test opened(Dict()) === nothing
-    for (name, values) in ("samples" => (0, -1, 10^15, typemax(Int), 1.5, "many", nothing),
-            "outputs" => (-1, 10^7, "ten", [10])), value in values
+    for (name, values) in
+        ("samples" => (0, -1, 10^15, typemax(Int), 1.5, "many", nothing),
+            "outputs" => (-1, 10^7, "ten", [10])),
+        value in values
+
         @test occursin("client 2 says that its number of $name is",
             something(opened(Dict(name => value)), "nothing"))
     end

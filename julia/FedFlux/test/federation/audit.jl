@@ -164,8 +164,9 @@ struct TrustsClients <: Planted
     dp::ClientDP
 end
 function server!(r::TrustsClients, s, ū, ctx)
-    noisy(v) = FedFlux.add_gaussian!(Float32.(ctx.n .* v),
-        r.dp.noise_multiplier * r.dp.clip, ctx.rng) ./ Float32(ctx.expected)
+    noisy(v) =
+        FedFlux.add_gaussian!(Float32.(ctx.n .* v),
+            r.dp.noise_multiplier * r.dp.clip, ctx.rng) ./ Float32(ctx.expected)
     return s.shared, map(noisy, ū)
 end
 

@@ -98,8 +98,9 @@ end
     # one of who was not asked.
     record(rejected, dropped = []) = FedFlux.Record(; round = 1, train_loss = 1,
         clients = 1, seconds_train = 1, seconds_aggregate = 0, bytes_up = 1,
-        bytes_down = 1, cohort = [1, 2], rejected = [(; client, reason) for
-                                          (client, reason) in rejected], dropped)
+        bytes_down = 1, cohort = [1, 2],
+        rejected = [(; client, reason) for
+                    (client, reason) in rejected], dropped)
     twice = "was sent twice"
     @test taken([record([2 => twice])]) == [1, 1, 0]
     @test taken([record([2 => "holds NaN or Inf", 2 => twice])]) == [1, 0, 0]

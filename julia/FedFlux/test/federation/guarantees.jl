@@ -34,9 +34,10 @@ function watched(rule; rounds = 100, sampling = poisson, folder = nothing)
 end
 
 "In how many rounds the cohort is the one that follows from the seed."
-foreseen(cohorts, sampling) = count(eachindex(cohorts)) do round
-    cohorts[round] == draw_cohort(sampling, clients, 4, UInt64(6), round)
-end
+foreseen(cohorts, sampling) =
+    count(eachindex(cohorts)) do round
+        cohorts[round] == draw_cohort(sampling, clients, 4, UInt64(6), round)
+    end
 
 @testset "who knows the seed knows no cohort that ε rests on: $(typeof(s))" for s in
                                                                                 (

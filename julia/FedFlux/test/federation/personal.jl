@@ -70,8 +70,10 @@ end
     before = BLAS.get_num_threads()
     figures(threads) = begin
         BLAS.set_num_threads(threads)
-        r = FedFlux.run(; dataset = "digits", model = "mlp", hidden = [300], clients = 3,
-            batch_size = 200, rounds = 1, lr = 0.2, trainer = "zygote", client_test = 0.3,
+        r = FedFlux.run(; dataset = "digits", model = "mlp", hidden = [300],
+            clients = 3,
+            batch_size = 200, rounds = 1, lr = 0.2, trainer = "zygote",
+            client_test = 0.3,
             baselines = ["centralized", "local"], finetune_epochs = 2)
         @test BLAS.get_num_threads() == threads              # as the user had it
         (r.params_sha256, r.finetuned_accuracy, r.baselines,

@@ -122,9 +122,12 @@ end
 @testset "patience: a loss that isn't finite is never the lowest" begin
     ends_after(losses...; patience = 2) =
         findfirst(eachindex(losses)) do n
-            history = [FedFlux.Record(; round = i, train_loss = 1, test_loss, clients = 1,
-                seconds_train = 1, seconds_aggregate = 0, bytes_up = 1, bytes_down = 1)
-             for (i, test_loss) in enumerate(losses[1:n])]
+            history = [
+                FedFlux.Record(; round = i, train_loss = 1, test_loss, clients = 1,
+                    seconds_train = 1, seconds_aggregate = 0, bytes_up = 1,
+                    bytes_down = 1)
+                for (i, test_loss) in enumerate(losses[1:n])
+            ]
             reason_to_stop(Stopping(; rounds = 9, patience), history, 0.0) == "patience"
         end
     @test ends_after(3.0, 2.0, 2.5, 2.0) == 4

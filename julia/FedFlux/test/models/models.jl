@@ -48,7 +48,8 @@ end
 @testset "no model is made that is too large" begin
     big_ones = (() -> mlp(10^9, 10; hidden = (10^9,)), () -> mlp(4, 10^9),
         () -> softmax_regression(2^40, 2^40),
-        () -> FedFlux.build_model("lstm", (80,), 10^6; hidden = [10^6], rng = Xoshiro(1)),
+        () ->
+            FedFlux.build_model("lstm", (80,), 10^6; hidden = [10^6], rng = Xoshiro(1)),
         () -> FedFlux.build_model("gru", (80,), 10^8; hidden = [8], rng = Xoshiro(1)),
         () -> FedFlux.build_model("case_study_cnn", (10^6, 10^6, 1), 10; rng = Xoshiro(1)),
         () -> FedFlux.build_model("lenet", (28, 28, 1), 10^8; rng = Xoshiro(1)),

@@ -13,7 +13,8 @@ const OTHER_VALUE = Dict{Symbol,Any}(:mean => 0.1, :std => 2, :tokens => "word",
     :samples_per_epoch => 3, :batch_size => 3, :lr => 0.2,
     :schedule => "step(every=1, factor=0.5)", :optimizer => "adam", :momentum => 0.5,
     :seed => 1, :faults => "crash(p=0.5)", :deadline => 0.5, :overselect => 2,
-    :min_updates => 7, :attack => "sign_flip", :attackers => 3, :attacker_list => [2, 5])
+    :min_updates => 7, :attack => "sign_flip", :attackers => 3, :attacker_list =>
+        [2, 5])
 
 # The trainer changes last digits, and not by intention.
 decides(name) =
@@ -57,8 +58,10 @@ end
                     batch_size = 4, model = "softmax_regression",
                     partition = "dirichlet(alpha=2)", options...)
             end
-            untimed(record) = [f => getfield(record, f) for f in fieldnames(Record)
-                if !startswith(string(f), "seconds_") || f === :seconds_simulated]
+            untimed(record) = [
+                f => getfield(record, f) for f in fieldnames(Record)
+                if !startswith(string(f), "seconds_") || f === :seconds_simulated
+            ]
             facts = (r.params_sha256, map(untimed, r.history), r.clients,
                 r.finetuned_accuracy, r.baselines)
             return repr(facts), r.warnings

@@ -212,7 +212,9 @@ end
 
         startswith(d["type"], "int") && name != "ckks" || continue
         text = "$name($p=$(get(d, "max", typemax(Int))))"
-        others = filter(q -> first(q) != p && !haskey(last(q), "default") &&
+        others = filter(
+            q ->
+                first(q) != p && !haskey(last(q), "default") &&
                 !endswith(last(q)["type"], "?"), declared["params"])
         isempty(others) || continue         # it needs another value, of which there is none
         attempt(kind, text)

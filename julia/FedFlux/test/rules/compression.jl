@@ -406,12 +406,15 @@ end
 
 @testset "AFL through a compressor stays where AFL is" begin
     clients, _ = quadratic_clients(20, 4)
-    worst(θ) = maximum(1:4) do k
-        sum(clients.x[1:20, k] .* abs2.(θ .- clients.x[21:40, k])) / 2
-    end
+    worst(θ) =
+        maximum(1:4) do k
+            sum(clients.x[1:20, k] .* abs2.(θ .- clients.x[21:40, k])) / 2
+        end
     fitted(rules...) =
-        worst(fit_quadratic(clients, 20; rounds = 300, clients_per_round = 2, rules,
-            optimizer = Descent(0.05f0))[1])
+        worst(
+            fit_quadratic(clients, 20; rounds = 300, clients_per_round = 2, rules,
+                optimizer = Descent(0.05f0))[1]
+        )
     plain = fitted(AFL(lr = 0.05))
     for c in (TopK(0.3; feedback = false), QSGD(8), SignSGD(; bucket = 4, feedback = false))
         @test fitted(AFL(lr = 0.05), c) < 1.5 * plain

@@ -168,8 +168,11 @@ end
     @test dead.(r.model.layers) == (3, 0, 0) && r.model[2].weight == deep()[2].weight
     everything = FedPer(arrays = ["layers.1.weight", "layers.2", "layers.3"])
     @test occursin("clients share", message(() -> pruned(everything)))
-    @test occursin("PruneChannels", message(() -> Federated(deep();
-        rules = (FedBN(), PruneChannels(0.5)))))
+    @test occursin(
+        "PruneChannels",
+        message(() -> Federated(deep();
+            rules = (FedBN(), PruneChannels(0.5))))
+    )
 end
 
 @testset "settings and order are checked" begin

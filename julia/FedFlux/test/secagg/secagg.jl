@@ -314,8 +314,9 @@ resealed(s, i) = SealedShares(s.from, s.to, flip(s.sealed, i))
         @test [p.client for p in r.sent[3][1].unopened] == [5]
         # Both sides, one of which vanishes later.
         for skip in (Dict(), Dict(1 => 3), Dict(5 => 3), Dict(1 => 4), Dict(5 => 4))
-            both = (stage, m) -> garbled(1, v -> [v[1:3]; resealed(v[4], i); v[5]])(stage,
-                edit(stage, m))
+            both =
+                (stage, m) -> garbled(1, v -> [v[1:3]; resealed(v[4], i); v[5]])(stage,
+                    edit(stage, m))
             r = play(; edit = both, skip)
             there = filter(k -> get(skip, k, 5) > 3, 1:6)
             @test r.total == plain(r.x[there], UInt32)

@@ -171,7 +171,8 @@ end
 # From here on processes die.
 
 "Whether a process runs (Linux): one that nobody has waited for yet is dead."
-runs(pid) = isfile("/proc/$pid/stat") &&
+runs(pid) =
+    isfile("/proc/$pid/stat") &&
     !(last(split(read("/proc/$pid/stat", String), ") "))[1] in "ZX")
 
 Sys.islinux() &&
@@ -255,8 +256,9 @@ end
         throw(InterruptException())
     end
     pool = WorkerPool(f, clients; threads = 1, workers = 1)
-    pool = WorkerPool(pool.workers, pool.processes, pool.trainer, pool.reason, pool.control,
-        tick)
+    pool =
+        WorkerPool(pool.workers, pool.processes, pool.trainer, pool.reason, pool.control,
+            tick)
     @test_throws InterruptException fitted(f, pool)
     @test time() - interrupted[] < 3
     @test nprocs() == 2

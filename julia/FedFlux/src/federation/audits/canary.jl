@@ -102,8 +102,11 @@ function attack_statistics(t::AuditTarget, trials)
     (; clients_per_round, sampling) = t.with
     chance = length(t.clients) > clients_per_round || sampling isa PoissonSampling
     chance && push!(statistics, ("the run's seed known", last.(with), last.(without)))
-    length(t.clients) > 2 && push!(statistics, ("two hostile clients besides",
-        first.(found(true; hostile = true)), first.(found(false; hostile = true))))
+    length(t.clients) > 2 && push!(
+        statistics,
+        ("two hostile clients besides",
+            first.(found(true; hostile = true)), first.(found(false; hostile = true)))
+    )
     return statistics
 end
 

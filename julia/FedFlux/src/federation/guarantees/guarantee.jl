@@ -113,7 +113,8 @@ function guarantee(a::SecureMean, f, sampling, clients)
     values = sum(length, parts(nobody_sent(f.rules, zero_update(f), length(clients))))
     largest = most_clients(sampling.sampling, f, sampling, length(clients))
     fewest_senders(a, largest) <= largest || fail("SecureMean: cohort is ", a.cohort,
-        ", of which ", fewest_senders(a, largest), " must send, and a round has at most ",
+        ", of which ", fewest_senders(a, largest),
+        " must send, and a round has at most ",
         largest, " clients")
     return Guarantee(; unit = "one client's data, in each round that it takes part in",
         accounting = SecureRounds(a, largest, values), a.delta, a.budget,
@@ -123,8 +124,7 @@ function guarantee(a::SecureMean, f, sampling, clients)
         not_covered = [NOT_COVERED[1:2]; NOT_COVERED_BY_SECURE])
 end
 
-const UNSEEN_CLIP =
-    "clients that clip otherwise than asked: nobody sees what they send"
+const UNSEEN_CLIP = "clients that clip otherwise than asked: nobody sees what they send"
 
 const NOT_COVERED_BY_SECURE = [
     "clients that work with the server: they know their own noise, and the multiplier is " *

@@ -58,8 +58,9 @@ function each_round!(f::Federated, st::State, clients::Clients, stopping, sampli
     eval_every, pool, callback::Callback, warn::Callback, checkpoints, progress,
     membership)
     evaluation = TestData(f, test, clients)
-    run_log = RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
-        checkpoints, progress, membership)
+    run_log =
+        RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
+            checkpoints, progress, membership)
     data = poisoned(f.attack, f, clients)
     # Threads work on clients; BLAS's own would change the sums.
     with_blas_threads(1) do

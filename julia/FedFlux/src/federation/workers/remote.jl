@@ -25,7 +25,8 @@ function attempt!(slot::ProcessSlot, buffer, f, from, clients, k, private, n, co
     while lost < MAX_LOST
         w = worker_for(processes, slot.i)
         w === nothing && return @lock processes.standby_lock attempt!(processes.standby,
-            buffer_of(processes.standby, from), f, from, clients, k, private, n, control,
+            buffer_of(processes.standby, from), f, from, clients, k, private, n,
+            control,
             current_stats)
         @lock w.lock begin
             w.process.id == 0 && continue            # lost while this task waited

@@ -87,7 +87,8 @@ function check_average(what, known, average)
 end
 
 check_finite(name, values) =
-    all(isfinite, values) || fail("metric ", name, ": the predictions contain NaN or Inf: ",
+    all(isfinite, values) ||
+    fail("metric ", name, ": the predictions contain NaN or Inf: ",
         "the model diverged; try a smaller learning rate")
 
 "Numbers as (outputs, N), in Float64."

@@ -24,11 +24,15 @@ function check_deployable(o::Options)
     aggregate isa SecureMean && aggregate.drop > 0 &&
         refuse_option("aggregate", "drop simulates clients that vanish")
     aggregate isa Union{GeometricMedian,NormClipping} && o.weights == "samples" &&
-        refuse_option("weights", "with aggregate $(o.aggregate) a client weighs as many " *
-                                 "samples as it says it has; set weights=uniform")
-    aggregate isa SecureMean && !knows_cohort(aggregate) && refuse_option("aggregate",
-        "a node must know how many clients' noise together is enough, and not take it " *
-        "from the server: give cohort too, as in secure(noise=4, clip=0.5, cohort=50)")
+        refuse_option(
+            "weights",
+            "with aggregate $(o.aggregate) a client weighs as many " *
+            "samples as it says it has; set weights=uniform"
+        )
+    aggregate isa SecureMean && !knows_cohort(aggregate) &&
+        refuse_option("aggregate",
+            "a node must know how many clients' noise together is enough, and not take it " *
+            "from the server: give cohort too, as in secure(noise=4, clip=0.5, cohort=50)")
     for r in one_or_many(built(o, :rules))
         r isa Pruning && o.download !== nothing &&
             refuse_option("download", "a pruned model travels whole")
@@ -215,15 +219,16 @@ const MOST_VALUES = 1 << 24     # of an input, or a target
 
 function number_in(facts, k, name, range, default = nothing)
     x = get(facts, name, default)
-    x isa Int && x in range || fail("client ", k, " says that its number of ", name, " is ",
-        repr(x), "; expected ", first(range), " to ", last(range))
+    x isa Int && x in range ||
+        fail("client ", k, " says that its number of ", name, " is ",
+            repr(x), "; expected ", first(range), " to ", last(range))
     return x
 end
 
 function size_in(facts, k, name)
     x = get(facts, name, nothing)
     x isa AbstractVector && length(x) <= 8 && all(n -> n isa Int && n > 0, x) &&
-        prod(big, x; init = big(1)) <= MOST_VALUES ||
+    prod(big, x; init = big(1)) <= MOST_VALUES ||
         fail("client ", k, " says that the size of its ", name, " is ", repr(x))
     return Int.(x)
 end
