@@ -233,7 +233,9 @@ def test_clients_need_one_key(julia: None, key: bytes) -> None:
         deployed([Client(Parameters()).key()])
     with pytest.raises(FedFluxError, match=r"noise hides the key .*scale_bits=90"):
         deployed([Client(Parameters()).key()] * 3, aggregate="ckks")
-    with pytest.raises(FedFluxError, match=r"rounds is 1001; noise hides a key .* at most 1000"):
+    with pytest.raises(
+        FedFluxError, match=r"rounds is 1001; noise hides a key .* at most 1000"
+    ):
         deployed([key] * 3, rounds=1001)
 
 

@@ -69,7 +69,7 @@ def test_a_run_installs_it_once(runner: Runner, mnist: Path) -> None:
     assert done.returncode == 0, done.stderr
     steps = [line for line in done.stderr.splitlines() if line.startswith("fedflux: ")]
     assert [re.sub(r"\d+", "N", line).split(",")[0] for line in steps[:3]] == [
-        "fedflux: step N of N: installing Julia",
+        "fedflux: step N of N: installing Julia (if it is missing) and the core's packages",
         "fedflux: N packages are installed",
         "fedflux: step N of N: starting Julia with the core",
     ]

@@ -198,7 +198,11 @@ def test_a_full_disk_is_a_warning_and_the_run_goes_on(
         for number in (0, 1, 2, 5, 6)
         for kind in ("json", "safetensors")
     ]
-    assert sorted(p.name for p in folder.iterdir()) == [".lock", *written]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        ".lock",
+        "history.jsonl",
+        *written,
+    ]
     whole = fedflux.run(**SMALL, rounds=8)
     assert fedflux.run(resume=str(folder), rounds=8).params_sha256 == whole.params_sha256
     _fill(filler)
