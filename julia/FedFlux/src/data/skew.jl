@@ -30,7 +30,7 @@ sample of the part that is largest at that time.
 """
 function fill_small!(parts, min_size, rng, name)
     n = sum(length, parts)
-    min_size * length(parts) <= n ||
+    min_size <= n ÷ length(parts) ||
         fail("partition ", name, ": min_size is ", min_size, " for ", length(parts),
             " clients, and there are ", n, " samples; expected at most ",
             n ÷ length(parts))
