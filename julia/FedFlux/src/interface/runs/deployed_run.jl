@@ -31,8 +31,9 @@ function check_deployable(o::Options)
         )
     aggregate isa SecureMean && !knows_cohort(aggregate) &&
         refuse_option("aggregate",
-            "a node must know how many clients' noise together is enough, and not take it " *
-            "from the server: give cohort too, as in secure(noise=4, clip=0.5, cohort=50)")
+            "a node must know how many clients' noise together is enough, and not take " *
+            "it from the server: give cohort too, as in " *
+            "secure(noise=4, clip=0.5, cohort=50)")
     for r in one_or_many(built(o, :rules))
         r isa Pruning && o.download !== nothing &&
             refuse_option("download", "a pruned model travels whole")
