@@ -2,6 +2,8 @@
 # 12, and the history of all rounds in `history.jsonl`.
 
 const CHECKPOINT_FORMAT = 3
+const FORCED_EVERY = 1.0        # seconds: a disk takes milliseconds for each file
+const NONE = -1                 # no round
 
 """
     Checkpoints(folder; every = 1, keep = 3, run = Dict())
@@ -16,6 +18,9 @@ A checkpoint is two files, and its part of the history file. The JSON file holds
 SHA-256, that of the arrays, the round, how long its history is, with a hash, and the rules'
 states; the safetensors file holds the arrays, the parameters among them by name and in
 model order, with NumPy's axes. The JSON is written last: without it there is no checkpoint.
+At most once a second, and at the end of a run, the newest is forced to the disk, with the
+best; the newest that was forced stays until then. So a killed process loses no checkpoint,
+and a power cut at most those of the last second or of the last round.
 Those of a run with a guarantee of privacy are the user's alone (0600, in a folder of 0700).
 """
 Base.@kwdef mutable struct Checkpoints
@@ -26,6 +31,8 @@ Base.@kwdef mutable struct Checkpoints
     failed::Bool = false      # whether the last save failed
     private::Bool = false     # whether the run guarantees privacy
     written::HistoryFile = HistoryFile()
+    forced::Int = NONE        # the newest round that is on the disk for certain
+    forced_at::Float64 = -Inf # when it came there, in seconds of the run
 end
 Checkpoints(folder; kw...) = Checkpoints(; folder, kw...)
 
@@ -43,8 +50,9 @@ end
 """
     save_checkpoint(c::Checkpoints, f, st, engine, progress)
 
-Write the state after this round, and remove what `c` need not keep. Throws a
-[`FedFluxError`](@ref) if the folder can't be written or a rule's state can't be stored.
+Write the state after this round, force it to the disk if that is due, and remove what `c`
+need not keep. Throws a [`FedFluxError`](@ref) if the folder can't be written or a rule's
+state can't be stored.
 """
 function save_checkpoint(c::Checkpoints, f::Federated, st::State, engine, progress)
     (; history, seconds) = progress
@@ -58,11 +66,40 @@ function save_checkpoint(c::Checkpoints, f::Federated, st::State, engine, progre
         content["history"] = facts(c.written)
         tensors = write_tensors(arrays)
         content["arrays"] = bytes2hex(sha256(tensors))
-        write(path, bytes) = write_durably(path, bytes; c.private, folder_too = false)
+        write(path, bytes) = write_durably(path, bytes; c.private, forced = false)
         write(arrays_path(c.folder, st.round), tensors)
         write(json_path(c.folder, st.round), sealed(JSON.json(content)))
-        sync_folder(c.folder)           # before any older one goes
-        remove_old(c, history)
+        best = best_kept(c, history)
+        if seconds - c.forced_at >= FORCED_EVERY
+            force_newest(c, best)
+            c.forced_at = seconds
+        end
+        remove_old(c, best)
+    end
+end
+
+"Force the newest checkpoint to the disk, and the best if it is newer than the last forced."
+function force_newest(c::Checkpoints, best)
+    newest = last(checkpoint_rounds(c.folder))
+    isfile(history_path(c.folder)) && force_file(history_path(c.folder))
+    for round in unique((something(best, newest), newest))
+        round > c.forced || continue
+        force_file(arrays_path(c.folder, round))
+        force_file(json_path(c.folder, round))
+    end
+    force_folder(c.folder)
+    c.forced = newest
+end
+
+"At the end of a run, whatever ended it: force the newest checkpoint to the disk."
+function end_checkpoints(c::Checkpoints, history, warn)
+    maximum(checkpoint_rounds(c.folder); init = NONE) > c.forced || return
+    or_warn(c, warn) do
+        writing(c.folder) do
+            best = best_kept(c, history)
+            force_newest(c, best)
+            remove_old(c, best)
+        end
     end
 end
 
@@ -102,9 +139,12 @@ checkpoint_due(c::Checkpoints, st, stopped) = st.round % c.every == 0 || stopped
 Save after a round. A full disk or a folder that became read-only is a warning, once, and
 the run goes on.
 """
-function save_or_warn(c::Checkpoints, f, st, engine, progress, warn)
+save_or_warn(c::Checkpoints, f, st, engine, progress, warn) =
+    or_warn(() -> save_checkpoint(c, f, st, engine, progress), c, warn)
+
+function or_warn(write, c, warn)
     try
-        save_checkpoint(c, f, st, engine, progress)
+        write()
         c.failed = false
     catch err
         err isa FedFluxError || rethrow()
@@ -159,13 +199,16 @@ function best_round(history)
     return rated[argmax(figures)].round
 end
 
-function remove_old(c::Checkpoints, history)
-    rounds = checkpoint_rounds(c.folder)
-    length(rounds) > c.keep || return
+"The best of the rounds that have a checkpoint, as [`best_round`](@ref)."
+function best_kept(c::Checkpoints, history)
     of(round) = searchsorted(history, (; round); by = r -> r.round)
-    best = best_round(history[concatenated(Int, of.(rounds))])
-    for round in rounds[1:(end-c.keep)]
-        round == best && continue
+    return best_round(history[concatenated(Int, of.(checkpoint_rounds(c.folder)))])
+end
+
+function remove_old(c::Checkpoints, best)
+    rounds = checkpoint_rounds(c.folder)
+    for round in rounds[1:max(end-c.keep, 0)]
+        round in (best, c.forced) && continue
         rm(json_path(c.folder, round); force = true)   # first: without it, no checkpoint
         rm(arrays_path(c.folder, round); force = true)
     end

@@ -1,16 +1,16 @@
 # Files that are whole or not there, even after a power cut.
 
 """
-    write_durably(path, bytes; private = false, folder_too = true)
+    write_durably(path, bytes; private = false, forced = true)
 
 Write `bytes` to the file `path`, which holds either its old content or all of the new one
-at any moment: written beside it, forced to the disk, renamed, and the folder forced to the
-disk too, unless the caller does that for several files at once. A `private` file is the
-user's alone from the beginning. Throws a `SystemError` or an `IOError` where that fails,
-such as on a full disk; nothing is then left behind.
+at any moment. The bytes are written beside it, forced to the disk, and renamed. Then the
+folder is forced to the disk. If not `forced`, the caller does that later for several files
+([`force_file`](@ref), [`force_folder`](@ref)), and only a power cut shows the difference. A
+`private` file is the user's alone from the beginning. Throws a `SystemError` or an
+`IOError` if that fails, such as on a full disk; nothing is then left behind.
 """
-function write_durably(path, bytes::AbstractVector{UInt8}; private = false,
-    folder_too = true)
+function write_durably(path, bytes::AbstractVector{UInt8}; private = false, forced = true)
     part = joinpath(dirname(path), string(".", basename(path), PART))
     try
         ispath(part) && rm_quietly(part)        # an exception takes 10 ms
@@ -18,12 +18,12 @@ function write_durably(path, bytes::AbstractVector{UInt8}; private = false,
         open(part, "r+") do io
             write(io, bytes) == length(bytes) || throw(SystemError("write to $part"))
             flush(io)
-            sync(fd(io), part)
+            forced && sync(fd(io), part)
         end
         # Base.rename copies if renaming fails, and a copy can be cut short.
         err = ccall(:jl_fs_rename, Int32, (Cstring, Cstring), part, path)
         err < 0 && throw(Base._UVError("rename", err))
-        folder_too && sync_folder(dirname(path))
+        forced && force_folder(dirname(path))
     catch
         rm_quietly(part)
         rethrow()
@@ -44,7 +44,11 @@ function sync(descriptor, name)
     return systemerror("fsync of $name", failed != 0)
 end
 
-function sync_folder(folder)
+"Force what a file holds to the disk."
+force_file(path) = open(io -> sync(fd(io), path), path, "r+")
+
+"Force the names of a folder's files to the disk."
+function force_folder(folder)
     Sys.iswindows() && return     # has no such call; NTFS keeps a journal of names
     file = Base.Filesystem.open(folder, Base.Filesystem.JL_O_RDONLY)
     try

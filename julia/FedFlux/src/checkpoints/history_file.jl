@@ -8,10 +8,11 @@ history_path(folder) = joinpath(folder, HISTORY_FILE)
 """
     HistoryFile()
 
-What stands in the history file of a run: so many `bytes` and `lines`, and their `chain`,
-the hash of the last line behind that of those before, hᵢ = SHA-256(hᵢ₋₁ ‖ lineᵢ). So a new
-line costs what it is long, however long the file. What is behind these bytes was left by a
-run that was killed, or belongs to checkpoints that can't be read: it is written over.
+What stands in the history file of a run: so many `bytes` and `lines`, and their `chain`.
+That is the hash of the last line behind that of those before,
+hᵢ = SHA-256(hᵢ₋₁ ‖ lineᵢ). So a new line costs the same whatever came before.
+What is behind these bytes was left by a run that was killed, or belongs to checkpoints that
+can't be read: it is written over.
 """
 mutable struct HistoryFile
     bytes::Int
@@ -35,8 +36,8 @@ end
 """
     add_rounds(h::HistoryFile, folder, history; private = false) -> HistoryFile
 
-Write the records of `history` that aren't in the file yet, and force them to the disk. A
-file that is missing, or too short, is written anew.
+Write the records of `history` that aren't in the file yet. A file that is missing, or too
+short, is written anew. The caller forces it to the disk.
 """
 function add_rounds(h::HistoryFile, folder, history; private = false)
     path = history_path(folder)
@@ -49,8 +50,6 @@ function add_rounds(h::HistoryFile, folder, history; private = false)
         truncate(io, h.bytes)
         seekend(io)
         foreach(line -> write(io, line), lines)
-        flush(io)
-        sync(fd(io), path)
     end
     return after_lines(h, lines)
 end

@@ -65,12 +65,15 @@ end
 
 """
 The oldest round from which the server would go on after a restart: that of the oldest of
-the newest checkpoints, which is read if the later ones are damaged.
+the newest checkpoints, which is read if the later ones are damaged, or the newest that is
+on the disk for certain.
 """
 oldest_saved(::Nothing, st) = st.round
 function oldest_saved(c::Checkpoints, st)
     rounds = checkpoint_rounds(c.folder)
-    return isempty(rounds) ? 0 : rounds[max(end - c.keep + 1, 1)]
+    isempty(rounds) && return 0
+    oldest = rounds[max(end - c.keep + 1, 1)]
+    return c.forced == NONE ? oldest : min(oldest, c.forced)
 end
 
 """

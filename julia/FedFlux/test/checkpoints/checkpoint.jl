@@ -44,6 +44,52 @@ function saving(folder; kw...)
     return c, history, save
 end
 
+@testset "rounds of a second force the disk once, and what is needed stays" begin
+    mktempdir() do dir
+        c, history, save = saving(dir)
+        save(0)
+        @test c.forced == 0
+        c.forced_at = Inf                   # no second ends
+        foreach(save, 1:40)
+        # The newest that is on the disk stays, whatever a power cut takes of the others.
+        @test c.forced == 0 && checkpoint_rounds(dir) == [0, 38, 39, 40]
+        cut = cp(dir, joinpath(mktempdir(), "cut"))
+        for round = 38:40, path in (json_path(cut, round), arrays_path(cut, round))
+            write(path, rand(Bool) ? "" : zeros(UInt8, filesize(path)))
+        end
+        write(FedFlux.history_path(cut), "")
+        @test load_checkpoint(cut; warn = Returns(nothing)).content["round"] == 0
+        # A second is over.
+        c.forced_at = -Inf
+        save(41)
+        @test c.forced == 41 && checkpoint_rounds(dir) == [39, 40, 41]
+        c.forced_at = Inf
+        save(42)
+        @test c.forced == 41
+        # The end of a run waits for no second.
+        FedFlux.end_checkpoints(c, history, error)
+        @test c.forced == 42 && checkpoint_rounds(dir) == [40, 41, 42]
+    end
+end
+
+@testset "whatever ends a run, its newest checkpoint is on the disk" begin
+    mktempdir() do dir
+        f = normed()
+        pool = WorkerPool(f, clients.x)
+        for (n, ending) in enumerate((Returns(true), r -> throw(InterruptException())))
+            c = Checkpoints(joinpath(dir, "run $n"))
+            callback(r) = r.round == 3 && ending(r)
+            try
+                fit!(f, State(f, pool), clients; rounds = 9, clients_per_round = 7, pool,
+                    checkpoints = c, callback)
+            catch err
+                err isa InterruptException || rethrow()
+            end
+            @test c.forced == 3 == last(checkpoint_rounds(c.folder))
+        end
+    end
+end
+
 @testset "a round's checkpoint costs the same whatever came before" begin
     mktempdir() do dir
         run = Dict{String,Any}("options" => FedFlux.plain_options(FedFlux.Options()))

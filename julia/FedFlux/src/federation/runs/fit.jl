@@ -63,13 +63,17 @@ function each_round!(f::Federated, st::State, clients::Clients, stopping, sampli
             checkpoints, progress, membership)
     data = poisoned(f.attack, f, clients)
     # Threads work on clients; BLAS's own would change the sums.
-    with_blas_threads(1) do
-        while run_log.stopped === nothing
-            cohort, metrics = next_round!(f, st, data, sampling, pool)
-            note_round!(run_log, cohort, metrics)
-            wants_stop(callback(last(run_log.history))) && run_log.stopped === nothing &&
-                (run_log.stopped = "callback")
+    try
+        with_blas_threads(1) do
+            while run_log.stopped === nothing
+                cohort, metrics = next_round!(f, st, data, sampling, pool)
+                note_round!(run_log, cohort, metrics)
+                wants_stop(callback(last(run_log.history))) &&
+                    run_log.stopped === nothing && (run_log.stopped = "callback")
+            end
         end
+    finally
+        end_checkpoints(run_log)
     end
     return st, run_log.history, run_log.stopped
 end

@@ -27,6 +27,7 @@ end
 begin_checkpoints(::Nothing, f, st, engine, progress, private) = nothing
 checkpoint_due(::Nothing, st, stopped) = false
 function save_or_warn end
+end_checkpoints(::Nothing, history, warn) = nothing
 
 """
     RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
@@ -80,6 +81,8 @@ end
 reports(history) = NamedTuple[r.aggregation for r in history]
 
 elapsed(log::RunLog) = clock() - log.begun
+
+end_checkpoints(log::RunLog) = end_checkpoints(log.checkpoints, log.history, log.warn)
 
 """
     note_round!(run_log, cohort, metrics) -> Record

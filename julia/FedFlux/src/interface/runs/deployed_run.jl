@@ -257,8 +257,11 @@ function federation_of(saved)
 end
 hex2bytes_or_nothing(text) = occursin(r"^([0-9a-f]{2})*$", text) ? hex2bytes(text) : nothing
 
-"Give the folder for checkpoints free again."
-close!(d::Deployment) = d.lock === nothing || release!(d.lock)
+"Force the newest checkpoint to the disk, and give the folder for them free again."
+function close!(d::Deployment)
+    end_checkpoints(d.session.run_log)
+    return d.lock === nothing || release!(d.lock)
+end
 
 "The [`RunResult`](@ref) of a deployment, when its run ended or before."
 function result(d::Deployment)
