@@ -35,9 +35,9 @@ using Random: Random, AbstractRNG, Xoshiro, randstring, shuffle!
 using Serialization: deserialize, serialize
 using SHA: sha256
 using SIMD: Vec, shufflevector, vifelse, vload, vstore
-using SpecialFunctions: SpecialFunctions, beta_inc_inv, erfc, erfcinv, erfcx, logabsgamma
-using SpecialFunctions: logerfc
-using Statistics: mean, median!, quantile
+using SpecialFunctions: SpecialFunctions, beta_inc, beta_inc_inv, erfc, erfcinv, erfcx
+using SpecialFunctions: logabsgamma, logerfc
+using Statistics: mean, median!, quantile, std
 using TOML: TOML
 using Zygote: Zygote
 
@@ -271,7 +271,14 @@ include("interface/results/metrics.jl")
 include("interface/results/result_files.jl")
 include("interface/results/personal_model.jl")
 include("interface/results/predict.jl")
+include("interface/comparison/grid.jl")
+include("interface/comparison/statistics.jl")
+include("interface/comparison/runs.jl")
+include("interface/comparison/table.jl")
+include("interface/comparison/files.jl")
+include("interface/comparison/compare.jl")
 include("interface/python/run_calls.jl")
+include("interface/python/compare_calls.jl")
 include("interface/python/deployment_calls.jl")
 include("interface/python/model_calls.jl")
 include("interface/precompile.jl")
