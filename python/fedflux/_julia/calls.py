@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._typing import Named
 from ..errors import FedFluxError, first_line
-from .losses import restored
+from .json_losses import restored
 from .start import boot
 
 TOO_LARGE = ("OutOfMemoryError", "invalid Array dimensions", "invalid Array size")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._julia.losses import restored
+from .._julia.json_losses import restored
 from ..errors import DataError
 from .atomic_write import write_whole
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._julia.losses import LOSSES, named
+from .._julia.json_losses import LOSSES, named
 from .._version import __version__
 from ..errors import DataError, FedFluxError
 from . import file_format, personal, show_html
