@@ -157,6 +157,7 @@ export CountSketch, Download, Prune, PruneChannels, shrink
 
 # Secure aggregation: the parties, their messages, and the cryptography of libsodium.
 include("secagg/sodium.jl")
+include("secagg/keys.jl")
 include("secagg/masks.jl")
 include("secagg/shamir.jl")
 include("secagg/messages.jl")

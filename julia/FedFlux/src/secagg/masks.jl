@@ -34,3 +34,6 @@ function add_stream!(op, y, values, first, last)
         y[i] = op(y[i], ltoh(values[i-first+1]))
     end
 end
+
+"Add the mask that clients `a` and `b` share, with the sign that it has at `a`."
+add_pair_mask!(y, key, a, b) = a < b ? add_mask!(y, key) : subtract_mask!(y, key)

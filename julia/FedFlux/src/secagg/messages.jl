@@ -143,25 +143,3 @@ check_share(share) =
 
 check_sealed(s::SealedShares) =
     check_size("a pair of sealed shares", s.sealed, 2 * sizeof(Share) + TAG_BYTES)
-
-const DOMAIN = Vector{UInt8}("fedflux secure aggregation 1")
-
-"What a derived key is for: a purpose, the round and client numbers."
-function domain(purpose, round, clients...)
-    numbers = htol.(UInt32[round, clients...])
-    return [codeunits(purpose); 0x00; reinterpret(UInt8, numbers)]
-end
-
-derive_key(secret, purpose, round, clients...) =
-    hkdf_sha256(secret, DOMAIN, domain(purpose, round, clients...))
-
-"The key that masks between two clients come from; the same for both."
-mask_key(secret, public, round, a, b) =
-    derive_key(shared_secret(secret, public), "mask", round, minmax(a, b)...)
-
-# The seed gives two independent keys: one masks, the other may be shown beforehand.
-seed_key(seed, round, client) = derive_key(seed, "self", round, client)
-commitment(seed, round, client) = derive_key(seed, "commitment", round, client)
-
-"Add the mask that clients `a` and `b` share, with the sign that it has at `a`."
-add_pair_mask!(y, key, a, b) = a < b ? add_mask!(y, key) : subtract_mask!(y, key)
