@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +34,14 @@ class Parties:
     """What the server of a deployment needs of CKKS.
 
     Args:
-        poly_modulus_degree, coeff_mod_bit_sizes, scale_bits: as in `Parameters`.
+        parameters: the parameters of the encryption.
 
     Raises:
-        OptionError: the parameters are refused.
         FedFluxError: TenSEAL is not installed.
     """
 
-    def __init__(
-        self, poly_modulus_degree: int, coeff_mod_bit_sizes: Iterable[int], scale_bits: int
-    ) -> None:
-        bits = tuple(coeff_mod_bit_sizes)
-        self._parameters = Parameters(poly_modulus_degree, bits, scale_bits)
-        self._server = Server(self._parameters)
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters, self._server = parameters, Server(parameters)
 
     def check(self, size: int, cohort: int, rounds: int) -> None:
         """Raise an OptionError if noise can't hide the key, or would be too large."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._julia import calls
+from ...he import Parameters
 from ...he._nodes import Node, Parties, parameters_of
 
 
@@ -15,7 +16,7 @@ def provide_parties(options: dict[str, Any]) -> None:
         options: every option.
     """
     if parameters_of(options["aggregate"]) is not None:
-        calls.provide_ckks(Parties)
+        calls.provide_ckks(lambda *given: Parties(Parameters(*given)))
 
 
 def node_of(options: dict[str, Any], key: bytes | None) -> Node | None:
