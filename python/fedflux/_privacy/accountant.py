@@ -45,15 +45,7 @@ def epsilon(
         ... )
         0.7242234026105978
     """
-    return _value(
-        "_pyepsilon",
-        noise_multiplier=noise_multiplier,
-        sampling_rate=sampling_rate,
-        steps=steps,
-        delta=delta,
-        sampling=sampling,
-        accountant=accountant,
-    )
+    return _value("_pyepsilon", locals())
 
 
 def noise_multiplier(
@@ -85,22 +77,14 @@ def noise_multiplier(
         ... )
         1.4158732891082764
     """
-    return _value(
-        "_pynoise",
-        epsilon=epsilon,
-        sampling_rate=sampling_rate,
-        steps=steps,
-        delta=delta,
-        sampling=sampling,
-        accountant=accountant,
-    )
+    return _value("_pynoise", locals())
 
 
-def _value(function: str, **arguments: Any) -> float:
+def _value(function: str, arguments: dict[str, Any]) -> float:
+    """Call a function of the core with the arguments of a function here, by their names."""
+    texts = ("sampling", "accountant")
     checked = {
-        name: text(name, value)
-        if name in ("sampling", "accountant")
-        else number(name, value)
+        name: (text if name in texts else number)(name, value)
         for name, value in arguments.items()
     }
     return none_is_infinite(facts(function, checked)["value"])
