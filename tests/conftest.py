@@ -179,6 +179,28 @@ def started(
             process.kill()
 
 
+def in_terminal(args: Sequence[str], stream: str = "stdout", **env: str) -> str:
+    """Run the command line, and return the output of a stream of it that is a terminal."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "fedflux", *args]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: theirs}
+    with subprocess.Popen(command, env=os.environ | env, **streams) as process:  # type: ignore[call-overload]
+        os.close(theirs)
+        out = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # the other side is closed
+                break
+            if not part:
+                break
+            out += part
+    os.close(ours)
+    assert process.returncode == 0, out
+    return out.decode().replace("\r\n", "\n")
+
+
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
     """Wait until a running process has written a file."""
     while not file.exists():

@@ -4,13 +4,12 @@ import json
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import fedflux
 
-from ..conftest import Run
+from ..conftest import Run, in_terminal
 
 FAST = shlex.split(
     "run --dataset digits --model softmax_regression --engine reference --rounds 2"
@@ -116,28 +115,7 @@ def test_without_julia_auto_falls_back_and_julia_fails(
     assert "Traceback" not in done.stderr
 
 
-def test_progress_on_a_terminal(python: Run, tmp_path: Path) -> None:
-    """Run under a pseudo-terminal: the bar shows rounds, loss and accuracy."""
-    pty = pytest.importorskip("pty")
-    import os
-    import subprocess
-    import sys
-
-    outer, inner = pty.openpty()
-    command = [sys.executable, "-m", "fedflux", *FAST]
-    env: dict[str, Any] = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
-    with subprocess.Popen(
-        command, stderr=inner, stdout=subprocess.DEVNULL, cwd=tmp_path, env=env
-    ) as process:
-        os.close(inner)
-        text = b""
-        while True:
-            try:
-                part = os.read(outer, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            text += part
-    assert process.returncode == 0
-    assert re.search(rb"2/2.*loss \d\.\d+ +accuracy \d\.\d+", text)
+def test_progress_on_a_terminal() -> None:
+    """The bar shows rounds, loss and accuracy."""
+    text = in_terminal(FAST, "stderr", COLUMNS="100", TERM="xterm")
+    assert re.search(r"2/2.*loss \d\.\d+ +accuracy \d\.\d+", text)

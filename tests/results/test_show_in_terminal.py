@@ -1,7 +1,5 @@
 """The curve that a terminal shows, and what stands below it."""
 
-import os
-import pty
 import re
 import shlex
 import subprocess
@@ -13,30 +11,10 @@ import pytest
 import fedflux
 from fedflux._results.show_text import BRAILLE, HEIGHT, advice, chart
 
+from ..conftest import in_terminal
+
 FAST = shlex.split("run --dataset digits --engine reference --batch-size 10 --rounds 4")
 CURVE = [(1.0, 0.1), (2.0, 0.7), (5.0, 0.4), (9.0, 0.9)]
-
-
-def in_terminal(args: list[str], **env: str) -> str:
-    """The output of the command line where stdout is a terminal."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "fedflux", *args]
-    with subprocess.Popen(
-        command, stdout=theirs, stderr=subprocess.DEVNULL, env=os.environ | env
-    ) as process:
-        os.close(theirs)
-        out = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # the other side is closed
-                break
-            if not part:
-                break
-            out += part
-    os.close(ours)
-    assert process.returncode == 0, out
-    return out.decode().replace("\r\n", "\n")
 
 
 def test_the_curve_is_where_numpy_says() -> None:
