@@ -63,21 +63,34 @@ end
     @test any(r -> r.clients == 0, history) && any(r -> r.clients > 0, history)
 end
 
-@testset "a server that was killed goes on from its checkpoint to the same parameters" begin
+"Rounds of a server that ends in `break!`: it goes on from its checkpoint as if it had not."
+function goes_on(break!; rounds)
     f = federated(model, SCAFFOLD_TOPK)
-    st, history = simulated(f; rounds = 6)
+    st, _ = simulated(f; rounds = 6)
     mktempdir() do folder
         kept = [UInt8[] for _ in parts]
         server, nodes = deployed(f; rounds = 6, folder)
-        for _ = 1:3
+        for _ = 1:rounds
             answer_all!(server, nodes, kept, next_exchange!(server))
         end
-        e = next_exchange!(server)   # round 4: all have trained, none was added
-        answer_all!(server, nodes, kept, e; change = Returns(nothing))
+        break!(server, nodes, kept, folder)
         server, _ = deployed(f; rounds = 6, folder, resume = true)
         @test server.st.round == 3
         exchange!(server, nodes, kept)
         @test server.st.θ == st.θ && server.st.shared == st.shared
+    end
+end
+
+@testset "a server that was killed goes on from its checkpoint to the same parameters" begin
+    goes_on(; rounds = 3) do server, nodes, kept, folder
+        e = next_exchange!(server)   # round 4: all have trained, none was added
+        answer_all!(server, nodes, kept, e; change = Returns(nothing))
+    end
+end
+
+@testset "a damaged newest checkpoint loses no node's state" begin
+    goes_on(; rounds = 5) do server, nodes, kept, folder    # killed while round 5 went on
+        write(FedFlux.json_path(folder, 4), "x")
     end
 end
 
@@ -163,23 +176,6 @@ end
             change = (e, k, reply) -> k == 2 ? [reply[1:45]; huge] : reply)
         @test server.run_log.history[1].clients == 5
         @test sqrt(sum(abs2, server.st.θ .- before)) <= 0.5 + 1e-5
-    end
-end
-
-@testset "a damaged newest checkpoint loses no node's state" begin
-    f = federated(model, SCAFFOLD_TOPK)
-    st, _ = simulated(f; rounds = 6)
-    mktempdir() do folder
-        kept = [UInt8[] for _ in parts]
-        server, nodes = deployed(f; rounds = 6, folder)
-        for _ = 1:5         # the server was killed while round 5 went on
-            answer_all!(server, nodes, kept, next_exchange!(server))
-        end
-        write(FedFlux.json_path(folder, 4), "x")
-        server, _ = deployed(f; rounds = 6, folder, resume = true)
-        @test server.st.round == 3
-        exchange!(server, nodes, kept)
-        @test server.st.θ == st.θ && server.st.shared == st.shared
     end
 end
 

@@ -120,7 +120,7 @@ end
 end
 
 @testset "t − 1 shares look the same whatever the secret" begin
-    # 16 equal parts of the field; 99.99 % of χ² with 15 degrees of freedom are below 44.3.
+    # 16 equal parts of the field; 99.99 % of χ² (15 degrees of freedom) are below 44.3.
     for secret in (zeros(UInt8, 32), fill(0xff, 32))
         counts = zeros(Int, 16)
         for _ = 1:2000
@@ -260,6 +260,18 @@ end
     @test occursin("0 clients are left", secure_sum(Vector{UInt32}[]).aborted)
 end
 
+"Six clients of round 3 up to the request, each with the vector [1] masked."
+function six_masked()
+    setup = SecureSetup{UInt32}(; round = 3, words = 1)
+    clients, server = [SecureClient(setup, id) for id = 1:6], SecureServer(setup)
+    foreach(c -> deliver!(server, advertise!(c)), clients)
+    keys = advertised!(server)
+    foreach(c -> deliver!(server, share!(c, keys[c.id])), clients)
+    boxes = shared!(server)
+    foreach(c -> mask!(c, boxes[c.id], UInt32[1]), clients)
+    return clients
+end
+
 @testset "never both shares of one client" begin
     r = play(6; skip = Dict(2 => 3))
     @test r.total == plain(r.x[[1, 3, 4, 5, 6]], UInt32)
@@ -268,16 +280,9 @@ end
     # Client 1 answered once, and does so no more.
     again = UnmaskRequest(3, UInt32[2, 3, 4, 5], UInt32[6])
     @test occursin("holds no share", message(() -> unmask!(r.clients[1], again)))
-    # Fresh parties up to the request; then the server asks for too much.
+    # The server asks for too much.
     function asked(arrived, vanished; round = 3)
-        setup = SecureSetup{UInt32}(; round = 3, words = 1)
-        clients, server = [SecureClient(setup, id) for id = 1:6], SecureServer(setup)
-        foreach(c -> deliver!(server, advertise!(c)), clients)
-        keys = advertised!(server)
-        foreach(c -> deliver!(server, share!(c, keys[c.id])), clients)
-        boxes = shared!(server)
-        foreach(c -> mask!(c, boxes[c.id], UInt32[1]), clients)
-        first, request = clients[1], UnmaskRequest(round, arrived, vanished)
+        first, request = six_masked()[1], UnmaskRequest(round, arrived, vanished)
         reason = message(() -> unmask!(first, request))
         # A refusal costs nothing: the right request is still answered.
         right = UnmaskRequest(3, UInt32[2, 3, 4, 5, 6], UInt32[])
@@ -432,13 +437,7 @@ end
 end
 
 @testset "a left-out client's mask is told instead of its shares, never beside" begin
-    setup = SecureSetup{UInt32}(; round = 3, words = 1)
-    clients, server = [SecureClient(setup, id) for id = 1:6], SecureServer(setup)
-    foreach(c -> deliver!(server, advertise!(c)), clients)
-    keys = advertised!(server)
-    foreach(c -> deliver!(server, share!(c, keys[c.id])), clients)
-    boxes = shared!(server)
-    foreach(c -> mask!(c, boxes[c.id], UInt32[1]), clients)
+    clients = six_masked()
     asks(arrived, vanished, excluded) =
         message(() -> unmask!(clients[1], UnmaskRequest(3, arrived, vanished, excluded)))
     @test occursin("names a client twice", asks(UInt32[2, 3, 4, 5], UInt32[], UInt32[5]))
