@@ -67,7 +67,7 @@ def warn(message: str) -> None:
 
 
 def shown(value: object, longest: int = 80) -> str:
-    """Return a value and its type as an error shows them: on one line, cut where long.
+    """Return a value and its type as an error shows them: on one line, cut if long.
 
     Example:
         >>> shown("3")

@@ -12,9 +12,15 @@ PAGES = [
 ]
 # British spellings that were replaced; public names such as `normalise` stand in backticks.
 BRITISH = (
-    r"\b(?:\w*(?:normalis|optimis|regularis|serialis|initialis|minimis|summaris)\w+|"
-    r"neighbour\w*|behaviour\w*|colour\w*|centre[sd]?|labelled|licence|learnt)\b"
+    r"\b(?:\w*(?:normalis|optimis|regularis|serialis|initialis|minimis|summaris|quantis|"
+    r"standardis|randomis|organis|recognis|generalis|neighbour|behaviour|favour)\w+|"
+    r"colour\w*|centre[sd]?|labelled|cancelled|licence|learnt)\b"
 )
+# Public names, those of the functions behind them, and what Julia's packages are called.
+NAMES = {
+    *("normalise", "normalise_federated", "normalise_channels", "neighbours"),
+    *("Optimisers", "OptimiserChain"),
+}
 
 
 def prose(text: str) -> str:
@@ -43,10 +49,14 @@ def test_prose_is_plain(pattern: str, least: int, most: int) -> None:
 
 
 def test_spelling_is_american() -> None:
-    """In prose alone: public names keep the spelling that they have."""
+    """Public names keep the spelling that they have: in pages, prose alone is looked at."""
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
         found = re.findall(BRITISH, prose(page.read_text()), re.I)
         assert set(found) <= {"Optimisers"}, page.name  # Julia's package
+    sources = [ROOT / "CHANGELOG.md", *ROOT.glob("python/**/*.py")]
+    for source in [*sources, *ROOT.glob("julia/FedFlux/[se]*/**/*.jl")]:
+        found = re.findall(BRITISH, source.read_text(encoding="utf-8"), re.I)
+        assert set(found) <= NAMES, f"{source.name}: {set(found) - NAMES}"
 
 
 def test_the_counts_see_prose_alone() -> None:

@@ -6,7 +6,7 @@ using MLDatasets: MNIST, FashionMNIST
 
 function load(T, name, dir)
     dir = dir === nothing ? nothing : abspath(expanduser(dir))
-    # Where a download fails, DataDeps removes the whole folder, and this one is the user's.
+    # If a download fails, DataDeps removes the whole folder, and this one is the user's.
     keep = dir === nothing ? () : ("DATADEPS_DISABLE_ERROR_CLEANUP" => "true",)
     train, test = withenv("DATADEPS_ALWAYS_ACCEPT" => "true", keep...) do
         T(; Tx = Float32, split = :train, dir), T(; Tx = Float32, split = :test, dir)

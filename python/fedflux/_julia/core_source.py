@@ -38,7 +38,7 @@ def declared() -> bool:
 def declare() -> None:
     """Copy the core of a wheel to the user's depot, and tell juliapkg where it stands.
 
-    Where the depot can't be written, the core is used where the wheel has it. An editable
+    If the depot can't be written, the core is used from the wheel. An editable
     install needs nothing: juliapkg.json names the core of its checkout.
     """
     if declared():

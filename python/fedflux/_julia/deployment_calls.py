@@ -44,7 +44,7 @@ def server_next(server: Any) -> tuple[dict[str, Any], list[bytes], list[Floats]]
     """End the exchange in progress, and get the next one.
 
     Returns:
-        The exchange, a message for each of its clients, and the global model where it
+        The exchange, a message for each of its clients, and the global model if it
         travels in the clear.
     """
     text, messages, arrays = boot().core._server_next(server)
@@ -119,7 +119,7 @@ def client_answer(
     Args:
         client: the client.
         body: the message; None from a plain Flower server.
-        arrays: the global model, where the message does not hold it.
+        arrays: the global model, if the message does not hold it.
         private: what the last call returned as such; empty at first.
 
     Returns:

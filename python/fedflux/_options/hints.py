@@ -18,7 +18,7 @@ def hint(section: str, name: str, names: Iterable[str], cutoff: float = NEAR) ->
         section: of hints.toml: option, argument, class, the name of an option, or a kind of
             objects.
         name: what the user wrote.
-        names: the known names; the nearest is suggested where hints.toml has none.
+        names: the known names; the nearest is suggested if hints.toml has none.
         cutoff: how near a known name must be, see `suggestion`.
 
     Returns:

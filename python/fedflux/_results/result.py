@@ -37,10 +37,10 @@ class Result(Predictor):
             them), clients, seconds_train, seconds_aggregate, seconds_eval, bytes_up,
             bytes_down, rejected and dropped (lists of client and reason), skipped (why the
             round did not change the model), seconds_simulated, epsilon (after the round,
-            where differential privacy is promised), membership (auc, accuracy and epsilon
+            if differential privacy is promised), membership (auc, accuracy and epsilon
             of the attack that the option membership asks for), aggregation (what the
             aggregator reports, by name) and cohort (the clients that were asked, by number
-            from 1; empty where a private rule hides them). None for what was not measured.
+            from 1; empty if a private rule hides them). None for what was not measured.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
         params_sha256: SHA-256 of the parameters' bytes, in model order.
         stopped: why the run ended: rounds, target_accuracy, patience, time_budget, budget
@@ -54,7 +54,7 @@ class Result(Predictor):
             `personal_accuracy` of its own model. None for what is not known.
         versions: versions of fedflux and of what it used.
         warnings: warnings of the run.
-        details: further facts from the engine; `owners`, where the partition is by owner:
+        details: further facts from the engine; `owners`, if the partition is by owner:
             the owner of each client, as they were given. `clients` there is the data of
             each client, see `holdings`.
         statistics: the running means and variances of BatchNorm by name, float32 arrays,

@@ -117,7 +117,7 @@ def noise(as_json: bool, **plan: Any) -> None:
 def audit(as_json: bool, **plan: Any) -> None:
     """Attack a private rule: a lower bound for ε beside the accountant's upper one.
 
-    The exit status is 3 where the rule is broken.
+    The exit status is 3 if the rule is broken.
     """
     from .._privacy.audit import audit
 

@@ -1,7 +1,7 @@
 """The messages between the apps, as Flower's records.
 
 A fedflux message is a config record named "fedflux" with a version and the core's bytes;
-the global model, where it travels in the clear, is an array record named "arrays", as in
+the global model, if it travels in the clear, is an array record named "arrays", as in
 Flower's own strategies. Whatever comes in is read here, and its size and types are checked
 before anything is made of it.
 """
@@ -79,7 +79,7 @@ def read_facts(content: RecordDict) -> dict[str, Any]:
     Returns:
         What is known of a client, and nothing else: `client`, its number, and either
         `preparing`, what keeps it from taking part, and for how many `seconds`; or
-        `samples` and, where it said them, `outputs`, `input`, `target`, `engine` and
+        `samples` and, if it said them, `outputs`, `input`, `target`, `engine` and
         `ckks_key`.
 
     Raises:

@@ -92,7 +92,7 @@ function SecureMean(; neighbours = nothing, threshold = 0.6, range = 8.0,
     return a
 end
 
-"The fixed point of a cohort of `n`, or an error where it is too small."
+"The fixed point of a cohort of `n`, or an error if it is too small."
 fixed_point(a::SecureMean, n) = fixed_point(a, n, a.ring == 32 ? UInt32 : UInt64)
 function fixed_point(a::SecureMean, n, ::Type{T}) where {T}
     more = sqrt(max(1, n / noise_cohort(a, n)))     # a cohort that is larger has more noise
@@ -194,7 +194,7 @@ function as_integers(f::FixedPoint{T}, u, weight, max_weight, noise = nothing) w
     places = places_of(shape(u))
     out = Vector{T}(undef, last(last(places)))
     clipped = sum(zip((narrow..., wide...), places)) do (v, place)
-        quantise!(f, view(out, place), decoded(v), weight / max_weight)
+        quantize!(f, view(out, place), decoded(v), weight / max_weight)
     end
     write_wide!(f, view(out, places[end-1]), Int64(weight))
     write_wide!(f, view(out, places[end]), noise === nothing ? Int64(clipped) : 0)
@@ -233,9 +233,9 @@ function mean_of_sum!(acc::SecureCohort, sum)
     weight, acc.clipped = (only(read_wide(fixed, sum[p])) for p in places[(end-1):end])
     weight > 0 || return nothing
     factor = acc.facts.max_weight / weight
-    narrow(place) = dequantise(fixed, signed.(view(sum, place)), factor)
+    narrow(place) = dequantize(fixed, signed.(view(sum, place)), factor)
     n, m = length(like.vectors), length(like.metrics)
-    widened(place) = dequantise(fixed, read_wide(fixed, view(sum, place)), factor)
+    widened(place) = dequantize(fixed, read_wide(fixed, view(sum, place)), factor)
     return Update(NamedTuple{keys(like.vectors)}(map(narrow, Tuple(places[1:n]))),
         widened(places[n+1]),
         NamedTuple{keys(like.metrics)}(map(widened, Tuple(places[(n+2):(n+1+m)]))))

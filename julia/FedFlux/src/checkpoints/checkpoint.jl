@@ -103,7 +103,7 @@ function end_checkpoints(c::Checkpoints, history, warn)
     end
 end
 
-"Call `f`, which writes to `folder`; a [`FedFluxError`](@ref) where that can't be."
+"Call `f`, which writes to `folder`; a [`FedFluxError`](@ref) if that can't be."
 function writing(f, folder)
     try
         return f()

@@ -71,7 +71,7 @@ function close_folder(folder, own)
     end
 end
 
-"Remove a file; where that can't be, it stays."
+"Remove a file; if that can't be, it stays."
 rm_quietly(path) =
     try
         rm(path; force = true)

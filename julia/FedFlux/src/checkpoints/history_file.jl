@@ -78,7 +78,7 @@ facts(h::HistoryFile) = Dict{String,Any}("bytes" => h.bytes, "lines" => h.lines,
     read_history(folder, facts) -> Vector{Record}
 
 The history that the [`facts`](@ref) of a checkpoint name. Throws a [`FedFluxError`](@ref)
-where the file doesn't hold it.
+if the file doesn't hold it.
 """
 function read_history(folder, facts)
     path = history_path(folder)

@@ -56,7 +56,7 @@ end
 const NUMBERS = Dict(string(T) => T for T in (Float64, Base.uniontypes(OtherNumber)...))
 
 """
-What `f` makes of the content of a file; a [`FedFluxError`](@ref) that names `what` where it
+What `f` makes of the content of a file; a [`FedFluxError`](@ref) that names `what` if it
 isn't what a checkpoint holds.
 """
 function readable(f, what)

@@ -5,8 +5,8 @@
     OwnTest(parts, trained)
 
 The test samples of each client's own: `parts` holds a list of indices for each client,
-which may be empty. They count the training samples where `trained` is true, and the test
-samples where it is false.
+which may be empty. They count the training samples if `trained` is true, and the test
+samples if it is false.
 """
 struct OwnTest
     parts::Vector{Vector{Int}}

@@ -69,5 +69,5 @@ function as_trained(c::InputContract, x; any_size)
         fail("x: expected samples of size ", c.sample, " as in x_train, got ",
             size(x)[1:(end-1)])
     c.mean === nothing && c.std === nothing && return x
-    return standardise(as_floats(x), something(c.mean, 0), something(c.std, 1))
+    return standardize(as_floats(x), something(c.mean, 0), something(c.std, 1))
 end

@@ -5,11 +5,11 @@
 function normalise(d::Dataset, mean, std)
     mean === nothing && std === nothing && return d
     m, s = something(mean, 0), something(std, 1)
-    return map_inputs(x -> standardise(as_floats(x), m, s), d)
+    return map_inputs(x -> standardize(as_floats(x), m, s), d)
 end
 
 "`(x .- mean) ./ std` as Float32, computed in the precision of `x`."
-function standardise(x, mean, std)
+function standardize(x, mean, std)
     T = eltype(x)
     T <: AbstractFloat ||
         fail("tokens (", T, ") can't be normalized: leave out mean, std and normalise")
@@ -69,8 +69,8 @@ function normalise_federated(clients::Clients, xtest)
     eltype(clients.x) <: AbstractFloat ||
         fail("tokens (", eltype(clients.x), ") can't be normalized: leave out normalise")
     mean, std = federated_moments(clients)
-    x = standardise(clients.x, mean, std)
+    x = standardize(clients.x, mean, std)
     normalized = Clients(x, clients.y, clients.order, clients.starts, clients.root)
-    xtest === nothing || (xtest = standardise(xtest, mean, std))
+    xtest === nothing || (xtest = standardize(xtest, mean, std))
     return normalized, xtest, (mean, std)
 end

@@ -9,7 +9,7 @@ A client of a federation whose server is elsewhere. `make(outputs)` gives `(f, x
 federation with a model of so many outputs, and this client's data; it is called for the
 first message, since only the server knows all labels. `options`: those that decide the
 numbers, by name, as JSON; they must be the server's. `party`: what encrypts and decrypts
-where the aggregate is [`CKKS`](@ref), a `Node` of Python's he/_nodes.py.
+if the aggregate is [`CKKS`](@ref), a `Node` of Python's he/_nodes.py.
 `number`: the client's, if it has one: messages for another are refused. `rounds`: how many
 it answers, if each answer costs privacy. `parameters(outputs)`: how many the model has,
 known without making it.
@@ -59,7 +59,7 @@ model_size(sent, arrays, states) = fail("has no valid model")
     model_tag(f, engine) -> String
 
 A digest of the names and sizes of the model's arrays, and of the order in which the engine
-holds their values: flat vectors mean the same where it is equal.
+holds their values: flat vectors mean the same if it is equal.
 """
 function model_tag(f::Federated, e::Engine)
     names = join(("$(s.name) $(s.dims)" for s in f.layout.slots), ", ")
@@ -73,7 +73,7 @@ end
 
 Answer a message of the server.
 
-- `message`: its bytes.  `arrays`: the global model, arrays in model order, where the
+- `message`: its bytes.  `arrays`: the global model, arrays in model order, if the
   message doesn't hold it.
 - `kept`: the bytes that this function gave back with the last message; empty at first.
 

@@ -55,7 +55,7 @@ end
     state_after!(s::ClientStates, counted, saved) -> state or nothing
 
 The state after `counted`, the last round in which the client's update counted; `nothing`
-for 0, and where the client has lost it. Later ones, which didn't count, are dropped, and
+for 0, and if the client has lost it. Later ones, which didn't count, are dropped, and
 those that no checkpoint from round `saved` on needs.
 """
 function state_after!(s::ClientStates, counted, saved)

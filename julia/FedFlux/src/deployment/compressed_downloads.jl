@@ -1,4 +1,4 @@
-# What a client downloads where the server compresses its steps: those of the rounds since
+# What a client downloads if the server compresses its steps: those of the rounds since
 # it last took part, if they are fewer bytes than the model, which it then has itself.
 
 "The steps that a server published, for those that have the model before them."

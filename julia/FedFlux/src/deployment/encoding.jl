@@ -74,7 +74,7 @@ check_bytes(name, bytes, expected) =
     bytes == expected ||
     malformed(name, " has ", bytes, " bytes; expected ", expected)
 
-# An encoding may be longer than the vector itself, where its options are odd.
+# An encoding may be longer than the vector itself, if its options are odd.
 most_bytes(n) = 16n + 1024
 
 "The shape of what one of `N` clients sends."

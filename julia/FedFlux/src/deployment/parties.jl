@@ -30,8 +30,8 @@ read_message!(r::Reader, ::Type{PublicKeys}) = PublicKeys(word!(r), word!(r),
     take_bytes!(r, KEY_BYTES, "a key"), take_bytes!(r, KEY_BYTES, "a key"))
 read_message!(r::Reader, ::Type{SealedShares}) = SealedShares(word!(r), word!(r),
     take_bytes!(r, 2 * sizeof(Share) + TAG_BYTES, "sealed shares"))
-read_message!(r::Reader, ::Type{NeighbourKeys}) =
-    NeighbourKeys(word!(r), take_rest!(r -> read_message!(r, PublicKeys), r))
+read_message!(r::Reader, ::Type{NeighborKeys}) =
+    NeighborKeys(word!(r), take_rest!(r -> read_message!(r, PublicKeys), r))
 read_message!(r::Reader, ::Type{ShareBundle}) =
     ShareBundle(word!(r), word!(r), take_bytes!(r, KEY_BYTES, "a commitment"),
         take_rest!(r -> read_message!(r, SealedShares), r))
@@ -72,7 +72,7 @@ party_state(c::SecureClient, input) =
         sealing = c.sealing.secret, masking = c.masking.secret, c.seed,
         known = keys_bytes(c), held_arrays(c)...)
 
-# As two arrays: as values they would be half a kilobyte of JSON for each neighbour.
+# As two arrays: as values they would be half a kilobyte of JSON for each neighbor.
 function held_arrays(c::SecureClient)
     ids = sort!(collect(keys(c.held)))
     shares = Matrix{UInt64}(undef, 2LIMBS, length(ids))
@@ -85,7 +85,7 @@ end
 
 function keys_bytes(c::SecureClient)
     w = Writer()
-    write_message!(w, [c.neighbours[id] for id in sort!(collect(keys(c.neighbours)))])
+    write_message!(w, [c.neighbors[id] for id in sort!(collect(keys(c.neighbors)))])
     return take_bytes!(w)
 end
 

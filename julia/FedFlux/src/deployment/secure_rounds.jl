@@ -39,7 +39,7 @@ secure_setup(a::SecureMean, acc::SecureCohort{T}, round) where {T} =
 
 answer_stage!(::Val{:shares}, reply, c::ClientSession, header, r, arrays, states) =
     go_on!(reply, states, header) do party, input
-        share!(party, read_message!(r, NeighbourKeys))
+        share!(party, read_message!(r, NeighborKeys))
     end
 
 answer_stage!(::Val{:masked}, reply, c::ClientSession, header, r, arrays, states) =

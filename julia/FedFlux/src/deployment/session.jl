@@ -52,7 +52,7 @@ end
     Exchange
 
 What [`next_exchange!`](@ref) asks for: a `stage` of `round`, of these `clients`; the
-`messages` for them; and `arrays`, the global model, where the messages don't hold it.
+`messages` for them; and `arrays`, the global model, if the messages don't hold it.
 `record` is the [`Record`](@ref) of the round that the call ended, or `nothing`; `done`, why
 the run ended, or `nothing`.
 """

@@ -12,9 +12,9 @@ order. An engine implements
 - `predict(e, w, x) -> ŷ`: the outputs in test mode;
 - `batch(e, x, y, idx) -> (x, y)`: the samples `idx` of the data, in the form that its
   `valgrad!` and `predict` take;
-- `nparams(e)`, and where its order isn't the model's, `to_engine!(w, e, θ)` and
+- `nparams(e)`, and if its order isn't the model's, `to_engine!(w, e, θ)` and
   `to_model!(θ, e, w)`;
-- `maxbatch(e)` where the size of a batch is bounded; `nstats(e)`, `stats!(s, e)` and
+- `maxbatch(e)` if the size of a batch is bounded; `nstats(e)`, `stats!(s, e)` and
   `setstats!(e, s)` for what travels untrained, and `reseed!(e, rng)` for dropout.
 
 One engine serves one task at a time.
@@ -35,7 +35,7 @@ batch(::Engine, x, y, idx) = (getobs(x, idx), getobs(y, idx))
 """
     clipped_gradient!(e::Engine, g, w, x, y, clip) -> loss
 
-The sum over the batch of each example's gradient, scaled down to the L2 norm `clip` where
+The sum over the batch of each example's gradient, scaled down to the L2 norm `clip` if
 it is longer, into `g`:
 
     g = Σᵢ gᵢ·min(1, C/‖gᵢ‖),

@@ -1,6 +1,6 @@
 # The loss of many samples, in batches.
 
-"The most samples whose outputs are computed at once where no gradient is wanted."
+"The most samples whose outputs are computed at once if no gradient is wanted."
 const EVAL_BATCH = 256
 
 """

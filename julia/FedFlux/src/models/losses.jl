@@ -44,7 +44,7 @@ const LOSSES = Dict("cross_entropy" => CrossEntropy(),
 
 """
 Targets in the type that the loss needs: Int32 labels for cross-entropy, else Float32; one
-target for each sample as (N), also where they are given as (1, N).
+target for each sample as (N), also if they are given as (1, N).
 """
 targets(::CrossEntropy, y) = convert(Array{Int32}, y)
 targets(loss, y) = convert(Array{Float32}, y)
@@ -57,7 +57,7 @@ classes(::BinaryCrossEntropy, y::AbstractVector) = 2
 classes(loss, y) = 0
 
 """
-The number of classes that right answers are counted for: 1 where a sample has several
+The number of classes that right answers are counted for: 1 if a sample has several
 labels, all of which must be right; 0 for a loss without classes.
 """
 counted_classes(loss, y) = classes(loss, y)

@@ -48,29 +48,29 @@ widest(f::FixedPoint) = limit(f)^2
 units(f::FixedPoint) = limit(f) / f.range
 
 """
-    quantise!(f::FixedPoint, out, v, factor) -> clipped
+    quantize!(f::FixedPoint, out, v, factor) -> clipped
 
 Write `factor·v`, with `0 ≤ factor ≤ 1`, into `out` as integers of the ring: one for each
-value, or two, for a wide number, where `out` is twice as long. Values beyond the range are
+value, or two, for a wide number, if `out` is twice as long. Values beyond the range are
 clipped before they are multiplied; `clipped` counts them.
 """
-function quantise!(f::FixedPoint, out, v, factor)
+function quantize!(f::FixedPoint, out, v, factor)
     wide = length(out) == 2 * length(v)
     reach = wide ? f.range * limit(f) : f.range
     clipped = count(x -> abs(x) > reach, v)
-    wide ? quantise_wide!(f, out, v, factor, reach) :
-    quantise_narrow!(out, v, factor * units(f), reach)
+    wide ? quantize_wide!(f, out, v, factor, reach) :
+    quantize_narrow!(out, v, factor * units(f), reach)
     return clipped
 end
 
-function quantise_narrow!(out::AbstractVector{T}, v, factor, reach) where {T}
+function quantize_narrow!(out::AbstractVector{T}, v, factor, reach) where {T}
     @inbounds @simd for i in eachindex(out, v)
         x = clamp(Float64(v[i]), -reach, reach)
         out[i] = unsafe_trunc(Int64, round(x * factor)) % T
     end
 end
 
-quantise_wide!(f, out, v, factor, reach) =
+quantize_wide!(f, out, v, factor, reach) =
     for (i, x) in enumerate(v)
         q = round(Int64, clamp(Float64(x), -reach, reach) * factor * units(f))
         write_wide!(f, view(out, (2i-1):2i), q)
@@ -88,5 +88,5 @@ read_wide(f::FixedPoint, sum) =
     [Int128(signed(sum[i])) << (f.bits - 1) + signed(sum[i+1]) for i = 1:2:length(sum)]
 
 "Sums of integers as numbers, times `factor`."
-dequantise(f::FixedPoint, integers, factor) =
+dequantize(f::FixedPoint, integers, factor) =
     Vector{Float32}(Float64.(integers) .* (factor / units(f)))

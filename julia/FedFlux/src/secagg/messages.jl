@@ -10,7 +10,7 @@ What all parties of a round know before it.
 - `round`: the number of the round; messages of another are refused.
 - `neighbours`: with how many others a client shares masks, an even number; `nothing`: with
   all.
-- `threshold`: this share of a client's neighbours must answer to the end.
+- `threshold`: this share of a client's neighbors must answer to the end.
 - `fewest`: the smallest number of vectors whose sum is shown, 3 or more.
 
 Throws a [`FedFluxError`](@ref) for values out of range.
@@ -40,7 +40,7 @@ function check_graph(neighbours, threshold)
         refuse("neighbours is ", neighbours,
             "; expected an even number from 2 on, or none for all others")
     0 < threshold <= 1 || refuse("threshold is ", threshold,
-        "; expected a fraction of the neighbours, more than 0 and at most 1")
+        "; expected a fraction of the neighbors, more than 0 and at most 1")
 end
 
 "How many of `n` shares give a secret back; at least 2 if there are as many."
@@ -54,20 +54,20 @@ struct PublicKeys
     masking::Vector{UInt8}
 end
 
-"Server → client: the public keys of its neighbours."
-struct NeighbourKeys
+"Server → client: the public keys of its neighbors."
+struct NeighborKeys
     round::UInt32
     keys::Vector{PublicKeys}
 end
 
-"A share of a seed and one of a mask key, sealed for one neighbour."
+"A share of a seed and one of a mask key, sealed for one neighbor."
 struct SealedShares
     from::UInt32
     to::UInt32
     sealed::Vector{UInt8}
 end
 
-"Client → server, stage 2: shares for each neighbour, and a commitment to the seed."
+"Client → server, stage 2: shares for each neighbor, and a commitment to the seed."
 struct ShareBundle
     round::UInt32
     client::UInt32
@@ -75,7 +75,7 @@ struct ShareBundle
     shares::Vector{SealedShares}
 end
 
-"Server → client: the shares that its neighbours made for it."
+"Server → client: the shares that its neighbors made for it."
 struct ReceivedShares
     round::UInt32
     shares::Vector{SealedShares}
@@ -101,7 +101,7 @@ MaskedVector(round, client, values::Vector{T}) where {T<:Ring} =
     MaskedVector{T}(round, client, values, PairKey[])
 
 """
-Server → client: which neighbours' seeds, and which ones' mask keys, it asks shares of; and
+Server → client: which neighbors' seeds, and which ones' mask keys, it asks shares of; and
 which ones it has left out, whose shares too few can open: it asks for the masks with these.
 """
 struct UnmaskRequest

@@ -7,7 +7,7 @@ A client in one round of secure aggregation, with fresh keys. Its stages, each o
 this order:
 
     advertise!(c) -> PublicKeys
-    share!(c, ::NeighbourKeys) -> ShareBundle
+    share!(c, ::NeighborKeys) -> ShareBundle
     mask!(c, ::ReceivedShares, x) -> MaskedVector
     unmask!(c, ::UnmaskRequest) -> UnmaskShares
 
@@ -15,7 +15,7 @@ Each throws a [`FedFluxError`](@ref) for a message that breaks the protocol: of 
 round, of a wrong size, changed on its way, or out of turn.
 
 Bonawitz et al. 2017 (CCS), Figure 4, without its signatures; Bell et al. 2020 (CCS), for
-the neighbours. [`SecureServer`](@ref) has an example of a whole round.
+the neighbors. [`SecureServer`](@ref) has an example of a whole round.
 
 ```julia
 SecureClient(SecureSetup{UInt32}(; round = 1, words = 2), 7)
@@ -28,8 +28,8 @@ mutable struct SecureClient{T<:Ring}
     sealing::KeyPair
     masking::KeyPair
     seed::Vector{UInt8}
-    neighbours::Dict{UInt32,PublicKeys}
-    held::Dict{UInt32,Tuple{Share,Share}}       # neighbour => shares of its seed and key
+    neighbors::Dict{UInt32,PublicKeys}
+    held::Dict{UInt32,Tuple{Share,Share}}       # neighbor => shares of its seed and key
 end
 
 function SecureClient(setup::SecureSetup, id)
@@ -48,7 +48,7 @@ function begin_stage!(c::SecureClient, n)
     c.stage = n
 end
 
-threshold(c::SecureClient) = shares_needed(c.setup, length(c.neighbours))
+threshold(c::SecureClient) = shares_needed(c.setup, length(c.neighbors))
 
 "Stage 1: the public keys."
 function advertise!(c::SecureClient)
@@ -56,12 +56,12 @@ function advertise!(c::SecureClient)
     return PublicKeys(c.setup.round, c.id, c.sealing.public, c.masking.public)
 end
 
-"Stage 2: shares of the seed and of the mask key, sealed for each neighbour."
-function share!(c::SecureClient, m::NeighbourKeys)
+"Stage 2: shares of the seed and of the mask key, sealed for each neighbor."
+function share!(c::SecureClient, m::NeighborKeys)
     check_round(c.setup, m)
     check_keys(c, m.keys)
     begin_stage!(c, 2)
-    foreach(k -> c.neighbours[k.client] = k, m.keys)
+    foreach(k -> c.neighbors[k.client] = k, m.keys)
     holders, t = [k.client for k in m.keys], threshold(c)
     seeds = share_secret(c.seed, t, holders)
     keys = share_secret(c.masking.secret, t, holders)
@@ -78,28 +78,28 @@ function share!(c::SecureClient, m::NeighbourKeys)
 end
 
 function check_keys(c, keys)
-    check_distinct("the list of neighbours", [k.client for k in keys])
+    check_distinct("the list of neighbors", [k.client for k in keys])
     limit = something(c.setup.neighbours, typemax(Int))
     2 <= length(keys) <= limit || refuse("client ", c.id, " was given ",
-        length(keys), " neighbours; expected from 2 to ", limit)
+        length(keys), " neighbors; expected from 2 to ", limit)
     for k in keys
         check_round(c.setup, k)
-        k.client >= 1 || refuse("client ", c.id, " was given a neighbour with the number 0")
+        k.client >= 1 || refuse("client ", c.id, " was given a neighbor with the number 0")
         k.client == c.id && refuse("client ", c.id, " was given itself ",
-            "as a neighbour")
+            "as a neighbor")
         check_size("a public key", k.sealing, KEY_BYTES)
         check_size("a public key", k.masking, KEY_BYTES)
     end
 end
 
 # Each direction has a key of its own.
-sealing_key(c, neighbour, from, to) =
-    derive_key(shared_secret(c.sealing.secret, c.neighbours[neighbour].sealing), "shares",
+sealing_key(c, neighbor, from, to) =
+    derive_key(shared_secret(c.sealing.secret, c.neighbors[neighbor].sealing), "shares",
         c.setup.round, from, to)
 
 """
-Stage 3: the vector `x` under the mask of the seed and those shared with each neighbour. One
-neighbour whose shares can't be opened stops nobody: the mask with it is left out, and the
+Stage 3: the vector `x` under the mask of the seed and those shared with each neighbor. One
+neighbor whose shares can't be opened stops nobody: the mask with it is left out, and the
 server told.
 """
 function mask!(c::SecureClient{T}, m::ReceivedShares, x::Vector{T}) where {T}
@@ -109,13 +109,13 @@ function mask!(c::SecureClient{T}, m::ReceivedShares, x::Vector{T}) where {T}
         " values; expected ", words)
     check_distinct("the list of shares", [s.from for s in m.shares])
     length(m.shares) >= threshold(c) || refuse("client ", c.id,
-        " was given shares of ", length(m.shares), " neighbours; expected at least ",
+        " was given shares of ", length(m.shares), " neighbors; expected at least ",
         threshold(c))
     opened = Dict(s.from => open_shares(c, s) for s in m.shares)
     held = Dict{UInt32,Tuple{Share,Share}}(
         from => shares for (from, shares) in opened if shares !== nothing)
     length(held) >= threshold(c) || refuse("client ", c.id, " can open the shares of ",
-        length(held), " neighbours; expected at least ", threshold(c))
+        length(held), " neighbors; expected at least ", threshold(c))
     begin_stage!(c, 3)
     c.held = held
     y = add_mask!(copy(x), seed_key(c.seed, round, c.id))
@@ -124,13 +124,13 @@ function mask!(c::SecureClient{T}, m::ReceivedShares, x::Vector{T}) where {T}
     return MaskedVector{T}(round, c.id, y, [PairKey(v, mask_key(c, v)) for v in unopened])
 end
 
-"The key of the mask that this client shares with a neighbour."
-mask_key(c::SecureClient, neighbour) = mask_key(c.masking.secret,
-    c.neighbours[neighbour].masking, c.setup.round, c.id, neighbour)
+"The key of the mask that this client shares with a neighbor."
+mask_key(c::SecureClient, neighbor) = mask_key(c.masking.secret,
+    c.neighbors[neighbor].masking, c.setup.round, c.id, neighbor)
 
-"A neighbour's shares of its seed and its mask key; `nothing` where it sealed none."
+"A neighbor's shares of its seed and its mask key; `nothing` if it sealed none."
 function open_shares(c, s::SealedShares)
-    s.to == c.id && haskey(c.neighbours, s.from) || refuse("client ",
+    s.to == c.id && haskey(c.neighbors, s.from) || refuse("client ",
         c.id, " was given shares from ", s.from, " for ", s.to)
     check_sealed(s)
     text = unseal(sealing_key(c, s.from, s.from, c.id), s.sealed,
@@ -142,9 +142,9 @@ function open_shares(c, s::SealedShares)
 end
 
 """
-Stage 4: shares of the seeds of neighbours that sent their vector, of the mask keys of those
+Stage 4: shares of the seeds of neighbors that sent their vector, of the mask keys of those
 that vanished, and the masks shared with those that were left out. Never two of these for
-one neighbour: together they would bare its vector. The client's secrets are erased.
+one neighbor: together they would bare its vector. The client's secrets are erased.
 """
 function unmask!(c::SecureClient, m::UnmaskRequest)
     check_round(c.setup, m)
@@ -156,9 +156,9 @@ function unmask!(c::SecureClient, m::UnmaskRequest)
     end
     length(m.arrived) >= threshold(c) || refuse("client ", c.id,
         " is asked to unmask with ", length(m.arrived),
-        " neighbours left; expected at ",
+        " neighbors left; expected at ",
         "least ", threshold(c))
-    # Where all are neighbours, a client sees how many there are.
+    # If all are neighbors, a client sees how many there are.
     (; neighbours, fewest) = c.setup
     neighbours !== nothing || length(m.arrived) + 1 >= fewest ||
         refuse("client ", c.id,

@@ -15,7 +15,7 @@ const STAGES = ("advertising keys", "sharing secrets", "sending the masked vecto
 The server in one round of secure aggregation. In each of the four stages it takes messages
 by `deliver!(s, m)`, in any order, until all have come or time is up. Then
 
-    advertised!(s) -> Dict(client => NeighbourKeys)
+    advertised!(s) -> Dict(client => NeighborKeys)
     shared!(s)     -> Dict(client => ReceivedShares)
     masked!(s)     -> Dict(client => UnmaskRequest)
     unmasked!(s)   -> the sum, a vector of the ring
@@ -24,7 +24,7 @@ end a stage. The sum is that of the clients in `s.arrived`. They throw
 [`RoundAborted`](@ref) if too few clients are left. `deliver!` throws a
 [`FedFluxError`](@ref) for a message that breaks the protocol, and goes on without it.
 
-A client that seals shares which too few of its neighbours can open is left out, and wrong
+A client that seals shares which too few of its neighbors can open is left out, and wrong
 shares in the last stage don't count if enough right ones came; `s.blamed` says who did
 what.
 
@@ -49,7 +49,7 @@ mutable struct SecureServer{T<:Ring}
     probe::Vector{UInt8}                        # a secret key that is used for nothing else
     stage::Int                                  # the stage in progress
     public::Dict{UInt32,PublicKeys}
-    neighbours::Dict{UInt32,Vector{UInt32}}
+    neighbors::Dict{UInt32,Vector{UInt32}}
     bundles::Dict{UInt32,ShareBundle}
     arrived::Set{UInt32}                        # whose masked vector is in the sum
     vectors::Dict{UInt32,Vector{T}}             # until it is known who is left out
@@ -88,7 +88,7 @@ deliver!(s::SecureServer{T}, m) where {T} = refuse("a ", typeof(m),
 function deliver!(s::SecureServer, m::PublicKeys)
     check_turn(s, m, 1, keys(s.public))
     m.client >= 1 || refuse("a client has the number 0")
-    # Keys of low order would stop each neighbour, and not their owner.
+    # Keys of low order would stop each neighbor, and not their owner.
     foreach(key -> shared_secret(s.probe, key), (m.sealing, m.masking))
     s.public[m.client] = m
     return s
@@ -97,10 +97,10 @@ end
 function advertised!(s::SecureServer)
     ids = sort!(collect(keys(s.public)))
     length(ids) >= 3 || too_few(s, ids, 3)
-    s.neighbours = draw_neighbours(ids, s.setup.neighbours)
+    s.neighbors = draw_neighbors(ids, s.setup.neighbours)
     s.stage = 2
     return Dict(
-        id => NeighbourKeys(s.setup.round, [s.public[v] for v in s.neighbours[id]])
+        id => NeighborKeys(s.setup.round, [s.public[v] for v in s.neighbors[id]])
         for id in ids
     )
 end
@@ -111,13 +111,13 @@ too_few(s, ids, needed) =
         " are needed")
 
 """
-    draw_neighbours(ids, k) -> Dict(id => neighbours)
+    draw_neighbors(ids, k) -> Dict(id => neighbors)
 
-Clients on a circle, in an order drawn anew: the neighbours of each are the k/2 on either
-side; all others where `k` is `nothing` or more than there are (Bell et al. 2020,
+Clients on a circle, in an order drawn anew: the neighbors of each are the k/2 on either
+side; all others if `k` is `nothing` or more than there are (Bell et al. 2020,
 section 3.2; Harary's graph).
 """
-function draw_neighbours(ids, k)
+function draw_neighbors(ids, k)
     n = length(ids)
     (k === nothing || k >= n - 1) &&
         return Dict(id => filter(!=(id), ids) for id in ids)
@@ -133,8 +133,8 @@ function deliver!(s::SecureServer, m::ShareBundle)
     check_turn(s, m, 2, keys(s.bundles))
     check_size("a commitment", m.commitment, KEY_BYTES)
     all(x -> x.from == m.client, m.shares) &&
-    [x.to for x in m.shares] == s.neighbours[m.client] ||
-        refuse("client ", m.client, " did not send one share to each of its neighbours")
+    [x.to for x in m.shares] == s.neighbors[m.client] ||
+        refuse("client ", m.client, " did not send one share to each of its neighbors")
     foreach(check_sealed, m.shares)
     s.bundles[m.client] = m
     return s
@@ -150,28 +150,28 @@ function shared!(s::SecureServer)
     return Dict(id => ReceivedShares(s.setup.round, box) for (id, box) in inboxes)
 end
 
-"Every client of `left` needs as many of its neighbours in it as give a secret back."
+"Every client of `left` needs as many of its neighbors in it as give a secret back."
 function check_enough(s, left)
     (; fewest) = s.setup
     length(left) >= fewest || too_few(s, left, fewest)
     for id in sort!(collect(left))
-        n, t = count(v -> v in left && opened(s, v, id), s.neighbours[id]), threshold(s, id)
-        n >= t || too_few_neighbours(s, id, n, t)
+        n, t = count(v -> v in left && opened(s, v, id), s.neighbors[id]), threshold(s, id)
+        n >= t || too_few_neighbors(s, id, n, t)
     end
 end
 
-too_few_neighbours(s, id, n, t) =
-    abort(n, " of the ", length(s.neighbours[id]), " neighbours of client ", id,
+too_few_neighbors(s, id, n, t) =
+    abort(n, " of the ", length(s.neighbors[id]), " neighbors of client ", id,
         " are left after ", STAGES[s.stage], ", and ", t, " are needed")
 
-threshold(s::SecureServer, id) = shares_needed(s.setup, length(s.neighbours[id]))
+threshold(s::SecureServer, id) = shares_needed(s.setup, length(s.neighbors[id]))
 
 function deliver!(s::SecureServer{T}, m::MaskedVector{T}) where {T}
     check_turn(s, m, 3, s.arrived)
     length(m.values) == s.setup.words || refuse("client ", m.client,
         " sent ", length(m.values), " values; expected ", s.setup.words)
     check_distinct("the list of unopened shares", [p.client for p in m.unopened])
-    all(p -> p.client in s.neighbours[m.client] && haskey(s.bundles, p.client),
+    all(p -> p.client in s.neighbors[m.client] && haskey(s.bundles, p.client),
         m.unopened) ||
         refuse("client ", m.client, " was sent no shares of a client that it names")
     foreach(p -> check_size("the key of a mask", p.key, KEY_BYTES), m.unopened)
@@ -186,23 +186,23 @@ end
 "Whether client `v` opened the shares that client `id` sealed for it, and masked with it."
 opened(s, v, id) = !(haskey(s.unopened, id) && haskey(s.unopened[id], v))
 
-"The neighbours of a client that are in the sum, and have shared a mask with it."
-partners(s, id) = filter(v -> v in s.arrived && opened(s, v, id), s.neighbours[id])
+"The neighbors of a client that are in the sum, and have shared a mask with it."
+partners(s, id) = filter(v -> v in s.arrived && opened(s, v, id), s.neighbors[id])
 
 """
-Leave out whose shares too few of its neighbours could open, though enough of these are
+Leave out whose shares too few of its neighbors could open, though enough of these are
 there: nobody could take its masks off.
 """
 function exclude!(s::SecureServer)
     for id in sort!(collect(keys(s.unopened)))
         id in s.excluded && continue
         holders, t = length(partners(s, id)), threshold(s, id)
-        there = count(in(s.arrived), s.neighbours[id])
+        there = count(in(s.arrived), s.neighbors[id])
         holders < t <= there || continue
         push!(s.excluded, id)
         delete!(s.arrived, id)
         s.blamed[id] =
-            "sealed shares that $holders of $there neighbours can open, and " *
+            "sealed shares that $holders of $there neighbors can open, and " *
             "$t must"
         return exclude!(s)         # without it others may have too few
     end
@@ -215,7 +215,7 @@ function masked!(s::SecureServer)
     foreach(id -> s.sum .+= s.vectors[id], s.arrived)
     empty!(s.vectors)
     for id in s.arrived
-        shared = filter(v -> haskey(s.bundles, v) && opened(s, id, v), s.neighbours[id])
+        shared = filter(v -> haskey(s.bundles, v) && opened(s, id, v), s.neighbors[id])
         gone(v) = !(v in s.arrived)
         vanished(v) = gone(v) && !(v in s.excluded)
         s.requests[id] = UnmaskRequest(s.setup.round, filter(!gone, shared),

@@ -36,7 +36,7 @@ function log_odds(mean, mode, x)
 end
 
 # log p(k) without what is the same for all k: Stirling's series, and the deviance by a
-# series where the logarithm would lose digits.
+# series if the logarithm would lose digits.
 function log_weight(mean, k)
     k == 0 && return -mean + log(2π * mean) / 2
     y = (k - mean) / mean
@@ -61,7 +61,7 @@ end
 
 """
 True with the ratio's value at `x` over its largest as the probability: whether a uniform
-number is below that. The first 64 bits of the number nearly always decide. Where they come
+number is below that. The first 64 bits of the number nearly always decide. If they come
 closer than what rounding may have changed, more of both are computed.
 """
 function accepts!(r, law, x)

@@ -42,16 +42,16 @@ function unmask_unopened!(s)
     end
 end
 
-"How many subsets of the shares are tried, drawn anew, where the first is wrong."
+"How many subsets of the shares are tried, drawn anew, if the first is wrong."
 const MOST_SUBSETS = 1000
 
 """
-A secret of client `id` from the answers of its neighbours: the one that is `right`. Who
+A secret of client `id` from the answers of its neighbors: the one that is `right`. Who
 sent a share that doesn't belong to it is blamed.
 """
 function recover(right, s, id, what, asked, answered)
     t, given = threshold(s, id), shares_given(s, id, asked, answered)
-    length(given) >= t || too_few_neighbours(s, id, length(given), t)
+    length(given) >= t || too_few_neighbors(s, id, length(given), t)
     sort!(given; by = g -> haskey(s.blamed, first(g)))
     attempt(some) = secret_if_right(right, some, t)
     secret = attempt(given[1:t])
@@ -68,14 +68,14 @@ function recover(right, s, id, what, asked, answered)
     end
     s.blamed[id] =
         "has a $what that no $t of the $(length(given)) shares of it give: " *
-        "it made them wrong, or its neighbours changed them"
+        "it made them wrong, or its neighbors changed them"
     abort("client ", id, " ", s.blamed[id])
 end
 
 "Who answered with a share of a secret of client `id`, and the share."
 function shares_given(s, id, asked, answered)
     given = Tuple{UInt32,Share}[]
-    for v in s.neighbours[id]
+    for v in s.neighbors[id]
         haskey(s.answers, v) || continue
         i = findfirst(==(id), asked(s.requests[v]))
         i === nothing || push!(given, (v, answered(s.answers[v])[i]))

@@ -20,7 +20,7 @@ Add the worker processes to `found`, ready to train.
   of process ids or an `AbstractWorkerPool`; or `nothing`.
 - `machines`: a file that [`read_machines`](@ref) reads, or `nothing`.
 
-Those started are in `found` even where this throws a [`FedFluxError`](@ref): for a process
+Those started are in `found` even if this throws a [`FedFluxError`](@ref): for a process
 that can't be started, doesn't exist, or can't load the same version of this package.
 """
 function worker_processes!(found, launches, workers, machines)

@@ -1,5 +1,5 @@
 # The weighted mean by secure aggregation: fixed point, whole rounds and runs.
-using FedFlux: FixedPoint, quantise!, write_wide!, read_wide, dequantise, as_integers,
+using FedFlux: FixedPoint, quantize!, write_wide!, read_wide, dequantize, as_integers,
     build,
     WorkerPool, engine, flatten, global_model, add!, start, finish, protocol
 
@@ -7,15 +7,15 @@ using FedFlux: FixedPoint, quantise!, write_wide!, read_wide, dequantise, as_int
     f = FixedPoint{T}(100; range = 2.0, bits = 12)
     v = Float32[0, 1, -1, 2, -2, 2.001, -9, 1/2048, 0.4/1024, 0.6/1024, -0.6/1024]
     out = zeros(T, length(v))
-    @test quantise!(f, out, v, 1.0) == 2
+    @test quantize!(f, out, v, 1.0) == 2
     @test signed.(out) == [0, 1024, -1024, 2048, -2048, 2048, -2048, 0, 0, 1, -1]
-    @test quantise!(f, out, v, 0.25) == 2      # clipped before it is multiplied
+    @test quantize!(f, out, v, 0.25) == 2      # clipped before it is multiplied
     @test signed.(out[1:7]) == [0, 256, -256, 512, -512, 512, -512]
-    @test dequantise(f, signed.(out), 4.0)[1:7] == clamp.(v, -2, 2)[1:7]
+    @test dequantize(f, signed.(out), 4.0)[1:7] == clamp.(v, -2, 2)[1:7]
     # wide: two digits, 2^11 times the range
     wide = zeros(T, 2length(v))
     values = Float32[0, 1, -1, 3000, -3000, 4096, -4096, 4097, -1.0f9, 1/1024, 17.5]
-    @test quantise!(f, wide, values, 1.0) == 2
+    @test quantize!(f, wide, values, 1.0) == 2
     @test read_wide(f, wide) == 1024 .* clamp.(values, -4096, 4096)
     @test all(x -> abs(signed(x)) <= 2^11, wide)
     for q in (0, 1, -1, 1023, 1024, 1025, -1024, -1025, 2047, 2048, 2^22, -2^22, 2^22 - 1)

@@ -281,7 +281,7 @@ end
     @test server.st.θ == expected.θ && record.clients == 4
     @test only(record.dropped).client == 2
     @test occursin("sealed shares that 0 of 4", only(record.dropped).reason)
-    # One neighbour alone can't open its share.
+    # One neighbor alone can't open its share.
     server, record = played("shares", reply -> garbled_shares(reply, 1))
     @test server.st.θ == whole.θ && isempty(record.dropped) && isempty(record.rejected)
     server, record = played("unmask", wrong_shares)
@@ -355,19 +355,19 @@ end
         message(() -> FedFlux.unmask!(parties[1], few)))
 end
 
-@testset "a client's state between two stages, with three thousand neighbours" begin
+@testset "a client's state between two stages, with three thousand neighbors" begin
     c = FedFlux.SecureClient(FedFlux.SecureSetup{UInt32}(; round = 1, words = 2), 1)
     share() = ntuple(_ -> rand(UInt64) >> 3, 5)
     key = rand(UInt8, 32)
     for id = UInt32(2):UInt32(3001)
-        c.neighbours[id] = FedFlux.PublicKeys(1, id, key, key)
+        c.neighbors[id] = FedFlux.PublicKeys(1, id, key, key)
         c.held[id] = (share(), share())
     end
     states = FedFlux.ClientStates(fill(0x01, 16))
     states.secure = FedFlux.party_state(c, UInt32[1, 2])
     back = FedFlux.ClientStates(FedFlux.kept_bytes(states), fill(0x01, 16))
     again = FedFlux.SecureClient(back.secure)
-    @test again.held == c.held && again.neighbours[7].masking == key
+    @test again.held == c.held && again.neighbors[7].masking == key
     @test (again.seed, again.id, again.stage) == (c.seed, c.id, c.stage)
 end
 

@@ -3,7 +3,7 @@
 using FedFlux: chacha20_xor!, hkdf_sha256, public_key, seal, unseal, shared_secret,
     random_bytes, KeyPair, add_mask!, subtract_mask!, share_secret, recover_secret, FIELD,
     Share, advertise!, share!, mask!, unmask!, deliver!, advertised!, shared!, masked!,
-    unmasked!, draw_neighbours, message_bytes, RoundAborted, PublicKeys, NeighbourKeys,
+    unmasked!, draw_neighbors, message_bytes, RoundAborted, PublicKeys, NeighborKeys,
     SealedShares, ShareBundle, ReceivedShares, MaskedVector, PairKey, UnmaskRequest,
     UnmaskShares
 
@@ -135,16 +135,16 @@ end
 
 const GRAPHS = ((100, 10), (12, 10), (11, 10), (5, 10), (7, nothing))
 
-@testset "every client has k neighbours, both ways: $n clients, $k" for (n, k) in GRAPHS
+@testset "every client has k neighbors, both ways: $n clients, $k" for (n, k) in GRAPHS
     ids = UInt32.(shuffle(1:1000)[1:n])
-    graph = draw_neighbours(ids, k)
+    graph = draw_neighbors(ids, k)
     @test Set(keys(graph)) == Set(ids)
     degree = min(something(k, n), n - 1)
     @test all(v -> length(v) == degree && allunique(v), values(graph))
     @test all(id in graph[v] && v != id for id in ids for v in graph[id])
     # Another round has another circle.
     degree < n - 1 && @test Set.(getindex.(Ref(graph), ids)) !=
-          Set.(getindex.(Ref(draw_neighbours(ids, k)), ids))
+          Set.(getindex.(Ref(draw_neighbors(ids, k)), ids))
 end
 
 "The parties and all messages of a round of `n` clients; `edit` may change what is sent."
@@ -185,7 +185,7 @@ end
 
 const KINDS = ((10, UInt32), (nothing, UInt32), (10, UInt64))
 
-@testset "exact: 100 × 50,000, $k neighbours, stage $stage, $T" for (k, T) in KINDS,
+@testset "exact: 100 × 50,000, $k neighbors, stage $stage, $T" for (k, T) in KINDS,
     stage = 0:5
 
     rng = Xoshiro(stage)
@@ -248,15 +248,15 @@ end
         @test occursin(words, o.aborted) && o.sum === nothing && x == before
         @test sum(o.bytes_up) > 0
     end
-    # At the threshold it goes on, one below it stops: 3 of 5 neighbours.
+    # At the threshold it goes on, one below it stops: 3 of 5 neighbors.
     ok(n, stage) =
         secure_sum(x[1:6]; threshold = 0.6, vanishes = [fill(stage, n); zeros(Int, 6 - n)])
     for stage in (2, 3)
         @test ok(2, stage).sum == plain(x[3:6], UInt32)
-        @test occursin("2 of the 5 neighbours of client 4 are left", ok(3, stage).aborted)
+        @test occursin("2 of the 5 neighbors of client 4 are left", ok(3, stage).aborted)
     end
     @test ok(2, 4).sum == plain(x[1:6], UInt32)
-    @test occursin("neighbours of client", ok(4, 4).aborted)
+    @test occursin("neighbors of client", ok(4, 4).aborted)
     @test occursin("0 clients are left", secure_sum(Vector{UInt32}[]).aborted)
 end
 
@@ -295,7 +295,7 @@ end
     @test occursin("names a client twice", asked(UInt32[2, 3, 4, 5, 6], UInt32[6]))
     @test occursin("names a client twice", asked(UInt32[2, 2, 3, 4, 5], UInt32[6]))
     @test occursin("holds no share of client 1", asked(UInt32[1, 2, 3, 4, 5], UInt32[]))
-    @test occursin("with 2 neighbours left", asked(UInt32[2, 3], UInt32[4, 5, 6]))
+    @test occursin("with 2 neighbors left", asked(UInt32[2, 3], UInt32[4, 5, 6]))
     @test occursin(
         "round 4 came in round 3",
         asked(UInt32[2, 3, 4, 5], UInt32[6]; round = 4)
@@ -368,7 +368,7 @@ end
     swap(s, from, to) = SealedShares(from, to, s.sealed)
     fresh() = (c = SecureClient(setup, 1); advertise!(c); share!(c, r.keys[1]); c)
     given(shares) = message(() -> mask!(fresh(), ReceivedShares(3, shares), r.x[1]))
-    @test occursin("can open the shares of 0 neighbours; expected at least 3", given(box))
+    @test occursin("can open the shares of 0 neighbors; expected at least 3", given(box))
     @test occursin("from 2 for 3", given([swap(box[1], 2, 3); box[2:end]]))
     @test occursin("from 9 for 1", given([swap(box[1], 9, 1); box[2:end]]))
     @test occursin("names a client twice", given([box[1]; box]))
@@ -422,7 +422,7 @@ end
     end
 end
 
-@testset "no neighbour is the number 0, which would get the secret itself" begin
+@testset "no neighbor is the number 0, which would get the secret itself" begin
     for holders in (UInt32[0, 1, 2], UInt32[1, 1, 2])
         why = message(() -> share_secret(random_bytes(32), 2, holders))
         @test occursin("from 1 on", why)
@@ -432,7 +432,7 @@ end
     keys = advertise!.(others)
     advertise!(c)
     zeroth = PublicKeys(3, 0, keys[1].sealing, keys[1].masking)
-    given = NeighbourKeys(3, [keys; zeroth])
+    given = NeighborKeys(3, [keys; zeroth])
     @test occursin("the number 0", message(() -> share!(c, given)))
 end
 
@@ -443,7 +443,7 @@ end
     @test occursin("names a client twice", asks(UInt32[2, 3, 4, 5], UInt32[], UInt32[5]))
     @test occursin("names a client twice", asks(UInt32[2, 3, 4], UInt32[5], UInt32[5]))
     @test occursin("holds no share", asks(UInt32[2, 3, 4, 5], UInt32[], UInt32[7]))
-    @test occursin("2 neighbours left", asks(UInt32[2, 3], UInt32[], UInt32[4, 5, 6]))
+    @test occursin("2 neighbors left", asks(UInt32[2, 3], UInt32[], UInt32[4, 5, 6]))
 end
 
 @testset "sizes, rounds and turns are checked on arrival" begin
@@ -470,14 +470,14 @@ end
     client_refuses(words, m) =
         @test occursin(words, message(() -> share!(clients[1], m)))
     mine = keys[1].keys
-    client_refuses("of round 9 came in round 3", NeighbourKeys(9, mine))
-    client_refuses("was given 1 neighbours", NeighbourKeys(3, mine[1:1]))
-    client_refuses("was given 5 neighbours", NeighbourKeys(3, ads[2:6]))
-    client_refuses("itself", NeighbourKeys(3, [mine[1:3]; ads[1]]))
-    client_refuses("twice", NeighbourKeys(3, [mine[1:3]; mine[3]]))
+    client_refuses("of round 9 came in round 3", NeighborKeys(9, mine))
+    client_refuses("was given 1 neighbors", NeighborKeys(3, mine[1:1]))
+    client_refuses("was given 5 neighbors", NeighborKeys(3, ads[2:6]))
+    client_refuses("itself", NeighborKeys(3, [mine[1:3]; ads[1]]))
+    client_refuses("twice", NeighborKeys(3, [mine[1:3]; mine[3]]))
     client_refuses(
         "31 bytes",
-        NeighbourKeys(
+        NeighborKeys(
             3,
             [mine[1:3];
                 PublicKeys(3, mine[4].client, key, key[1:31])]
@@ -488,7 +488,7 @@ end
         message(
             () -> share!(SecureClient(setup, 1) |>
                    (c -> (advertise!(c); c)),
-                NeighbourKeys(
+                NeighborKeys(
                     3,
                     [mine[1:3];
                         PublicKeys(3, mine[4].client, zeros(UInt8, 32), key)]

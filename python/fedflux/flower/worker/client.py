@@ -43,7 +43,7 @@ class Client(Protocol):
 
         Returns:
             What the client says of its work, the reply and the private state, and the
-            trained model, where the reply does not hold it.
+            trained model, if the reply does not hold it.
         """
 
 

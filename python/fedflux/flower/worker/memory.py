@@ -24,7 +24,7 @@ class Memory:
     """The private states of a node's clients, each of one federation.
 
     Flower keeps a state with its run, and gives each message what was kept when the message
-    began. What is here is newer where two messages come at once, and is there for a run
+    began. What is here is newer if two messages come at once, and is there for a run
     that goes on with another one's federation.
     """
 

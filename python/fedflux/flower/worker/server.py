@@ -1,4 +1,4 @@
-"""The server's side in its worker: the core's server, where Flower's heartbeats go on."""
+"""The server's side in its worker: the core's server, while Flower's heartbeats go on."""
 
 from __future__ import annotations
 

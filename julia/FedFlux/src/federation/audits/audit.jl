@@ -9,7 +9,7 @@ Attack a private rule, and compare the ε that the attack proves with the accoun
 each trial client 1, the canary, sends an enormous update along a random direction, with a
 sign known to the attacker, and the others send zeros: what tells most about one client.
 Rounds run as in a federation, with the rule's own clip and noise. The attacker sums the
-steps along that direction and guesses whether the canary took part (or, where the guarantee
+steps along that direction and guesses whether the canary took part (or, if the guarantee
 is about a client's data, whether it sent the opposite). Two more attackers do the same: one
 knows the run's seed, and looks only at the rounds in which the canary is drawn by it; the
 other has a hostile client, which sends a million times more than the clip allows.
@@ -26,7 +26,7 @@ other has a hostile client, which sends a million times more than the clip allow
 The first half of the trials chooses thresholds, the second counts errors; their upper
 limits ([`binomial_upper`](@ref)) give a lower bound for ε at every δ
 ([`epsilon_lower`](@ref)). What is promised is a curve: the accountant's ε at the rule's own
-δ and at some that are larger, and the rule is broken where one of them is exceeded. Lower
+δ and at some that are larger, and the rule is broken if one of them is exceeded. Lower
 bounds end at log(trials/2) − 1.5 or so, whatever the rule does.
 
 An adaptive clip is checked apart from ε: it must fall when all updates are shorter, and

@@ -94,7 +94,7 @@ function Faults(list = (); deadline = nothing, overselect = 1.0, min_updates = 1
     return Faults(list, deadline, Float64(overselect), Int(min_updates))
 end
 
-"The number of clients to select out of `N` where `wanted` should answer."
+"The number of clients to select out of `N` if `wanted` should answer."
 cohort_size(f::Faults, wanted, N) = min(N, ceil(Int, f.overselect * wanted - 1e-9))
 
 """

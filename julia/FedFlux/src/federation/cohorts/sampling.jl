@@ -12,7 +12,7 @@ abstract type Sampling end
 """
     UniformSampling()
 
-`n` different clients, all equally likely; all available clients where they are no more than
+`n` different clients, all equally likely; all available clients if they are no more than
 `n`.
 
 ```julia

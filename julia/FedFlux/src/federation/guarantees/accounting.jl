@@ -2,7 +2,7 @@
 
 """
 Rounds that all cost the same: a step of the Gaussian mechanism, as [`compose!`](@ref) takes
-it, or what `costs` gives for a round, for each size of client where that matters.
+it, or what `costs` gives for a round, for each size of client if that matters.
 """
 struct EqualRounds
     noise_multiplier::Float64

@@ -7,7 +7,7 @@ One round of the history. A field is `nothing` if a round was not evaluated, or 
 there are no classes.
 
 - `round`; `clients`: the number of clients whose update counted.
-- `cohort`: the clients that were asked, by number; empty where a private rule hides them.
+- `cohort`: the clients that were asked, by number; empty if a private rule hides them.
 - `train_loss`: mean over the samples seen in local training, NaN if no update counted.
 - `test_loss`, `accuracy`: of the new global model.
 - `client_accuracy`: `(; min, q1, median, q3, max)` over all clients of the accuracy at each

@@ -48,7 +48,7 @@ function process_pool(workers, machines, standby, trainer, control, tick)
         rand(Random.RandomDevice(), UInt64), other_processors(processes))
 end
 
-"A warning where the processors are of different kinds, in a list."
+"A warning if the processors are of different kinds, in a list."
 function other_processors(processes)
     others = setdiff((remotecall_fetch(processor, p.id) for p in processes), [processor()])
     return String[

@@ -45,7 +45,7 @@ end
     _server_next(server) -> (json, messages, arrays)
 
 End the exchange in progress and begin the next: see [`next_exchange!`](@ref). `messages`
-are the bytes for each client of `clients`, `arrays` the global model where they don't hold
+are the bytes for each client of `clients`, `arrays` the global model if they don't hold
 it.
 """
 _server_next(d::Deployment) =

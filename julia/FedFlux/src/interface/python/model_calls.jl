@@ -3,7 +3,7 @@
 """
     _pyoutputs(config, named, x, result) -> (json, array)
 
-The raw outputs of `result`, a [`RunResult`](@ref) or a [`PersonalModel`](@ref), or, where
+The raw outputs of `result`, a [`RunResult`](@ref) or a [`PersonalModel`](@ref), or, if
 that is `nothing`, of the model that the JSON object `config` names, with the parameters in
 `named` (see `_pyrun`). `config` also holds the `sample` (its size in NumPy), the number of
 `outputs` and the contract of the `input`.

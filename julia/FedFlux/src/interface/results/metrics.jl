@@ -35,7 +35,7 @@ default_metric(loss) = :r2
 """
 The `metric` of the raw outputs `out`, (outputs, …, N), for the targets `y`, with the
 `average` over classes, labels or outputs. Throws a [`FedFluxError`](@ref) for a metric or
-an average that the loss has not, and where the metric is not defined for the targets.
+an average that the loss has not, and if the metric is not defined for the targets.
 """
 function measure(metric, loss, out, y; average = nothing)
     ŷ = decide(loss, out)
@@ -94,7 +94,7 @@ check_finite(name, values) =
 "Numbers as (outputs, N), in Float64."
 by_output(y) = Float64.(ndims(y) == 1 ? reshape(y, 1, :) : reshape(y, :, size(y)[end]))
 
-# 0 where there is nothing to divide by, as scikit-learn has it.
+# 0 if there is nothing to divide by, as scikit-learn has it.
 over_or_zero(over, under) = under > 0 ? over / under : 0.0
 
 function combined(scores, weights, average)

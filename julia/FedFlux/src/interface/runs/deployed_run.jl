@@ -234,7 +234,7 @@ function size_in(facts, k, name)
     return Int.(x)
 end
 
-"The number of the key that all clients have, where they encrypt."
+"The number of the key that all clients have, if they encrypt."
 common_key(::Aggregator, facts) = ""
 function common_key(::CKKS, facts)
     ids = [get(c, "ckks_key", nothing) for c in facts]

@@ -84,7 +84,7 @@ function low_rank(M, rank, iterations, rng)
     Q = Float32[rand(rng, Float32) - 0.5f0 for _ in axes(M, 2), _ = 1:rank]
     P = M * Q
     for i = 1:iterations
-        orthonormalise!(P)
+        orthonormalize!(P)
         Q = M'P
         i < iterations && (P = M * Q)
     end
@@ -92,7 +92,7 @@ function low_rank(M, rank, iterations, rng)
 end
 
 "Gram-Schmidt, column by column. A column that depends on earlier ones becomes zero."
-function orthonormalise!(P)
+function orthonormalize!(P)
     for j in axes(P, 2)
         p = view(P, :, j)
         before = norm(p)
