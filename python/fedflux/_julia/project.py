@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from . import core_source
 
@@ -50,36 +51,40 @@ def resolved() -> bool:
         return False
 
 
+def manifest(project: Path) -> dict[str, Any]:
+    """Read the manifest of a Julia project; an empty one if it can't be read.
+
+    Example:
+        >>> manifest(Path("/nowhere"))
+        {}
+    """
+    try:
+        newest = max(project.glob("Manifest*.toml"))
+        return tomllib.loads(newest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # ValueError: there is none
+        return {}
+
+
 def installed(project: Path) -> dict[str, str]:
-    """Read the versions of a Julia project's packages from its manifest.
+    """Return the versions of the packages in a Julia project's manifest.
 
     Example:
         >>> installed(Path("/nowhere"))
         {}
     """
-    manifests = sorted(project.glob("Manifest*.toml"))
-    if not manifests:
-        return {}
-    try:
-        table = tomllib.loads(manifests[-1].read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {
-        name: str(entries[0].get("version", "?"))
-        for name, entries in table.get("deps", {}).items()
-    }
+    packages = manifest(project).get("deps", {})
+    return {name: str(told[0].get("version", "?")) for name, told in packages.items()}
 
 
 def julia_version(exe: str) -> str | None:
     """Return the version of a Julia, or None if it does not run."""
-    command = [exe, "--version"]
     try:
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", timeout=60, check=True
+        said = subprocess.check_output(
+            [exe, "--version"], stderr=subprocess.DEVNULL, encoding="utf-8", timeout=60
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip().removeprefix("julia version ")
+    return said.strip().removeprefix("julia version ")
 
 
 def taken(version: str) -> bool:
@@ -101,7 +106,5 @@ def compat() -> str:
         >>> compat()
         '~1.10, ~1.11'
     """
-    declared = json.loads(
-        (Path(__file__).parent.parent / "juliapkg.json").read_text(encoding="utf-8")
-    )
-    return str(declared["julia"])
+    file = Path(__file__).parent.parent / "juliapkg.json"
+    return str(json.loads(file.read_text(encoding="utf-8"))["julia"])

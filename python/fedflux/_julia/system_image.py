@@ -15,13 +15,12 @@ import platform
 import shutil
 import sys
 import time
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from ..errors import FedFluxError
 from . import core_source, install
-from .project import find_julia
+from .project import find_julia, manifest
 
 COMPILER = '"PackageCompiler", uuid = "9b87118b-4619-50d2-8e1e-99f35a4d4d9d", version = "2"'
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
@@ -127,20 +126,19 @@ def _place() -> Path | None:
 
 def _packages(project: Path) -> list[Any] | None:
     """A manifest's Julia, and the core's packages and theirs with their versions."""
-    manifests = sorted(project.glob("Manifest*.toml"))
+    told = manifest(project)
+    found: dict[str, Any] = {}
+    missing = [core_source.NAME]
     try:
-        manifest = tomllib.loads(manifests[-1].read_text(encoding="utf-8"))
-        table = manifest["deps"]
-        found: dict[str, Any] = {}
-        missing = [core_source.NAME]
         while missing:
             name = missing.pop()
             if name not in found:
-                found[name] = {k: v for k, v in table[name][0].items() if k != "extensions"}
+                package = told["deps"][name][0]
+                found[name] = {k: v for k, v in package.items() if k != "extensions"}
                 missing += found[name].get("deps", ())
-    except (OSError, ValueError, LookupError):
+    except LookupError:
         return None
-    return [manifest.get("julia_version"), *sorted(found.items())]
+    return [told.get("julia_version"), *sorted(found.items())]
 
 
 def _processor() -> str:
