@@ -28,7 +28,7 @@ def clients(split: Mapping[str, Any] | Result, path: PathLike | None = None) -> 
 
     Args:
         split: what `fedflux.partition` returns, or a result of the core.
-        path: the picture to write, .png, .svg or .pdf; None for none.
+        path: the picture to write, .png, .svg or .pdf, or None for none.
 
     Returns:
         The figure.
@@ -74,7 +74,7 @@ def accuracy(
 
     Args:
         results: a result, or results by their names in the legend.
-        path: the picture to write, .png, .svg or .pdf; None for none.
+        path: the picture to write, .png, .svg or .pdf, or None for none.
 
     Returns:
         The figure.

@@ -30,8 +30,8 @@ def run(
     """Run the core.
 
     Args:
-        config: the options; None for what is unset.
-        data: `Data.arrays`, with NumPy's axes; None if the core loads the data.
+        config: the options, or None for what is unset.
+        data: `Data.arrays`, with NumPy's axes, or None if the core loads the data.
         objects: the Julia objects given for options, by name.
         init: initial parameters by name with NumPy's axes, or None.
         on_event: called with "start", "warning" or "round" and its payload; returns whether
@@ -83,7 +83,7 @@ def outputs(
         config: the options of the run, and the `sample` and `outputs` of a named model.
         parameters: by name, for a named model.
         x: inputs, checked.
-        result: the core's result that holds the model; None for the named model.
+        result: the core's result that holds the model, or None for the named model.
 
     Raises:
         FedFluxError: the core reports an error.
@@ -170,7 +170,7 @@ def facts(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         function: its name.
-        arguments: the arguments, as JSON can hold them; None for what is unset.
+        arguments: the arguments, as JSON can hold them, or None for what is unset.
 
     Returns:
         The object.

@@ -22,7 +22,7 @@ NAME = "FedFlux"
 
 
 def declared() -> bool:
-    """Whether juliapkg knows where the core stands; nothing is changed.
+    """Whether juliapkg knows where the core stands. Changes nothing.
 
     Example:
         >>> declared() in (True, False)
@@ -93,7 +93,7 @@ def _spec(path: Path) -> dict[str, Any]:
 
 
 def _shared() -> Path | None:
-    """Where the copy belongs; None for a checkout."""
+    """Where the copy belongs, or None for a checkout."""
     digest = core_path().parent / DIGEST
     if not digest.is_file():
         return None

@@ -59,7 +59,7 @@ def server_receive(
     Args:
         server: the server.
         client: the number of the client that sent it.
-        body: the reply of a fedflux client; None for that of a plain one.
+        body: the reply of a fedflux client, or None for that of a plain one.
         arrays: the trained model of a plain client.
         samples: how many samples it was trained on.
 
@@ -118,9 +118,9 @@ def client_answer(
 
     Args:
         client: the client.
-        body: the message; None from a plain Flower server.
+        body: the message, or None from a plain Flower server.
         arrays: the global model, if the message does not hold it.
-        private: what the last call returned as such; empty at first.
+        private: what the last call returned as such, or empty at first.
 
     Returns:
         What the client says of its work, the reply, the private state, and the trained

@@ -15,7 +15,7 @@ JULIA = "julia"
 
 
 def recall(what: str) -> str | None:
-    """Return why something couldn't be downloaded, if that was lately; None otherwise.
+    """Return why something couldn't be downloaded, if that was lately, else None.
 
     Args:
         what: its name, a part of a file's name.

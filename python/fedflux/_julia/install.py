@@ -106,7 +106,7 @@ def run_script(script: str, doing: str, *flags: str) -> str | None:
         flags: further ones of Julia.
 
     Returns:
-        Why it failed, in a line; None if it did not.
+        Why it failed, in a line, or None if it did not.
     """
     exe, project = find_julia()
     assert exe is not None  # what `install` leaves

@@ -42,7 +42,7 @@ def find_julia() -> tuple[str | None, Path]:
 
 
 def resolved() -> bool:
-    """Whether juliapkg has installed all that is declared; nothing is changed."""
+    """Whether juliapkg has installed all that is declared. Changes nothing."""
     import juliapkg
 
     try:

@@ -38,7 +38,7 @@ class Boot:
         core: the Julia module FedFlux.
         error: the class of Julia's exceptions in Python.
         thread, pid: the only thread and process that may call Julia.
-        serial: why clients must be trained one at a time; None if they need not be.
+        serial: why clients must be trained one at a time, or None if they need not be.
     """
 
     core: Any

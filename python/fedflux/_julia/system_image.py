@@ -108,7 +108,7 @@ def _text(path: Path) -> str:
 
 
 def _place() -> Path | None:
-    """The path of the image; None if the packages of the core are not installed."""
+    """The path of the image, or None if the packages of the core are not installed."""
     exe, project = find_julia()
     packages = _packages(project)
     if exe is None or packages is None:

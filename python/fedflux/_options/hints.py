@@ -22,7 +22,7 @@ def hint(section: str, name: str, names: Iterable[str], cutoff: float = NEAR) ->
         cutoff: how near a known name must be, see `suggestion`.
 
     Returns:
-        The text; empty if nothing is known and nothing is near.
+        The text, or empty if nothing is known and nothing is near.
 
     Example:
         >>> hint("option", "learning_rate", []), hint("model", "lenett", ["lenet"])
@@ -35,7 +35,7 @@ def hint(section: str, name: str, names: Iterable[str], cutoff: float = NEAR) ->
 
 
 def suggestion(name: str, names: Iterable[str], cutoff: float = NEAR) -> str:
-    """Suggest the known name that takes the fewest edits; empty if none is near.
+    """Suggest the known name that takes the fewest edits, or nothing if none is near.
 
     Args:
         name: what the user wrote.

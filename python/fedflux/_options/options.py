@@ -21,7 +21,7 @@ class SpecOption(Option):
 
     Attributes:
         spec_kind: the kind of the objects, a table of specs.toml.
-        names: those of the kind that the option takes; empty if it takes all.
+        names: those of the kind that the option takes, or empty if it takes all.
     """
 
     spec_kind: str = ""
@@ -107,7 +107,7 @@ def check(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check the options of a run and fill in the defaults.
 
     Args:
-        given: values by option name; None for unset.
+        given: values by option name, or None for unset.
 
     Returns:
         Every declared option in the order of the table; None if unset, and for a default
@@ -169,7 +169,7 @@ def settled(options: Mapping[str, Any], dataset: str) -> dict[str, Any]:
 
 
 def _default_beside(option: Option, options: Mapping[str, Any]) -> Any:
-    """Return the default beside these options; None if `auto` has yet to decide it."""
+    """Return the default beside these options, or None if `auto` has yet to decide it."""
     conditions = dict(option.default_with)
     value = conditions.pop("value")
     if any(options[name] not in (wanted, "auto") for name, wanted in conditions.items()):

@@ -57,7 +57,7 @@ def parse(kind: str, text: str) -> tuple[str, dict[str, Any]]:
 
     Args:
         kind: the kind of the object, such as "partition".
-        text: `name` or `name(parameter=value, ...)`; a value is a number, true, false, a
+        text: `name` or `name(parameter=value, ...)`. A value is a number, true, false, a
             word, a "string" or a [list]. The first ones may stand without their names.
 
     Returns:

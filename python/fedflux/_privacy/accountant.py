@@ -25,14 +25,14 @@ def epsilon(
         steps: the number of rounds, the empty ones included.
         delta: δ, between 0 and 1.
         sampling: "poisson" if each client is in the cohort with probability
-            `sampling_rate`, independently; neighbors differ in the presence of one client.
-            "fixed" for a cohort of fixed size drawn without replacement; neighbors differ
+            `sampling_rate`, independently. Neighbors differ in the presence of one client.
+            "fixed" for a cohort of fixed size drawn without replacement. Neighbors differ
             in the data of one client, which changes a sum by up to twice the clip. "none"
             for no amplification: a client may be in each round, and the rate is not used.
         accountant: "rdp" or "pld"; "pld" gives a smaller ε, but not for "fixed".
 
     Returns:
-        ε; infinite for noise that is next to none.
+        ε, or infinity for noise that is next to none.
 
     Raises:
         OptionError: a wrong type or value.

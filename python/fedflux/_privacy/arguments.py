@@ -11,7 +11,7 @@ from ..errors import FedFluxError, JuliaUnavailable, OptionError
 
 
 def facts(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Call a function of the core; what it refuses is an `OptionError`."""
+    """Call a function of the core. What it refuses is an `OptionError`."""
     try:
         return calls.facts(function, arguments)
     except JuliaUnavailable:

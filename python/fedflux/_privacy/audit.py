@@ -62,7 +62,7 @@ def audit(
     Args:
         rule: a private rule, such as "client_dp(noise_multiplier=2)".
         clients: the number of clients.
-        clients_per_round: the size of a cohort; None for all clients.
+        clients_per_round: the size of a cohort, or None for all clients.
         sampling: how cohorts are drawn: "poisson", "uniform" or "round_robin".
         rounds: the number of rounds that are attacked together.
         trials: how often they run with the canary, and how often without it, from 20 on.

@@ -40,7 +40,7 @@ def measure(
         y: the targets, in the shape of `predicted`, or (n, 1) for (n,).
         predicted: labels or numbers: (n,), (n, length) for tokens, or (n, k).
         proba: the probability of each class, (..., classes), or of each of several labels,
-            in the shape of `predicted`; None if there are none.
+            in the shape of `predicted`, or None if there are none.
         average: how f1 and auc combine classes or labels, and r2 outputs: macro (the mean;
             the default), micro (counted together), weighted (by the number of samples of a
             class, the positives of a label, the variance of an output), samples (the mean

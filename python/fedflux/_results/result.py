@@ -40,7 +40,7 @@ class Result(Predictor):
             if differential privacy is promised), membership (auc, accuracy and epsilon
             of the attack that the option membership asks for), aggregation (what the
             aggregator reports, by name) and cohort (the clients that were asked, by number
-            from 1; empty if a private rule hides them). None for what was not measured.
+            from 1, or empty if a private rule hides them). None for what was not measured.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
         params_sha256: SHA-256 of the parameters' bytes, in model order.
         stopped: why the run ended: rounds, target_accuracy, patience, time_budget, budget
@@ -58,8 +58,8 @@ class Result(Predictor):
             the owner of each client, as they were given. `clients` there is the data of
             each client, see `holdings`.
         statistics: the running means and variances of BatchNorm by name, float32 arrays,
-            which `init` begins with too; most models have none.
-        state: the core's own result, for `fedflux.run(resume=result)`; it is not saved.
+            which `init` begins with too. Most models have none.
+        state: the core's own result, for `fedflux.run(resume=result)`. It is not saved.
 
     Example:
         >>> import fedflux
@@ -152,7 +152,7 @@ class Result(Predictor):
         """Return the model that a client would use itself, if a rule makes one.
 
         Args:
-            client: its name in `clients`; its number too, if names aren't numbers.
+            client: its name in `clients`, or its number if names aren't numbers.
 
         Returns:
             Its parameters, with predict, predict_proba and score as a result has them. A

@@ -19,7 +19,7 @@ def page(figures: str, history: History) -> str:
     """Return the HTML of a result.
 
     Args:
-        figures: a line of text; it is escaped.
+        figures: a line of text. It is escaped.
         history: the records of the rounds.
 
     Returns:
@@ -67,7 +67,7 @@ def _figure(name: str, points: Points) -> str:
 
 
 def _scaled(points: Points) -> Points:
-    """Scale to the picture; its y axis points down."""
+    """Scale to the picture. Its y axis points down."""
     xs, ys = [p[0] for p in points], [p[1] for p in points]
     low, high = min(ys), max(ys)
     wide, tall = xs[-1] - xs[0] or 1.0, high - low or 1.0

@@ -23,7 +23,7 @@ def summary(result: Result, console: Console) -> str:
 
     Args:
         result: the result.
-        console: where the text will stand; it says what it can show.
+        console: where the text will stand. It says what it can show.
 
     Example:
         >>> import fedflux

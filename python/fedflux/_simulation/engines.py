@@ -58,7 +58,7 @@ def execute(task: Task, monitor: Monitor) -> Result:
         OptionError: an option or a model that the reference engine does not support.
         JuliaUnavailable: engine="julia", and Julia is not available; or Julia is there, and
             can't be started.
-        Interrupted: Ctrl-C while clients train; it holds the result so far.
+        Interrupted: Ctrl-C while clients train. It holds the result so far.
         FedFluxError: any other error of the engine.
     """
     if task.data is None and "dataset" not in task.objects and _may_be_core(task):

@@ -18,11 +18,11 @@ class Monitor:
     """Handles the events of a run.
 
     Args:
-        callback: the user's function, called with the record of each round; it returns True
+        callback: the user's function, called with the record of each round. It returns True
             to stop the run.
 
     Attributes:
-        warnings: the warnings so far; each is issued once.
+        warnings: the warnings so far. Each is issued once.
 
     Raises:
         OptionError: the callback can't be called, or returns neither a bool nor None.

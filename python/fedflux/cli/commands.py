@@ -207,7 +207,7 @@ def setup(system_image: bool) -> None:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """Read a TOML file of options; names are those of the flags, or of the options."""
+    """Read a TOML file of options. Names are those of the flags, or of the options."""
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise OptionError(f"config {path}: expected at most {MAX_CONFIG_BYTES} bytes")
@@ -267,7 +267,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; a user's error is printed as one line on stderr.
 
     Args:
-        args: the arguments; None for those of the process.
+        args: the arguments, or None for those of the process.
 
     Raises:
         SystemExit: always, with 0 for success, 1 if Julia is not available, 2 for a user's

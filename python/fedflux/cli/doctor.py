@@ -132,7 +132,7 @@ def _tested() -> str:
 
 
 def _setup(does: str) -> str:
-    """The command that installs; it is of no use if juliapkg must not install."""
+    """The command that installs. It is of no use if juliapkg must not install."""
     if own_project() is None and offline():
         return f"unset {OFFLINE}, and with a connection run {SETUP}"
     if own_project() is not None:

@@ -28,12 +28,12 @@ def client_app(
     """Make the ClientApp of a deployment.
 
     The first message starts a worker, a process that keeps Julia and the data and ends with
-    the SuperNode; every later message finds it again. The node is the client of the number
+    the SuperNode. Every later message finds it again. The node is the client of the number
     `partition-id` + 1 of Flower's node config. The private state of the rules stays in
     `context.state`.
 
     Args:
-        load_data: a function at the top of a module; it takes Flower's context and returns
+        load_data: a function at the top of a module. It takes Flower's context and returns
             the node's own data, (x, y) or (x, y, x_test, y_test), as `fedflux.run` takes.
             Each worker calls it once for a run.
         idle: seconds without a message after which the worker ends.
@@ -107,7 +107,7 @@ def _ask(worker: Callable[[], Worker], request: dict[str, Any]) -> dict[str, Any
 
 
 def _soon(action: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-    """Return what an action gives within a while; None while it goes on."""
+    """Return what an action gives within a while, or None while it goes on."""
     found: list[dict[str, Any]] = []
     errors: list[Exception] = []
 

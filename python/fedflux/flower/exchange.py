@@ -50,12 +50,12 @@ def exchange(
     Args:
         grid: Flower's.
         messages: a message by the client's number, or any other key.
-        timeout: seconds to wait; what comes later is never looked at.
-        most_bytes: the most that a reply can have; None if that is not known.
-        meanwhile: called after each look for replies; it must not wait.
+        timeout: seconds to wait. What comes later is never looked at.
+        most_bytes: the most that a reply can have, or None if that is not known.
+        meanwhile: called after each look for replies. It must not wait.
 
     Yields:
-        The key and the reply, or why there is none; each key once.
+        The key and the reply, or why there is none. Each key once.
     """
     post, pause = Post(grid, most_bytes), 0.05
     post.send(messages, timeout)
@@ -75,7 +75,7 @@ class Post:
 
     Args:
         grid: Flower's.
-        most_bytes: the most that a reply can have; None if that is not known.
+        most_bytes: the most that a reply can have, or None if that is not known.
     """
 
     def __init__(self, grid: Grid, most_bytes: int | None = None) -> None:
@@ -182,7 +182,7 @@ class _Pull(threading.Thread):
         self.greedy = False  # whether it took more memory than an honest reply needs
 
     def run(self) -> None:
-        """Fetch it; what goes wrong is kept."""
+        """Fetch it. What goes wrong is kept."""
         try:
             self.found = list(self._grid.pull_messages([self._identifier]))
         except BaseException as error:  # whatever a node's bytes do is that node's matter

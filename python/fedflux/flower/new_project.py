@@ -15,7 +15,7 @@ def new(name: str, folder: Path) -> Path:
     """Write a project that `flwr run` accepts.
 
     Args:
-        name: of the project and of its package; hyphens become underscores in the package.
+        name: of the project and of its package. Hyphens become underscores in the package.
         folder: the folder in which the project's folder is made.
 
     Returns:

@@ -25,7 +25,7 @@ class Server:
         plain_samples: how many samples a plain Flower client counts for; None if there are
             no such clients, or all count the same.
         max_samples: the most samples that a client may say it has, since it counts for as
-            many with weights="samples"; None for a thousand million.
+            many with weights="samples", or None for a thousand million.
     """
 
     save: str | None = None

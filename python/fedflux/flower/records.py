@@ -151,10 +151,10 @@ def read_arrays(
 
     Args:
         content: the message's.
-        shapes: the shapes that the arrays must have; None for any.
+        shapes: the shapes that the arrays must have, or None for any.
 
     Returns:
-        The arrays as float32, in the message's order; empty if there are none.
+        The arrays as float32, in the message's order, or empty if there are none.
 
     Raises:
         FedFluxError: the arrays are damaged, of a wrong number, type or shape.
@@ -170,7 +170,7 @@ def read_arrays(
 
 
 def _read(name: str, array: Array, shape: tuple[int, ...] | None) -> Floats:
-    """Read an array from .npy bytes; its header may announce anything."""
+    """Read an array from .npy bytes. Its header may announce anything."""
     if array.stype != "numpy.ndarray":
         raise FedFluxError(
             f"array {name}: expected a NumPy array, got {array.stype[:40]!r}"

@@ -32,7 +32,7 @@ class Seat:
 
     Attributes:
         node: the number of the node at the SuperLink.
-        facts: what the client said of itself; None for a plain Flower client.
+        facts: what the client said of itself, or None for a plain Flower client.
     """
 
     node: int
@@ -58,7 +58,7 @@ class Roster:
         grid: Flower's.
         clients: how many clients the run has.
         timeout: the most seconds that a node has to say which client it is.
-        max_samples: the most samples that one may have; None for any number.
+        max_samples: the most samples that one may have, or None for any number.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ def server_app(
 
     Args:
         load_data: takes Flower's context and returns the server's own data, (x_test,
-            y_test) or, for fltrust, (x_test, y_test, x_root, y_root); None to evaluate
+            y_test) or, for fltrust, (x_test, y_test, x_root, y_root), or None to evaluate
             nothing.
         **options: of the run, as `fedflux.run` takes, and six of the server: `save`, the
             safetensors file of the result; `json`, the file of its facts and history;

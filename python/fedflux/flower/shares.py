@@ -35,7 +35,7 @@ def share(context: Context) -> tuple[Array, Array]:
 
     Args:
         context: Flower's. Its run config names the data set, digits by default, or the path
-            of an .npz file as `fedflux.run` takes; its node config has the partition-id.
+            of an .npz file as `fedflux.run` takes. Its node config has the partition-id.
 
     Returns:
         The inputs and the labels.

@@ -100,7 +100,7 @@ def without_digest(what: str, data: bytes, limit: int) -> bytes:
 
 
 def checked(what: str, call: Callable[[], T]) -> T:
-    """Call TenSEAL; what it raises for wrong bytes becomes a FedFluxError."""
+    """Call TenSEAL. What it raises for wrong bytes becomes a FedFluxError."""
     try:
         return call()
     except (ValueError, RuntimeError, TypeError, IndexError) as error:

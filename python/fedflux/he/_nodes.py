@@ -20,7 +20,7 @@ MAX_KEY = 2**26  # bytes of a key's file
 
 
 def parameters_of(aggregate: str) -> Parameters | None:
-    """Read the parameters of an aggregate; None if it is not ckks.
+    """Read the parameters of an aggregate, or None if it is not ckks.
 
     Example:
         >>> parameters_of("ckks").slots, parameters_of("mean")
@@ -145,11 +145,11 @@ def read_key(file: Any) -> bytes:
     """Read a node's key.
 
     Args:
-        file: `ckks-key` of the node config; None if there is none.
+        file: `ckks-key` of the node config, or None if there is none.
 
     Raises:
-        FedFluxError: no file is given; it can't be read, is too large, or others may read
-            it.
+        FedFluxError: no file is given, it can't be read or is too large, or others may
+            read it.
     """
     if not isinstance(file, str) or not file:
         raise FedFluxError(

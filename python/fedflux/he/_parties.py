@@ -24,10 +24,10 @@ class Client:
 
     Args:
         parameters: the parameters of the encryption.
-        key: the clients' key, which `key()` of another gives; None makes a new one.
+        key: the clients' key, which `key()` of another gives. None makes a new one.
 
     Attributes:
-        key_id: the key's number, which each message carries; it tells nothing of the key.
+        key_id: the key's number, which each message carries. It tells nothing of the key.
 
     Raises:
         FedFluxError: TenSEAL is not installed; the key is damaged or has other parameters.

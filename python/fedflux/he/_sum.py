@@ -17,8 +17,8 @@ class Sum:
         parameters: the parameters of the encryption.
         tenseal: the module.
         context: the server's.
-        key_id: the number of the key of all messages; None for that of the first.
-        size: how many values each message has; None for as many as the first.
+        key_id: the number of the key of all messages, or None for that of the first.
+        size: how many values each message has, or None for as many as the first.
     """
 
     def __init__(

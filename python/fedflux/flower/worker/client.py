@@ -37,8 +37,8 @@ class Client(Protocol):
         Args:
             request: what came with it: "stock", whether from a server that knows nothing of
                 fedflux, and "round".
-            body: the message; empty if there is none.
-            private: the client's private state; empty at first.
+            body: the message, or empty if there is none.
+            private: the client's private state, or empty at first.
             arrays: the global model.
 
         Returns:

@@ -1,7 +1,7 @@
 """Finds the worker of a node, and starts one if there is none.
 
 Flower runs each message in a new process, and Julia takes seconds to start. The worker is a
-process that keeps Julia and the data; every process of the node finds it again. Nobody else
+process that keeps Julia and the data. Every process of the node finds it again. Nobody else
 on the machine can reach it: its socket lies in a folder that only the user may enter, both
 sides show that they know a random key, and the worker asks the kernel who is calling.
 """
@@ -36,7 +36,7 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class Launch:
-    """What a worker is started with; two equal launches share one worker.
+    """What a worker is started with. Two equal launches share one worker.
 
     Attributes:
         role: "client" or "server".
@@ -218,7 +218,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _join(base: Path) -> Connection[Any, Any] | None:
-    """Connect to a running worker; None if there is none."""
+    """Connect to a running worker, or None if there is none."""
     try:
         key = base.with_suffix(".key").read_bytes()
         return Client(str(base.with_suffix(".sock")), family="AF_UNIX", authkey=key)

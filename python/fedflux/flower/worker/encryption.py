@@ -27,7 +27,7 @@ def node_of(options: dict[str, Any], key: bytes | None) -> Node | None:
         key: the clients' key, or None.
 
     Returns:
-        The party; None if the aggregate isn't ckks, or there is no key.
+        The party, or None if the aggregate isn't ckks, or there is no key.
 
     Example:
         >>> node_of({"aggregate": "mean"}, None) is None

@@ -17,7 +17,7 @@ from .frames import Answer
 
 
 class ReferenceClient:
-    """A client with its data; its replies are trained models, as a plain Flower client's.
+    """A client with its data. Its replies are trained models, as a plain Flower client's.
 
     Args:
         options: every option, which the reference engine supports.
