@@ -4,8 +4,8 @@
     pairwise_distances(X, threads) -> Matrix{Float64}
 
 ‖xᵢ − xⱼ‖² for all columns of `X`. By differences: ‖xᵢ‖² + ‖xⱼ‖² − 2xᵢ·xⱼ, one matrix
-product, loses every digit if two updates are close to each other and far from 0. Each
-block of coordinates is summed in Float32, or in Float64 if that overflows; the blocks
+product, loses every digit where two updates are close to each other and far from 0. Each
+block of coordinates is summed in Float32, or in Float64 where that overflows; the blocks
 are summed in Float64.
 """
 function pairwise_distances(X::AbstractMatrix{Float32}, threads)
@@ -44,7 +44,7 @@ end
 function add_block!(D, tile, n)
     for j = 1:TILE:n, i = 1:TILE:j
         s = tile_distances(Float32, tile, i - 1, j - 1)
-        # The sum of the 16 is finite only if each of them is.
+        # The sum of the 16 is finite only where each of them is.
         isfinite(sum(s)) ? add_tile!(D, s, i, j, n) :
         add_tile!(D, tile_distances(Float64, tile, i - 1, j - 1), i, j, n)
     end

@@ -34,9 +34,9 @@ al. 2020, CCS), one party for each client. docs/secure-aggregation.md says who l
 - `delta`: δ, for which the history tells ε after each round with noise, for a client that
   took part in all.  `budget`: the ε that a run must not exceed; it ends before.
 
-The result is that of fixed point, exactly: Σ rₖ / Σ wₖ with rₖ = wₖ·clip(uₖ) rounded to a
-multiple of `max_weight·range/2^(bits-1)`. Without noise it depends on no secret, so runs
-are the same each time; noise comes from the operating system. Throws a
+The result is that of fixed point, exactly: Σ rₖ / Σ wₖ with rₖ = wₖ·clip(uₖ)
+rounded to a multiple of `max_weight·range/2^(bits-1)`. Without noise it depends on no
+secret, so runs are the same each time. Noise comes from the operating system. Throws a
 [`FedFluxError`](@ref) for weights that aren't whole numbers, and, before anything is sent,
 for `bits` with which the cohort's sum would wrap around.
 
@@ -121,9 +121,9 @@ ismean(::SecureMean) = true
 function worth_warning(a::SecureMean, report::NamedTuple)
     clipped = something(get(report, :clipped, 0), 0)
     clipped == 0 && return nothing
-    return "$clipped values of the clients went beyond the range of secure, ±$(a.range), " *
-           "and were clipped, so that the mean is another: give a larger range, such as " *
-           "secure(range=$(8 * a.range), ring=64)"
+    return "$clipped values of the clients went beyond the range of secure, " *
+           "±$(a.range), and were clipped, so that the mean is another: give a larger " *
+           "range, such as secure(range=$(8 * a.range), ring=64)"
 end
 update_bytes(::SecureMean, u) = 0   # an update is sent under its masks, at the end
 

@@ -11,7 +11,7 @@ end
 """
     load_checkpoint(folder; warn = m -> @warn(m)) -> SavedCheckpoint or nothing
 
-The newest intact checkpoint in `folder`; `nothing` if there is none at all. A damaged
+The newest intact checkpoint in `folder`, or `nothing` if there is none at all. A damaged
 one is skipped with a warning. Throws a [`FedFluxError`](@ref) if all are damaged.
 """
 function load_checkpoint(folder; warn = m -> @warn(m))

@@ -6,9 +6,9 @@
                   parameters = nothing)
 
 A client of a federation whose server is elsewhere. `make(outputs)` gives `(f, x, y)`: the
-federation with a model of so many outputs, and this client's data; it is called for the
+federation with a model of so many outputs, and this client's data. It is called for the
 first message, since only the server knows all labels. `options`: those that decide the
-numbers, by name, as JSON; they must be the server's. `party`: what encrypts and decrypts
+numbers, by name, as JSON. They must be the server's. `party`: what encrypts and decrypts
 if the aggregate is [`CKKS`](@ref), a `Node` of Python's he/_nodes.py.
 `number`: the client's, if it has one: messages for another are refused. `rounds`: how many
 it answers, if each answer costs privacy. `parameters(outputs)`: how many the model has,

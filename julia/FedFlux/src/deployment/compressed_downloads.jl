@@ -10,7 +10,7 @@ end
 compresses_steps(rules::Tuple) = any(r -> r isa Download, rules)
 
 """
-Take the step of a round that has just ended, as it was published; `nothing` if the model
+Take the step of a round that has just ended, as it was published, or `nothing` if the model
 stayed as it was. Steps that are together longer than the model, `most` bytes, are
 forgotten.
 """

@@ -1,5 +1,5 @@
 # Secure aggregation between machines: a round is four exchanges. In the first, "keys",
-# clients also train; what they trained leaves them masked, in the third.
+# clients also train. What they trained leaves them masked, in the third.
 
 # A client.
 

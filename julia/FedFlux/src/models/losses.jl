@@ -2,7 +2,7 @@
 
 """
 A loss that FedFlux provides: `CrossEntropy()`, `BinaryCrossEntropy()` or `MSE()`. Call it
-as `loss(ŷ, y)`; it returns the mean over the batch.
+as `loss(ŷ, y)`. It returns the mean over the batch.
 """
 abstract type Loss end
 

@@ -79,7 +79,7 @@ function settled(o::Options, dataset::AbstractString)
 end
 
 """
-The default of an option if the others have the values `value(name)`; `nothing` if it
+The default of an option if the others have the values `value(name)`, or `nothing` if it
 hangs on the data set, which `auto` has yet to choose.
 """
 function default_beside(name, value)

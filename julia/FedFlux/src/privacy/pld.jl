@@ -65,7 +65,7 @@ function loss_grid(σ, q, h, removed)
 end
 
 # Of the mass p between the losses l and l + h, the part that goes to l + h: the rest at l,
-# together with it, has the mass r under Q. All of it if r is too small for Float64.
+# together with it, has the mass r under Q. All of it where r is too small for Float64.
 upper_share(p, r, l, h) =
     r > 1e-290 && l < 600 ? clamp((p - exp(l) * r) / -expm1(-h), 0, p) : p
 

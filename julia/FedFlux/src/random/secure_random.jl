@@ -3,7 +3,7 @@
 
 "`n` random bytes of the operating system."
 function random_bytes(n)
-    # Idempotent; it also picks the fastest code that this processor runs.
+    # Idempotent. It also picks the fastest code that this processor runs.
     @ccall(libsodium.sodium_init()::Cint) >= 0 || fail("libsodium can't be initialized")
     bytes = Vector{UInt8}(undef, n)
     @ccall libsodium.randombytes_buf(bytes::Ptr{UInt8}, n::Csize_t)::Cvoid

@@ -1,4 +1,4 @@
-# A chain is a tuple of rules; its states are tuples too. Recursion over the tuples keeps
+# A chain is a tuple of rules. Its states are tuples too. Recursion over the tuples keeps
 # every call type-stable.
 
 shared_init(rules::Tuple, θ) = map(r -> init(r, θ)[1], rules)

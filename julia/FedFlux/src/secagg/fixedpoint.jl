@@ -50,9 +50,9 @@ units(f::FixedPoint) = limit(f) / f.range
 """
     quantize!(f::FixedPoint, out, v, factor) -> clipped
 
-Write `factor·v`, with `0 ≤ factor ≤ 1`, into `out` as integers of the ring: one for each
-value, or two, for a wide number, if `out` is twice as long. Values beyond the range are
-clipped before they are multiplied; `clipped` counts them.
+Write `factor·v`, with `0 ≤ factor ≤ 1`, into `out` as integers of the ring: one for
+each value, or two, for a wide number, if `out` is twice as long. Values beyond the range
+are clipped before they are multiplied. `clipped` counts them.
 """
 function quantize!(f::FixedPoint, out, v, factor)
     wide = length(out) == 2 * length(v)

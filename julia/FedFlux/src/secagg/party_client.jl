@@ -128,7 +128,7 @@ end
 mask_key(c::SecureClient, neighbor) = mask_key(c.masking.secret,
     c.neighbors[neighbor].masking, c.setup.round, c.id, neighbor)
 
-"A neighbor's shares of its seed and its mask key; `nothing` if it sealed none."
+"A neighbor's shares of its seed and its mask key, or `nothing` if it sealed none."
 function open_shares(c, s::SealedShares)
     s.to == c.id && haskey(c.neighbors, s.from) || refuse("client ",
         c.id, " was given shares from ", s.from, " for ", s.to)

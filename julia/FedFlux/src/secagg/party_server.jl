@@ -114,7 +114,7 @@ too_few(s, ids, needed) =
     draw_neighbors(ids, k) -> Dict(id => neighbors)
 
 Clients on a circle, in an order drawn anew: the neighbors of each are the k/2 on either
-side; all others if `k` is `nothing` or more than there are (Bell et al. 2020,
+side, or all others if `k` is `nothing` or more than there are (Bell et al. 2020,
 section 3.2; Harary's graph).
 """
 function draw_neighbors(ids, k)

@@ -1,4 +1,4 @@
-# Clipping all that a client sends, if privacy rests on its norm.
+# Clipping all that a client sends, where privacy rests on its norm.
 
 "Σ v², summed in Float64."
 function squared_norm(v)

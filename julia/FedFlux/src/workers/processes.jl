@@ -3,7 +3,7 @@
 
 """
 A worker process: its `id` in Distributed (0: lost), and `start() -> id`, which starts one
-in its place; `nothing` if the user has added the process, and will end it.
+in its place, or `nothing` if the user has added the process, and will end it.
 """
 mutable struct WorkerProcess
     id::Int

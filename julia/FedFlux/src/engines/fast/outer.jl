@@ -24,7 +24,7 @@ end
 
 How to find the norm of one example's gradient of (M, K) weights, in each of the `groups`: a
 sum of outer products over the `T` columns of the example (its pixels or time steps). Either
-by the gradient itself, or by the inner products of the columns, which is less work if
+by the gradient itself, or by the inner products of the columns, which is less work where
 the columns are few (Goodfellow 2015, arXiv:1510.01799; Li et al. 2022, arXiv:2110.05679,
 section 4). The gradient is kept for each example, if `keep`; it is then no larger than the
 columns are.
@@ -34,11 +34,11 @@ struct ExampleWeights
     M::Int
     T::Int
     inner::Bool
-    values::ExampleValues     # of size 0 if nothing is kept
+    values::ExampleValues     # of size 0 where nothing is kept
 end
 
 function ExampleWeights(b::Builder, K, M, T; groups = 1, keep = true)
-    # Two loads per product, if the tiles of the gradient need few; but those are also
+    # Two loads per product, where the tiles of the gradient need few; but those are also
     # stored, and squared.
     inner = T * (T + 1) * (K + M) < K * M * (T + 4)
     kept = ExampleValues(b, keep && !inner ? K * M * groups : 0)
@@ -57,7 +57,7 @@ The squared norm of the gradient of one group for one example, as in
 function outer_norm!(dw, o::ExampleWeights, tiling, runs, dy, x, yoffsets, xoffsets)
     if o.inner
         sum, largest = inner_norm(o, runs, dy, x, yoffsets, xoffsets)
-        # Unrelated columns give largest/T. If they cancel, so do the digits of the sum.
+        # Unrelated columns give largest/T. Where they cancel, so do the digits of the sum.
         sum * o.T >= 0.1 * largest && return sum
     end
     outer_macrokernel!(

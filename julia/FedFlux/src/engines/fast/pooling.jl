@@ -67,7 +67,7 @@ end
 
 """
 Call `f(n, i, j, fi, fj, as, bs)` for each sample and output pixel. Its window begins at the
-input pixel (fi, fj); its taps `as` × `bs` are inside the image.
+input pixel (fi, fj). Its taps `as` × `bs` are inside the image.
 """
 @inline function each_window(f::F, win::Window, x::Buffer, y::Buffer, lo, hi) where {F}
     for n = lo:hi, j = 0:(y.H-1)

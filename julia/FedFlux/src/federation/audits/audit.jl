@@ -1,5 +1,5 @@
-# The audit: an attack on a private rule as a federation runs it, and the ε that its success
-# rules out, beside the accountant's.
+# The audit: an attack on a private rule as a federation runs it, and the ε that its
+# success rules out, beside the accountant's.
 
 """
     audit(rule; clients = 20, clients_per_round = clients, sampling = PoissonSampling(),
@@ -12,7 +12,7 @@ Rounds run as in a federation, with the rule's own clip and noise. The attacker 
 steps along that direction and guesses whether the canary took part (or, if the guarantee
 is about a client's data, whether it sent the opposite). Two more attackers do the same: one
 knows the run's seed, and looks only at the rounds in which the canary is drawn by it; the
-other has a hostile client, which sends a million times more than the clip allows.
+other has two hostile clients beside the canary, one far beyond the clip.
 
 - `clients`, `clients_per_round`, `sampling`, `rounds`: what is promised and attacked. For
   [`LocalDP`](@ref) the attacker sees the canary's updates alone.
@@ -25,8 +25,8 @@ other has a hostile client, which sends a million times more than the clip allow
 
 The first half of the trials chooses thresholds, the second counts errors; their upper
 limits ([`binomial_upper`](@ref)) give a lower bound for ε at every δ
-([`epsilon_lower`](@ref)). What is promised is a curve: the accountant's ε at the rule's own
-δ and at some that are larger, and the rule is broken if one of them is exceeded. Lower
+([`epsilon_lower`](@ref)). What is promised is a curve: the accountant's ε at the rule's
+own δ and at some that are larger, and the rule is broken if one of them is exceeded. Lower
 bounds end at log(trials/2) − 1.5 or so, whatever the rule does.
 
 An adaptive clip is checked apart from ε: it must fall when all updates are shorter, and
@@ -63,7 +63,7 @@ function audit(rule::Rule; clients = 20, clients_per_round = clients,
 end
 
 """
-What one attack found: its `name`; `lower`, the ε that it proves at the δ of the guarantee;
+What one attack found: its `name`; `lower`, the ε that it proves at the guarantee's δ;
 and `decided`, as in [`Audit`](@ref).
 """
 struct Attacked

@@ -28,7 +28,7 @@ draw(::UniformSampling, available, clients, n, round, rng) =
     PoissonSampling(rate = nothing)
 
 Each client takes part with probability `rate`, independently of the others, so cohorts
-differ in size and may be empty; this is what the analysis of differential privacy assumes
+differ in size and may be empty. This is what the analysis of differential privacy assumes
 (McMahan et al. 2018, arXiv:1710.06963). By default `n` over the number of clients.
 
 ```julia

@@ -12,7 +12,7 @@ what [`own_figures`](@ref) gives; `hidden`: nobody may know who took part. Colum
 - `samples` that it trains on; `test_samples` of its own; `rounds` in which its update was
   accepted (`nothing` if they are hidden);
 - `loss` and `accuracy` of the final global model on its own test samples, and
-  `personal_loss` and `personal_accuracy` of its own model; `nothing` if there is none.
+  `personal_loss` and `personal_accuracy` of its own model, or `nothing` if there is none.
 """
 function client_table(names, clients::Clients, history; own_test = nothing,
     figures = nothing, personal = nothing, hidden = false)

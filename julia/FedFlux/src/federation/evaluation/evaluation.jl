@@ -44,7 +44,7 @@ evaluate_batch!(right, total, e, loss, θ, x, y, idx) =
 
 For each client the accuracy on test data with the client's own mix of labels: the accuracy
 of each class, weighted by the client's share of it. `counts` is (nclasses, clients), from
-[`labelcounts`](@ref). A class without test data is left out; a client with no other class
+[`labelcounts`](@ref). A class without test data is left out. A client with no other class
 gets no figure.
 """
 function client_accuracies(e::Evaluation, counts)

@@ -210,7 +210,7 @@ accounted(s::Sampling, c, N) = fail("rule ClientDP can't account for cohorts dra
     nameof(typeof(s)), ": use sampling = \"poisson\", \"uniform\" or \"round_robin\"")
 
 """
-ε after `rounds` rounds, whose aggregators reported `reports`; `nothing` if none is
+ε after `rounds` rounds, whose aggregators reported `reports`, or `nothing` if none is
 guaranteed.
 """
 epsilon_after(::Nothing, rounds, reports = ()) = nothing

@@ -21,7 +21,7 @@ Validator(st::State, cohort, max_weight) =
 """
     rejection(v::Validator, m::Message) -> reason or nothing
 
-Why a message does not count; `nothing` for one that counts, which is then remembered.
+Why a message does not count, or `nothing` for one that counts, which is then remembered.
 """
 function rejection(v::Validator, m::Message)
     m.client in v.selected || return "was not asked in this round"

@@ -148,7 +148,7 @@ function _client_answer(c::ClientSession, body, arrays, private)
     end
 end
 
-"What `f` returns; what its data, loss or rules throw becomes a [`FedFluxError`](@ref)."
+"What `f` returns. What its data, loss or rules throw becomes a [`FedFluxError`](@ref)."
 function errors_as_failures(f)
     try
         return f()

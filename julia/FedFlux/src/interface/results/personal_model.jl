@@ -24,7 +24,7 @@ Base.show(io::IO, p::PersonalModel) =
 
 The model that a client would use itself, if a rule makes one: [`Ditto`](@ref),
 [`FedPer`](@ref), [`FedRep`](@ref), [`FedBN`](@ref), or one of your own. `client` is its
-name in `r.clients`; its number too, if names aren't numbers. A client that was never in
+name in `r.clients`, or its number if names aren't numbers. A client that was never in
 a round has the global model.
 
 Made from what the rule keeps of each client, anew in each call. Throws a

@@ -4,7 +4,7 @@
 """
     FedPer(; head = 1, arrays = String[])
 
-The last `head` layers with parameters are private, the others shared; a client trains both
+The last `head` layers with parameters are private, the others shared. A client trains both
 at once. `arrays` selects the private arrays by the beginnings of their names instead. The
 clients' own models are what counts: the history has `personal_accuracy`. Throws a
 [`FedFluxError`](@ref) if no array or every array would be private.

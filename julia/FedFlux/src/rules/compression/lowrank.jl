@@ -3,7 +3,7 @@
 """
     PowerSGD(rank = 2; iterations = 2, feedback = true)
 
-Send each array of the update, seen as a matrix M, as P and Q with M ≈ P·Qᵀ. P and Q have
+Send each array of the update, seen as a matrix M, as P and Q with M ≈ P·Qᵀ. Both have
 `rank` columns and are found by `iterations` steps of subspace iteration (Vogels et al.
 2019, arXiv:1905.13727, Algorithm 1; they start from the last round's Q, `PowerSGD` starts
 anew, so that it keeps no state). Vectors, and matrices that would not shrink, are sent as
