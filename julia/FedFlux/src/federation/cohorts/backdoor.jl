@@ -6,7 +6,7 @@
 Stamps a `fraction` of its images with a white square of `size` pixels in the first corner
 ([`stamp!`](@ref)), labels them `target`, and sends `scale` times its update. Its success is
 the share of stamped test images that the model labels `target`. `white` is a white pixel
-as the model sees it, one number or one for each channel; a run that normalises its data
+as the model sees it, one number or one for each channel; a run that normalizes its data
 gives what that makes of 1. Gu et al. 2017 (arXiv:1708.06733); Bagdasaryan et al. 2020
 (arXiv:1807.00459).
 """
@@ -34,8 +34,8 @@ function poison!(a::Backdoor, x, y, indices, nclasses, rng)
 end
 
 """
-Put a backdoor's mark on images (W, H, …), in place: `size`×`size` white pixels in the first
-corner. `white` is a number, or an array of one for each channel, (1, 1, C).
+Put a backdoor's mark on images (W, H, …), in place: `size`×`size` white pixels in the
+first corner. `white` is a number, or an array of one for each channel, (1, 1, C).
 """
 function stamp!(image, size = 3, white = 1)
     columns = selectdim(image, 1, 1:min(size, Base.size(image, 1)))
