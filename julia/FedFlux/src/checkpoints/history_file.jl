@@ -50,6 +50,7 @@ function add_rounds(h::HistoryFile, folder, history; private = false)
         truncate(io, h.bytes)
         seekend(io)
         foreach(line -> write(io, line), lines)
+        flush(io)                   # throws if the disk is full
     end
     return after_lines(h, lines)
 end
