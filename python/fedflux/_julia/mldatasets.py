@@ -1,7 +1,8 @@
 """MLDatasets.jl, installed when a run first asks for one of its data sets.
 
-It brings more packages than the core, so those who don't need it don't wait for them, and a
-package of them that can't be installed leaves the core as it was.
+It brings more packages than the core, so those who don't need it don't wait for them. They
+stand in a project of their own, whatever versions they need, so that the core's packages
+stay what they were compiled as; a process of its own reads the data there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import time
 import tomllib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from .._options.tables import core_path
 from .._typing import Options
@@ -18,6 +20,7 @@ from . import failed_downloads, install as installing, start
 from .project import find_julia, installed, own_project
 
 PACKAGE = "MLDatasets"
+FOLDER = "mldatasets"  # of its project, in the core's; data/mldatasets.jl knows it too
 NEEDED_FOR = ("auto", "mnist", "fashionmnist")
 DIGITS = "the run uses digits (8×8 images) instead"
 MNIST = "mnist"  # as what a failed download is remembered
@@ -81,6 +84,19 @@ def note(options: Options, warnings: Sequence[str]) -> None:
                 failed_downloads.remember(MNIST, warning.removesuffix(f"; {DIGITS}"))
 
 
+def version(project: Path) -> str | None:
+    """Return the version of MLDatasets.jl beside the core, or None.
+
+    Args:
+        project: the Julia project of the core, which may hold it too.
+
+    Example:
+        >>> version(Path("/nowhere")) is None
+        True
+    """
+    return (installed(project / FOLDER) | installed(project)).get(PACKAGE)
+
+
 def _install(name: str) -> str | None:
     """Install the package; return why it can't be."""
     try:
@@ -88,7 +104,7 @@ def _install(name: str) -> str | None:
     except JuliaUnavailable:
         return None  # who starts Julia hears of it
     project = find_julia()[1]
-    if own_project() is not None or PACKAGE in installed(project):
+    if own_project() is not None or version(project) is not None:
         return None  # if the user's own project lacks it, the core says so
     if installing.offline():
         return f"{installing.OFFLINE} is set"
@@ -101,7 +117,7 @@ def _install(name: str) -> str | None:
 
     try:
         with FileLock(project / "lock.pid"):  # juliapkg's: one process changes the project
-            if PACKAGE in installed(project):
+            if version(project) is not None:
                 return None
             reason = _add(name)
     except OSError as error:
@@ -112,15 +128,16 @@ def _install(name: str) -> str | None:
 
 
 def _add(name: str) -> str | None:
-    # Pkg changes the project only if all can be had. juliapkg's own files don't name the
-    # package: there it would be resolved with the core, and could end that.
+    # Pkg makes the project only if all can be had.
     project = tomllib.loads((core_path() / "Project.toml").read_text(encoding="utf-8"))
     spec = f'name = "{PACKAGE}", uuid = "{project["weakdeps"][PACKAGE]}"'
     which = "MNIST" if name == "auto" else name
     installing.say(f"installing {PACKAGE}.jl for {which}; this happens once")
     began = time.monotonic()
     reason = installing.run_script(
-        f"import Pkg; Pkg.add(; {spec})", f"installing {PACKAGE}.jl"
+        f'import Pkg; cd(dirname(Base.active_project())); Pkg.activate("{FOLDER}"); '
+        f"Pkg.add(; {spec})",
+        f"installing {PACKAGE}.jl",
     )
     if reason is None:
         installing.say(f"{PACKAGE}.jl is installed, after {time.monotonic() - began:.0f} s")

@@ -158,9 +158,9 @@ def _check_packages(project: Path) -> list[Finding]:
         detail = "the declared Julia or packages have changed since the installation"
         fix = _setup("installs them")
         findings.append(Finding("packages", detail, "missing", fix))
-    name = mldatasets.PACKAGE
-    if name in versions:
-        findings.append(Finding(name, f"{versions[name]} in {project}"))
+    name, found = mldatasets.PACKAGE, mldatasets.version(project)
+    if found is not None:
+        findings.append(Finding(name, f"{found} beside {project}"))
     else:
         detail = "not installed; the first run that uses mnist or fashionmnist installs it"
         findings.append(Finding(name, detail, "absent"))

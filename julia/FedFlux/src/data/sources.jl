@@ -171,32 +171,3 @@ function digits()
     part(range) = (reshape(records[2:65, range], 8, 8, :), records[1, range])
     return Dataset(part(1:1437)..., part(1438:1797)...; name = "digits")
 end
-
-const MLDATASETS =
-    Base.PkgId(Base.UUID("eb30cadb-4394-5ae3-aed4-317e484a6458"), "MLDatasets")
-
-"""
-    mldataset(Val(name), dir) -> Dataset
-
-Load `:mnist` or `:fashionmnist` from the folder `dir`. The MLDatasets extension adds the
-methods.
-"""
-function mldataset end
-
-function load_mldataset(name, dir)
-    haskey(Base.loaded_modules, MLDATASETS) ||
-        Base.locate_package(MLDATASETS) !== nothing ||
-        fail("dataset ", name, " needs the package MLDatasets, which this environment ",
-            "lacks: `using Pkg; Pkg.add(\"MLDatasets\")`")
-    try
-        haskey(Base.loaded_modules, MLDATASETS) || Base.require(MLDATASETS)
-        return Base.invokelatest(mldataset, Val(Symbol(name)), dir)
-    catch err
-        err isa InterruptException && rethrow()
-        reason = first_line(err)
-        fail("dataset ", name, " is not in ", dir === nothing ? "MLDatasets' cache" : dir,
-            " and could not be downloaded, or its files can't be read (",
-            first(reason, 300), "); expected its four files, such as ",
-            "train-images-idx3-ubyte.gz, or an internet connection")
-    end
-end

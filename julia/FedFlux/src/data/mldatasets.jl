@@ -1,0 +1,96 @@
+# MNIST and FashionMNIST, which MLDatasets.jl downloads and reads.
+
+const MLDATASETS =
+    Base.PkgId(Base.UUID("eb30cadb-4394-5ae3-aed4-317e484a6458"), "MLDatasets")
+
+"""
+    mldataset(Val(name), dir) -> Dataset
+
+Load `:mnist` or `:fashionmnist` from the folder `dir`. The MLDatasets extension adds the
+methods.
+"""
+function mldataset end
+
+"""
+The Julia project beside the core's that holds MLDatasets alone: the versions that it needs
+are not those that the core was compiled with. The Python front makes it.
+"""
+function mldatasets_project()
+    project = Base.active_project()
+    return project === nothing ? "" : joinpath(dirname(project), "mldatasets")
+end
+
+function load_mldataset(name, dir)
+    here =
+        haskey(Base.loaded_modules, MLDATASETS) ||
+        Base.locate_package(MLDATASETS) !== nothing
+    here || isfile(joinpath(mldatasets_project(), "Project.toml")) ||
+        fail("dataset ", name, " needs the package MLDatasets, which this environment ",
+            "lacks: `using Pkg; Pkg.add(\"MLDatasets\")`")
+    try
+        here || return mldataset_apart(name, dir, mldatasets_project())
+        haskey(Base.loaded_modules, MLDATASETS) || Base.require(MLDATASETS)
+        return Base.invokelatest(mldataset, Val(Symbol(name)), dir)
+    catch err
+        err isa InterruptException && rethrow()
+        reason = first_line(err)
+        fail("dataset ", name, " is not in ", dir === nothing ? "MLDatasets' cache" : dir,
+            " and could not be downloaded, or its files can't be read (",
+            first(reason, 300), "); expected its four files, such as ",
+            "train-images-idx3-ubyte.gz, or an internet connection")
+    end
+end
+
+# What a process of its own runs: it writes the arrays, four sizes and values, to a file.
+const EXPORT = """
+include(ARGS[1])
+x, y, xtest, ytest = ReadMLDatasets.read_arrays(ARGS[2], get(ARGS, 4, nothing))
+open(ARGS[3], "w") do io
+    for a in (x, xtest)
+        write(io, Int64[size(a)...], Array{Float32}(a))
+    end
+    for a in (y, ytest)
+        write(io, Int64(length(a)), Array{Int64}(a))
+    end
+end
+"""
+
+"""
+Load a data set by a process of its own, in a project where MLDatasets is. Without a system
+image of the core, which would bring its own versions.
+"""
+function mldataset_apart(name, dir, project)
+    reader = joinpath(pkgdir(FedFlux), "ext", "read_mldatasets.jl")
+    julia = joinpath(Sys.BINDIR, Base.julia_exename())
+    more = dir === nothing ? String[] : String[abspath(expanduser(dir))]
+    return mktempdir() do folder
+        file = joinpath(folder, "arrays")
+        said = IOBuffer()
+        options = `--project=$project --startup-file=no`
+        command = `$julia $options -e $EXPORT $reader $name $file $more`
+        alone = ignorestatus(addenv(command, "JULIA_LOAD_PATH" => nothing))
+        done = Base.run(pipeline(alone; stdout = said, stderr = said))
+        success(done) || error(error_in(String(take!(said))))
+        open(io -> read_dataset(io, name), file)
+    end
+end
+
+"The error that a process printed, in a line."
+function error_in(text)
+    lines = filter(startswith("ERROR: "), split(text, '\n'))
+    isempty(lines) && return "the process that loads it failed"
+    return chopprefix(first(lines), "ERROR: ")
+end
+
+function read_dataset(io, name)
+    x, xtest = (read_values(io, Float32, 3) for _ = 1:2)
+    y, ytest = (read_values(io, Int64, 1) for _ = 1:2)
+    return Dataset(x, y, xtest, ytest; name)
+end
+
+function read_values(io, T, dimensions)
+    dims = read!(io, Vector{Int64}(undef, dimensions))
+    n = prod(big, dims)
+    all(>(0), dims) && n <= 1 << 28 || fail("an array of size ", Tuple(dims))
+    return read!(io, Array{T}(undef, dims...))
+end
