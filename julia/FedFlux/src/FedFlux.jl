@@ -72,7 +72,9 @@ include("privacy/audit_bounds.jl")
 export RDPAccountant, PLDAccountant, compose!, epsilon, noise_multiplier
 
 # Models, losses, and a model's parameters as one flat vector.
+include("models/names.jl")
 include("models/flat.jl")
+include("models/untrained.jl")
 include("models/initial.jl")
 include("models/losses.jl")
 include("models/models.jl")
@@ -85,6 +87,7 @@ include("engines/zygote.jl")
 include("engines/fast/layer_engine.jl")
 include("engines/fast/clipped.jl")
 include("engines/sumloss.jl")
+include("engines/frozen.jl")
 include("engines/choice.jl")
 export Engine, ZygoteEngine, LayerEngine, valgrad!, clipped_gradient!, predict
 

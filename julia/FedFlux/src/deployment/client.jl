@@ -58,14 +58,18 @@ model_size(sent, arrays, states) = fail("has no valid model")
 """
     model_tag(f, engine) -> String
 
-A digest of the names and sizes of the model's arrays, and of the order in which the engine
-holds their values: flat vectors mean the same if it is equal.
+A digest of the names and sizes of the model's arrays, of the order in which the engine
+holds their values, and of what stays as it is: flat vectors mean the same if it is
+equal.
 """
 function model_tag(f::Federated, e::Engine)
     names = join(("$(s.name) $(s.dims)" for s in f.layout.slots), ", ")
     numbers = Float32.((1:f.layout.n) .% (1 << 24))
     order = to_model!(similar(numbers), e, numbers)
-    return bytes2hex(sha256([codeunits(names); reinterpret(UInt8, htol.(order))])[1:16])
+    # What neither trains nor travels must be alike on both sides.
+    fixed = Float32[v for (_, a) in fixed_arrays(f.model, f.layout.frozen) for v in a]
+    bytes = reinterpret(UInt8, htol.([order; fixed]))
+    return bytes2hex(sha256([codeunits(names); bytes])[1:16])
 end
 
 """

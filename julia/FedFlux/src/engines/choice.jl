@@ -1,13 +1,20 @@
 # Which engine trains a model.
 
 """
-    make_engine(trainer, model, loss, x, batchsize) -> (engine, name, reason)
+    make_engine(trainer, model, loss, x, batchsize, freeze = String[])
+        -> (engine, name, reason)
 
 The engine for `model` on samples like those of `x`: `:fast`, `:zygote`, or `:auto`, the
-fast one for every model that it supports. `reason` says why this one. Throws a
-[`FedFluxError`](@ref) if `:fast` does not support the model.
+fast one for every model that it supports. `reason` says why this one. What `freeze` names
+doesn't train. Throws a [`FedFluxError`](@ref) if `:fast` does not support the model.
 """
-function make_engine(trainer::Symbol, model, loss, x, batchsize)
+function make_engine(trainer::Symbol, model, loss, x, batchsize, freeze = String[])
+    engine, name, reason = whole_engine(trainer, model, loss, x, batchsize)
+    isempty(freeze) && return engine, name, reason
+    return FrozenEngine(engine, model, freeze), name, reason
+end
+
+function whole_engine(trainer, model, loss, x, batchsize)
     trainer === :zygote && return ZygoteEngine(model, loss), "zygote", "asked for"
     try
         reason = trainer === :fast ? "asked for" : "the fast engine takes this model"

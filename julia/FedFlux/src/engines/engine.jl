@@ -67,16 +67,20 @@ end
 
 const BATCHNORM_MIXES =
     "BatchNorm normalizes over the batch, so that an example's gradient depends on the " *
-    "other examples: use GroupNorm or LayerNorm"
+    "other examples: use GroupNorm or LayerNorm, or freeze it"
 
 """
-    mixes_examples(model) -> reason or nothing
+    mixes_examples(model, freeze = String[]) -> reason or nothing
 
 Why a single example's gradient can't be told apart in a Flux model: it has a BatchNorm, or
-running statistics, which take part of the examples without a bound. `nothing` if it can.
+running statistics, which take part of the examples without a bound. `nothing` if it can,
+as with a BatchNorm that `freeze` has put into test mode.
 """
-function mixes_examples(model)
-    any(l -> l isa Flux.BatchNorm, Flux.modules(model)) && return BATCHNORM_MIXES
+function mixes_examples(model, freeze = String[])
+    apart = !isempty(freeze)      # then a BatchNorm in test mode mixes nothing
+    any(Flux.modules(model)) do l
+        l isa Flux.BatchNorm && !(apart && l.active === false)
+    end && return BATCHNORM_MIXES
     isempty(statistics(model)) && return nothing
     return "its running statistics are taken from the examples without a bound: use " *
            "GroupNorm or LayerNorm"

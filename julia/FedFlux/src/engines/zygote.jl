@@ -20,15 +20,17 @@ struct ZygoteEngine <: Engine
     ranges::IdDict{Any,UnitRange{Int}}   # of each parameter array in the flat vector
     nstats::Int
     norms::Vector{Any}                   # layers with a running variance
+    fixed::Vector{Pair{String,AbstractArray{Float32}}}   # what stays as it is, and must
     rng::Xoshiro
 end
 
 function ZygoteEngine(model, loss)
-    model = deepcopy(model)
+    fixed, model = fixed_arrays(model), deepcopy(model)
     params = Optimisers.trainables(model)
     nstats = sum(length, statistics(model); init = 0)
     norms = filter(has_variance, collect(Any, Flux.modules(model)))
-    return ZygoteEngine(model, loss, params, ranges_of(params), nstats, norms, Xoshiro(0))
+    return ZygoteEngine(model, loss, params, ranges_of(params), nstats, norms, fixed,
+        Xoshiro(0))
 end
 
 has_variance(l) = hasproperty(l, :σ²) && l.σ² isa AbstractArray
@@ -36,8 +38,22 @@ has_variance(l) = hasproperty(l, :σ²) && l.σ² isa AbstractArray
 nparams(e::ZygoteEngine) = sum(length, e.params; init = 0)
 nstats(e::ZygoteEngine) = e.nstats
 # Flux replaces BatchNorm's arrays when it updates them, so they are looked up anew.
-stats!(s, e::ZygoteEngine) = e.nstats == 0 ? s : gather!(s, statistics(e.model))
+function stats!(s, e::ZygoteEngine)
+    check_fixed(e)
+    return e.nstats == 0 ? s : gather!(s, statistics(e.model))
+end
 setstats!(e::ZygoteEngine, s) = e.nstats == 0 || scatter!(statistics(e.model), s)
+
+"Throw where training changed what nobody sends, so that nothing is lost in silence."
+function check_fixed(e::ZygoteEngine)
+    isempty(e.fixed) && return
+    for ((name, before), (_, after)) in zip(e.fixed, fixed_arrays(e.model))
+        isequal(before, after) || fail("the model's ", name, " changed in training, and ",
+            "it is neither a parameter nor a statistic, so it would be lost: add a ",
+            "method of FedFlux.running_statistics for its layer")
+    end
+end
+
 reseed!(e::ZygoteEngine, rng) = (Random.seed!(e.rng, rand(rng, UInt64)); nothing)
 
 function valgrad!(e::ZygoteEngine, g, w, x, y)

@@ -201,7 +201,8 @@ function check_statistics(rules, aggregate, model)
     noisy = any(r -> r isa Union{CentralDP,LocalDP}, rules) || adds_noise(aggregate)
     noisy && !isempty(statistics(model)) && !any(r -> r isa FedBN, rules) &&
         fail("the model has BatchNorm, and noise would make its variances negative: use ",
-            "GroupNorm or LayerNorm, or keep the statistics private with rule FedBN")
+            "GroupNorm or LayerNorm, freeze it, or keep the statistics private with rule ",
+            "FedBN")
 end
 
 adds_noise(aggregate) = false

@@ -24,14 +24,14 @@ end
 """
     Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules = (),
               aggregate = Mean(), server = nothing, weights = :samples, trainer = :auto,
-              seed = 0, faults = Faults(), attack = nothing, training...)
+              seed = 0, faults = Faults(), attack = nothing, freeze = String[], training...)
 
 The settings of a federation; nothing in it changes. The default is FedAvg (McMahan et al.
 2017, arXiv:1602.05629, Algorithm 1).
 
 - `model`: any Flux model with Float32 parameters; it is copied, never changed.
-- `loss`: `CrossEntropy()`, `BinaryCrossEntropy()`, `MSE()`, or any `loss(ŷ, y)` that Zygote
-  can differentiate.
+- `loss`: `CrossEntropy()`, `BinaryCrossEntropy()`, `MSE()`, or any `loss(ŷ, y)` that
+  Zygote can differentiate.
 - `train`: a [`LocalTraining`](@ref). Its settings can also be given here, such as
   `optimizer = Descent(0.1), epochs = 2`.
 - `rules`: a tuple of [`Rule`](@ref)s.  `aggregate`: an [`Aggregator`](@ref).
@@ -42,6 +42,8 @@ The settings of a federation; nothing in it changes. The default is FedAvg (McMa
 - `seed`: all random numbers derive from it.
 - `faults`: simulated failures, a [`Faults`](@ref).  `attack`: hostile clients, an
   [`Attackers`](@ref).
+- `freeze`: names of layers or arrays of the model that stay as they are, such as
+  `["layers.1"]`. They are neither trained nor sent, and their BatchNorm is in test mode.
 
 Throws a [`FedFluxError`](@ref) for settings that don't fit each other or the model.
 
@@ -66,7 +68,7 @@ end
 
 function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules = (),
     aggregate = Mean(), server = nothing, weights = :samples,
-    trainer = :auto, seed = 0, faults = Faults(), attack = nothing,
+    trainer = :auto, seed = 0, faults = Faults(), attack = nothing, freeze = String[],
     training...)
     weights in (:samples, :uniform) ||
         fail("weights is ", repr(weights), "; expected :samples or :uniform")
@@ -75,14 +77,15 @@ function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules 
     train = LocalTraining(train; training...)
     rules = ordered_chain(Tuple(rules))
     check_aggregator(rules, aggregate)
+    model = freeze!(deepcopy(model), freeze)
     check_statistics(rules, aggregate, model)
     check_attack(attack, aggregate)
     foreach(r -> check_model(r, model), rules)
-    layout = Layout(model)
+    layout = Layout(model, freeze)
     rules = map(r -> prepare(r, layout, train), rules)
-    check_examples(rules, model, train)
+    check_examples(rules, model, train, freeze)
     server = server isa ServerStep ? server : ServerStep(server)
-    return Federated(deepcopy(model), loss, train, rules, aggregate, server, weights,
+    return Federated(model, loss, train, rules, aggregate, server, weights,
         trainer, UInt64(seed), faults, attack, layout)
 end
 
@@ -120,7 +123,8 @@ mutable struct State
 end
 
 function State(f::Federated, engine::Engine)
-    θ = to_engine!(Vector{Float32}(undef, f.layout.n), engine, flatten(f.model))
+    (; n, frozen) = f.layout
+    θ = to_engine!(Vector{Float32}(undef, n), engine, flatten(f.model, frozen))
     n = nstats(engine)
     stats = gather!(Vector{Float32}(undef, n), n == 0 ? () : statistics(f.model))
     (; optimizer) = f.server
@@ -146,7 +150,8 @@ A copy of the federation's model with the global parameters and statistics in it
 """
 function global_model(f::Federated, st::State, engine::Engine)
     model = deepcopy(f.model)
-    scatter!(Optimisers.trainables(model), to_model!(similar(st.θ), engine, st.θ))
+    θ = to_model!(similar(st.θ), engine, st.θ)
+    scatter!(trained(model, f.layout.frozen), θ)
     isempty(st.stats) || scatter!(statistics(model), st.stats)
     return model
 end

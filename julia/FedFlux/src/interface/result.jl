@@ -57,10 +57,10 @@ Base.@kwdef struct RunResult
 end
 
 "The parameters of a result, and BatchNorm's statistics, by name."
-arrays_by_name(r) = Dict{String,Any}([r.names .=> r.parameters; named_statistics(r.model)])
+arrays_by_name(r) = Dict{String,Any}([r.names .=> r.parameters; all_statistics(r.model)])
 
 "The arrays that Python gets of a result or a personal model: parameters, then statistics."
-arrays_in_order(r) = Array{Float32}[r.parameters; last.(named_statistics(r.model))]
+arrays_in_order(r) = Array{Float32}[r.parameters; last.(all_statistics(r.model))]
 
 accuracy(r::RunResult) = last(r.history).accuracy
 history_table(r::RunResult) = history_table(r.history)

@@ -11,11 +11,12 @@ end
 zeros32(n) = zeros(Float32, n)
 
 """
-    Layout(model)
+    Layout(model, freeze = String[])
 
 The position of each trainable array of a Flux `model` in the flat vector of its parameters:
-`slots`, and the length `n` of the vector. Throws a [`FedFluxError`](@ref) for a model
-without parameters, or with parameters that are not Float32 arrays.
+`slots`, and the length `n` of the vector. Arrays that `freeze` names are not in it (see
+[`freeze!`](@ref)). Throws a [`FedFluxError`](@ref) for a model without parameters, or with
+parameters that are not Float32 arrays, and for a name that the model doesn't have.
 
 ```julia
 Layout(Chain(Dense(2 => 3))).slots[1]   # layers.1.weight, (3, 2), 1:6
@@ -24,51 +25,33 @@ Layout(Chain(Dense(2 => 3))).slots[1]   # layers.1.weight, (3, 2), 1:6
 struct Layout
     slots::Vector{Slot}
     n::Int
+    frozen::Vector{String}     # names of what stays as it is
 end
+Layout(slots::Vector{Slot}, n) = Layout(slots, n, String[])
 
-function Layout(model)
+function Layout(model, freeze = String[])
     slots = Slot[]
     n = 0
+    check_names(model, freeze)
     for (path, a) in Optimisers.trainables(model; path = true)
         name = join(path.keys, '.')
+        is_named(name, freeze) && continue
         a isa AbstractArray{Float32} ||
             fail("parameter ", name, " is a ", typeof(a),
                 "; FedFlux trains Float32 arrays: convert the model with `f32(model)`")
         push!(slots, Slot(name, size(a), (n+1):(n+length(a))))
         n += length(a)
     end
+    n > 0 || isempty(freeze) ||
+        fail("freeze is ", join(freeze, ", "), ", which leaves nothing to train")
     n > 0 ||
         fail("the model has no trainable parameters: expected a Flux model such as ",
             "Chain(Dense(2 => 1)), got ", typeof(model))
-    return Layout(slots, n)
+    return Layout(slots, n, collect(String, freeze))
 end
 
 Base.show(io::IO, l::Layout) =
     print(io, "Layout(", length(l.slots), " arrays, ", l.n, " parameters)")
-
-"""
-The Float32 arrays of a model that are not trained but are sent with it, such as BatchNorm's
-running statistics.
-"""
-function statistics(model)
-    trained = Base.IdSet{Any}(Optimisers.trainables(model))
-    return AbstractArray{Float32}[
-        a for a in Functors.fleaves(model)
-              if a isa AbstractArray{Float32} && a ∉ trained
-    ]
-end
-
-"""
-    named_statistics(model) -> Vector{Pair{String,Array}}
-
-The arrays of [`statistics`](@ref) with their dotted names, such as `layers.2.μ`.
-"""
-function named_statistics(model)
-    names = IdDict{Any,String}()
-    note(path, a) = (a isa AbstractArray && get!(names, a, join(path.keys, '.')); a)
-    Functors.fmap_with_path(note, model)
-    return [names[a] => a for a in statistics(model)]
-end
 
 "Copy `arrays`, one after the other, into the vector `flat`."
 function gather!(flat::AbstractVector, arrays)
@@ -119,9 +102,9 @@ end
 ranges_of(arrays) =
     IdDict{Any,UnitRange{Int}}(zip(arrays, consecutive(map(length, arrays))))
 
-"The parameters of a model as one new flat vector, in model order."
-function flatten(model)
-    ps = Optimisers.trainables(model)
+"The parameters of a model that train, as one new flat vector in model order."
+function flatten(model, freeze = String[])
+    ps = trained(model, freeze)
     return gather!(Vector{Float32}(undef, sum(length, ps; init = 0)), ps)
 end
 

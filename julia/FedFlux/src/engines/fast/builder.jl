@@ -18,7 +18,8 @@ mutable struct Builder
 end
 
 function Builder(model, maxbatch, cpu)
-    parameters, running = Optimisers.trainables(model), statistics(model)
+    parameters = Optimisers.trainables(model)
+    running = [statistics(model); fixed_moments(model)]
     return Builder(ranges_of(parameters), ranges_of(running), [], 0, 0, maxbatch, cpu)
 end
 

@@ -64,7 +64,8 @@ struct LayerEngine{N} <: Engine
     staged::Vector{Float32}       # staging area: the padded input batch, then the targets
     targets::Int                  # offset of the targets in the staging area
     predicted::Array{Float32,N}
-    stats::Vector{Float32}        # running statistics, in the order of `statistics`
+    nstats::Int                   # running statistics that change in training
+    stats::Vector{Float32}        # those, in the order of `statistics`, then the others
     orders::Vector{Pair{UnitRange{Int},Order}}
 end
 
@@ -89,19 +90,21 @@ function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
     arena = zeros(Float32, builder.workspace + SLACK)
     staged = zeros(Float32, targets + ntargets(loss, output) * maxbatch)
     predicted = zeros(Float32, output_size..., maxbatch)
-    stats = gather!(zeros(Float32, nstats), statistics(model))
+    fixed = fixed_moments(model)
+    stats = zeros(Float32, nstats + sum(length, fixed; init = 0))
+    gather!(stats, [statistics(model); fixed])
     return LayerEngine(
         operations, Ref{Pass}(), loss, kind, vocabulary(first(operations)), input, output,
         gradient, parameters, Int(maxbatch), arena, Float32[], builder.examples + SLACK,
-        zeros(maxbatch), zeros(Float32, maxbatch), staged, targets, predicted, stats,
-        builder.orders
+        zeros(maxbatch), zeros(Float32, maxbatch), staged, targets, predicted, nstats,
+        stats, builder.orders
     )
 end
 
 nparams(e::LayerEngine) = e.nparams
 maxbatch(e::LayerEngine) = e.maxbatch
-nstats(e::LayerEngine) = length(e.stats)
-stats!(s, e::LayerEngine) = copyto!(s, e.stats)
+nstats(e::LayerEngine) = e.nstats
+stats!(s, e::LayerEngine) = copyto!(s, 1, e.stats, 1, e.nstats)
 setstats!(e::LayerEngine, s) = copyto!(e.stats, s)
 reseed!(e::LayerEngine, rng) = foreach(o -> reseed!(o, rng), e.operations)
 

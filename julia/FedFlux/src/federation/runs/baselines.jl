@@ -35,7 +35,7 @@ function centralized_baseline(pool, f::Federated, clients, rounds, test)
     train = LocalTraining(f.train; maxsteps = times(f.train.maxsteps),
         samples_per_epoch = times(f.train.samples_per_epoch))
     all_data = Clients(clients.x, clients.y, [clients.order])
-    central = Federated(f.model; f.loss, train, f.trainer, f.seed)
+    central = Federated(f.model; f.loss, train, f.trainer, f.seed, freeze = f.layout.frozen)
     st = State(central, engine(pool))
     _, history, _ = fit!(central, st, all_data; rounds, test, eval_every = rounds, pool)
     return (; last(history).accuracy, last(history).test_loss)

@@ -23,17 +23,17 @@ function example_mechanism(f, n)
 end
 
 "Throw for a model or a training whose examples can't be told apart."
-function check_examples(rules, model, training)
+function check_examples(rules, model, training, freeze)
     example_privacy(rules) === nothing && return
-    reason = mixes_examples(model)
+    reason = mixes_examples(model, freeze)
     reason === nothing || fail("rule DPSGD doesn't take this model: ", reason)
     mixes(training.augment) && fail("rule DPSGD clips the gradient of each example, ",
         "and augment mixup mixes them: leave out mixup")
 end
 
 """
-The largest batch that an engine is made for: a Poisson batch has more than B + 4√B examples
-once in 30,000 steps, and is then computed in parts.
+The largest batch that an engine is made for: a Poisson batch has more than B + 4√B
+examples once in 30,000 steps, and is then computed in parts.
 """
 largest_batch(::Nothing, batchsize) = batchsize
 largest_batch(::DPSGD, batchsize) = batchsize + ceil(Int, 4 * sqrt(batchsize))

@@ -46,8 +46,9 @@ function WorkerPool(f::Federated, x, y = nothing; threads = Threads.nthreads(),
     soft = soft_labels(f)
     engine, trainer, reason =
         soft ? zygote_for_soft_labels(f) :
-        make_engine(f.trainer, f.model, f.loss, x, n)
-    another() = first(make_engine(Symbol(trainer), f.model, f.loss, x, n))
+        make_engine(f.trainer, f.model, f.loss, x, n, f.layout.frozen)
+    another() =
+        first(make_engine(Symbol(trainer), f.model, f.loss, x, n, f.layout.frozen))
     others = typeof(engine)[another() for _ = 2:threads]
     nclasses = soft ? size(f.model(getobs(x, 1:1)), 1) : 0
     own = map([engine; others]) do e
@@ -77,7 +78,8 @@ soft_labels(f) = mixes(f.train.augment) && f.loss isa CrossEntropy
 function zygote_for_soft_labels(f)
     f.trainer === :fast &&
         fail("trainer is fast, and mixup's soft labels need Zygote: use trainer = auto")
-    return ZygoteEngine(f.model, f.loss), "zygote", "mixup's soft labels"
+    return make_engine(:zygote, f.model, f.loss, nothing, 0, f.layout.frozen)[1],
+    "zygote", "mixup's soft labels"
 end
 
 engine(pool::WorkerPool) = first(pool.workers).engine

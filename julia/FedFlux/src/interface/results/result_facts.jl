@@ -13,7 +13,7 @@ function result_facts(r::RunResult)
     facts["sample"] = collect(reverse(r.sample))
     facts["input"] = plain_contract(r.input)
     facts["history"] = map(ordered, r.history)
-    facts["statistics"] = first.(named_statistics(r.model))
+    facts["statistics"] = first.(all_statistics(r.model))
     facts["settled"] = filter(p -> depends_on_others(first(p)), plain_options(r.options))
     facts["objects"] = Dict(
         name => type_name(object) for (name, object) in object_options(r.options)

@@ -29,7 +29,7 @@ function save(path::AbstractString, r::RunResult)
     facts["details"] = filter(p -> first(p) ∉ elsewhere, report_of)
     facts["names"], facts["format"] = r.names, RESULT_FORMAT
     facts["statistics"] = report_of["statistics"]
-    facts["statistics_sha256"] = joint_sha256(last.(named_statistics(r.model)))
+    facts["statistics_sha256"] = joint_sha256(last.(all_statistics(r.model)))
     facts["accuracy"], facts["loss"] = accuracy(r), last_loss(r)
     metadata = Dict("fedflux" => JSON.json(facts))
     tensors = [facts["names"]; facts["statistics"]] .=> arrays_in_order(r)

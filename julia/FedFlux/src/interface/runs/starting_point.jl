@@ -46,7 +46,7 @@ with_initial(model, init::Union{AbstractVector,Tuple}) =
     update_model(model, in_order(init, Layout(model)))
 function with_initial(model, init::AbstractDict)
     model, given = deepcopy(model), Dict{String,Any}(string(k) => v for (k, v) in init)
-    for (name, own) in named_statistics(model)
+    for (name, own) in all_statistics(model)
         haskey(given, name) || continue
         a = pop!(given, name)
         size(a) == size(own) && all(isfinite, a) ||

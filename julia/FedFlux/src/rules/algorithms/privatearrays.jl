@@ -43,8 +43,7 @@ given, whether its name is one of them or lies below it, as `layers.1.weight` be
 `layers.1`.
 """
 function in_head(layout::Layout, head, arrays)
-    named(s, a) = s.name == a || startswith(s.name, a * ".")
-    isempty(arrays) || return s -> any(a -> named(s, a), arrays)
+    isempty(arrays) || return s -> is_named(s.name, arrays)
     layer(s) = first(rsplit(s.name, '.'; limit = 2))
     layers = unique(map(layer, layout.slots))
     return s -> layer(s) in layers[max(end-head+1, 1):end]

@@ -37,6 +37,12 @@ check_model(::PruneChannels, model) =
     fail("prune_channels finds no two layers in this model of which one reads the ",
         "other's channels; use prune")
 
+function prepare(r::PruneChannels, layout, training)
+    isempty(layout.frozen) || fail("prune_channels takes away whole channels, and freeze ",
+        "keeps ", join(layout.frozen, ", "), " as it is: use one of them")
+    return r
+end
+
 function choose(::PruneChannels, kept, θ, fraction, ctx)
     n = ctx.layout.n
     iskept = zeros(Float32, n)
