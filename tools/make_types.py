@@ -41,6 +41,8 @@ def type_of(option: Option) -> str:
         text = NAMES[option.kind]
     if option.name in column("path"):
         text += " | PathLike[str]"
+    if option.name == "validation":
+        text += " | tuple[Any, Any]"
     if option.name == "resume":
         text += " | PathLike[str] | Result"
     return text + (" | None" if option.optional else "")
@@ -71,7 +73,7 @@ def option_types() -> str:
         MADE.format(what="The options of a run, for type checkers.")
         + "from __future__ import annotations\n\n"
         + "from collections.abc import Iterable\nfrom os import PathLike\n"
-        + "from typing import Literal, TypedDict\n\n"
+        + "from typing import Any, Literal, TypedDict\n\n"
         + "from .._options.classes import Spec\nfrom .._results.result import Result\n\n\n"
         + "class Options(TypedDict, total=False):\n"
         + '    """The options of `fedflux.run`; none must be given."""\n\n'

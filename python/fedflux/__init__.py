@@ -39,6 +39,7 @@ __all__ = [
     "JuliaUnavailable",
     "OptionError",
     "Result",
+    "Snapshot",
     "__version__",
     "audit",
     "epsilon",
@@ -57,6 +58,7 @@ _MODULES = {
     "run": "_simulation.run",
     "setup": "_julia.start",
     "Result": "_results.result",
+    "Snapshot": "_results.snapshot",
 }
 _PACKAGES = ("flower", "he", "plots")  # public modules, loaded when they are named
 

@@ -13,6 +13,7 @@ from ._options.classes import Spec
 from ._privacy.accountant import epsilon as epsilon, noise_multiplier as noise_multiplier
 from ._privacy.audit import Audit as Audit, audit as audit
 from ._results.result import Result as Result
+from ._results.snapshot import Snapshot as Snapshot
 from ._simulation.run import partition as partition, run as run
 from ._version import __version__ as __version__
 from .errors import (
@@ -104,6 +105,7 @@ __all__ = [
     "Shift",
     "SignFlip",
     "SignSGD",
+    "Snapshot",
     "StepDecay",
     "Ternary",
     "TopK",

@@ -6,7 +6,7 @@ import numpy
 
 def run(core, config, x, y):
     numbers = [numpy.ascontiguousarray(a).T for a in (x, y, x, y)]
-    for data in (None, (*numbers, None, None)):
+    for data in (None, (*numbers, *[None] * 4)):
         answer, arrays, result = core._pyrun(
             config, data, None, None, lambda kind, payload: str(kind) == "", None
         )

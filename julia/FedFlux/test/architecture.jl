@@ -65,19 +65,25 @@ const ARROWS = Dict(
         ["random", "models", "engines", "data", "updates", "aggregation",
             "federation/training", "federation/state"],
     "interface/own_objects" => ["options"],
+    "interface/metrics" => [],
+    "interface/snapshot" =>
+        ["options", "models", "data", "federation/state", "federation/workers",
+            "federation/evaluation", "federation/runs"],
     "interface/result" =>
-        ["options", "models", "data", "federation/state", "federation/evaluation",
+        ["options", "data", "federation/state", "federation/evaluation",
             "federation/runs"],
     "interface/runs" =>
         ["options", "random", "models", "data", "rules", "aggregation",
             "checkpoints", "deployment", "federation/cohorts", "federation/training",
             "federation/state", "federation/workers", "federation/guarantees",
             "federation/evaluation", "federation/runs", "interface/case_study",
-            "interface/own_objects", "interface/result"],
+            "interface/own_objects", "interface/metrics", "interface/snapshot",
+            "interface/result"],
     "interface/results" =>
         ["options", "random", "models", "engines", "data", "rules", "checkpoints",
             "federation/json", "federation/state", "federation/evaluation",
-            "interface/case_study", "interface/own_objects", "interface/result",
+            "federation/runs", "interface/case_study", "interface/own_objects",
+            "interface/metrics", "interface/snapshot", "interface/result",
             "interface/runs"],
     "interface/comparison" =>
         ["options", "data", "aggregation", "checkpoints", "federation/json",
@@ -86,8 +92,8 @@ const ARROWS = Dict(
     "interface/python" =>
         ["options", "data", "deployment", "checkpoints", "federation/json",
             "federation/guarantees", "federation/runs", "federation/audits",
-            "federation/rounds", "interface/result", "interface/runs",
-            "interface/results", "interface/comparison"],
+            "federation/rounds", "interface/snapshot", "interface/result",
+            "interface/runs", "interface/results", "interface/comparison"],
     "interface/precompile" =>
         ["models", "engines", "updates", "aggregation", "interface/python"])
 

@@ -26,6 +26,7 @@ class Data(NamedTuple):
         owner: the owner of each training sample, int64 from 0 of shape (n,), or None.
         owner_test: the same for the test samples, -1 for an owner without training samples.
         owners: the names of the owners, by these numbers; they stay in Python.
+        x_val, y_val: samples and targets to validate on, as the test data, or None.
     """
 
     x_train: Array
@@ -35,11 +36,13 @@ class Data(NamedTuple):
     owner: Array | None = None
     owner_test: Array | None = None
     owners: Array | None = None
+    x_val: Array | None = None
+    y_val: Array | None = None
 
     @property
     def arrays(self) -> tuple[Array | None, ...]:
         """What the core takes: all but the names."""
-        return self[:6]
+        return (*self[:6], self.x_val, self.y_val)
 
 
 def from_arrays(
@@ -105,6 +108,36 @@ def from_arrays(
     _check_lengths("test", xt, yt)
     _check_test_data(x, y, xt, yt, loss)
     return Data(x, y, xt, yt, *owned(owner, len(x), owner_test, len(xt)))
+
+
+def with_validation(data: Data, validation: Any, loss: str, tokens: bool) -> Data:
+    """Check the arrays to validate on, and add them to the data.
+
+    Args:
+        data: training data, checked.
+        validation: the user's samples and targets, (x, y).
+        loss, tokens: as in `from_arrays`.
+
+    Returns:
+        The data with `x_val` and `y_val`.
+
+    Raises:
+        DataError: it is no pair, or it does not fit the training data.
+    """
+    if len(validation) != 2:
+        raise DataError(
+            "validation: expected a share of the training samples, such as 0.1, or two "
+            f"arrays, (x, y), got {len(validation)} values"
+        )
+    x = checked_inputs("validation's x", validation[0], tokens)
+    y = checked_targets("validation's y", validation[1], loss, tokens)
+    if len(x) != len(y):
+        raise DataError(
+            f"validation: expected as many targets as samples, got {len(y)} and {len(x)}"
+        )
+    names = ("validation's x", "validation's y")
+    _check_test_data(data.x_train, data.y_train, x, y, loss, names)
+    return data._replace(x_val=x, y_val=y)
 
 
 def check_next_tokens(data: Data) -> None:
@@ -182,20 +215,27 @@ def _check_lengths(part: str, x: Array, y: Array) -> None:
         )
 
 
-def _check_test_data(x: Array, y: Array, xt: Array, yt: Array, loss: str) -> None:
+def _check_test_data(
+    x: Array,
+    y: Array,
+    xt: Array,
+    yt: Array,
+    loss: str,
+    names: tuple[str, str] = ("x_test", "y_test"),
+) -> None:
     """Check that the shapes, the type and the classes fit the training data."""
-    for name, train, test in (("x", x, xt), ("y", y, yt)):
+    for name, own, train, test in zip(names, "xy", (x, y), (xt, yt), strict=True):
         if train.shape[1:] != test.shape[1:]:
             raise DataError(
-                f"{name}_test: expected samples of shape {train.shape[1:]} as in "
-                f"{name}_train, got {test.shape[1:]}"
+                f"{name}: expected samples of shape {train.shape[1:]} as in {own}_train, "
+                f"got {test.shape[1:]}"
             )
     if x.dtype.kind != xt.dtype.kind:
         raise DataError(
-            f"x_test: expected {x.dtype.name} as in x_train, got {xt.dtype.name}; "
+            f"{names[0]}: expected {x.dtype.name} as in x_train, got {xt.dtype.name}; "
             "8-bit images are scaled to 0..1 and floats are not"
         )
     if loss == "cross_entropy" and yt.max() > y.max():
         raise DataError(
-            f"y_test: label {yt.max()} is outside the classes 0..{y.max()} of y_train"
+            f"{names[1]}: label {yt.max()} is outside the classes 0..{y.max()} of y_train"
         )

@@ -26,6 +26,8 @@ def run(
     init: Named | None,
     on_event: Callable[[str, Any], bool],
     previous: Any = None,
+    on_model: Callable[[dict[str, Any], list[NDArray[np.float32]], Any], None]
+    | None = None,
 ) -> tuple[dict[str, Any], list[NDArray[np.float32]], Any]:
     """Run the core.
 
@@ -37,24 +39,35 @@ def run(
         on_event: called with "start", "warning" or "round" and its payload; returns whether
             the run should stop.
         previous: the core's result to go on from, or None.
+        on_model: called before each "round" with the facts of the model after it, its
+            arrays, and the core's own snapshot; None if nobody asks for them.
 
     Returns:
-        The facts of the run, the parameters and then the statistics in model order, and
-        the core's result.
+        The facts of the run, the arrays of its models, see `Result.from_facts`, and the
+        core's result.
 
     Raises:
         FedFluxError: the core reports an error.
     """
     julia = boot()
 
-    def callback(kind: str, payload: str) -> bool:
+    def callback(kind: str, payload: str, snapshot: Any = None) -> bool:
+        if on_model is not None and snapshot is not None:
+            text, arrays = julia.core._pysnapshot(snapshot)
+            on_model(_facts(text), [_own(a) for a in arrays], snapshot)
         return kind != "tick" and bool(on_event(str(kind), _read(payload)))
 
     start = None if init is None else _named(init)
     given = tuple(objects.items()) or None
     try:
         text, trained, result = julia.core._pyrun(
-            _json(config), _transposed(data), given, start, callback, previous
+            _json(config),
+            _transposed(data),
+            given,
+            start,
+            callback,
+            previous,
+            on_model is not None,
         )
     except julia.error as error:
         if "InterruptException" in first_line(error):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-LOSSES = ("train_loss", "test_loss", "loss", "personal_loss")
+LOSSES = ("train_loss", "test_loss", "validation_loss", "loss", "personal_loss")
 NAMES = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 

@@ -21,12 +21,14 @@ class Progress:
         history: the records of the rounds before.
         seconds: the time that they took.
         checksum: of the data of those rounds, or None.
+        best: the round of the best model and its parameters, or None.
     """
 
     params: Sequence[Array] | None = None
     history: list[Record] = field(default_factory=list)
     seconds: float = 0.0
     checksum: int | None = None
+    best: tuple[int, list[Array]] | None = None
 
 
 def checksum(data: Data) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +32,9 @@ class EventHandler(Protocol):
             kind: "start", "warning" or "round".
             payload: the facts of the run, the message, or the record of the round.
         """
+
+
+OnModel = Callable[[Record, list[Array], None], None]
 
 
 def outputs_and_classes(loss: str, data: Data) -> tuple[int, int]:
@@ -82,10 +85,11 @@ class Run:
             self.params = self._checked(progress.params)
         self.history = progress.history
         self.earlier = progress.seconds
-        self.best, self.since_best = float("inf"), 0
+        self.best, self.since_best = progress.best, 0
+        self.best_figure: float | None = None
+        self._monitor: str = options["monitor"]
         for record in self.history:
-            if record["test_loss"] is not None:
-                self._compare(record["test_loss"])
+            self._compare(record)
         if self.classes:
             counts = (np.bincount(self.y[p], minlength=self.classes) for p in self.parts)
             self.counts = np.stack(list(counts))
@@ -150,6 +154,9 @@ class Run:
             "membership": None,
             "aggregation": {},
             "cohort": cohort,
+            "validation_loss": None,
+            "validation_accuracy": None,
+            "metric": None,
         }
 
     def _aggregate(self, trained: list[list[Array]], weights: list[float]) -> str | None:
@@ -173,19 +180,44 @@ class Run:
         if by_class is not None:
             record["client_accuracy"] = ref.spread(by_class, self.counts)
         record["seconds_eval"] = time.perf_counter() - began
-        self._compare(loss)
+        if self._compare(record):
+            self.best = (record["round"], list(self.params))
 
     def on_train(self, samples: NDArray[np.int64]) -> tuple[float, float | None]:
         """Compute the loss and the accuracy on samples of the training data."""
         x, y, loss = self.x[samples], self.y[samples], self.options["loss"]
         return ref.evaluate(self.model, self.params, x, y, loss, self.classes)[:2]
 
-    def _compare(self, loss: float) -> None:
-        """Count the evaluations since the best one."""
-        if loss < self.best:
-            self.best, self.since_best = loss, 0
-        else:
-            self.since_best += 1
+    def _compare(self, record: Record) -> bool:
+        """Count the evaluations since the best one; return whether this is the best."""
+        monitor = self._monitor
+        value = record["test_loss" if monitor == "loss" else "accuracy"]
+        if value is None:
+            return False
+        self.since_best += 1
+        if not np.isfinite(value):
+            return False
+        best = self.best_figure
+        if best is not None and (value >= best if monitor == "loss" else value <= best):
+            return False
+        self.best_figure, self.since_best = value, 0
+        return True
+
+    def facts(self, record: Record, params: Sequence[Array]) -> Record:
+        """Return what is said of the model after a round."""
+        monitor, loss, accuracy = self._monitor, record["test_loss"], record["accuracy"]
+        return {
+            "round": record["round"],
+            "monitor": monitor,
+            "value": loss if monitor == "loss" else accuracy,
+            "loss": loss,
+            "accuracy": accuracy,
+            "params_sha256": fingerprint(params),
+            "names": self.model.names,
+            "statistics": [],
+            "sample": list(self.x.shape[1:]),
+            "apart": record["round"] != len(self.history),
+        }
 
     def stop(self, record: Record, elapsed: float) -> str | None:
         """Return the condition that ends the run after this round, or None."""
@@ -199,7 +231,7 @@ class Run:
             return "time_budget"
         return "rounds" if record["round"] == self.options["rounds"] else None
 
-    def fit(self, on_event: EventHandler) -> str:
+    def fit(self, on_event: EventHandler, on_model: OnModel | None) -> str:
         """Run the rounds until a stop condition holds; return its name."""
         began = time.perf_counter() - self.earlier
         rounds, every = self.options["rounds"], self.options["eval_every"]
@@ -227,6 +259,8 @@ class Run:
                     "updates with NaN or Inf were rejected: try a smaller learning rate "
                     f"(lr is {self.options['lr']})",
                 )
+            if on_model is not None:
+                on_model(self.facts(record, self.params), list(self.params), None)
             if on_event("round", record) or stopped:
                 return stopped or "callback"
         raise AssertionError("unreachable: the last round stops the run")
@@ -242,6 +276,7 @@ def run(
     data: Data,
     progress: Progress,
     on_event: EventHandler,
+    on_model: OnModel | None = None,
 ) -> tuple[Record, list[Array]]:
     """Run the reference engine.
 
@@ -251,9 +286,12 @@ def run(
         data: training and test data, checked.
         progress: where the run begins.
         on_event: the handler of the run's events.
+        on_model: called before each "round" with the facts of the model after it, its
+            parameters and None; None if nobody asks for them.
 
     Returns:
-        The facts of the run, named as those of the core, and the parameters in model order.
+        The facts of the run, named as those of the core, and the parameters in model order,
+        those of the best model behind them if it is another.
 
     Raises:
         OptionError, DataError: see `Run`.
@@ -274,10 +312,14 @@ def run(
     }
     on_event("start", start)
     try:
-        stopped = federation.fit(on_event)
+        stopped = federation.fit(on_event, on_model)
     except KeyboardInterrupt:
         stopped = "interrupted"
-    parameters = federation.params
+    parameters, best = federation.params, None
+    if federation.best is not None:
+        number, kept = federation.best
+        best = federation.facts(federation.history[number - 1], kept)
+        parameters = [*parameters, *(kept if best["apart"] else ())]
     facts = {
         "dataset": name,
         "trainer": "numpy",
@@ -285,9 +327,9 @@ def run(
         "threads": 1,
         "stopped": stopped,
         "seconds": time.perf_counter() - began,
-        "params_sha256": hashlib.sha256(
-            b"".join(a.tobytes() for a in parameters)
-        ).hexdigest(),
+        "params_sha256": fingerprint(federation.params),
+        "statistics": [],
+        "best": best,
         "names": federation.model.names,
         "warnings": [],
         "resumed": resumed,
@@ -301,3 +343,8 @@ def run(
         ),
     }
     return facts, parameters
+
+
+def fingerprint(params: Sequence[Array]) -> str:
+    """Compute the SHA-256 of the parameters' bytes, in model order."""
+    return hashlib.sha256(b"".join(a.tobytes() for a in params)).hexdigest()

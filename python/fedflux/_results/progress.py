@@ -96,12 +96,17 @@ def in_notebook() -> bool:
 def figures(record: dict[str, Any]) -> str:
     """Return the loss and the accuracy of a round, as text.
 
+    Those on the validation data, if there are some; else those on the test data.
+
     Example:
         >>> figures({"train_loss": 0.5, "test_loss": None, "accuracy": 0.9})
         'loss 0.5000  accuracy 0.9000'
     """
-    loss = record["train_loss"] if record["test_loss"] is None else record["test_loss"]
+    losses = [record.get(f"{of}_loss") for of in ("validation", "test", "train")]
+    loss = next((figure for figure in losses if figure is not None), None)
     parts = [] if loss is None else [f"loss {loss:.4f}"]
-    if record["accuracy"] is not None:
-        parts.append(f"accuracy {record['accuracy']:.4f}")
+    accuracies = [record.get(name) for name in ("validation_accuracy", "accuracy")]
+    accuracy = next((figure for figure in accuracies if figure is not None), None)
+    if accuracy is not None:
+        parts.append(f"accuracy {accuracy:.4f}")
     return "  ".join(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._julia.json_losses import LOSSES, named
 from .._version import __version__
 from ..errors import DataError, FedFluxError
-from . import file_format, personal, show_html
+from . import checkpoint_folder, file_format, frame, personal, show_html
 from .atomic_write import as_path
+from .file_format import fingerprint, plain
 from .personal import PersonalModel
-from .predict import Predictor, by_name
+from .predict import Predictor
+from .snapshot import Snapshot, best_of
 
 if TYPE_CHECKING:
     import pandas
@@ -40,11 +40,14 @@ class Result(Predictor):
             if differential privacy is promised), membership (auc, accuracy and epsilon
             of the attack that the option membership asks for), aggregation (what the
             aggregator reports, by name) and cohort (the clients that were asked, by number
-            from 1, or empty if a private rule hides them). None for what was not measured.
+            from 1, or empty if a private rule hides them), validation_loss,
+            validation_accuracy and metric (the figure of the option monitor, if it is
+            neither loss nor accuracy). None for what was not measured. With validation data
+            only the last round is measured on the test data.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
         params_sha256: SHA-256 of the parameters' bytes, in model order.
         stopped: why the run ended: rounds, target_accuracy, patience, time_budget, budget
-            (of ε), callback or interrupted (by Ctrl-C).
+            (of ε), callback, interrupted (by Ctrl-C), or checkpoint (loaded from one).
         seconds: duration of the run.
         options: every option of the run.
         clients: a dict for each client (none above 100,000): its number `client` and its
@@ -59,6 +62,8 @@ class Result(Predictor):
             each client, see `holdings`.
         statistics: the running means and variances of BatchNorm by name, float32 arrays,
             which `init` begins with too. Most models have none.
+        best: the model after the best round by the option monitor, with `predict`, `score`
+            and the rest, or None if no round was evaluated.
         state: the core's own result, for `fedflux.run(resume=result)`. It is not saved.
 
     Example:
@@ -85,6 +90,7 @@ class Result(Predictor):
     details: dict[str, Any] = field(default_factory=dict)
     statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     state: Any = field(default=None, compare=False)
+    best: Snapshot | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no state of the core."""
@@ -130,23 +136,7 @@ class Result(Predictor):
         Raises:
             FedFluxError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise FedFluxError(
-                "pandas is not installed: run pip install 'fedflux[pandas]', or use history"
-            ) from None
-        rows = []
-        for record in self.history:
-            row = dict(record)
-            spread = row.pop("client_accuracy", None) or {}
-            for name in ("min", "q1", "median", "q3", "max"):
-                row[f"client_accuracy_{name}"] = spread.get(name)
-            for group in ("aggregation", "membership"):
-                for name, number in (row.pop(group, None) or {}).items():
-                    row[f"{group}_{name}"] = number
-            rows.append(row)
-        return pandas.DataFrame(rows)
+        return frame.of(self.history)
 
     def personal(self, client: Any) -> PersonalModel:
         """Return the model that a client would use itself, if a rule makes one.
@@ -180,7 +170,9 @@ class Result(Predictor):
             "Infinity" or "-Infinity", anything else None.
         """
         own = {name: getattr(self, name) for name in _FACTS}
-        facts: dict[str, Any] = _plain(own | {"accuracy": self.accuracy, "loss": self.loss})
+        best = None if self.best is None else self.best.figures()
+        more = {"accuracy": self.accuracy, "loss": self.loss, "best": best}
+        facts: dict[str, Any] = plain(own | more)
         return facts
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -211,6 +203,14 @@ class Result(Predictor):
             "statistics_sha256": fingerprint(self.statistics),
         }
         arrays = self.parameters | self.statistics
+        if self.best is not None:
+            apart = self.best.parameters is not self.parameters
+            model = self.best if apart else self
+            sha256 = fingerprint(model.statistics)
+            facts["best"] |= {"apart": apart, "statistics_sha256": sha256}
+            if apart:
+                held = model.parameters | model.statistics
+                arrays |= {f"best/{name}": a for name, a in held.items()}
         return file_format.write(as_path("path", path), facts, arrays)
 
     @classmethod
@@ -218,7 +218,8 @@ class Result(Predictor):
         """Load a saved result.
 
         Args:
-            path: a file that `save` wrote.
+            path: a file that `save` wrote; or a run's folder of checkpoints, of which the
+                newest is taken.
 
         Returns:
             The result.
@@ -227,22 +228,22 @@ class Result(Predictor):
             DataError: the file does not exist, is not a saved result or is damaged.
         """
         path = as_path("path", path)
-        facts, parameters, statistics = file_format.read(path)
+        reader = checkpoint_folder if path.is_dir() else file_format
+        facts, arrays = reader.read(path)
         try:
             facts.setdefault("clients", [])  # files of older versions
-            known = {name: facts[name] for name in _FACTS}
-            result = cls(parameters=parameters, statistics=statistics, **known)
-        except KeyError as error:
+            names, statistics = facts["names"], facts.get("statistics", ())
+            result = cls(
+                parameters={name: arrays[name] for name in names},
+                statistics={name: arrays[name] for name in statistics},
+                **{name: facts[name] for name in _FACTS},
+            )
+            result.best = best_of(result, facts.get("best"), arrays)
+            _check_whole(path, result, facts)
+            if result.best is not None:
+                _check_whole(path, result.best, facts["best"])
+        except (KeyError, TypeError) as error:
             raise file_format.not_a_result(path, error) from None
-        recorded = {
-            "parameters": (parameters, result.params_sha256),
-            "statistics": (statistics, facts.get("statistics_sha256", fingerprint({}))),
-        }
-        for name, (arrays, sha256) in recorded.items():
-            if fingerprint(arrays) != sha256:
-                raise DataError(
-                    f"{path}: damaged, its {name} do not have the recorded SHA-256"
-                )
         return result
 
     @classmethod
@@ -260,24 +261,27 @@ class Result(Predictor):
             engine: "julia" or "reference".
             options: every option of the run.
             facts: the facts of the run.
-            arrays: the parameters in model order, then BatchNorm's statistics.
+            arrays: the parameters in model order, then BatchNorm's statistics and, if the
+                best model is another, its own.
             warnings: the warnings of the run.
 
         Raises:
             FedFluxError: the parameters differ from those that the engine had.
         """
-        parameters, statistics = by_name(facts, arrays)
+        held = dict(zip(file_format.array_names(facts), arrays, strict=True))
+        parameters = {name: held[name] for name in facts["names"]}
         if fingerprint(parameters) != facts["params_sha256"]:
             raise FedFluxError(
                 "the parameters changed between the engine and Python: expected the "
                 f"SHA-256 {facts['params_sha256']}; please report this"
             )
         known = ("dataset", "trainer", "history", "params_sha256", "stopped", "seconds")
-        elsewhere = (*known, "names", "statistics", "warnings", "versions", "client_rows")
-        return cls(
+        elsewhere = {*known, "names", "warnings", "versions", "client_rows"}
+        elsewhere |= {"statistics", "best"}
+        result = cls(
             engine=engine,
             parameters=parameters,
-            statistics=statistics,
+            statistics={name: held[name] for name in facts.get("statistics", ())},
             options=options,
             clients=list(facts.get("client_rows", ())),
             versions={"fedflux": __version__, **facts.get("versions", {})},
@@ -285,6 +289,8 @@ class Result(Predictor):
             details={name: value for name, value in facts.items() if name not in elsewhere},
             **{name: facts[name] for name in known},
         )
+        result.best = best_of(result, facts.get("best"), held)
+        return result
 
     def __repr__(self) -> str:
         figures = f"loss {self.loss:.4f}" if self.loss is not None else "no loss"
@@ -315,32 +321,19 @@ class Result(Predictor):
                 yield name, baseline["accuracy"]
 
 
-_APART = ("parameters", "statistics", "state")
+_APART = ("parameters", "statistics", "state", "best")
 _FACTS = tuple(f.name for f in fields(Result) if f.name not in _APART)
 
 
-def fingerprint(parameters: Mapping[str, NDArray[np.float32]]) -> str:
-    """Compute the SHA-256 of the bytes of the parameters, in their order.
-
-    Example:
-        >>> fingerprint({})[:8]
-        'e3b0c442'
-    """
-    digest = hashlib.sha256()
-    for array in parameters.values():
-        digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
-    return digest.hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Convert to what JSON can hold."""
-    if isinstance(value, Mapping):
-        return {
-            str(k): named(v) if k in LOSSES and isinstance(v, float) else _plain(v)
-            for k, v in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
+def _check_whole(path: Path, model: Result | Snapshot, facts: Mapping[str, Any]) -> None:
+    """Raise DataError for arrays that are not those that were saved."""
+    recorded = {
+        "parameters": (model.parameters, facts["params_sha256"]),
+        "statistics": (
+            model.statistics,
+            facts.get("statistics_sha256", fingerprint({})),
+        ),
+    }
+    for name, (arrays, sha256) in recorded.items():
+        if fingerprint(arrays) != sha256:
+            raise DataError(f"{path}: damaged, its {name} do not have the recorded SHA-256")

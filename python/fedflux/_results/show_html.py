@@ -38,10 +38,14 @@ def curve(history: History) -> tuple[str, Points]:
         history: the records of the rounds.
 
     Returns:
-        "accuracy", "test loss" or "train loss", the first that has two points or more, and
-        its (round, value); "" and none if there is no such.
+        "accuracy", "validation accuracy", "test loss", "validation loss" or "train loss",
+        the first that has two points or more, and its (round, value); "" and none if there
+        is no such.
     """
-    for name in ("accuracy", "test_loss", "train_loss"):
+    for name in (
+        *("accuracy", "validation_accuracy"),
+        *("test_loss", "validation_loss", "train_loss"),
+    ):
         points = [
             (float(record["round"]), float(record[name]))
             for record in history

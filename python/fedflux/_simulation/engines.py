@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from .._reference import run as reference_run
 from .._reference.progress import Progress
 from .._reference.supported import check_supported
 from .._results.result import Result
+from .._results.snapshot import FIGURES, Snapshot
 from .._typing import Options
 from ..errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
 from . import initial_parameters, other_process
@@ -73,6 +75,8 @@ def execute(task: Task, monitor: Monitor) -> Result:
     options = task.options | facts.pop("settled", {}) | facts.get("objects", {})
     result = Result.from_facts(engine, options, facts, parameters, monitor.warnings)
     result.state = state
+    if result.best is not None and state is not None:
+        result.best.state = state.best
     if task.data is not None and task.data.owners is not None and _by_owner(options):
         _name_clients(result, names_of(task.data.owners))
     if result.stopped == "interrupted":
@@ -95,7 +99,9 @@ def _name_clients(result: Result, names: list[Any]) -> None:
 def _ended(result: Result) -> Progress:
     """Return where a result of the reference engine ended."""
     params, checksum = list(result.parameters.values()), result.details.get("data")
-    return Progress(params, list(result.history), result.seconds, checksum)
+    best = result.best
+    kept = None if best is None else (best.round, list(best.parameters.values()))
+    return Progress(params, list(result.history), result.seconds, checksum, kept)
 
 
 def _may_be_core(task: Task) -> bool:
@@ -126,6 +132,24 @@ def _choose(options: Options, monitor: Monitor) -> str:
     return "julia"
 
 
+def _see(task: Task, monitor: Monitor, options: Options) -> Callable[..., None]:
+    """Return what gives the monitor the model after a round, before the round's event."""
+
+    def see(facts: dict[str, Any], arrays: list[Any], state: Any) -> None:
+        names, statistics = facts["names"], facts["statistics"]
+        named = dict(zip((*names, *statistics), arrays, strict=True))
+        monitor.model = Snapshot(
+            **{name: facts[name] for name in FIGURES},
+            parameters={name: named[name] for name in names},
+            statistics={name: named[name] for name in statistics},
+            options=options,
+            details={"objects": task.objects, "sample": facts.get("sample")},
+            state=state,
+        )
+
+    return see
+
+
 Outcome = tuple[dict[str, Any], list[Any], Any]
 
 
@@ -137,6 +161,8 @@ def _run_reference(task: Task, monitor: Monitor) -> Outcome:
     for name in ("threads", "trainer"):
         if options[name] != declared()[name].default:
             monitor.warn(f"{name} has no effect: the reference engine has one of its own")
+    if data is not None and data.x_val is not None:
+        raise OptionError("validation needs the Julia core; the reference engine has none")
     if data is None:
         name, data, warnings = datasets.load(
             options["dataset"], options["data_dir"], options["loss"], options["clients"]
@@ -153,7 +179,8 @@ def _run_reference(task: Task, monitor: Monitor) -> Outcome:
         start = None if init is None else list(init.values())
         progress = Progress(start)
     try:
-        facts, parameters = reference_run.run(options, name, data, progress, monitor)
+        see = _see(task, monitor, options) if monitor.wants_model else None
+        facts, parameters = reference_run.run(options, name, data, progress, monitor, see)
     except MemoryError as error:
         raise FedFluxError(f"out of memory: {error}; try a smaller model") from None
     return facts | {"settled": options}, parameters, None
@@ -162,9 +189,10 @@ def _run_reference(task: Task, monitor: Monitor) -> Outcome:
 def _run_core_somewhere(task: Task, monitor: Monitor) -> Outcome:
     """Run the core here or, in a thread that can't call Julia, in another process."""
     if _julia.callable_here():
-        return run_core(task, monitor)
-    if task.objects or task.previous is not None:
-        what = next(iter(task.objects), "resume")
+        see = _see(task, monitor, task.options) if monitor.wants_model else None
+        return run_core(task, monitor, see)
+    if task.objects or task.previous is not None or monitor.wants_model:
+        what = next(iter(task.objects), "resume" if task.previous else "callback")
         raise FedFluxError(
             f"{what}: Julia was started in another thread, and its objects can't leave it: "
             "call fedflux from the thread of the first run or of fedflux.setup()"
@@ -172,7 +200,11 @@ def _run_core_somewhere(task: Task, monitor: Monitor) -> Outcome:
     return *other_process.run(task.options, task.data, task.init, monitor), None
 
 
-def run_core(task: Task, on_event: reference_run.EventHandler) -> Outcome:
+def run_core(
+    task: Task,
+    on_event: reference_run.EventHandler,
+    on_model: Callable[..., None] | None = None,
+) -> Outcome:
     """Run the core in this thread."""
     config = dict(task.options)
     if task.data is not None:
@@ -185,4 +217,4 @@ def run_core(task: Task, on_event: reference_run.EventHandler) -> Outcome:
         calls.provide_ckks(he.Exchange)
     previous = None if task.previous is None else task.previous.state
     data = None if task.data is None else task.data.arrays
-    return calls.run(config, data, task.objects, task.init, on_event, previous)
+    return calls.run(config, data, task.objects, task.init, on_event, previous, on_model)

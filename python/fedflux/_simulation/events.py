@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._results.progress import Progress, progress
 from .._typing import Record
 from ..errors import OptionError, shown, warn
 
-Callback = Callable[[Record], bool | None]
+if TYPE_CHECKING:
+    from .._results.snapshot import Snapshot
+
+Callback = Callable[[Record], bool | None] | Callable[[Record, "Snapshot"], bool | None]
 
 
 class Monitor:
     """Handles the events of a run.
 
     Args:
-        callback: the user's function, called with the record of each round. It returns True
-            to stop the run.
+        callback: the user's function, called with the record of each round and, if it has
+            two parameters without defaults, the model after it. It returns True to stop the
+            run.
 
     Attributes:
         warnings: the warnings so far. Each is issued once.
+        wants_model: whether the callback takes the model.
+        model: after the round of the next event, a Snapshot, set by the engine.
 
     Raises:
         OptionError: the callback can't be called, or returns neither a bool nor None.
@@ -35,6 +42,8 @@ class Monitor:
             )
         self.callback = callback
         self.warnings: list[str] = []
+        self.wants_model = callback is not None and _takes_two(callback)
+        self.model: Snapshot | None = None
         self._bar: Progress | None = None
 
     @contextlib.contextmanager
@@ -86,7 +95,25 @@ class Monitor:
                 f"the training loss is not finite in round {record['round']}: try a "
                 "smaller lr"
             )
-        return self.callback is not None and _stops(self.callback(record))
+        if self.callback is None:
+            return False
+        arguments = (record, self.model) if self.wants_model else (record,)
+        return _stops(self.callback(*arguments))
+
+
+def _takes_two(callback: Callable[..., Any]) -> bool:
+    """Whether a function has two parameters without defaults.
+
+    Example:
+        >>> _takes_two(lambda record, model: None), _takes_two(lambda record, seen=[]: None)
+        (True, False)
+    """
+    try:
+        parameters = inspect.signature(callback).parameters.values()
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return False
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in plain and p.default is p.empty for p in parameters) == 2
 
 
 def _stops(answer: Any) -> bool:

@@ -15,9 +15,11 @@ from .._reference.models import Model
 from .._reference.run import outputs_and_classes
 from .._results.personal import PersonalModel
 from .._results.result import Result
+from .._results.snapshot import Snapshot
 from ..errors import DataError, shown
 
-Init = Mapping[str, NDArray[Any]] | Result | PersonalModel | str | os.PathLike[str]
+Trained = Result | Snapshot | PersonalModel
+Init = Mapping[str, NDArray[Any]] | Trained | str | os.PathLike[str]
 Parameters = dict[str, NDArray[Any]]
 
 
@@ -25,10 +27,11 @@ def read(init: Init) -> Parameters:
     """Read initial parameters.
 
     Args:
-        init: arrays by name, a result, a personal model, or the path of a saved result.
+        init: arrays by name, a result, its best model, a personal model, or the path of a
+            saved result or of a folder of checkpoints.
 
     Returns:
-        float32 arrays by name.
+        float32 arrays by name: the parameters, and statistics such as BatchNorm's.
 
     Raises:
         DataError: `init` has another type, an array holds no numbers, NaN or infinity, or
@@ -43,7 +46,7 @@ def read(init: Init) -> Parameters:
             init = Result.load(init)
         except DataError as error:
             raise DataError(f"init: {error}") from None
-    if isinstance(init, Result | PersonalModel):
+    if isinstance(init, Trained):
         return init.parameters | init.statistics
     if not isinstance(init, Mapping):
         raise DataError(

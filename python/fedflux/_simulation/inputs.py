@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._data import datasets
-from .._data.arrays import Data, from_arrays
+from .._data.arrays import Data, from_arrays, with_validation
 from .._data.npz import from_npz
 from .._data.targets import ANY_TARGETS
 from .._julia import calls
@@ -100,6 +100,7 @@ def user_data(
     dataset_given: bool,
     tokens: bool,
     own_loss: bool = False,
+    validation: Sequence[Any] | None = None,
 ) -> Data | None:
     """Check the arrays or the .npz file that the user gave.
 
@@ -110,6 +111,7 @@ def user_data(
         dataset_given: whether the user named a data set.
         tokens: whether the model takes tokens.
         own_loss: whether the loss is the user's own, which takes any targets.
+        validation: the arrays (x, y) to validate on, or None.
 
     Returns:
         The data, or None for a named data set.
@@ -134,6 +136,11 @@ def user_data(
             )
         data = from_arrays(*arrays, loss=loss, clients=clients, tokens=tokens)
     elif dataset in datasets.NAMED or dataset.startswith("shakespeare:"):
+        if validation is not None:
+            raise OptionError(
+                f"validation: arrays go with arrays to train on, and dataset is {dataset}: "
+                "expected a share of its samples, such as 0.1"
+            )
         return None
     elif dataset.endswith(".npz"):
         data = from_npz(dataset, loss, clients, tokens)
@@ -142,16 +149,18 @@ def user_data(
         raise OptionError(
             f"dataset: expected {names} or the path of an .npz file, got {dataset!r}"
         )
-    if data.x_test is None:
+    shares = (options["validation"], options["client_validation"])
+    if data.x_test is None and validation is None and shares == (None, None):
         _check_no_test_data_needed(options)
-    return data
+    return data if validation is None else with_validation(data, validation, loss, tokens)
 
 
 def _check_no_test_data_needed(options: Mapping[str, Any]) -> None:
-    for name in ("target_accuracy", "patience"):
-        if options[name] is not None:
+    for name in ("target_accuracy", "patience", "monitor"):
+        if options[name] != declared()[name].default:
             raise OptionError(
-                f"{name}: expected test data to measure it on; give x_test and y_test"
+                f"{name}: expected test data to measure it on; give x_test and y_test, or "
+                "validation"
             )
 
 

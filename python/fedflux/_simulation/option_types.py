@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from .._options.classes import Spec
 from .._results.result import Result
@@ -63,6 +63,17 @@ class Options(TypedDict, total=False):
     client_test: float | None
     """share of each client's samples that it keeps from training, to test the final
     models on (result.clients).
+    """
+
+    client_validation: float | None
+    """share of each client's samples to set aside for validation, in place of a share
+    of all.
+    """
+
+    validation: float | tuple[Any, Any] | None
+    """share of the training samples to set aside for validation: patience,
+    target_accuracy and the best model go by them, and the test data is read once,
+    at the end.
     """
 
     clients: int
@@ -180,18 +191,21 @@ class Options(TypedDict, total=False):
     """rho of the momentum optimizer. Default: 0.9."""
 
     target_accuracy: float | None
-    """stop when the test accuracy reaches this value."""
+    """stop when the accuracy on the validation or the test data reaches this value."""
 
     patience: int | None
-    """stop after this many evaluations without a lower test loss."""
+    """stop after this many evaluations in a row that are not better by monitor."""
+
+    monitor: Literal["loss", "accuracy", "f1", "auc", "perplexity", "r2", "mae", "mse"]
+    """the figure by which rounds are compared, on the validation or the test data: for
+    patience, the best model of the result and the best checkpoint. Default: 'loss'.
+    """
 
     time_budget: float | None
     """stop after the first round that ends later than this many seconds."""
 
     eval_every: int
-    """rounds between evaluations on the test data (the last round is always
-    evaluated). Default: 1.
-    """
+    """rounds between evaluations (the last round is always evaluated). Default: 1."""
 
     seed: int
     """seed of all random numbers (split, initial parameters, cohorts, batches).
@@ -233,7 +247,9 @@ class Options(TypedDict, total=False):
     """
 
     checkpoint_keep: int
-    """number of newest checkpoints to keep; the best is kept too. Default: 3."""
+    """number of newest checkpoints to keep; the best by monitor is kept too. Default:
+    3.
+    """
 
     resume: str | PathLike[str] | Result | None
     """folder of checkpoints to continue from; options that you give replace the run's;

@@ -33,8 +33,8 @@ def main(folder: Path) -> None:
     except FedFluxError as error:
         send("error", [type(error).__name__, str(error)])
         return
-    names = [*facts["names"], *facts.get("statistics", ())]
-    np.savez(folder / "parameters.npz", **dict(zip(names, parameters, strict=True)))
+    # by number: the best model has the names of the last
+    np.savez(folder / "parameters.npz", **{str(i): a for i, a in enumerate(parameters)})
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 

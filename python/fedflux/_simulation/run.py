@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._data import advice, datasets
@@ -49,14 +49,18 @@ def run(
             `partition="owner"` makes each owner a client.
         owner_test: the owner of each test sample: a client's own test data, for the loss
             and the accuracy in `Result.clients`.
-        init: initial parameters for a new run: arrays by name, in any order, a
-            `Result`, or the path of a saved one. Default: drawn from the seed.
+        init: initial parameters for a new run: arrays by name, in any order, a `Result`,
+            its `best`, or the path of a saved one or of a folder of checkpoints.
+            Statistics, such as BatchNorm's, may be among them. Default: drawn from the
+            seed.
         callback: function called after each round with its record; it returns True to stop
-            the run.
+            the run. With a second parameter it gets the model after the round too, a
+            `Snapshot`.
         progress: whether to show a progress bar, on stderr or in a notebook.
         **options: any option that `fedflux run --help` lists, with underscores: dataset,
             model, clients, rounds, lr, seed, ... Where an option names an object, such as
             model, loss, rules or aggregate, it may be one made through juliacall.
+            `validation` also takes the arrays (x, y) to validate on.
             `resume` also takes a `Result`: the run goes on from its last round, with its
             options except those given here, as if it had never stopped.
 
@@ -89,6 +93,11 @@ def run(
     monitor = Monitor(callback)
     plain, objects = inputs.split_objects(dict(options))
     given = [*plain, *objects]
+    validation = plain.get("validation")
+    if isinstance(validation, tuple | list):
+        del plain["validation"]
+    else:
+        validation = None
     previous = plain.get("resume")
     if isinstance(previous, Result):
         if init is not None:
@@ -103,7 +112,7 @@ def run(
         previous = None
         plain = inputs.with_recorded_options(plain, arrays_given)
     checked = check(plain)
-    data = _data(arrays, checked, "dataset" in given, objects)
+    data = _data(arrays, checked, "dataset" in given, objects, validation)
     if data is not None:
         checked = settled(checked, "arrays")
         names = getattr(x_train, "columns", None)
@@ -144,16 +153,17 @@ def _data(
     options: dict[str, Any],
     dataset_given: bool,
     objects: dict[str, Any],
+    validation: Sequence[Any] | None,
 ) -> Data | None:
     """Check the user's arrays or file; None if the core has or loads the data."""
     if "dataset" in objects:
-        if any(a is not None for a in arrays):
+        if validation is not None or any(a is not None for a in arrays):
             raise OptionError("dataset and arrays were both given: expected one of them")
         return None
     own_model = "model" in objects
     next_tokens = not own_model and options["model"] in column("tokens")["model"]
     tokens, own_loss = own_model or next_tokens, "loss" in objects
-    data = inputs.user_data(arrays, options, dataset_given, tokens, own_loss)
+    data = inputs.user_data(arrays, options, dataset_given, tokens, own_loss, validation)
     if data is not None and next_tokens:
         check_next_tokens(data)
     return data

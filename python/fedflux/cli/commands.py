@@ -126,7 +126,10 @@ def _show_curve(result: Result, verbose: bool) -> None:
 def _print_round(record: dict[str, Any]) -> None:
     figures = (
         f"{name.replace('_', ' ')} {record[name]:.4f}"
-        for name in ("train_loss", "test_loss", "accuracy")
+        for name in (
+            *("train_loss", "test_loss", "accuracy"),
+            *("validation_loss", "validation_accuracy"),
+        )
         if record[name] is not None
     )
     click.echo(f"round {record['round']}: {', '.join(figures)}", err=True)

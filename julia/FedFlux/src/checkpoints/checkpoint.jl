@@ -9,18 +9,18 @@ const NONE = -1                 # no round
     Checkpoints(folder; every = 1, keep = 3, run = Dict())
 
 Where and when a run writes checkpoints: after every `every`-th round and the last. The
-newest `keep` stay, and the best by test accuracy (or by test loss if there is no
-accuracy). `run` is what decides the numbers of the run; a resume compares it. Two runs
+newest `keep` stay, and the best by the run's [`Monitor`](@ref). `run` is what decides the
+numbers of the run; a resume compares it. Two runs
 must not write to one folder at the same time: `FedFlux.run` locks it, and whoever calls
 [`fit!`](@ref) may do so with a [`FolderLock`](@ref FedFlux.FolderLock).
 
 A checkpoint is two files, and its part of the history file. The JSON file holds its own
 SHA-256, that of the arrays, the round, how long its history is, with a hash, and the rules'
-states; the safetensors file holds the arrays, the parameters among them by name and in
-model order, with NumPy's axes. The JSON is written last: without it there is no checkpoint.
-At most once a second, and at the end of a run, the newest is forced to the disk, with the
-best; the newest that was forced stays until then. So a killed process loses no checkpoint,
-and a power cut at most those of the last second or of the last round.
+states; the safetensors file holds the arrays with NumPy's axes, the parameters among them
+by name, and those of the best model. The JSON is written last: without it there is no
+checkpoint. At most once a second, and at the end of a run, the newest is forced to the
+disk, with the best; the newest that was forced stays until then. So a killed process loses
+no checkpoint, and a power cut at most those of the last second or of the last round.
 Those of a run with a guarantee of privacy are the user's alone (0600, in a folder of 0700).
 """
 Base.@kwdef mutable struct Checkpoints
@@ -28,6 +28,7 @@ Base.@kwdef mutable struct Checkpoints
     every::Int = 1
     keep::Int = 3
     run::Dict{String,Any} = Dict{String,Any}()
+    monitor::Monitor = Monitor()     # the run's
     failed::Bool = false      # whether the last save failed
     private::Bool = false     # whether the run guarantees privacy
     written::HistoryFile = HistoryFile()
@@ -59,7 +60,12 @@ function save_checkpoint(c::Checkpoints, f::Federated, st::State, engine, progre
     arrays = Dict{String,Array}()
     content = Dict{String,Any}("format" => CHECKPOINT_FORMAT, "round" => st.round,
         "seconds" => seconds, "run" => c.run,
-        "state" => pack_state(f, st, engine, arrays))
+        "state" => pack_state(f, st, engine, arrays),
+        "best" => pack_best(f, st, engine, progress.best, arrays),
+        "names" => first.(all_parameters(f)),
+        "statistics" => [Any[name, collect(size(a))] for (name, a) in
+                                         named_statistics(f.model)],
+        "fixed" => first.(named_fixed_moments(f.model)))
     writing(c.folder) do
         mkpath(c.folder; mode = c.private ? 0o700 : 0o777)
         c.written = add_rounds(c.written, c.folder, history; c.private)
@@ -115,7 +121,8 @@ end
 
 # Before the first round: writing the initial state shows at once whether the folder can be
 # written and the rules' states can be stored. A resumed run has written before.
-function begin_checkpoints(c::Checkpoints, f, st, engine, progress, private)
+function begin_checkpoints(c::Checkpoints, f, st, engine, progress, monitor, private)
+    c.monitor = monitor
     pack(private_init(f.rules, st.θ), "private", Dict{String,Array}())
     c.private = private
     (; history) = progress
@@ -158,9 +165,11 @@ function or_warn(write, c, warn)
 end
 
 function pack_state(f, st, engine, arrays)
-    θ = to_model!(similar(st.θ), engine, st.θ)
-    for slot in f.layout.slots
-        arrays["parameters/$(slot.name)"] = reshape(θ[slot.range], slot.dims)
+    for (name, a) in all_parameters(f, to_model!(similar(st.θ), engine, st.θ))
+        arrays["parameters/$name"] = a
+    end
+    for (name, a) in named_fixed_moments(f.model)
+        arrays["parameters/$name"] = a
     end
     arrays["stats"] = st.stats
     states = (; st.shared, st.private, st.server, st.aggregator)
@@ -170,6 +179,30 @@ function pack_state(f, st, engine, arrays)
     )
 end
 
+"""
+The named parameters of the whole model, in its order: the flat `θ` (in model order), and
+those that are frozen.
+"""
+function all_parameters(f::Federated, θ = flatten(f.model, f.layout.frozen))
+    trains = Dict(s.name => reshape(θ[s.range], s.dims) for s in f.layout.slots)
+    return [
+        (name = join(path.keys, '.'); name => get(trains, name, a))
+        for (path, a) in Optimisers.trainables(f.model; path = true)
+    ]
+end
+
+"The best model; its arrays only where it isn't the model after this round."
+function pack_best(f, st, engine, best, arrays)
+    best === nothing && return nothing
+    if best.round != st.round
+        θ = to_model!(similar(best.θ), engine, best.θ)
+        for slot in f.layout.slots
+            arrays["best/$(slot.name)"] = reshape(θ[slot.range], slot.dims)
+        end
+        arrays["best_stats"] = best.stats
+    end
+    return Dict("round" => best.round, "value" => best.value)
+end
 # The text begins with the SHA-256 of all that follows it, and is JSON as a whole.
 const SEAL = r"^\{\"sha256\":\"([0-9a-f]{64})\","
 
@@ -188,21 +221,11 @@ function unsealed(path)
     return parse_json(path, text)
 end
 
-"""
-The round of the best record: highest accuracy, or lowest test loss if there is no
-accuracy; the first of equals.
-"""
-function best_round(history)
-    rated = filter(r -> r.test_loss !== nothing && isfinite(r.test_loss), history)
-    isempty(rated) && return nothing
-    figures = [r.accuracy === nothing ? -r.test_loss : r.accuracy for r in rated]
-    return rated[argmax(figures)].round
-end
-
-"The best of the rounds that have a checkpoint, as [`best_round`](@ref)."
+"The best of the rounds that have a checkpoint."
 function best_kept(c::Checkpoints, history)
     of(round) = searchsorted(history, (; round); by = r -> r.round)
-    return best_round(history[concatenated(Int, of.(checkpoint_rounds(c.folder)))])
+    kept = history[concatenated(Int, of.(checkpoint_rounds(c.folder)))]
+    return first(best_of(c.monitor, kept))
 end
 
 function remove_old(c::Checkpoints, best)

@@ -63,14 +63,7 @@ restore(saved::SavedCheckpoint, f::Federated, engine::Engine) =
 
 function restored(saved, f, engine)
     content, arrays = saved.content, copy(saved.arrays)     # each is taken once
-    θ = Vector{Float32}(undef, f.layout.n)
-    for slot in f.layout.slots
-        a = get(arrays, "parameters/$(slot.name)", nothing)
-        a isa Array{Float32} && size(a) == slot.dims ||
-            fail("resume: ", saved.path, " holds another model: ", slot.name, " is ",
-                a === nothing ? "missing" : summary(a), ", and the model's ", slot.dims)
-        copyto!(θ, first(slot.range), a, 1, length(a))
-    end
+    θ = saved_parameters(saved, f.layout, "parameters")
     state = content["state"]
     fresh = State(f, engine)
     read_back(name) = unpack(state[name], arrays)
@@ -80,5 +73,72 @@ function restored(saved, f, engine)
         read_back("aggregator"))
     length(st.stats) == length(fresh.stats) && length(st.shared) == length(fresh.shared) ||
         fail("resume: ", saved.path, " was written with other rules or another model")
-    return st, Progress(copy(saved.history), Float64(content["seconds"]))
+    return st,
+    Progress(copy(saved.history), Float64(content["seconds"]),
+        restored_best(saved, f, st, engine))
+end
+
+"The flat vector, in model order, of the arrays that a checkpoint holds under `prefix`."
+function saved_parameters(saved, layout::Layout, prefix)
+    θ = Vector{Float32}(undef, layout.n)
+    for slot in layout.slots
+        a = get(saved.arrays, "$prefix/$(slot.name)", nothing)
+        a isa Array{Float32} && size(a) == slot.dims ||
+            fail("resume: ", saved.path, " holds another model: ", slot.name, " is ",
+                a === nothing ? "missing" : summary(a), ", and the model's ", slot.dims)
+        copyto!(θ, first(slot.range), a, 1, length(a))
+    end
+    return θ
+end
+
+"""
+    saved_model(saved, prefix = "parameters", stats = "stats")
+        -> (; names, parameters, statistics)
+
+The model that a checkpoint holds: its parameters in model order, and its statistics by
+name. The prefix `best` and the statistics `best_stats` give the best one.
+"""
+saved_model(saved::SavedCheckpoint, prefix = "parameters", stats = "stats") =
+    readable(saved.path) do
+        (; content, arrays) = saved
+        haskey(content, "names") || fail(saved.path, " is of an older fedflux, which did ",
+            "not record the order of the parameters: resume the run for a round first")
+        # What is frozen is the same in both.
+        array(name) =
+            get(arrays, "$prefix/$name") do
+                held(Array{Float32}, arrays, "parameters/$name")
+            end
+        names = String[expect(AbstractString, name) for name in content["names"]]
+        flat, at = held(Vector{Float32}, arrays, stats), 0
+        statistics = Pair{String,Array{Float32}}[]
+        for (name, dims) in content["statistics"]
+            n = prod(Int.(dims); init = 1)
+            push!(statistics, name => reshape(flat[(at+1):(at+n)], Int.(dims)...))
+            at += n
+        end
+        append!(statistics, [name => array(name) for name in content["fixed"]])
+        (; names, parameters = Array{Float32}[array(name) for name in names], statistics)
+    end
+
+"The array of this name in a file, of type `T`."
+held(T, arrays, name) = expect(T,
+    get(() -> fail("checkpoint: the array ", name, " is missing"), arrays, name))
+
+"The model that a checkpoint holds as a Dict of arrays by name."
+function saved_arrays(saved::SavedCheckpoint)
+    (; names, parameters, statistics) = saved_model(saved)
+    return merge(Dict{String,Any}(zip(names, parameters)), Dict(statistics))
+end
+
+"The best model so far; `nothing` if there is none, or an older version wrote it."
+function restored_best(saved, f, st, engine)
+    best = get(saved.content, "best", nothing)
+    best === nothing && return nothing
+    round, value = expect(Int64, best["round"]), Float64(best["value"])
+    round == st.round && return Best(round, value, copy(st.θ), copy(st.stats))
+    θ = saved_parameters(saved, f.layout, "best")
+    stats = held(Vector{Float32}, saved.arrays, "best_stats")
+    length(stats) == length(st.stats) || fail("resume: ", saved.path, " is damaged: its ",
+        "best model has ", length(stats), " statistics")
+    return Best(round, value, to_engine!(similar(θ), engine, θ), stats)
 end

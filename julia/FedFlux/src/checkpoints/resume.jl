@@ -73,13 +73,13 @@ function check_unused(folder, o::Options)
 end
 
 "What decides a run's numbers, as a checkpoint records it."
-function run_facts(o::Options, trainer, clients, test, versions)
+function run_facts(o::Options, trainer, clients, test, versions, validation = nothing)
     objects = Dict{String,Any}(
         name => as_recorded(name, object)
         for (name, object) in object_options(o) if name != "dataset" && !resumable(name)
     )
     return Dict{String,Any}("options" => plain_options(o), "objects" => objects,
-        "trainer" => trainer, "data" => data_checksum(clients, test),
+        "trainer" => trainer, "data" => data_checksum(clients, test, validation),
         "versions" => versions)
 end
 
@@ -89,12 +89,12 @@ const SHOWN = ("rules", "server", "augment", "sampling", "availability", "aggreg
 as_recorded(name, object) = name in SHOWN ? repr(object) : "given"
 
 # CRC-32C: it must reveal changed data, not withstand an attack, and is fast.
-data_checksum(clients::Clients, test) =
+data_checksum(clients::Clients, test, validation) =
     join(
         (
             string(checksum(a); base = 16, pad = 8)
             for a in (clients.x, clients.y, clients.order, clients.starts,
-                something(test, ())...)
+                something(test, ())..., something(validation, ())...)
         ), '-')
 
 checksum(a::Array) =

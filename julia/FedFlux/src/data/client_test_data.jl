@@ -14,7 +14,7 @@ struct OwnTest
 end
 
 """
-    hold_out(clients, share, seed) -> (clients, OwnTest)
+    hold_out(clients, share, seed, purpose = :client_test) -> (clients, OwnTest)
 
 Set `share` of each client's samples aside as its own test data, drawn by the seed: at least
 one, but never the last one. The clients of the result don't hold them; what stays keeps its
@@ -25,8 +25,8 @@ clients = Clients(rand(Float32, 8, 10), repeat([0, 1], 5), [1:4, 5:10])
 FedFlux.hold_out(clients, 0.5, 0)
 ```
 """
-function hold_out(clients::Clients, share, seed)
-    drawn(k) = shuffle!(Stream(seed, :client_test, 0, k), unique(indices(clients, k)))
+function hold_out(clients::Clients, share, seed, purpose = :client_test)
+    drawn(k) = shuffle!(Stream(seed, purpose, 0, k), unique(indices(clients, k)))
     apart = map(1:length(clients)) do k
         samples = drawn(k)
         n = max(round(Int, share * length(samples)), 1)

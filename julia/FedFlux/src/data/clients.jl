@@ -106,14 +106,25 @@ function set_aside(clients::Clients, n, seed)
     held = sort!(unique(clients.order))
     n < length(held) ||
         fail("fltrust: root is ", n, ", and there are ", length(held), " training samples")
-    root = Set(first(spare_samples(clients, shuffle!(Stream(seed, :root), held)), n))
-    length(root) == n ||
-        fail("fltrust: root is ", n, ", and only ", length(root), " samples can be set ",
+    root = spare_samples(clients, shuffle!(Stream(seed, :root), held), n, "fltrust: root")
+    rest = without(clients, root)
+    return Clients(rest.x, rest.y, rest.order, rest.starts, sort!(collect(root)))
+end
+
+"The clients without these samples."
+without(clients::Clients, samples) = Clients(clients.x, clients.y,
+    [filter(!in(samples), indices(clients, k)) for k = 1:length(clients)])
+
+"""
+The first `n` of `samples` that can be taken and leave every client one. Throws a
+[`FedFluxError`](@ref) that begins with `what` if there are fewer.
+"""
+function spare_samples(clients, samples, n, what)
+    spare = Set(first(spare_samples(clients, samples), n))
+    length(spare) == n ||
+        fail(what, " is ", n, ", and only ", length(spare), " samples can be set ",
             "aside, since each of the ", length(clients), " clients keeps one of its own")
-    rest = [filter(!in(root), indices(clients, k)) for k = 1:length(clients)]
-    without = Clients(clients.x, clients.y, rest)
-    return Clients(without.x, without.y, without.order, without.starts,
-        sort!(collect(root)))
+    return spare
 end
 
 "Those of `samples`, in order, that can all be taken and leave every client at least one."

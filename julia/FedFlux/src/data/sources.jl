@@ -2,7 +2,8 @@
 # files, plays, the user's arrays.
 
 """
-    Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_test = nothing)
+    Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_test = nothing,
+            validation = nothing)
 
 Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
 
@@ -14,6 +15,7 @@ Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
 - `owner`: the owner of each training sample, (N) numbers or names, for the partition by
   owner.
 - `owner_test`: the owner of each test sample, for the test data of each client's own.
+- `validation`: `(x, y)`, samples to validate on, which no client trains on.
 
 `dtype` is the type that `x` had, as NumPy calls it. Throws a [`FedFluxError`](@ref) for
 lengths that do not match, NaN or Inf, or no samples.
@@ -31,9 +33,11 @@ struct Dataset
     owner::Union{Nothing,Vector}
     owner_test::Union{Nothing,Vector}
     dtype::Union{Nothing,String}
+    validation::Union{Nothing,Tuple{Array,Array}}
 end
 
-function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_test = nothing)
+function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_test = nothing,
+    validation = nothing)
     (xtest === nothing) == (ytest === nothing) ||
         fail("test data needs both samples and targets; only one of them was given")
     dtype = dtype_name(x)
@@ -52,8 +56,26 @@ function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_tes
     owner === nothing || check_owner(owner, numobs(y))
     owner_test === nothing || check_owner_test(owner_test, owner, ytest)
     own(list) = list === nothing ? nothing : collect(list)
-    return Dataset(x, y, xtest, ytest, name, own(owner), own(owner_test), dtype)
+    return Dataset(x, y, xtest, ytest, name, own(owner), own(owner_test), dtype,
+        checked_validation(validation, x))
 end
+
+checked_validation(::Nothing, x) = nothing
+function checked_validation(validation, x)
+    validation isa Tuple{AbstractArray,AbstractArray} ||
+        fail("validation is a ", typeof(validation), "; expected a share of the training ",
+            "samples, such as 0.1, or (x, y), samples and their targets")
+    xval, yval = check_samples("validation's x", first(validation)), last(validation)
+    checkpair("validation", xval, yval)
+    size(xval)[1:(end-1)] == size(x)[1:(end-1)] ||
+        fail("validation's x holds samples of size ", size(xval)[1:(end-1)],
+            " and x_train of size ", size(x)[1:(end-1)], "; expected the same size")
+    return xval, collect(yval)
+end
+
+"The data with samples to validate on, `(x, y)` as a user has them."
+with_validation(d::Dataset, validation) = Dataset(d.x, d.y, d.xtest, d.ytest, d.name,
+    d.owner, d.owner_test, d.dtype, checked_validation(validation, d.x))
 
 function check_owner_test(owner_test, owner, ytest)
     owner === nothing && fail("owner_test needs owner too, the owners of training samples")
@@ -100,12 +122,16 @@ end
 "The data with `f` of its inputs in their place, for training and for test."
 function map_inputs(f, d::Dataset)
     xtest = d.xtest === nothing ? nothing : f(d.xtest)
-    return Dataset(f(d.x), d.y, xtest, d.ytest, d.name, d.owner, d.owner_test, d.dtype)
+    validation =
+        d.validation === nothing ? nothing : (f(first(d.validation)), last(d.validation))
+    return Dataset(f(d.x), d.y, xtest, d.ytest, d.name, d.owner, d.owner_test, d.dtype,
+        validation)
 end
 
 "The data, whose samples stand in for others of a type that is not known."
 untyped(d::Dataset) =
-    Dataset(d.x, d.y, d.xtest, d.ytest, d.name, d.owner, d.owner_test, nothing)
+    Dataset(d.x, d.y, d.xtest, d.ytest, d.name, d.owner, d.owner_test, nothing,
+        d.validation)
 
 "The data with inputs for the model: `tokens` from 1, for Flux's Embedding, or Float32."
 inputs_for(d::Dataset, tokens::Bool) = map_inputs(x -> as_inputs(x, tokens), d)

@@ -8,7 +8,9 @@ The result of a run:
 - `model`: the trained Flux model; `small`, if channels were pruned, the smaller model
   without them (see [`shrink`](@ref)), else `nothing`;
 - `parameters`: the arrays in model order, their `names`, and `params_sha256` over their
-  bytes;
+  bytes; `statistics`, such as BatchNorm's running means, by name;
+- `best`: the [`Snapshot`](@ref) after the best round by the option `monitor`, or `nothing`
+  where no round was evaluated;
 - `history`: a vector of [`Record`](@ref)s; `stopped`: why the run ended;
 - `finetuned_accuracy` and `baselines`, if they were asked for;
 - `dataset`; `trainer` and why that one (`trainer_reason`); `threads`;
@@ -33,6 +35,8 @@ Base.@kwdef struct RunResult
     parameters::Vector{Array{Float32}}
     names::Vector{String}
     params_sha256::String
+    statistics::Vector{Pair{String,Array{Float32}}}
+    best::Union{Nothing,Snapshot} = nothing
     history::Vector{Record}
     stopped::String
     dataset::String
@@ -52,15 +56,23 @@ Base.@kwdef struct RunResult
     sample::Dims
     input::InputContract
     state::State
+    best_state::Union{Nothing,Best} = nothing    # for a run that goes on
     facts::Dict{String,Any}
     federation::Union{Nothing,Federated} = nothing
 end
 
-"The parameters of a result, and BatchNorm's statistics, by name."
-arrays_by_name(r) = Dict{String,Any}([r.names .=> r.parameters; all_statistics(r.model)])
+"The parameters and the statistics of a result or of a model of one, by name."
+arrays_by_name(r) = Dict{String,Any}([r.names .=> r.parameters; r.statistics])
 
-"The arrays that Python gets of a result or a personal model: parameters, then statistics."
-arrays_in_order(r) = Array{Float32}[r.parameters; last.(all_statistics(r.model))]
+"The arrays of a model as Python gets them: parameters, then statistics."
+model_arrays(r) = Array{Float32}[r.parameters; last.(r.statistics)]
+
+"Whether a result's best model is another than its last."
+best_apart(r) = r.best !== nothing && r.best.round != r.state.round
+
+"The arrays of a result, and those of its best model if that is another."
+arrays_in_order(r::RunResult) =
+    best_apart(r) ? [model_arrays(r); model_arrays(r.best)] : model_arrays(r)
 
 accuracy(r::RunResult) = last(r.history).accuracy
 history_table(r::RunResult) = history_table(r.history)

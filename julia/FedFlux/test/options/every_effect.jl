@@ -4,6 +4,7 @@
 const OTHER_VALUE = Dict{Symbol,Any}(:mean => 0.1, :std => 2, :tokens => "word",
     :window => 7, :vocabulary => 7, :min_characters => 7, :normalise => "federated",
     :augment => "flip", :partition => "iid", :client_test => 0.3,
+    :validation => 0.3, :client_validation => 0.3, :monitor => "auc",
     :clients => 5, :clients_per_round => 2, :sampling => "poisson(rate=0.4)",
     :availability => "random(p=0.5)", :aggregate => "median", :weights => "uniform",
     :rules => "fedprox(mu=1)", :server => "fedavgm", :download => "quantize(bits=4)",

@@ -40,6 +40,22 @@ evaluate_batch!(right, total, e, loss, θ, x, y, idx) =
     end
 
 """
+The outputs of the model with the parameters `θ` for all samples of `x`, in batches over
+the pool's threads. `y` are their targets.
+"""
+function outputs_of(pool::WorkerPool, f::Federated, θ, stats, x, y)
+    foreach(worker -> setstats!(worker.engine, stats), pool.workers)
+    size_of_batch = min(EVAL_BATCH, maxbatch(engine(pool)))
+    batches = collect(Iterators.partition(1:numobs(x), size_of_batch))
+    parts = Vector{Any}(undef, length(batches))
+    in_pool(pool, length(batches)) do worker, b
+        xb, _ = batch(worker.engine, x, y, batches[b])
+        parts[b] = Array(predict(worker.engine, θ, xb))
+    end
+    return join_last(parts)
+end
+
+"""
     client_accuracies(e::Evaluation, counts)
 
 For each client the accuracy on test data with the client's own mix of labels: the accuracy

@@ -5,20 +5,24 @@
          clients_per_round = length(clients), sampling = CohortSampling(clients_per_round),
          test = nothing, eval_every = 1, workers = nothing, pool = nothing,
          callback = Returns(false), warn = m -> @warn(m), checkpoints = nothing,
-         progress = Progress(), membership = nothing) -> (st, history, stopped)
+         progress = Progress(), membership = nothing, validation = nothing)
+        -> (st, history, stopped)
 
 Run rounds until a stop condition holds; changes `st`.
 
 - `stopping`: a [`Stopping`](@ref).  `sampling`: a [`CohortSampling`](@ref).
 - `test`: `(x, y)` to evaluate the global model on, every `eval_every` rounds and in the
   last (unless `callback` ends the run).
+- `validation`: `(x, y)` to evaluate on instead, so that `test` is read once, at the end.
 - `workers`: processes that train the clients, or how many to start and end with the run,
   as in [`WorkerPool`](@ref); `pool`: a pool to use instead of a new one.
 - `callback(record)`: called after every round in the calling task; `true` ends the run,
-  `false` or `nothing` doesn't.
+  `false` or `nothing` doesn't. A function of two arguments gets a copy of the global model
+  too: `callback(record, model)`.
 - `warn(message)`: called when something goes wrong that doesn't end the run.
 - `checkpoints`: a [`Checkpoints`](@ref), or `nothing`.  `progress`: the [`Progress`](@ref)
-  before, for a state that [`restore`](@ref) returned.
+  before, for a state that [`restore`](@ref) returned; afterwards it holds the
+  [`Best`](@ref) model, by the criterion of `stopping`.
 - `membership`: a [`MembershipInference`](@ref) on `st`, whose findings are to be in the
   history wherever the model is evaluated.
 
@@ -48,19 +52,20 @@ function run_rounds!(f, st, clients, pool; rounds = 10,
     stopping = Stopping(; rounds), clients_per_round = length(clients),
     sampling = CohortSampling(clients_per_round), test = nothing, eval_every = 1,
     callback = Returns(false), warn = m -> @warn(m), checkpoints = nothing,
-    progress = Progress(), membership = nothing)
-    return each_round!(f, st, clients, stopping, sampling, test, eval_every, pool,
-        Callback(callback), Callback(warn), checkpoints, progress, membership)
+    progress = Progress(), membership = nothing, validation = nothing)
+    return each_round!(f, st, clients, stopping, sampling, test, validation, eval_every,
+        pool, Callback(callback), Callback(warn), checkpoints, progress, membership)
 end
 
 "The rounds themselves, compiled once for all callbacks."
 function each_round!(f::Federated, st::State, clients::Clients, stopping, sampling, test,
-    eval_every, pool, callback::Callback, warn::Callback, checkpoints, progress,
+    validation, eval_every, pool, callback::Callback, warn::Callback, checkpoints, progress,
     membership)
     evaluation = TestData(f, test, clients)
+    validation = ValidationData(f, validation, clients)
     run_log =
-        RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
-            checkpoints, progress, membership)
+        RunLog(f, st, clients; stopping, sampling, evaluation, validation, eval_every,
+            pool, warn, checkpoints, progress, membership)
     data = poisoned(f.attack, f, clients)
     # Threads work on clients; BLAS's own would change the sums.
     try
@@ -68,8 +73,11 @@ function each_round!(f::Federated, st::State, clients::Clients, stopping, sampli
             while run_log.stopped === nothing
                 cohort, metrics = next_round!(f, st, data, sampling, pool)
                 note_round!(run_log, cohort, metrics)
-                wants_stop(callback(last(run_log.history))) &&
-                    run_log.stopped === nothing && (run_log.stopped = "callback")
+                answer = call_back(callback, last(run_log.history), run_log)
+                if wants_stop(answer) && run_log.stopped === nothing
+                    run_log.stopped = "callback"
+                    conclude!(run_log, cohort)
+                end
             end
         end
     finally
@@ -77,6 +85,14 @@ function each_round!(f::Federated, st::State, clients::Clients, stopping, sampli
     end
     return st, run_log.history, run_log.stopped
 end
+
+"Call the user's function; one of two arguments gets a copy of the global model, too."
+call_back(callback, record, log::RunLog) =
+    takes_model(callback.f) ?
+    callback(record, global_model(log.f, log.st, engine(log.pool))) : callback(record)
+
+"Whether a callback has a method for a record and a model only."
+takes_model(f) = !hasmethod(f, Tuple{Record}) && hasmethod(f, Tuple{Record,Any})
 
 "Draw the cohort of the next round and run it."
 function next_round!(f, st, clients, sampling, pool)

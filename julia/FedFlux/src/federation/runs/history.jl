@@ -9,7 +9,10 @@ there are no classes.
 - `round`; `clients`: the number of clients whose update counted.
 - `cohort`: the clients that were asked, by number; empty if a private rule hides them.
 - `train_loss`: mean over the samples seen in local training, NaN if no update counted.
-- `test_loss`, `accuracy`: of the new global model.
+- `test_loss`, `accuracy`: of the new global model on the test data. With validation data
+  only the last round has them.
+- `validation_loss`, `validation_accuracy`: of the new global model on validation data.
+- `metric`: the figure of a [`Monitor`](@ref) other than loss and accuracy.
 - `client_accuracy`: `(; min, q1, median, q3, max)` over all clients of the accuracy at each
   client's own mix of labels.
 - `personal_accuracy`: the mean over the round's clients of the accuracy of each one's own
@@ -49,7 +52,14 @@ Base.@kwdef struct Record
     membership::Union{Nothing,NamedTuple} = nothing
     aggregation::NamedTuple = (;)
     cohort::Vector{Int} = Int[]
+    validation_loss::Union{Nothing,Float64} = nothing
+    validation_accuracy::Union{Nothing,Float64} = nothing
+    metric::Union{Nothing,Float64} = nothing
 end
+
+"The record with these fields in the place of its own."
+Record(r::Record; changes...) =
+    Record(; (name => getfield(r, name) for name in fieldnames(Record))..., changes...)
 
 asdict(r::Record) =
     Dict{String,Any}(string(name) => figure(r, name) for name in fieldnames(Record))
@@ -65,7 +75,8 @@ kept_order(r::Record, name) =
 
 # A loss that isn't finite is told from one that wasn't taken: a run that diverged says so.
 figure(r::Record, name) =
-    name === :test_loss || name === :train_loss && !isnan(r.train_loss) ?
+    name in (:test_loss, :validation_loss) ||
+    name === :train_loss && !isnan(r.train_loss) ?
     loss_as_json(getfield(r, name)) : as_json(getfield(r, name))
 
 """
@@ -99,6 +110,10 @@ function Base.show(io::IO, r::Record)
     @printf(io, "round %d: train loss %.4f", r.round, r.train_loss)
     r.test_loss === nothing || @printf(io, ", test loss %.4f", r.test_loss)
     r.accuracy === nothing || @printf(io, ", accuracy %.4f", r.accuracy)
+    r.validation_loss === nothing ||
+        @printf(io, ", validation loss %.4f", r.validation_loss)
+    r.validation_accuracy === nothing ||
+        @printf(io, ", validation accuracy %.4f", r.validation_accuracy)
     r.personal_accuracy === nothing ||
         @printf(io, ", personal accuracy %.4f", r.personal_accuracy)
     isempty(r.rejected) || @printf(io, ", %d rejected", length(r.rejected))

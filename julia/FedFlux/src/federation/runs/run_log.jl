@@ -2,15 +2,17 @@
 # rounds and for those of a deployment.
 
 """
-    Progress(history = Record[], seconds = 0.0)
+    Progress(history = Record[], seconds = 0.0, best = nothing)
 
-The rounds of a run so far: their [`Record`](@ref)s, and the time they took.
+The rounds of a run so far: their [`Record`](@ref)s, the time they took, and the
+[`Best`](@ref) model, if there is one yet.
 """
-struct Progress
-    history::Vector{Record}
+mutable struct Progress
+    const history::Vector{Record}
     seconds::Float64
+    best::Union{Nothing,Best}
 end
-Progress() = Progress(Record[], 0.0)
+Progress(history = Record[], seconds = 0.0) = Progress(history, seconds, nothing)
 
 """
     Callback(f)
@@ -24,19 +26,18 @@ end
 (h::Callback)(arguments...) = h.f(arguments...)
 
 # Checkpoints: where none are wanted, nothing is written. checkpoints/ adds the methods.
-begin_checkpoints(::Nothing, f, st, engine, progress, private) = nothing
+begin_checkpoints(::Nothing, f, st, engine, progress, monitor, private) = nothing
 checkpoint_due(::Nothing, st, stopped) = false
 function save_or_warn end
 end_checkpoints(::Nothing, history, warn) = nothing
 
 """
     RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
-           checkpoints, progress, membership = nothing)
+           checkpoints, progress, membership = nothing, validation = nothing)
 
 The log of a run before its next round, after all checks; it has `stopped` if the run has
-ended already.
-The arguments are those of [`fit!`](@ref); `evaluation` is a [`TestData`](@ref) or
-`nothing`. Writes the first checkpoint.
+ended already. The arguments are those of [`fit!`](@ref); `evaluation` and `validation` are
+[`TestData`](@ref) or `nothing`. Writes the first checkpoint.
 """
 mutable struct RunLog       # fields of any type: its methods are compiled once
     f::Federated
@@ -44,6 +45,7 @@ mutable struct RunLog       # fields of any type: its methods are compiled once
     pool::WorkerPool
     stopping::Stopping
     evaluation::Any         # a TestData, or nothing
+    validation::Any         # a TestData, or nothing
     eval_every::Int
     privacy::Any            # a Guarantee, or nothing
     checkpoints::Any
@@ -52,12 +54,14 @@ mutable struct RunLog       # fields of any type: its methods are compiled once
     warned::Set{Symbol}
     history::Vector{Record}
     reports::Vector{NamedTuple}     # what the aggregator told of each round
+    progress::Progress      # of this history
+    since::Int              # evaluations since the best one
     begun::Float64          # when it began, had it never paused
     stopped::Union{Nothing,String}
 end
 
 function RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
-    checkpoints, progress, membership = nothing)
+    checkpoints, progress, membership = nothing, validation = nothing)
     check_cohort(f, sampling.clients_per_round, length(clients))
     privacy = guarantee(f, sampling, clients)
     exhausted(privacy, 0) &&
@@ -67,15 +71,36 @@ function RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool
     privacy === nothing || privacy.warning === nothing || warn(privacy.warning)
     told_before = worth_warning(f.aggregate, sampling.clients_per_round)
     told_before === nothing || warn(told_before)
+    check_monitor(f, st, pool, stopping.monitor, or_else(validation, evaluation))
     (; history, seconds) = progress
-    stopped = reason_to_stop(stopping, history, seconds)
+    _, since = best_of(stopping.monitor, history)
+    stopped = reason_to_stop(stopping, history, seconds, since)
     exhausted(privacy, st.round, reports(history)) &&
         (stopped = something(stopped, "budget"))
-    begin_checkpoints(checkpoints, f, st, engine(pool), progress, privacy !== nothing)
-    return RunLog(f, st, pool, stopping, evaluation, eval_every, privacy, checkpoints,
-        membership, warn, Set{Symbol}(), history, reports(history), clock() - seconds,
-        stopped)
+    begin_checkpoints(checkpoints, f, st, engine(pool), progress, stopping.monitor,
+        privacy !== nothing)
+    return RunLog(f, st, pool, stopping, evaluation, validation, eval_every, privacy,
+        checkpoints, membership, warn, Set{Symbol}(), history, reports(history), progress,
+        since, clock() - seconds, stopped)
 end
+
+"Throw before the first round where the criterion can't be measured."
+function check_monitor(f, st, pool, m::Monitor, data)
+    m.name == "loss" && return
+    data === nothing &&
+        fail("monitor is ", m.name, ", and there is no test or validation ",
+            "data to measure it on")
+    m.name == "accuracy" && data.nclasses == 0 &&
+        fail("monitor is accuracy, and the loss has no classes; expected loss, or a ",
+            "metric of numbers")
+    measured(m, pool, f, st, data)
+    return
+end
+
+"The figure of a criterion that is a metric; `nothing` for others."
+measured(m::Monitor, pool, f, st, d) =
+    m.measure === nothing ? nothing :
+    Float64(m.measure(outputs_of(pool, f, st.θ, st.stats, d.x, d.y), d.y))
 
 "What the aggregator told of each round."
 reports(history) = NamedTuple[r.aggregation for r in history]
@@ -104,15 +129,52 @@ function note_round!(log::RunLog, cohort, metrics)
         cohort = hides_cohort(f.rules) ? Int[] : cohort,
         membership = due ? infer_membership(log.membership) : nothing)
     # Before the evaluation, which Ctrl-C may end.
-    push!(history, record(pool, f, st, cohort, metrics, nothing))
-    due && (history[end] = record(pool, f, st, cohort, metrics, log.evaluation))
-    log.stopped = reason_to_stop(stopping, history, elapsed(log))
+    push!(history, Record(; st.round, metrics...))
+    due && evaluate!(log, cohort)
+    log.stopped = reason_to_stop(stopping, history, elapsed(log), log.since)
     log.stopped === nothing && spent_out && (log.stopped = "budget")
-    if checkpoint_due(log.checkpoints, st, log.stopped)
-        sofar = Progress(history, elapsed(log))
-        save_or_warn(log.checkpoints, f, st, engine(pool), sofar, log.warn)
-    end
+    log.stopped === nothing || conclude!(log, cohort)
+    log.progress.seconds = elapsed(log)
+    checkpoint_due(log.checkpoints, st, log.stopped) &&
+        save_or_warn(log.checkpoints, f, st, engine(pool), log.progress, log.warn)
     return last(history)
+end
+
+"""
+Evaluate the model after the last round, on the validation data or, without any, on the test
+data, and keep it if it is the best so far.
+"""
+function evaluate!(log::RunLog, cohort)
+    data = or_else(log.validation, log.evaluation)
+    data === nothing && return
+    (; f, st, pool, history, progress, stopping) = log
+    (; monitor) = stopping
+    begun = time_ns()
+    figures =
+        log.validation === nothing ? test_figures(pool, f, st, cohort, data) :
+        validation_figures(pool, f, st, data)
+    metric = measured(monitor, pool, f, st, data)
+    history[end] = timed(last(history), begun; figures..., metric)
+    before = progress.best
+    progress.best = better(monitor, before, last(history), st)
+    log.since = progress.best === before ? log.since + 1 : 0
+end
+
+"The record with these figures, which were measured since `begun`."
+timed(r::Record, begun; figures...) =
+    Record(r; figures..., seconds_eval = r.seconds_eval + (time_ns() - begun) / 1e9)
+
+"""
+At the end of a run with validation data: read the test data, once, and evaluate the last
+model if that is yet to be done.
+"""
+function conclude!(log::RunLog, cohort)
+    log.validation === nothing && return
+    last(log.history).validation_loss === nothing && evaluate!(log, cohort)
+    log.evaluation === nothing && return
+    begun = time_ns()
+    figures = test_figures(log.pool, log.f, log.st, cohort, log.evaluation)
+    log.history[end] = timed(last(log.history), begun; figures...)
 end
 
 function check_cohort(f, n, N)
@@ -164,18 +226,24 @@ function TestData(f, test, clients)
     return TestData(test..., counted_in_test(f, test, clients), counts)
 end
 
-record(pool, f, st, cohort, metrics, ::Nothing) = Record(; st.round, metrics...)
+"Data to validate on; nothing is said of each client there."
+ValidationData(f, validation, clients) =
+    validation === nothing ? nothing :
+    TestData(validation..., test_classes(f, validation, clients), nothing)
 
-function record(pool, f, st, cohort, metrics, test::TestData)
+function validation_figures(pool, f, st, d::TestData)
+    e = evaluate(pool, f, st.θ, st.stats, d.x, d.y, d.nclasses)
+    return (; validation_loss = e.loss, validation_accuracy = accuracy(e))
+end
+
+function test_figures(pool, f, st, cohort, test::TestData)
     (; x, y, nclasses, counts) = test
-    begun = time_ns()
     e = evaluate(pool, f, st.θ, st.stats, x, y, nclasses)
     shares, personal = nothing, nothing
     if counts !== nothing
         shares = spread(client_accuracies(e, counts))
         personal = personal_accuracy(pool, f, st, cohort, (x, y), counts)
     end
-    return Record(; st.round, metrics..., test_loss = e.loss, accuracy = accuracy(e),
-        client_accuracy = shares, personal_accuracy = personal,
-        seconds_eval = (time_ns() - begun) / 1e9)
+    return (; test_loss = e.loss, accuracy = accuracy(e), client_accuracy = shares,
+        personal_accuracy = personal)
 end

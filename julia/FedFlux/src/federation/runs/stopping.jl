@@ -1,41 +1,36 @@
 # When a run ends.
 
 """
-    Stopping(; rounds, target_accuracy = nothing, patience = nothing, time_budget = nothing)
+    Stopping(; rounds, target_accuracy = nothing, patience = nothing, time_budget = nothing,
+             monitor = Monitor())
 
-When a run ends: after `rounds`; when the test accuracy reaches `target_accuracy`; after
-`patience` evaluations in a row without a lower test loss; after the first round that ends
-later than `time_budget` seconds.
+When a run ends: after `rounds`; when the accuracy reaches `target_accuracy`; after
+`patience` evaluations in a row that are not better by `monitor`, a [`Monitor`](@ref); after
+the first round that ends later than `time_budget` seconds. The accuracy is that of the
+validation data, or of the test data if there is no validation data.
 """
 Base.@kwdef struct Stopping
     rounds::Int
     target_accuracy::Union{Nothing,Float64} = nothing
     patience::Union{Nothing,Int} = nothing
     time_budget::Union{Nothing,Float64} = nothing
+    monitor::Monitor = Monitor()
 end
 
 """
 Why a run with this history ends now (`rounds`, `target_accuracy`, `patience`,
-`time_budget`), or `nothing`.
+`time_budget`), or `nothing`. `since`: the evaluations since the best one.
 """
-function reason_to_stop(s::Stopping, history, seconds)
+function reason_to_stop(s::Stopping, history, seconds,
+    since = last(best_of(s.monitor, history)))
     isempty(history) && return nothing
-    (; accuracy, round) = last(history)
+    r = last(history)
+    accuracy = or_else(r.validation_accuracy, r.accuracy)
     s.target_accuracy !== nothing && accuracy !== nothing &&
         accuracy >= s.target_accuracy && return "target_accuracy"
-    s.patience !== nothing && since_best(history) >= s.patience && return "patience"
+    s.patience !== nothing && since >= s.patience && return "patience"
     out_of_time(s, seconds) && return "time_budget"
-    return round >= s.rounds ? "rounds" : nothing
-end
-
-"How many evaluations came since the lowest test loss; NaN and Inf are never that."
-function since_best(history)
-    lowest, since = Inf, 0
-    for r in history
-        r.test_loss === nothing && continue
-        r.test_loss < lowest ? ((lowest, since) = (r.test_loss, 0)) : (since += 1)
-    end
-    return since
+    return r.round >= s.rounds ? "rounds" : nothing
 end
 
 out_of_time(s::Stopping, seconds) = s.time_budget !== nothing && seconds >= s.time_budget

@@ -35,7 +35,7 @@ _pypersonal(result::RunResult, k::Integer) =
     answer(Array{Float32}[], nothing) do
         check_personal(result)
         own = personal_model(result, k, k)
-        Dict{String,Any}(), arrays_in_order(own), own
+        Dict{String,Any}(), model_arrays(own), own
     end
 
 function python_model(config, named)

@@ -15,6 +15,8 @@ struct PythonCallback
 end
 (c::PythonCallback)(kind, payload) =
     Base.invokelatest(as_bool, Base.invokelatest(c.f, kind, payload))::Bool
+(c::PythonCallback)(kind, payload, model) =
+    Base.invokelatest(as_bool, Base.invokelatest(c.f, kind, payload, model))::Bool
 
 """
     _provide_ckks(parties)
@@ -24,7 +26,7 @@ Let [`CKKS`](@ref) take its parties from this Python function.
 _provide_ckks(parties) = (CKKS_PARTIES[] = parties; nothing)
 
 """
-    _pyrun(config, data, objects, init, callback, previous = nothing)
+    _pyrun(config, data, objects, init, callback, previous = nothing, models = false)
         -> (json, arrays, result)
 
 Run from Python. `config` is a JSON object of options; `data` is `nothing` or the arrays
@@ -32,13 +34,16 @@ Run from Python. `config` is a JSON object of options; `data` is `nothing` or th
 and `owner_test` behind them; `objects` is `nothing` or pairs of an option and the Julia
 object given for it; `init` is `nothing` or a JSON list of names and the list of their
 arrays; `previous` is a [`RunResult`](@ref) to go on from. `callback(kind, payload)` gets
-"start", "warning", "round" and "tick"; it returns true to stop. A user's mistake is
+"start", "warning", "round" and "tick"; it returns true to stop. With `models` it gets the
+[`Snapshot`](@ref) after each "round" too, as a third argument. A user's mistake is
 returned as `{"error": message}`; an exception of the callback passes through, but Ctrl-C
 while clients train ends the run with a result.
 """
-_pyrun(config::AbstractString, data, objects, init, callback, previous = nothing) =
+_pyrun(config::AbstractString, data, objects, init, callback, previous = nothing,
+    models = false) =
     answer(Array{Float32}[], nothing) do
-        run_for_python(config, data, objects, init, PythonCallback(callback), previous)
+        run_for_python(config, data, objects, init, PythonCallback(callback), previous,
+            models)
     end
 
 """
@@ -63,10 +68,12 @@ json_answer(f) = first(answer(() -> (f(),)))
 "The arguments that a JSON object holds."
 arguments(config) = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in JSON.parse(config))
 
-function run_for_python(config, data, objects, init, callback, previous)
+function run_for_python(config, data, objects, init, callback, previous, models)
     o = python_options(config, objects)
     send(kind, payload) = (callback(kind, JSON.json(payload)); nothing)
-    hooks = RunHooks(; callback = record -> callback("round", JSON.json(ordered(record))),
+    tell(record, model...) = callback("round", JSON.json(ordered(record)), model...)
+    with_model(record, model) = tell(record, model)
+    hooks = RunHooks(; callback = models ? with_model : tell,
         started = facts -> send("start", facts),
         warned = message -> send("warning", message),
         tick = () -> (callback("tick", ""); nothing), keep_interrupted = true)
@@ -74,6 +81,14 @@ function run_for_python(config, data, objects, init, callback, previous)
         data = python_dataset(data, o.dataset), previous)
     return result_facts(result), arrays_in_order(result), result
 end
+
+"""
+    _pysnapshot(snapshot) -> (json, arrays)
+
+For Python: the facts of a [`Snapshot`](@ref), and its parameters and statistics.
+"""
+_pysnapshot(s::Snapshot) =
+    answer(() -> (snapshot_facts(s), model_arrays(s)), Array{Float32}[])
 
 python_init(::Nothing) = nothing
 function python_init(init)
@@ -165,8 +180,10 @@ end
 
 python_dataset(::Nothing, name) = nothing
 function python_dataset(data, name)
-    x, y, xtest, ytest, owner, owner_test = map(own_array, (data..., nothing, nothing))
-    return Dataset(x, y, xtest, ytest; name = basename(name), owner, owner_test)
+    none = ntuple(Returns(nothing), 8 - length(data))
+    x, y, xtest, ytest, owner, owner_test, xval, yval = map(own_array, (data..., none...))
+    validation = xval === nothing ? nothing : (xval, yval)
+    return Dataset(x, y, xtest, ytest; name = basename(name), owner, owner_test, validation)
 end
 
 # Copied once: Julia's fast paths need its own arrays.

@@ -12,6 +12,7 @@ struct PersonalModel
     model::Any
     parameters::Vector{Array{Float32}}
     names::Vector{String}
+    statistics::Vector{Pair{String,Array{Float32}}}
     options::Options
     input::InputContract
 end
@@ -64,9 +65,9 @@ function personal_model(r::RunResult, k, name)
     haskey(st.private, k) && personal!(f.rules, st.private[k], own)
     # Its own engine, for the order of the parameters: the run's is gone.
     sample = zeros(Float32, r.sample..., 1)
-    engine, = make_engine(Symbol(r.trainer), f.model, f.loss, sample, 1)
+    engine, = make_engine(Symbol(r.trainer), f.model, f.loss, sample, 1, f.layout.frozen)
     model =
         global_model(f, State(st; st.round, θ = own.w, own.stats, st.shared), engine)
-    return PersonalModel(name, model, arrays(flatten(model), f.layout), r.names, r.options,
-        r.input)
+    (; parameters, names, statistics) = arrays_of(model)
+    return PersonalModel(name, model, parameters, names, statistics, r.options, r.input)
 end

@@ -1,15 +1,16 @@
 # What a trained model says: predictions of a run's result for new samples.
 
-const AnyResult = Union{RunResult,SavedResult,PersonalModel}
-options_of(p::PersonalModel) = p.options
+const LiveResult = Union{RunResult,Snapshot,PersonalModel}
+const AnyResult = Union{LiveResult,SavedResult}
+options_of(r::LiveResult) = r.options
 
 """
     predict(r, x)
 
 The labels (from 0) that the trained model of a [`RunResult`](@ref), a
-[`SavedResult`](@ref) or a [`PersonalModel`](@ref) gives to the samples `x`, or its numbers
-if the loss compares numbers. `x` is as the run's own data: samples along the last
-dimension, 8-bit images or floats before normalization, or tokens.
+[`SavedResult`](@ref), a [`Snapshot`](@ref) or a [`PersonalModel`](@ref) gives to the
+samples `x`, or its numbers if the loss compares numbers. `x` is as the run's own data:
+samples along the last dimension, 8-bit images or floats before normalization, or tokens.
 
 ```julia
 r = FedFlux.run(dataset = "digits", model = "softmax_regression", rounds = 1)
@@ -54,8 +55,7 @@ score(r::AnyResult, x, y; metric = default_metric(loss_of(options_of(r))),
     average = nothing) =
     measure(metric, loss_of(options_of(r)), raw_outputs(r, x), y; average)
 
-raw_outputs(r::Union{RunResult,PersonalModel}, x) =
-    raw_outputs(r.model, x, r.options, r.input)
+raw_outputs(r::LiveResult, x) = raw_outputs(r.model, x, r.options, r.input)
 function raw_outputs(r::SavedResult, x)
     o = options_of(r)
     model = named_model(o, r.facts["details"]["sample"], length(last(r.parameters)),

@@ -13,7 +13,8 @@ function result_facts(r::RunResult)
     facts["sample"] = collect(reverse(r.sample))
     facts["input"] = plain_contract(r.input)
     facts["history"] = map(ordered, r.history)
-    facts["statistics"] = first.(all_statistics(r.model))
+    facts["statistics"] = first.(r.statistics)
+    facts["best"] = best_facts(r)
     facts["settled"] = filter(p -> depends_on_others(first(p)), plain_options(r.options))
     facts["objects"] = Dict(
         name => type_name(object) for (name, object) in object_options(r.options)
@@ -27,3 +28,13 @@ function plain_row(row)
     plain = name isa Union{AbstractString,Real} ? name : string(name)
     return map(loss_as_json, (; row..., name = plain))
 end
+
+snapshot_facts(s::Snapshot) = Dict{String,Any}("round" => s.round, "monitor" => s.monitor,
+    "value" => as_json(s.value), "loss" => loss_as_json(s.loss),
+    "accuracy" => s.accuracy,
+    "params_sha256" => s.params_sha256, "names" => s.names,
+    "statistics" => first.(s.statistics))
+
+best_facts(r) =
+    r.best === nothing ? nothing :
+    merge(snapshot_facts(r.best), Dict("apart" => best_apart(r)))

@@ -25,14 +25,17 @@ function save(path::AbstractString, r::RunResult)
     facts["versions"] = report_of["versions"]
     facts["options"] = merge(plain_options(r.options), report_of["objects"])
     facts["clients"] = report_of["client_rows"]
-    elsewhere = (known..., "names", "statistics", "versions", "settled", "client_rows")
+    elsewhere = (known..., "names", "statistics", "best", "versions", "settled",
+        "client_rows")
     facts["details"] = filter(p -> first(p) ∉ elsewhere, report_of)
     facts["names"], facts["format"] = r.names, RESULT_FORMAT
     facts["statistics"] = report_of["statistics"]
-    facts["statistics_sha256"] = joint_sha256(last.(all_statistics(r.model)))
+    facts["statistics_sha256"] = joint_sha256(last.(r.statistics))
+    facts["best"] = saved_best(r, report_of["best"])
     facts["accuracy"], facts["loss"] = accuracy(r), last_loss(r)
     metadata = Dict("fedflux" => JSON.json(facts))
-    tensors = [facts["names"]; facts["statistics"]] .=> arrays_in_order(r)
+    tensors = [r.names .=> r.parameters; r.statistics]
+    best_apart(r) && append!(tensors, under_best(r.best))
     content = write_tensors(tensors, metadata)
     try
         write_durably(path, content)
@@ -42,6 +45,13 @@ function save(path::AbstractString, r::RunResult)
     end
     return path
 end
+
+saved_best(r, ::Nothing) = nothing
+saved_best(r, best) = merge(filter(p -> first(p) ∉ ("names", "statistics"), best),
+    Dict("statistics_sha256" => joint_sha256(last.(r.best.statistics))))
+
+under_best(s::Snapshot) =
+    ["best/$name" => a for (name, a) in [s.names .=> s.parameters; s.statistics]]
 
 "The SHA-256 of arrays, one after the other."
 joint_sha256(arrays) = fingerprint(concatenated(Float32, map(vec, arrays)))
@@ -55,23 +65,23 @@ end
 """
     SavedResult
 
-A result from a file: `facts`, a Dict of the run's facts (`history`, `options`, …), and the
-`parameters` with their `names`, in model order, and BatchNorm's `statistics` by name.
-[`predict`](@ref) takes it if the model
-is a named one, and `run(init = saved)` begins with it.
+A result from a file: `facts`, a Dict of the run's facts (`history`, `options`, …), the
+`parameters` with their `names`, in model order, BatchNorm's `statistics` by name, and the
+`best` model of the run, another `SavedResult`, or `nothing`. [`predict`](@ref) takes it if
+the model is a named one, and `run(init = saved)` begins with it.
 """
 struct SavedResult
     facts::Dict{String,Any}
     names::Vector{String}
     parameters::Vector{Array{Float32}}
-    statistics::Dict{String,Array{Float32}}
+    statistics::Vector{Pair{String,Array{Float32}}}
+    best::Any
 end
 
 Base.show(io::IO, r::SavedResult) = print(io, "SavedResult(",
     length(r.facts["history"]), " rounds on ", r.facts["dataset"], ", params ",
     first(r.facts["params_sha256"], 12), "…)")
 
-options_of(r::RunResult) = r.options
 accuracy(r::SavedResult) = r.facts["accuracy"]
 
 "The options of a saved result that decide its predictions; the rest may name objects."
@@ -92,15 +102,9 @@ function saved_contract(facts)
 end
 
 in_file_order(r::SavedResult) = Dict{String,Any}(zip(r.names, r.parameters))
-arrays_by_name(r::SavedResult) = merge(in_file_order(r), r.statistics)
 
-"""
-    load_result(path) -> SavedResult
-
-The result that [`save`](@ref) or Python's `Result.save` wrote. Throws a
-[`FedFluxError`](@ref) if the file is missing, damaged or something else.
-"""
-function load_result(path::AbstractString)
+"The result in a file that [`save`](@ref) or Python's `Result.save` wrote."
+function result_in_file(path)
     isfile(path) || fail("there is no file ", path)
     bytes = read(path)
     header, arrays = try
@@ -113,22 +117,32 @@ function load_result(path::AbstractString)
     facts = text isa AbstractString ? parse_json(path, text) : nothing
     whole =
         facts isa AbstractDict && get(facts, "format", 0) == RESULT_FORMAT &&
-        all(haskey(facts, n) for n in ("names", "history", "options", "params_sha256")) &&
-        all(
-            get(arrays, name, nothing) isa Array{Float32} for
-            name in [facts["names"]; get(facts, "statistics", [])]
-        )
+        all(haskey(facts, n) for n in ("names", "history", "options", "params_sha256"))
     whole || fail(path, " is not a result that fedflux saved, or a newer one")
-    parameters = Array{Float32}[arrays[name] for name in facts["names"]]
+    return readable(() -> result_of(path, Dict{String,Any}(facts), arrays), path)
+end
+
+function result_of(path, facts, arrays)
+    best = get(facts, "best", nothing)      # not in files of older versions
+    best === nothing && return saved_part(path, facts, arrays, "", nothing)
+    prefix = best["apart"] === true ? "best/" : ""
+    own = saved_part(path, merge(facts, best), arrays, prefix, nothing)
+    return saved_part(path, facts, arrays, "", own)
+end
+
+"One model of a file, whose arrays' names have this prefix."
+function saved_part(path, facts, arrays, prefix, best)
+    names = String[name for name in facts["names"]]
+    running = String[name for name in get(facts, "statistics", ())]
+    array(name) = held(Array{Float32}, arrays, prefix * name)
+    parameters = Array{Float32}[array(name) for name in names]
     joint_sha256(parameters) == facts["params_sha256"] ||
         fail(path, " is damaged: its parameters don't have the recorded SHA-256")
-    names = get(facts, "statistics", [])        # not in files of older versions
-    statistics = Dict{String,Array{Float32}}(name => arrays[name] for name in names)
-    isempty(names) ||
-        joint_sha256([arrays[n] for n in names]) == get(facts, "statistics_sha256", "") ||
+    statistics = Pair{String,Array{Float32}}[name => array(name) for name in running]
+    isempty(running) ||
+        joint_sha256(last.(statistics)) == get(facts, "statistics_sha256", "") ||
         fail(path, " is damaged: its statistics don't have the recorded SHA-256")
-    return SavedResult(Dict{String,Any}(facts), String.(facts["names"]), parameters,
-        statistics)
+    return SavedResult(facts, names, parameters, statistics, best)
 end
 
 """

@@ -161,6 +161,9 @@ function open_server(o, facts, data, init, lock, warnings, note)
         st, progress = restore(saved, f, engine(pool))
     end
     run["federation"] = bytes2hex(federation)
+    run["dataset"] = data === nothing ? "none" : d.name
+    run["sample"] = collect(reverse(size(d.x)[1:(end-1)]))
+    run["input"] = plain_contract(InputContract(d, o.mean, o.std))
     checkpoints =
         folder === nothing ? nothing :
         Checkpoints(folder; every = o.checkpoint_every, keep = o.checkpoint_keep, run)
@@ -266,7 +269,10 @@ end
 "The [`RunResult`](@ref) of a deployment, when its run ended or before."
 function result(d::Deployment)
     (; f, st, clients, pool, run_log) = d.session
+    (; progress) = run_log
     return run_result(d.options, f, st, pool; run_log.history,
+        best = best_snapshot(d.options, f, st, pool, progress, d.input, nothing),
+        best_state = progress.best,
         stopped = something(run_log.stopped, "stopped"), d.dataset,
         seconds = elapsed(run_log), d.warnings,
         privacy = statement(run_log.privacy, st.round, reports(run_log.history)),

@@ -14,6 +14,7 @@ function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
         dataset, warning = load_dataset(dataset; dir = o.data_dir, text)
         warning === nothing || warn(warning)
     end
+    is_text(o.validation) || (dataset = with_validation(dataset, o.validation))
     o = settled(o, dataset.name)
     given = o.mean !== nothing || o.std !== nothing
     o.normalise == "none" || !given ||
@@ -32,7 +33,8 @@ end
 """
 The `clients` with their shares of the data, the `test` data as `(x, y)` or `nothing`, how
 many `outputs` the model needs (0: any), the [`InputContract`](@ref) of the `input`, the
-`names` of the clients, and each one's `own_test` data, as [`Clients`](@ref), or `nothing`.
+`names` of the clients, each one's `own_test` data, as [`Clients`](@ref), or `nothing`, and
+the data for `validation` as `(x, y)`, or `nothing`.
 """
 function prepare_clients(o::Options, d::Dataset; warn = Returns(nothing))
     loss = loss_of(o)
@@ -45,6 +47,7 @@ function prepare_clients(o::Options, d::Dataset; warn = Returns(nothing))
             length(clients), " clients")
     names = client_names(partitioner, length(clients))
     clients, own = own_samples_of(o, d, clients, partitioner, names, warn)
+    clients, apart = validation_samples(o, d, clients)
     xtest = d.xtest
     moments = (o.mean, o.std)
     if o.normalise == "federated"
@@ -57,9 +60,34 @@ function prepare_clients(o::Options, d::Dataset; warn = Returns(nothing))
         test = (xtest, targets(loss, d.ytest))
         outputs = max(outputs, outputs_for(loss, last(test)))
     end
+    together = o.normalise == "federated" ? moments : nothing
+    validation = validation_data(d, clients, apart, loss, together)
+    validation === nothing ||
+        (outputs = max(outputs, outputs_for(loss, last(validation))))
     source = own !== nothing && own.trained ? (clients.x, clients.y) : test
     own_test = own === nothing ? nothing : test_clients(own, source...)
-    return (; clients, test, outputs, input, names, own_test)
+    return (; clients, test, outputs, input, names, own_test, validation)
+end
+
+"The clients without the samples that are set aside for validation, and those or `nothing`."
+function validation_samples(o::Options, d::Dataset, clients)
+    arrays, share = d.validation !== nothing, o.validation isa Real
+    given = (arrays, share, o.client_validation !== nothing)
+    count(given) > 1 &&
+        fail("validation and client_validation, or validation twice, were given; ",
+            "expected one: arrays, a share of the samples or a share of each client's")
+    o.validation isa Real && return validation_share(clients, o.validation, o.seed)
+    o.client_validation === nothing && return clients, nothing
+    return client_validation_share(clients, o.client_validation, o.seed)
+end
+
+"The samples to validate on and their targets, as the model takes them, or `nothing`."
+function validation_data(d::Dataset, clients, apart, loss, moments)
+    apart === nothing || return getobs(clients.x, apart), getobs(clients.y, apart)
+    d.validation === nothing && return nothing
+    x, y = d.validation
+    checklabels(loss, y, "validation")
+    return moments === nothing ? x : standardize(x, moments...), targets(loss, y)
 end
 
 "The clients without what they keep for tests, and their own test samples or `nothing`."
@@ -134,7 +162,14 @@ cohort_sampling(o::Options, N) =
         availability = built(o, :availability))
 
 stopping_of(o::Options) =
-    Stopping(; o.rounds, o.target_accuracy, o.patience, o.time_budget)
+    Stopping(; o.rounds, o.target_accuracy, o.patience, o.time_budget,
+        monitor = monitor_of(o))
+
+function monitor_of(o::Options)
+    o.monitor in ("loss", "accuracy") && return Monitor(o.monitor)
+    loss = loss_of(o)
+    return Monitor(o.monitor, (out, y) -> measure(o.monitor, loss, out, y))
+end
 
 one_or_many(object) = (object,)
 one_or_many(objects::Tuple) = objects
@@ -160,6 +195,8 @@ function prepare_model(o::Options, d::Dataset, outputs, init)
     more && check_enough_outputs(output, outputs)
     check_targets(loss_of(o), output, "y_train", d.y)
     d.ytest === nothing || check_targets(loss_of(o), output, "y_test", d.ytest)
+    d.validation === nothing ||
+        check_targets(loss_of(o), output, "validation's y", last(d.validation))
     return init === nothing ? model : with_initial(model, init)
 end
 

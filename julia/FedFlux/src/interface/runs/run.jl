@@ -21,10 +21,12 @@ Run a federation until a stop condition holds. The options are those of Python's
 Further:
 
 - `init`: parameters to begin anew from: a Dict of arrays by name, a list in model order, or
-  a result.
+  a result, or the path of a saved one or of a folder of checkpoints. The statistics, such
+  as BatchNorm's, may be among them by name; those of a result are.
 - `resume`: a result, in place of a folder: the run goes on from its last round, with its
   options except those given here, as if it had never stopped.
-- `callback(record)`: called after each round; `true` ends the run.
+- `callback(record)`: called after each round; `true` ends the run. A function of two
+  arguments gets the model too, as a [`Snapshot`](@ref): `callback(record, model)`.
 - `verbose = true` prints each round. Without it, a logger that draws progress bars shows
   them: `using TerminalLoggers; global_logger(TerminalLogger())`, or VS Code.
 
@@ -53,8 +55,12 @@ function run_options(options::Dict{Symbol,Any}, init::Ref{Any}, callback::Callba
     started(facts) = foreach(w -> @warn(w), facts.warnings)
     warned(message) = @warn(message)
     return with_progress(o.rounds) do advance
-        announce(record) = (advance(record); verbose && println(record); callback(record))
-        hooks = RunHooks(; callback = announce, started, warned)
+        announce(record) = (advance(record); verbose && println(record))
+        calls =
+            takes_model(callback.f) ?
+            (record, model) -> (announce(record); callback(record, model)) :
+            record -> (announce(record); callback(record))
+        hooks = RunHooks(; callback = calls, started, warned)
         run_locked(o, init[], hooks; previous, given = collect(keys(options)))
     end
 end
@@ -112,6 +118,7 @@ struct Prepared
     f::Federated
     clients::Clients
     test::Any               # (x, y), or nothing
+    validation::Any         # (x, y), or nothing
     threads::Int
 end
 
@@ -129,12 +136,12 @@ function prepare_and_run(o::Options, init, hooks::RunHooks, data, folder, previo
 
     # The model, its local training, the rules, the aggregator and the server's step.
     f = prepare_federated(o, dataset, data.outputs, init, data.input)
-    check_measurable(o, f, test, clients)
+    check_measurable(o, f, or_else(data.validation, test), clients)
     needs_root(f.aggregate) && (clients = set_aside(clients, f.aggregate.root, o.seed))
     threads = something(o.threads, Threads.nthreads())
     pool = WorkerPool(f, clients; threads, o.workers, o.machines, hooks.tick)
     prepared = Prepared(begun, saved, previous, dataset.name, data.input, data.names,
-        data.own_test, f, clients, test, threads)
+        data.own_test, f, clients, test, data.validation, threads)
     try
         # Threads work on clients and samples; BLAS's own would change every figure.
         return with_blas_threads(1) do
@@ -148,11 +155,14 @@ end
 "The rounds of a run whose data, federation and workers are there, and its result."
 function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, folder,
     warnings)
-    (; begun, saved, previous, dataset, f, clients, test, threads) = prepared
+    (; begun, saved, previous, dataset, f, clients, test, validation, threads) = prepared
     note = Base.Fix1(add_warning!, warnings)
 
     # A new run begins with the initial model, a resumed one where it stopped.
-    facts = run_facts(o, pool.trainer, clients, test, versions())
+    facts = run_facts(o, pool.trainer, clients, test, versions(), validation)
+    sample = size(clients.x)[1:(end-1)]
+    facts["dataset"], facts["sample"] = dataset, collect(reverse(sample))
+    facts["input"] = plain_contract(prepared.input)
     st, progress = State(f, pool), Progress()
     if saved !== nothing
         check_same_run(saved, facts, note)
@@ -171,16 +181,22 @@ function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, f
     # Round after round: draw a cohort, train, aggregate, step, evaluate.
     warn(message) = message in warnings || (note(message); hooks.warned(message))
     sampling = cohort_sampling(o, length(clients))
+    (; input) = prepared
+    unseen = or_else(validation, test)
+    callback =
+        takes_model(hooks.callback) ?
+        (record, model) -> hooks.callback(record, Snapshot(model, record, o, input)) :
+        hooks.callback
     st, history, stopped = or_interrupted(hooks, st, progress) do
-        fit!(f, st, clients; stopping = stopping_of(o), test, o.eval_every, pool,
-            sampling, hooks.callback, warn, checkpoints, progress,
-            membership = membership_attack(o, f, st, clients, test, pool))
+        fit!(f, st, clients; stopping = stopping_of(o), test, validation, o.eval_every,
+            pool, sampling, callback, warn, checkpoints, progress,
+            membership = membership_attack(o, f, st, clients, unseen, pool))
     end
     left = nothing_left(previous, st)
     left === nothing || warn(left)
     check_trained(o, history)
 
-    (; input, names, own_test) = prepared
+    (; names, own_test) = prepared
     comparison, figures = (;), (;)
     if stopped != INTERRUPTED
         comparison = compare_with_baselines(o, f, st, clients, test, own_test, pool)
@@ -188,21 +204,21 @@ function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, f
     end
     table = client_table(names, clients, history; own_test, figures...,
         hidden = hides_cohort(f.rules))
+    unread = stopped == INTERRUPTED ? nothing : ValidationData(f, test, clients)
     return run_result(o, f, st, pool; history, stopped, dataset, clients = table,
-        comparison..., federation = f, seconds = earlier + clock() - begun, warnings,
+        best = best_snapshot(o, f, st, pool, progress, input, unread),
+        best_state = progress.best, comparison..., federation = f,
+        seconds = earlier + clock() - begun, warnings,
         privacy = statement(guarantee(f, sampling, clients), st.round, reports(history)),
-        holdings = holdings(clients), resumed, input,
-        sample = size(clients.x)[1:(end-1)], state = st, facts)
+        holdings = holdings(clients), resumed, input, sample, state = st, facts)
 end
 
 "The result of a run with this state; the rest are fields of a [`RunResult`](@ref)."
 function run_result(o::Options, f, st, pool; fields...)
     model = global_model(f, st, engine(pool))
-    θ = flatten(model)
     small = any(r -> r isa PruneChannels, f.rules) ? shrink(model) : nothing
-    return RunResult(; model, small, parameters = arrays(θ, f.layout),
-        names = [s.name for s in f.layout.slots], params_sha256 = fingerprint(θ),
-        pool.trainer, trainer_reason = pool.reason, threads = length(pool.workers),
+    return RunResult(; model, small, arrays_of(model)..., pool.trainer,
+        trainer_reason = pool.reason, threads = length(pool.workers),
         workers = nworkers(pool), options = o, fields...)
 end
 
@@ -237,46 +253,6 @@ function check_trained(o, history)
         fail("nobody trained in any of the ", length(history), " rounds: the model is as ",
             "it was (sampling is ", o.sampling, ", availability ", o.availability,
             isempty(o.faults) ? ")" : ", faults $(join(o.faults, ", ")))")
-end
-
-"The attack on the model that the run is to make after its rounds, or `nothing`."
-function membership_attack(o::Options, f, st, clients, test, pool)
-    o.membership == 0 && return nothing
-    test === nothing && fail("membership needs test data, which no client holds, to tell ",
-        "the clients' samples from")
-    return MembershipInference(f, st, clients, test; pool, samples = o.membership)
-end
-
-"How good the final models are on the clients' own test data, where they have some."
-function figures_of_clients(o::Options, f, st, clients, own_test, pool)
-    own_test === nothing && return (;)
-    figures = own_figures((worker, k) -> put_global!(worker, st), pool, f, own_test)
-    tuned = o.finetune_epochs > 0
-    tuned || personalises(f.rules) || return (; figures)
-    put! =
-        tuned ? finetuner(pool, f, st, clients, o.finetune_epochs) :
-        (worker, k) -> put_personal!(worker, f, st, k)
-    return (; figures, personal = own_figures(put!, pool, f, own_test))
-end
-
-"The accuracy of the clients' fine-tuned models, and the baselines, if asked for."
-function compare_with_baselines(o::Options, f, st, clients, test, own_test, pool)
-    o.finetune_epochs == 0 && isempty(o.baselines) && return (;)
-    nclasses = test_classes(f, test, clients)
-    # Fine-tuned models are measured on the clients' own test data, without any other.
-    nclasses == 0 && own_test !== nothing && isempty(o.baselines) && return (;)
-    nclasses == 0 && fail("finetune_epochs and baselines need test data with classes to ",
-        "measure accuracy on")
-    counts = labelcounts(clients, nclasses)
-    baseline(name) =
-        name == "centralized" ?
-        centralized_baseline(pool, f, clients, st.round, test) :
-        local_baseline(pool, f, clients, st.round, test, counts)
-    tuned =
-        o.finetune_epochs == 0 ? nothing :
-        finetuned_accuracy(pool, f, st, clients, o.finetune_epochs, test, counts)
-    baselines = Dict{String,NamedTuple}(name => baseline(name) for name in o.baselines)
-    return (; finetuned_accuracy = tuned, baselines)
 end
 
 "Versions of Julia, FedFlux and the packages that decide the numbers."

@@ -6,7 +6,7 @@ The state and the progress that a result ended with; the result keeps its own. T
 """
 function continued(r::RunResult, facts, warn)
     compare_runs(r.facts, "the result", facts, warn)
-    return deepcopy(r.state), Progress(copy(r.history), r.seconds)
+    return deepcopy(r.state), Progress(copy(r.history), r.seconds, r.best_state)
 end
 
 """
@@ -25,28 +25,38 @@ function with_resumed(given::AbstractDict{Symbol})
 end
 
 function check_init(init, previous)
-    init isa Union{Nothing,AbstractDict,AbstractVector,Tuple} ||
+    init isa Union{Nothing,AbstractDict,AbstractVector,Tuple,AbstractString} ||
         hasproperty(init, :parameters) ||
         fail("init is ", first(repr(init), 80), "; expected arrays by name, a list of ",
-            "arrays in the model's order, or a result")
+            "arrays in the model's order, a result, or the path of one")
     init === nothing || previous === nothing ||
         fail("init and a result to resume were both given; expected one: init starts a ",
             "new run from other parameters, and resume continues the result's run")
 end
 
+# The result in a file or a folder: results/result_files.jl adds the method.
+function load_result end
+
 """
     with_initial(model, init) -> model
 
 A copy of `model` that holds `init`: a list of its parameters in order; or arrays by name,
-as a Dict or those of a result, among which may be its running statistics. Throws a
-[`FedFluxError`](@ref) that names what doesn't fit.
+as a Dict or those of a result, among which may be its running statistics; or the path of a
+saved result or of a folder of checkpoints. Throws a [`FedFluxError`](@ref) that names what
+doesn't fit.
 """
 with_initial(model, result) = with_initial(model, arrays_by_name(result))
+with_initial(model, path::AbstractString) = with_initial(model, load_result(path))
 with_initial(model, init::Union{AbstractVector,Tuple}) =
     update_model(model, in_order(init, Layout(model)))
 function with_initial(model, init::AbstractDict)
     model, given = deepcopy(model), Dict{String,Any}(string(k) => v for (k, v) in init)
-    for (name, own) in all_statistics(model)
+    running = all_statistics(model)
+    missed = setdiff(first.(running), keys(given))
+    length(missed) in (0, length(running)) ||
+        fail("init: ", join(missed, ", "), " missing; expected all statistics of the ",
+            "model, or none")
+    for (name, own) in running
         haskey(given, name) || continue
         a = pop!(given, name)
         size(a) == size(own) && all(isfinite, a) ||
