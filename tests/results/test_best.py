@@ -202,3 +202,20 @@ def test_what_validation_refuses(blobs: Blobs) -> None:
     own = {n: blobs[n] for n in ("x_train", "y_train")}
     with pytest.raises(fedflux.OptionError, match="monitor: expected test data"):
         fedflux.run(**own, **SMALL, engine="reference", monitor="accuracy")
+
+
+def test_frozen_layers_stay_and_are_not_sent(julia: None, blobs: Blobs) -> None:
+    body = fedflux.run(**blobs, **SMALL, rounds=1)
+    first, head = "layers.2", "layers.3"
+    for rules in ([], ["client_dp(reproducible=true)"], ["dpsgd(reproducible=true)"]):
+        settings = SMALL | {"lr": 0.1, "rules": rules, "weights": "uniform"}
+        result = fedflux.run(**blobs, **settings, rounds=2, init=body, freeze=[first])
+        assert result.history[0]["bytes_up"] == 4 * 4 * (8 * 3 + 3)
+        assert (
+            result.parameters[f"{first}.weight"] == body.parameters[f"{first}.weight"]
+        ).all()
+        assert (
+            result.parameters[f"{head}.weight"] != body.parameters[f"{head}.weight"]
+        ).any()
+    with pytest.raises(fedflux.FedFluxError, match=r"the model has no layers\.7"):
+        fedflux.run(**blobs, **SMALL, freeze="layers.7")

@@ -157,6 +157,11 @@ class Options(TypedDict, total=False):
     embedding: int
     """size of a token's vector in rnn, gru and lstm. Default: 8."""
 
+    freeze: Iterable[str]
+    """layers or arrays of the model, by name, that stay as they are, such as layers.1;
+    they are not sent.
+    """
+
     loss: Literal["cross_entropy", "binary_cross_entropy", "mse"]
     """loss on the model's raw outputs (both cross-entropies take logits). Default:
     'cross_entropy'.

@@ -215,5 +215,5 @@ end
         @test occursin("option $name can't be used in a deployment",
             refused(; NamedTuple{(name,)}((0.1,))...))
     end
-    @test refused(; monitor = "accuracy") == "no error was thrown"
+    @test refused(; monitor = "accuracy", freeze = ["layers.1"]) == "no error was thrown"
 end

@@ -189,3 +189,26 @@ end
                 rules = (PruneChannels(0.5),))
         ))
 end
+
+@testset "a run freezes, saves and resumes with what it began with" begin
+    settings = (; dataset = "digits", clients = 4, model = "mlp", hidden = [8], lr = 0.3)
+    first_run = FedFlux.run(; settings..., rounds = 2)
+    mktempdir() do dir
+        whole = FedFlux.run(; settings..., init = first_run, freeze = ["layers.2"],
+            rounds = 3, seed = 7)
+        FedFlux.run(; settings..., init = first_run, freeze = ["layers.2"], rounds = 2,
+            seed = 7, checkpoint = dir)
+        rest = FedFlux.run(; resume = dir, rounds = 3)
+        @test rest.params_sha256 == whole.params_sha256
+        half = FedFlux.run(; settings..., init = first_run, freeze = ["layers.2"],
+            rounds = 2, seed = 7)
+        @test FedFlux.run(; resume = half, rounds = 3).params_sha256 == whole.params_sha256
+        # The result holds the whole model.
+        @test whole.names == first_run.names
+        @test whole.parameters[1] == first_run.parameters[1]
+        @test whole.parameters[end] != first_run.parameters[end]
+        x = FedFlux.digits().xtest
+        saved = FedFlux.load_result(FedFlux.save(joinpath(dir, "run.safetensors"), whole))
+        @test predict(saved, x) == predict(whole, x)
+    end
+end

@@ -122,7 +122,7 @@ function prepare_federated(o::Options, d::Dataset, outputs, init,
         rules = (one_or_many(built(o, :rules))..., download...),
         aggregate = built(o, :aggregate), server = server_step_of(o),
         weights = Symbol(o.weights), trainer = Symbol(o.trainer), o.seed,
-        faults = prepare_faults(o), attack = prepare_attack(o, input))
+        faults = prepare_faults(o), attack = prepare_attack(o, input), o.freeze)
 end
 
 local_training(o::Options) =

@@ -135,6 +135,7 @@ function prepare_and_run(o::Options, init, hooks::RunHooks, data, folder, previo
     (; clients, test) = data
 
     # The model, its local training, the rules, the aggregator and the server's step.
+    init = with_frozen(o, init, saved, previous)
     f = prepare_federated(o, dataset, data.outputs, init, data.input)
     check_measurable(o, f, or_else(data.validation, test), clients)
     needs_root(f.aggregate) && (clients = set_aside(clients, f.aggregate.root, o.seed))

@@ -10,6 +10,15 @@ function continued(r::RunResult, facts, warn)
 end
 
 """
+The arrays to begin with. What is frozen doesn't change, so a run that goes on takes it from
+where it was, as it began there with an `init`.
+"""
+function with_frozen(o::Options, init, saved, previous)
+    init === nothing && !isempty(o.freeze) || return init
+    return saved === nothing ? previous : saved_arrays(saved)
+end
+
+"""
 The options `given`, and those of the run to resume that were not given; a result in their
 `resume` comes back beside them, else `nothing`.
 """
