@@ -33,6 +33,25 @@ to_model!(θ, ::Engine, w) = copyto!(θ, w)
 batch(::Engine, x, y, idx) = (getobs(x, idx), getobs(y, idx))
 
 """
+    valgrad!(e::Engine, g, w, x, y) -> loss
+
+The mean loss of a batch at the parameters `w`, whose gradient is written into `g`.
+
+- `g`, `w`: flat vectors in the engine's order, both of length `nparams(e)`.
+- `x`: the samples, the last axis counts them; at most `maxbatch(e)`.
+- `y`: their targets, as the loss takes them.
+
+Throws nothing of its own: sizes were checked when the engine was made.
+
+```julia
+e = LayerEngine(Chain(Dense(4 => 2)), CrossEntropy(), (4,), 8)
+w = zeros(Float32, FedFlux.nparams(e)); g = similar(w)
+valgrad!(e, g, w, rand(Float32, 4, 8), rand(0:1, 8))
+```
+"""
+function valgrad! end
+
+"""
     clipped_gradient!(e::Engine, g, w, x, y, clip) -> loss
 
 The sum over the batch of each example's gradient, scaled down to the L2 norm `clip` if
