@@ -134,3 +134,39 @@ def test_python_the_shell_and_julia_take_the_same_defaults(
         assert result.params_sha256 == str(core.params_sha256) == facts["params_sha256"]
         for name in ("model", "lr"):
             assert result.options[name] == facts["options"][name]
+
+
+def printed(page: str) -> tuple[str, str]:
+    """The Python of a page in one piece, and what the page says that it prints."""
+    text = (DOCS / page).read_text()
+    return tuple(  # type: ignore[return-value]
+        "\n".join(re.findall(rf"```{language}\n(.*?)```", text, re.S))
+        for language in ("python", "text")
+    )
+
+
+@pytest.mark.parametrize("page", ["index.md", "tour.md"])
+def test_a_page_prints_what_it_shows(
+    page: str, julia: None, python: Run, tmp_path: Path
+) -> None:
+    """Words and whole numbers as they stand; other processors add in another order."""
+    code, shown = printed(page)
+    out = python(["-c", code], cwd=tmp_path).stdout
+    number = r"\d+\.\d+"
+    assert re.sub(number, "", out).split() == re.sub(number, "", shown).split()
+    for ours, theirs in zip(
+        re.findall(number, out), re.findall(number, shown), strict=True
+    ):
+        assert float(ours) == pytest.approx(float(theirs), abs=0.02)
+
+
+def test_errors_of_the_page_are_those_that_the_code_raises() -> None:
+    """Each text in the first column, in a literal of Python or Julia."""
+    files = [*(ROOT / "python").rglob("*.py"), *(ROOT / "julia").rglob("*.jl")]
+    code = "\n".join(f.read_text() for f in files)
+    code = re.sub(r'" ?\*?\s*\n\s*f?"', "", code).replace("`", "")
+    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "errors.md").read_text(), re.M)
+    texts = [t for row in rows for t in re.findall(r"`([^`]+)`", row) if " " in t]
+    assert len(texts) > 10
+    for text in texts:
+        assert text in code, text
