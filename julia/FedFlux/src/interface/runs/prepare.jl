@@ -24,10 +24,21 @@ function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
     tokens && (given || o.normalise != "none") &&
         fail("the model takes tokens, which can't be normalized: leave mean, std and ",
             "normalise out")
+    own = data === nothing && (o.dataset isa Dataset || endswith(o.dataset, ".npz"))
+    own && foreach(warn, advice_on(o, dataset, tokens, given))
     dataset = normalise(dataset, o.mean, o.std)
     # What the clients are to normalise together keeps its differences until then.
     o.normalise == "none" || return map_inputs(as_floats, dataset), o
     return inputs_for(dataset, tokens), o
+end
+
+"What in a user's own data will train badly."
+function advice_on(o::Options, d::Dataset, tokens, scaled)
+    messages = String[]
+    tokens || scaled || o.normalise != "none" || append!(messages, advice_on_inputs(d.x))
+    labels = o.loss == "cross_entropy" && ndims(d.y) == 1 && eltype(d.y) <: Integer
+    labels && append!(messages, advice_on_labels(d.y))
+    return messages
 end
 
 """
