@@ -14,9 +14,10 @@ function arrivals(r::FedBuff, s, st, clients, n, seed)
     (; clock, begun) = s
     underway, arrived = copy(s.underway), Underway[]
     θ, stats = copy(st.θ), copy(st.stats)
+    busy = falses(length(clients))
+    foreach(c -> busy[c.client] = true, underway)
+    idle = findall(!, busy)             # who arrives has had its turn in this round
     while length(arrived) < n
-        idle = setdiff(1:length(clients), (c.client for c in underway),
-            (c.client for c in arrived))
         while length(underway) < r.concurrency && !isempty(idle)
             begun += 1
             k = popat!(idle, 1 + below!(Stream(seed, :cohort, 0, begun), length(idle)))
