@@ -27,7 +27,11 @@ def without_effect(
         ['momentum has no effect: it needs optimizer=momentum']
     """
     for name in given:
-        for other, wanted in column("not_with").get(name, {}).items():
+        used = column("used_with").get(name, {}).items()
+        beside = column("not_with").get(name, {}).items()
+        if any(_holds(other, wanted, options, objects) for other, wanted in used):
+            beside = {}.items()
+        for other, wanted in beside:
             if options[name] is not None and _holds(other, wanted, options, objects):
                 value = options[other]
                 shown = ", ".join(value) if isinstance(value, list) else value

@@ -11,8 +11,10 @@ function without_effect(names, o)
 end
 
 function why_without_effect(name, o)
-    for (option, wanted) in get(DECLARED_OPTIONS[name], "not_with", ())
-        is_met(option, wanted, o; object = false) &&
+    column(of) = get(DECLARED_OPTIONS[name], of, ())
+    used = any(is_met(c..., o; object = false) for c in column("used_with"))
+    for (option, wanted) in column("not_with")
+        !used && is_met(option, wanted, o; object = false) &&
             return "$name has no effect: $option=$(shown_option(option, o)) does not use it"
     end
     conditions = get(DECLARED_OPTIONS[name], "only_with", nothing)
