@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._comparison.compare import compare
+    from ._comparison.comparison import Comparison
     from ._julia.start import setup
     from ._privacy.accountant import epsilon, noise_multiplier
     from ._privacy.audit import Audit, audit
+    from ._report.report import report
     from ._results.result import Result
     from ._simulation.run import partition, run
     from .errors import (
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Audit",
+    "Comparison",
     "DataError",
     "FedFluxError",
     "FedFluxWarning",
@@ -42,19 +46,24 @@ __all__ = [
     "Snapshot",
     "__version__",
     "audit",
+    "compare",
     "epsilon",
     "noise_multiplier",
     "partition",
+    "report",
     "run",
     "setup",
 ]
 
 _MODULES = {
     "Audit": "_privacy.audit",
+    "Comparison": "_comparison.comparison",
     "audit": "_privacy.audit",
+    "compare": "_comparison.compare",
     "epsilon": "_privacy.accountant",
     "noise_multiplier": "_privacy.accountant",
     "partition": "_simulation.run",
+    "report": "_report.report",
     "run": "_simulation.run",
     "setup": "_julia.start",
     "Result": "_results.result",

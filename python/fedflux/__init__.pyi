@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import flower as flower, he as he, plots as plots
+from ._comparison.compare import compare as compare
+from ._comparison.comparison import Comparison as Comparison
 from ._julia.start import setup as setup
 from ._options.classes import Spec
 from ._privacy.accountant import epsilon as epsilon, noise_multiplier as noise_multiplier
 from ._privacy.audit import Audit as Audit, audit as audit
+from ._report.report import report as report
 from ._results.result import Result as Result
 from ._results.snapshot import Snapshot as Snapshot
 from ._simulation.run import partition as partition, run as run
@@ -44,6 +47,7 @@ __all__ = [
     "ByOwner",
     "CenteredClipping",
     "ClientDP",
+    "Comparison",
     "CosineDecay",
     "CountSketch",
     "Crash",
@@ -115,9 +119,11 @@ __all__ = [
     "WeightedSampling",
     "__version__",
     "audit",
+    "compare",
     "epsilon",
     "noise_multiplier",
     "partition",
+    "report",
     "run",
     "setup",
 ]

@@ -1,26 +1,26 @@
-"""Plots of results, with matplotlib (`pip install 'fedflux[plots]'`)."""
+"""Plots of results, with matplotlib (`pip install 'fedflux[plots]'`).
+
+Pictures are written as .png, .svg or .pdf, by the ending of the path. All have one style:
+at most eight colors, which color-blind readers can tell apart, and lines named at their
+ends.
+"""
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._results.atomic_write import as_path
+from ._pictures import clients as _clients, curves as _curves
+from ._pictures.style import PathLike, figure as _figure, saved as _saved
 from ._results.result import Result
-from .errors import DataError, FedFluxError, OptionError, shown
+from .errors import DataError, OptionError, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOR = "#1b5e8c"
-MAX_TICKS = 12
-MAX_NUMBERED = 260  # cells that have room for their number
-
-PathLike = str | os.PathLike[str]
+Results = Mapping[str, Result | Sequence[Result]] | Result
 
 
 def clients(split: Mapping[str, Any] | Result, path: PathLike | None = None) -> Figure:
@@ -54,27 +54,17 @@ def clients(split: Mapping[str, Any] | Result, path: PathLike | None = None) -> 
             "with at most 1,000 clients"
         )
     sizes, labels = np.asarray(data["sizes"]), data.get("labels")
-    figure = _figure(height=4.8 if labels else 2.6)
-    if labels is None:
-        _draw_sizes(figure.subplots(), sizes).set_xlabel("client")
-        return _saved(figure, path)
-    grid = figure.add_gridspec(2, 2, height_ratios=(1, 3), width_ratios=(40, 1))
-    lower = figure.add_subplot(grid[1, 0])
-    upper = figure.add_subplot(grid[0, 0], sharex=lower)
-    _draw_sizes(upper, sizes).tick_params(labelbottom=False)
-    picture = _draw_labels(lower, np.asarray(labels).T)
-    figure.colorbar(picture, cax=figure.add_subplot(grid[1, 1]), label="samples")
-    return _saved(figure, path)
+    return _saved(_clients.holdings(sizes, labels), path)
 
 
-def accuracy(
-    results: Mapping[str, Result] | Result, path: PathLike | None = None
-) -> Figure:
+def accuracy(results: Results, path: PathLike | None = None) -> Figure:
     """Draw test accuracy by round.
 
     Args:
-        results: a result, or results by their names in the legend.
-        path: the picture to write, .png, .svg or .pdf, or None for none.
+        results: a result, or results by their names at the ends of the lines; for a list of
+            results, such as those of several seeds, their mean, and a band from the lowest
+            to the highest.
+        path: the picture to write, .png, .svg or .pdf; None for none.
 
     Returns:
         The figure.
@@ -91,94 +81,107 @@ def accuracy(
         >>> len(accuracy(result).axes[0].lines)
         1
     """
-    named = results if isinstance(results, Mapping) else {"": results}
-    if not named or not all(isinstance(result, Result) for result in named.values()):
-        raise DataError(
-            f"results: expected a Result, or Results by their names, got {shown(results)}"
-        )
-    figure = _figure(height=3.6)
-    axes = figure.subplots()
-    for name, result in named.items():
-        points = [
-            (record["round"], record["accuracy"])
-            for record in result.history
-            if record.get("accuracy") is not None
-        ]
-        if not points:
+    named = _named(results)
+    for runs in named.values():
+        if not all(_curves.points(curve, "accuracy") for curve in runs):
             raise DataError(
                 "no round has an accuracy: expected test data and a loss with classes"
             )
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
-    axes.set(xlabel="round", ylabel="test accuracy")
-    axes.grid(alpha=0.3)
-    _integer_ticks(axes.xaxis)
-    if len(named) > 1:
-        axes.legend(frameon=False)
+    figure = _figure(height=3.6)
+    _curves.one(figure.subplots(), named, "accuracy")
     return _saved(figure, path)
 
 
-def _figure(height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise FedFluxError(
-            "matplotlib is not installed: run pip install 'fedflux[plots]'"
-        ) from None
+def rounds(results: Results, path: PathLike | None = None) -> Figure:
+    """Draw by round: accuracy, loss, bytes, ε and seconds, each if the runs have it.
 
-    class Shown(Figure):
-        """A figure that a notebook shows, without pyplot, whose state is global."""
+    For a single run, the spread of the accuracy over the clients is drawn too.
 
-        def _repr_png_(self) -> bytes:
-            picture = io.BytesIO()
-            self.savefig(picture, format="png", dpi=100)
-            return picture.getvalue()
+    Args:
+        results: as in `accuracy`.
+        path: the picture to write, .png, .svg or .pdf; None for none.
 
-    return Shown(figsize=(7.2, height), layout="constrained")
+    Returns:
+        The figure.
 
-
-def _draw_sizes(axes: Any, sizes: Any) -> Any:
-    width = 0.8 if len(sizes) <= 60 else 1.0
-    axes.bar(np.arange(1, len(sizes) + 1), sizes, width=width, color=COLOR)
-    axes.set(ylabel="samples", xlim=(0.5, len(sizes) + 0.5))
-    axes.spines[["top", "right"]].set_visible(False)
-    _integer_ticks(axes.xaxis)
-    return axes
+    Raises:
+        DataError: there is nothing to draw.
+        FedFluxError: matplotlib is not installed, or the file can't be written.
+    """
+    return _saved(_curves.overview(_named(results)), path)
 
 
-def _draw_labels(axes: Any, counts: Any) -> Any:
-    """Draw the counts, (labels, clients), as an image."""
-    labels, clients = counts.shape
-    image = axes.imshow(
-        counts,
-        aspect="auto",
-        cmap="Blues",
-        vmin=0,
-        origin="lower",
-        extent=(0.5, clients + 0.5, -0.5, labels - 0.5),
-    )
-    if counts.size <= MAX_NUMBERED:
-        style = {"ha": "center", "va": "center", "fontsize": 7}
-        for (label, client), count in np.ndenumerate(counts):
-            color = "white" if count > 0.6 * counts.max() else "black"
-            axes.text(client + 1, label, str(count) if count else "·", color=color, **style)
-    axes.set(xlabel="client", ylabel="label")
-    _integer_ticks(axes.xaxis)
-    _integer_ticks(axes.yaxis)
-    return image
+def client_accuracy(result: Result, path: PathLike | None = None) -> Figure:
+    """Draw each client's accuracy on its own test data, above the labels that it holds.
+
+    Args:
+        result: of a run with test data of the clients' own (`client_test`, `owner_test`).
+        path: the picture to write, .png, .svg or .pdf; None for none.
+
+    Returns:
+        The figure.
+
+    Raises:
+        DataError: no client has an accuracy.
+        FedFluxError: matplotlib is not installed, or the file can't be written.
+    """
+    rows = result.clients if isinstance(result, Result) else []
+    if all(row.get("accuracy") is None for row in rows):
+        raise DataError(
+            "no client has an accuracy of its own: give client_test=0.2 to the run, or "
+            "owner_test with the arrays"
+        )
+    labels = (result.holdings or {}).get("labels")
+    labels = labels if isinstance(labels, Sequence) else None
+    return _saved(_clients.accuracies(rows, labels), path)
 
 
-def _integer_ticks(axis: Any) -> None:
-    from matplotlib.ticker import MaxNLocator
+def confusion(
+    result: Result,
+    x: Any,
+    y: Any,
+    path: PathLike | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+) -> Figure:
+    """Draw a confusion matrix: how often each true class is predicted as each other.
 
-    axis.set_major_locator(MaxNLocator(MAX_TICKS, integer=True))
+    Args:
+        result: of a model that predicts labels.
+        x, y: samples and their labels, as `Result.score` takes them.
+        path: the picture to write, .png, .svg or .pdf; None for none.
+        classes: the names of the classes. Default: their numbers.
+
+    Returns:
+        The figure.
+
+    Raises:
+        OptionError: the model predicts no single labels, or too few names.
+        DataError: the samples don't fit the model.
+        FedFluxError: matplotlib is not installed, or the file can't be written.
+    """
+    result.score(x, y)  # checks both
+    predicted, true = np.ravel(result.predict(x)), np.ravel(np.asarray(y))
+    if result.options["loss"] == "mse" or predicted.shape != true.shape:
+        raise OptionError("confusion: expected a model that predicts one label a sample")
+    n = int(max(predicted.max(), true.max())) + 1
+    if classes is not None and len(classes) < n:
+        raise OptionError(f"classes: expected {n} names or more, got {len(classes)}")
+    counts = np.zeros((n, n), dtype=int)
+    np.add.at(counts, (true.astype(int), predicted.astype(int)), 1)
+    names = [str(i) for i in range(n)] if classes is None else classes
+    return _saved(_clients.confusion(counts, names), path)
 
 
-def _saved(figure: Figure, path: PathLike | None) -> Figure:
-    if path is not None:
-        try:
-            figure.savefig(as_path("path", path), dpi=150)
-        except OSError as error:
-            raise FedFluxError(f"can't write {path}: {error.strerror}") from None
-        except ValueError as error:  # an unknown file format
-            raise OptionError(f"can't write {path}: {error}") from None
-    return figure
+def _named(results: Results) -> dict[str, list[_curves.Curve]]:
+    """Return the curves of results, by name."""
+    named = results if isinstance(results, Mapping) else {"": results}
+    lists = {n: [r] if isinstance(r, Result) else r for n, r in named.items()}
+    if not lists or not all(
+        isinstance(runs, Sequence) and runs and all(isinstance(r, Result) for r in runs)
+        for runs in lists.values()
+    ):
+        raise DataError(
+            f"results: expected a Result, or Results by their names, got {shown(results)}"
+        )
+    return {n: [_curves.of_history(r.history) for r in runs] for n, runs in lists.items()}

@@ -103,6 +103,7 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "_version": set(),
     "_typing": set(),
+    "_pictures": {"errors"},
     "_options": {"errors"},
     "_data": {"errors", "_typing", "_options"},
     "_julia": {"errors", "_typing", "_options"},
@@ -113,15 +114,23 @@ ARROWS: dict[str, set[str]] = {
         "errors",
         "_typing",
         "_version",
+        "_pictures",
         "_options",
         "_data",
         "_julia",
         "_reference",
     },
-    "plots": {"errors", "_results"},
+    "plots": {"errors", "_pictures", "_results"},
     "_simulation": {
         *("errors", "_typing", "_options", "_data", "_julia", "he", "_reference"),
         "_results",
+    },
+    "_comparison": {
+        *("errors", "_typing", "_pictures", "_options", "_data", "_julia", "he"),
+        *("_results", "_simulation"),
+    },
+    "_report": {
+        *("errors", "_typing", "_pictures", "_options", "_results", "_comparison"),
     },
     "flower.worker": {
         *("errors", "_version", "_typing", "_options", "_data", "_julia", "he"),
@@ -137,14 +146,15 @@ ARROWS: dict[str, set[str]] = {
         "flower.worker",
     },
     "cli": {
-        *("errors", "_version", "_options", "_data", "_julia", "he"),
-        *("_privacy", "_results", "plots", "_simulation", "flower"),
+        *("errors", "_version", "_pictures", "_options", "_data", "_julia", "he"),
+        *("_privacy", "_results", "plots", "_simulation", "_comparison", "_report"),
+        "flower",
     },
     "__main__": {"cli"},
 }
 # The package itself names what is public, and imports it when it is asked for.
 PUBLIC = {"errors", "_version", "_options", "_julia", "_privacy", "_results", "_simulation"}
-PUBLIC |= {"plots", "flower", "he"}
+PUBLIC |= {"plots", "flower", "he", "_comparison", "_report"}
 
 
 def room(module: str) -> str:

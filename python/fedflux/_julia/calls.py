@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def run(
 
     start = None if init is None else _named(init)
     given = tuple(objects.items()) or None
-    try:
+    with _readable(julia.error):
         text, trained, result = julia.core._pyrun(
             _json(config),
             _transposed(data),
@@ -69,7 +70,16 @@ def run(
             previous,
             on_model is not None,
         )
-    except julia.error as error:
+    facts = _facts(text)
+    return facts, [_own(a) for a in trained], result
+
+
+@contextlib.contextmanager
+def _readable(kind: type[Exception]) -> Iterator[None]:
+    """Turn those of Julia's exceptions that a user can do something about into ours."""
+    try:
+        yield
+    except kind as error:
         if "InterruptException" in first_line(error):
             raise KeyboardInterrupt from None
         if any(words in first_line(error) for words in TOO_LARGE):
@@ -78,8 +88,31 @@ def run(
                 "fewer threads"
             ) from None
         raise
-    facts = _facts(text)
-    return facts, [_own(a) for a in trained], result
+
+
+def compare(
+    config: dict[str, Any], data: Arrays | None, on_event: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """Compare runs in the core.
+
+    Args:
+        config: the grid or its file, the seeds, the folder and the options of all runs.
+        data: as in `run`.
+        on_event: called with each event; returns whether the comparison should end.
+
+    Returns:
+        The facts of the comparison.
+
+    Raises:
+        FedFluxError: the core reports an error.
+    """
+    julia = boot()
+
+    def callback(kind: str, payload: str) -> bool:
+        return kind != "tick" and bool(on_event(_read(payload)))
+
+    with _readable(julia.error):
+        return _facts(julia.core._pycompare(_json(config), _transposed(data), callback))
 
 
 def _own(array: Any) -> NDArray[np.float32]:

@@ -29,6 +29,9 @@ def restored(table: dict[str, Any]) -> dict[str, Any]:
         {'test_loss': inf, 'loss': 'mse'}
     """
     for name in LOSSES:
-        if isinstance(table.get(name), str) and table[name] in NAMES:
-            table[name] = NAMES[table[name]]
+        value = table.get(name)
+        if isinstance(value, str) and value in NAMES:
+            table[name] = NAMES[value]
+        elif isinstance(value, list):  # of the rounds of a run
+            table[name] = [NAMES.get(v, v) if isinstance(v, str) else v for v in value]
     return table

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._pictures.curves import of_history, overview
+from .._pictures.style import saved
 from .._version import __version__
 from ..errors import DataError, FedFluxError
 from . import checkpoint_folder, file_format, frame, personal, show_html
@@ -22,6 +24,7 @@ from .snapshot import Snapshot, best_of
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.figure import Figure
 
 
 @dataclass(repr=False)
@@ -137,6 +140,23 @@ class Result(Predictor):
             FedFluxError: pandas is not installed.
         """
         return frame.of(self.history)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw by round: accuracy, loss, bytes, ε, seconds, the spread over the clients.
+
+        `fedflux.plots` has further pictures.
+
+        Args:
+            path: the picture to write, .png, .svg or .pdf; None for none.
+
+        Returns:
+            The figure, which a notebook shows.
+
+        Raises:
+            DataError: there is nothing to draw.
+            FedFluxError: matplotlib is not installed, or the file can't be written.
+        """
+        return saved(overview({"": [of_history(self.history)]}), path)
 
     def personal(self, client: Any) -> PersonalModel:
         """Return the model that a client would use itself, if a rule makes one.

@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._pictures.style import COLOR
 from .._typing import Points
 
 WIDTH, HEIGHT, EDGE = 360, 120, 6
-COLOR = "#1b5e8c"
 
 History = Sequence[Mapping[str, Any]]
 

@@ -12,11 +12,6 @@ from .._options.options import SpecOption, declared
 from .._options.specs import known
 
 FILES = "Files and output"
-EXAMPLES = """\
-fedflux run --dataset digits --rounds 5 --batch-size 10 --lr 0.2
-fedflux run --partition 'dirichlet(0.1)' --rule 'fedprox(mu=0.01)'
-"""
-
 # click.ParamType takes a type parameter from 8.4 on only.
 _ParamType: Any = click.ParamType
 
@@ -35,7 +30,16 @@ class OptionType(_ParamType):  # type: ignore[misc]
 
 
 class RunCommand(click.Command):
-    """`run`: its help names the options by group; `--help-all` says what each does."""
+    """`run`: its help names the options by group; `--help-all` says what each does.
+
+    Attributes:
+        examples: lines of the help.
+    """
+
+    examples = """\
+fedflux run --dataset digits --rounds 5 --batch-size 10 --lr 0.2
+fedflux run --partition 'dirichlet(0.1)' --rule 'fedprox(mu=0.01)'
+"""
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.format_usage(ctx, formatter)
@@ -48,7 +52,7 @@ class RunCommand(click.Command):
             ]
             formatter.write_dl(rows)
         with formatter.section("Examples"):
-            formatter.write_dl([(line, "") for line in EXAMPLES.splitlines()])
+            formatter.write_dl([(line, "") for line in self.examples.splitlines()])
 
     def full_help(self, ctx: click.Context) -> str:
         """Return the text of `--help-all`."""

@@ -1,0 +1,58 @@
+"""`fedflux plot` and `fedflux report`: runs that ended, as pictures and as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .._comparison.comparison import FILE, Comparison
+from .._pictures.curves import Curve, of_history, overview
+from .._pictures.style import saved
+from .._report.report import report as write_report
+from .._results.saved import facts_of
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("rounds.png"),
+    help="the picture: .png, .svg or .pdf  [default: rounds.png]",
+)
+def plot(runs: tuple[Path, ...], out: Path) -> None:
+    """Draw accuracy, loss, bytes, ε and seconds by round.
+
+    RUNS are folders of comparisons or of runs with checkpoints, or files of --save or
+    --json. The runs of a comparison are drawn as a line a configuration, with a band from
+    the lowest seed to the highest.
+    """
+    named: dict[str, list[Curve]] = {}
+    for path in runs:
+        if (path / FILE).is_file():
+            named |= Comparison.load(path).curves()
+        else:
+            named.setdefault(path.name or str(path), []).append(
+                of_history(facts_of(path)["history"])
+            )
+    saved(overview(named), out)
+    click.echo(f"{out} is drawn.")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    help="the page  [default: report.html]",
+)
+def report(run: Path, out: Path) -> None:
+    """Write a page about a run or a comparison that needs nothing beside it.
+
+    RUN is the folder of a comparison or of a run with checkpoints, or a file of --save or
+    --json.
+    """
+    write_report(run, out)
+    click.echo(f"{out} is written.")
