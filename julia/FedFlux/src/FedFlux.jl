@@ -205,6 +205,7 @@ include("workers/processes.jl")
 include("federation/json.jl")
 include("federation/compatibility.jl")
 include("federation/cohorts/sampling.jl")
+include("federation/cohorts/learned_sampling.jl")
 include("federation/training/schedules.jl")
 include("federation/cohorts/faults.jl")
 include("federation/cohorts/attacks.jl")
@@ -238,7 +239,7 @@ include("federation/audits/canary.jl")
 include("federation/audits/audit.jl")
 export Federated, State, LocalTraining, ServerStep, Faults, Attackers, round!, fit!
 export CohortSampling, Stopping, Record, StepDecay, ExponentialDecay, CosineDecay, Warmup
-export audit, isbroken, MembershipInference
+export PowerOfChoice, Oort, audit, isbroken, MembershipInference
 
 # Checkpoints: durable files, packed states, resuming.
 include("checkpoints/durable.jl")

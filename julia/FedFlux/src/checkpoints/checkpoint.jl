@@ -172,7 +172,7 @@ function pack_state(f, st, engine, arrays)
         arrays["parameters/$name"] = a
     end
     arrays["stats"] = st.stats
-    states = (; st.shared, st.private, st.server, st.aggregator)
+    states = (; st.shared, st.private, st.server, st.aggregator, st.sampling)
     return Dict(
         string(name) => pack(state, string(name), arrays)
         for (name, state) in pairs(states)

@@ -70,7 +70,8 @@ function restored(saved, f, engine)
     st = State(content["round"], to_engine!(similar(θ), engine, θ),
         take_array(arrays, "stats"), read_back("shared"),
         Dict{Int,Any}(read_back("private")), read_back("server"),
-        read_back("aggregator"))
+        read_back("aggregator"),
+        haskey(state, "sampling") ? read_back("sampling") : nothing)
     length(st.stats) == length(fresh.stats) && length(st.shared) == length(fresh.shared) ||
         fail("resume: ", saved.path, " was written with other rules or another model")
     return st,

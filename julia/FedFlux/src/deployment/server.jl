@@ -26,7 +26,7 @@ function begin_round!(s::ServerSession, record)
     (; f, st, clients, pool) = s
     round = st.round + 1
     cohort, _, s.expected = next_cohort(f, st, clients, s.sampling)
-    s.work = open_round(f, st, clients, cohort, pool)
+    s.work = open_round(f, st, clients, cohort, pool; s.sampling.sampling)
     s.work.validator.like = s.like
     s.secure = begin_secure(f.aggregate, s)
     s.stage = first_stage(f.aggregate)

@@ -110,7 +110,7 @@ end
 Everything that changes from round to round, and all that a resume needs: the number of
 finished rounds, the global parameters `θ` (in the engine's order) and statistics, the
 rules' shared state, the private state of each client that took part, the state of the
-server's optimizer, and what the aggregator keeps.
+server's optimizer, and what the aggregator and the sampling keep.
 """
 mutable struct State
     round::Int
@@ -120,7 +120,10 @@ mutable struct State
     private::Dict{Int,Any}
     server::Any
     aggregator::Any
+    sampling::Any
 end
+State(round, θ, stats, shared, private, server, aggregator) =
+    State(round, θ, stats, shared, private, server, aggregator, nothing)
 
 function State(f::Federated, engine::Engine)
     (; n, frozen) = f.layout

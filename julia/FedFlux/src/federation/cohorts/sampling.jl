@@ -181,10 +181,11 @@ CohortSampling(clients_per_round; sampling = UniformSampling(),
 
 """
     draw_cohort(c::CohortSampling, clients, n, seed, round,
-                rng = Stream(seed, :cohort, round))
+                rng = Stream(seed, :cohort, round), kept = nothing)
 
 The clients that are selected for a round, in rising order; `n` of them are wanted. Who is
-available follows from `(seed, round)`; who is drawn, from `rng`.
+available follows from `(seed, round)`; who is drawn, from `rng`, and for a
+[`LearnedSampling`](@ref) from what it kept of the rounds before.
 
 ```julia
 clients = Clients(zeros(Float32, 1, 100), zeros(100), [[k] for k in 1:100])
@@ -192,9 +193,9 @@ FedFlux.draw_cohort(FedFlux.CohortSampling(10), clients, 10, 0, 1)
 ```
 """
 function draw_cohort(c::CohortSampling, clients, n, seed, round,
-    rng = Stream(seed, :cohort, round))
+    rng = Stream(seed, :cohort, round), kept = nothing)
     there = available(c.availability, length(clients), round,
         Stream(seed, :availability, round))
     isempty(there) && return Int[]
-    return sort!(draw(c.sampling, there, clients, n, round, rng))
+    return sort!(draw(c.sampling, kept, there, clients, n, round, rng))
 end

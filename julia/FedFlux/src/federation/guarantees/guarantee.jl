@@ -43,9 +43,13 @@ first rule that makes one, or of its aggregator. Throws a [`FedFluxError`](@ref)
 claim would not hold.
 """
 function guarantee(f::Federated, sampling, clients)
+    hidden = f.aggregate isa Union{SecureMean,CKKS}
+    check_losses_known(sampling.sampling, hidden ? nameof(typeof(f.aggregate)) : nothing)
     for r in f.rules
         p = guarantee(r, f, sampling, clients)
-        p === nothing || return p
+        p === nothing && continue
+        check_losses_known(sampling.sampling, "rule $(nameof(typeof(r)))")
+        return p
     end
     return guarantee(f.aggregate, f, sampling, clients)
 end

@@ -2,7 +2,8 @@
 
 """
     round!(f, st, clients, cohort; pool = WorkerPool(f, clients), wanted = length(cohort),
-           expected = length(cohort), start_states = nothing) -> (st, metrics)
+           expected = length(cohort), start_states = nothing,
+           sampling = nothing) -> (st, metrics)
 
 One round: each client of `cohort` trains on its own share from `st.θ`; the updates that
 pass validation are added in cohort order as soon as they are there; the server takes its
@@ -12,6 +13,7 @@ step. Changes `st`. `metrics` is a NamedTuple of the fields of a [`Record`](@ref
 - `expected`: the size of a cohort that is expected before it is drawn.
 - `start_states`: for each client the state that it starts from, if it isn't `st`
   (asynchronous federation).
+- `sampling`: the [`LearnedSampling`](@ref) that is to learn from the round.
 
 A client that fails, in simulation or by an exception in its rules or its loss, drops out;
 an invalid update is rejected; the round goes on with the rest. With fewer updates than the
@@ -24,11 +26,11 @@ updates for each of these are held at a time, except by aggregators that need al
 """
 function round!(f::Federated, st::State, clients::Clients, cohort;
     pool = WorkerPool(f, clients), wanted = length(cohort),
-    expected = length(cohort), start_states = nothing)
+    expected = length(cohort), start_states = nothing, sampling = nothing)
     responding, dropped, simulated =
         simulate_faults(f.faults, f.seed, st.round + 1, cohort, wanted)
     trainers = trainers!(pool)
-    work = open_round(f, st, clients, responding, pool; start_states, trainers)
+    work = open_round(f, st, clients, responding, pool; start_states, trainers, sampling)
     tasks, spawn = min(length(trainers), length(work.cohort)), pool.processes === nothing
     tasks == 0 || in_parallel(tasks, pool.control, pool.tick; spawn) do i
         train_clients!(work, trainers[i], pool.control)
@@ -41,15 +43,17 @@ function round!(f::Federated, st::State, clients::Clients, cohort;
 end
 
 """
-    open_round(f, st, clients, cohort, pool; start_states = nothing) -> RoundState
+    open_round(f, st, clients, cohort, pool; start_states = nothing,
+               sampling = nothing) -> RoundState
 
 The next round of a federation, in which the clients of `cohort` train, before any has.
 """
 function open_round(f, st, clients, cohort, pool; start_states = nothing,
-    trainers = trainers!(pool))
+    trainers = trainers!(pool), sampling = nothing)
     begun = time_ns()
     reference = aggregator_reference(f, st, clients, pool)
-    return RoundState(f, st, clients, cohort, start_states, trainers, reference, begun)
+    return RoundState(f, st, clients, cohort, start_states, trainers, reference, begun,
+        sampling)
 end
 
 """
@@ -126,6 +130,7 @@ function server_part!(f, st, clients, work, pool, expected)
     work.published = step.published
     st.stats .+= step.stats
     merge!(st.private, work.private)
+    st.sampling = observe!(work.sampling, st.sampling, work.observed, st.round + 1)
     return nothing
 end
 

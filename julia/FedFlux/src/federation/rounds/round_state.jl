@@ -17,6 +17,8 @@ Base.@kwdef mutable struct RoundState{F,C,V,B}
     private::Dict{Int,Any} = Dict{Int,Any}()
     loss::Float64 = 0.0
     seen::Int = 0
+    sampling::Any = nothing                      # which learns from what is observed
+    observed::Vector{Observed} = Observed[]
     bytes_up::Int = 0
     bytes_down::Int = 0
     adding_ns::UInt64 = UInt64(0)
@@ -33,7 +35,8 @@ Base.@kwdef mutable struct RoundState{F,C,V,B}
     moments::Moments = Moments()                 # of the honest ones, for them
 end
 
-function RoundState(f, st, clients, cohort, start_states, trainers, reference, begun)
+function RoundState(f, st, clients, cohort, start_states, trainers, reference, begun,
+    sampling = nothing)
     new_buffer() = buffer_of(first(trainers), st)
     first_buffer = new_buffer()
     buffers = Channel{typeof(first_buffer)}(Inf)
@@ -44,7 +47,8 @@ function RoundState(f, st, clients, cohort, start_states, trainers, reference, b
     max_weight = f.weights === :samples ? total_samples(clients) : 1
     return RoundState(; f, st, clients,
         cohort = omniscient ? filter(!in(bad), cohort) : collect(Int, cohort),
-        begun, start_states, buffers, acc = start(f.aggregate, length(cohort), reference),
+        begun, start_states, sampling, buffers,
+        acc = start(f.aggregate, length(cohort), reference),
         validator = Validator(st, cohort, max_weight), hostile = bad, omniscient)
 end
 
@@ -141,6 +145,9 @@ function add_trained!(work::RoundState, trained::Trained)
         if isfinite(trained.loss)       # one client's NaN is not the round's
             work.loss += trained.loss
             work.seen += trained.seen
+            loss = trained.loss / trained.seen
+            trained.seen > 0 &&
+                push!(work.observed, (; client, loss, samples = trained.seen))
         end
         work.omniscient && observe!(work.moments, sent.update)
     end

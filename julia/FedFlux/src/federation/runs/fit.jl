@@ -99,7 +99,7 @@ function next_round!(f, st, clients, sampling, pool)
     is_async(f.rules) &&
         return async_round!(f, st, clients, sampling.clients_per_round; pool)
     cohort, wanted, expected = next_cohort(f, st, clients, sampling)
-    _, metrics = round!(f, st, clients, cohort; pool, wanted, expected)
+    _, metrics = round!(f, st, clients, cohort; pool, wanted, expected, sampling.sampling)
     return cohort, metrics
 end
 
@@ -112,7 +112,7 @@ function next_cohort(f, st, clients, sampling)
     size = cohort_size(f.faults, n, length(clients))
     round = st.round + 1
     rng = secret_cohorts(f.rules) ? SecureRandom() : Stream(f.seed, :cohort, round)
-    cohort = draw_cohort(sampling, clients, size, f.seed, round, rng)
+    cohort = draw_cohort(sampling, clients, size, f.seed, round, rng, st.sampling)
     # A sampler's cohort is what it drew; only over-selection waits for fewer.
     wanted = f.faults.overselect > 1 ? n : length(cohort)
     return cohort, wanted, expected_clients(sampling, length(clients))
