@@ -4,7 +4,7 @@ using FedFlux: ALIE, Attackers, Backdoor, Broken, Crash, WorkerPool, Delay, Drop
     IPM, LabelFlip, Message, Moments, NoiseAttack, Scaling, SignFlip,
     cohort_size, deviation, engine, fingerprint, flatten, forge, global_model, hostile,
     simulate_faults, normal_cdf, normal_quantile, alie_z, Options, poisoned, rejection,
-    send, Validator
+    send, Validator, MinMax, MinSum, Fang
 
 x, y = blobs(240)
 clients = Clients(x, y, [k:(k+23) for k = 1:24:240])
@@ -80,7 +80,8 @@ end
                 occursin(words, r.rejected[1].reason),
             history
         )
-        @test all(r -> r.clients == (what == "twice" ? 10 : 9), history) && all(isfinite, θ)
+        @test all(r -> r.clients == (what == "twice" ? 10 : 9), history)
+        @test all(isfinite, θ)
         @test length(warnings) == 1 && occursin("client 3 is rejected", warnings[1])
         @test history[end].accuracy > 0.8
     end
@@ -319,4 +320,60 @@ end
     attack = FedFlux.Attackers(FedFlux.Broken("slots"); clients = [1])
     _, history = fit_ten(ten_federated(; attack))
     @test all(r -> r.clients == 9 && length(r.rejected) == 1, history)
+end
+
+@testset "$attack goes as far as it stays hidden" for attack in
+                                                      (MinMax(), MinMax(:mean), MinSum(),
+    MinSum(:sign))
+    rng = Xoshiro(2)
+    updates = [
+        Update(; delta = randn(rng, Float32, 6) .+ 1, extra = randn(rng, Float32, 2))
+        for _ = 1:5
+    ]
+    moments = Moments()
+    foreach(u -> FedFlux.observe!(moments, u), updates)
+    honest = (; updates, moments.mean, deviation = deviation(moments))
+    all_of(u) = Float64[u.delta; u.extra]
+    m, us = all_of(FedFlux.forge_from(attack, honest, 2, rng)), all_of.(updates)
+    gap(a, b) = sum(abs2, a - b)
+    hidden(m) =
+        attack isa MinMax ?
+        maximum(u -> gap(m, u), us) <= maximum(gap(u, v) for u in us, v in us) :
+        sum(u -> gap(m, u), us) <= maximum(sum(gap(u, v) for v in us) for u in us)
+    center = mean(us)
+    at(s) = center + s * (m - center)
+    @test hidden(at(0.999)) && !hidden(at(1.001))
+    direction =
+        attack.p === :std ? -std(us; corrected = false) :
+        attack.p === :mean ? -center : -sign.(center)
+    unit(v) = v ./ sqrt(sum(abs2, v))
+    @test unit(m - center) ≈ unit(direction) rtol = 1e-4
+    # Nothing to hide behind: all honest updates are one.
+    same = (; updates = fill(updates[1], 3), mean = updates[1],
+        deviation = map(zero, updates[1]))
+    @test FedFlux.forge_from(attack, same, 2, rng).delta ≈ updates[1].delta
+end
+
+@testset "Fang's attack lies beyond the honest values, against the mean" begin
+    updates = [Update(; delta = Float32[1+i, i-5, -i, 4-i]) for i = 0:3]
+    moments = Moments()
+    foreach(u -> FedFlux.observe!(moments, u), updates)
+    honest = (; updates, moments.mean, deviation = deviation(moments))
+    draws = reduce(hcat,
+        FedFlux.forge_from(Fang(2), honest, 2, Stream(1, :attack, 1, k)).delta for
+        k = 1:200)
+    # means 2.5, -3.5, -1.5, 2.5; smallest 1, -5, -3, 1; largest 4, -2, 0, 4
+    for (i, (low, high)) in enumerate(((0.5, 1), (-2, -1), (0, 0), (0.5, 1)))
+        @test all(v -> low <= v <= high, draws[i, :])
+        @test low == high ||
+              maximum(draws[i, :]) - minimum(draws[i, :]) > 0.9 * (high - low)
+    end
+end
+
+@testset "fitted attacks in a run: $attack" for attack in (MinMax(), MinSum(), Fang())
+    f(threads) = fitted(fresh(; attack = Attackers(attack; count = 3),
+            aggregate = TrimmedMean(0.3)); threads)
+    θ, history, _ = f(1)
+    @test all(r -> r.clients == 10 && isempty(r.rejected), history)
+    @test f(2)[1] == θ != fitted(fresh(; aggregate = TrimmedMean(0.3)))[1]
 end

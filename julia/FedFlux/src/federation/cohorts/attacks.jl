@@ -13,7 +13,8 @@ What hostile clients do, one or more of
 - `forge(a, mean, deviation, n, f) -> update`: for an attack with `omniscient(a) = true`,
   what each of the `f` attackers among the `n` senders of a round sends, from the mean and
   the standard deviation of the honest updates. These clients don't train: the simulation
-  forges their updates on the server, before it aggregates.
+  forges their updates on the server, before it aggregates. With `sees_updates(a) = true`
+  it is `forge_from(a, honest, f, rng)`, from each of them.
 
 `ctx` is `(; seed, round, client)`.
 """
@@ -134,8 +135,8 @@ end
     ALIE(z = nothing)
 
 "A little is enough": all attackers send mean + z·deviation of the honest updates,
-coordinate by coordinate. The default `z` is Φ⁻¹((n − f − s)/(n − f)) with s = ⌊n/2⌋ + 1 −
-f, for f attackers among n. Baruch et al. 2019 (arXiv:1902.06156).
+coordinate by coordinate. The default `z` is Φ⁻¹((n − f − s)/(n − f)) with s =
+⌊n/2⌋ + 1 − f, for f attackers among n. Baruch et al. 2019 (arXiv:1902.06156).
 """
 Base.@kwdef struct ALIE <: Attack
     z::Union{Nothing,Float64} = nothing
@@ -166,8 +167,8 @@ function normal_quantile(p)
     return (low + high) / 2
 end
 
-# Φ(x) = ½ + φ(x)(x + x³/3 + x⁵/15 + …) (Marsaglia 2004), which converges everywhere; beyond
-# 8 nothing is left in Float64.
+# Φ(x) = ½ + φ(x)(x + x³/3 + x⁵/15 + …) (Marsaglia 2004), which converges
+# everywhere; beyond 8 nothing is left in Float64.
 function normal_cdf(x)
     abs(x) > 8 && return x > 0 ? 1.0 : 0.0
     term = total = x

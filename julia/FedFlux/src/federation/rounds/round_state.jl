@@ -33,6 +33,7 @@ Base.@kwdef mutable struct RoundState{F,C,V,B}
     omniscient::Bool                             # whether attackers know all updates
     published::Any = nothing                     # the server's step, as it is sent
     moments::Moments = Moments()                 # of the honest ones, for them
+    honest::Vector{Any} = []                     # these, for attacks that look at each
 end
 
 function RoundState(f, st, clients, cohort, start_states, trainers, reference, begun,
@@ -149,7 +150,9 @@ function add_trained!(work::RoundState, trained::Trained)
             trained.seen > 0 &&
                 push!(work.observed, (; client, loss, samples = trained.seen))
         end
-        work.omniscient && observe!(work.moments, sent.update)
+        work.omniscient || continue
+        observe!(work.moments, sent.update)
+        sees_updates(f.attack.attack) && push!(work.honest, deepcopy(sent.update))
     end
 end
 
@@ -180,8 +183,17 @@ function add_forged!(work::RoundState)
     (; f, moments) = work
     moments.n == 0 && return
     bad = sort!(collect(work.hostile))
+    (; attack) = f.attack
+    if sees_updates(attack)
+        honest = (; updates = work.honest, moments.mean, deviation = deviation(moments))
+        for k in bad
+            rng = Stream(f.seed, :attack, work.st.round + 1, k)
+            accept!(work, message(work, k, forge_from(attack, honest, length(bad), rng)))
+        end
+        return
+    end
     n = moments.n + length(bad)
-    update = forge(f.attack.attack, moments.mean, deviation(moments), n, length(bad))
+    update = forge(attack, moments.mean, deviation(moments), n, length(bad))
     foreach(k -> accept!(work, message(work, k, update)), bad)
 end
 
