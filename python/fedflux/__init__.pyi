@@ -31,13 +31,16 @@ from .errors import (
 __all__ = [
     "AFL",
     "ALIE",
+    "APFL",
     "CKKS",
     "DPFTRL",
     "DPSGD",
     "IID",
     "IPM",
+    "MOON",
     "QFFL",
     "QSGD",
+    "TERM",
     "AlwaysAvailable",
     "Audit",
     "AvailabilityTrace",
@@ -60,19 +63,32 @@ __all__ = [
     "DropOut",
     "ExponentialDecay",
     "FLTrust",
+    "Fang",
     "FeatureNoise",
+    "FedADMM",
+    "FedALA",
     "FedAdagrad",
     "FedAdam",
     "FedAvgM",
+    "FedBABU",
     "FedBN",
     "FedBuff",
+    "FedCM",
+    "FedDC",
     "FedDyn",
+    "FedExP",
     "FedFluxError",
     "FedFluxWarning",
+    "FedLC",
+    "FedNTD",
     "FedNova",
     "FedPer",
+    "FedProto",
     "FedProx",
+    "FedRS",
     "FedRep",
+    "FedRoD",
+    "FedSAM",
     "FedSGD",
     "FedYogi",
     "Flip",
@@ -80,17 +96,26 @@ __all__ = [
     "Interrupted",
     "JuliaUnavailable",
     "Krum",
+    "LGFedAvg",
     "LabelFlip",
     "LabelSkew",
     "LocalDP",
     "Mean",
     "Median",
+    "MimeLite",
+    "MinMax",
+    "MinSum",
     "Mixup",
     "MultiKrum",
+    "Nesterov",
     "NoiseAttack",
     "NormClipping",
+    "Oort",
     "OptionError",
+    "PFedMe",
+    "PerFedAvg",
     "PoissonSampling",
+    "PowerOfChoice",
     "PowerSGD",
     "Prune",
     "PruneChannels",
@@ -191,6 +216,21 @@ class WeightedSampling(Spec):
 @dataclass(frozen=True)
 class RoundRobin(Spec):
     """The next clients_per_round clients, in a cycle."""
+
+@dataclass(frozen=True)
+class PowerOfChoice(Spec):
+    """Of some candidates, those with the highest losses when they last trained."""
+
+    candidates: int | None = ...
+
+@dataclass(frozen=True)
+class Oort(Spec):
+    """Clients with many samples and high losses, and some that never trained."""
+
+    explore: float = ...
+    decay: float = ...
+    least: float = ...
+    cutoff: float = ...
 
 @dataclass(frozen=True)
 class AlwaysAvailable(Spec):
@@ -345,6 +385,8 @@ class FedProx(Spec):
 class Scaffold(Spec):
     """Control variates that correct the drift of clients with different data."""
 
+    momentum: bool = ...
+
 @dataclass(frozen=True)
 class FedNova(Spec):
     """Normalized averaging, for clients that take different numbers of steps."""
@@ -404,6 +446,148 @@ class FedBuff(Spec):
 
     concurrency: int = ...
     spread: float = ...
+
+@dataclass(frozen=True)
+class LGFedAvg(Spec):
+    """Private representations: only the last layers are shared."""
+
+    head: int = ...
+
+@dataclass(frozen=True)
+class FedBABU(Spec):
+    """The head keeps its initial values, and the body is shared; for fine-tuning."""
+
+    head: int = ...
+    arrays: Iterable[str] = ...
+
+@dataclass(frozen=True)
+class FedLC(Spec):
+    """Calibrated logits: classes of which a client has few samples win by a larger
+    margin.
+    """
+
+    tau: float = ...
+
+@dataclass(frozen=True)
+class FedRoD(Spec):
+    """A shared model trained on the balanced softmax, and a private head on its
+    features.
+    """
+
+    personal: bool = ...
+
+@dataclass(frozen=True)
+class FedRS(Spec):
+    """Restricted softmax: logits of classes that a client lacks are scaled down."""
+
+    alpha: float = ...
+    few: int = ...
+
+@dataclass(frozen=True)
+class FedExP(Spec):
+    """The server extrapolates: its step is the longer, the more the clients disagree."""
+
+    eps: float = ...
+
+@dataclass(frozen=True)
+class FedCM(Spec):
+    """Client-level momentum: clients mix the last round's direction into their
+    gradients.
+    """
+
+    alpha: float = ...
+
+@dataclass(frozen=True)
+class FedDC(Spec):
+    """Clients keep their drift, which the server adds to the mean of their models."""
+
+    alpha: float = ...
+
+@dataclass(frozen=True)
+class FedADMM(Spec):
+    """The alternating direction method of multipliers: a dual variable for each
+    client.
+    """
+
+    rho: float = ...
+    eta: float | None = ...
+
+@dataclass(frozen=True)
+class TERM(Spec):
+    """Tilted losses: clients with a higher loss count more (t > 0) or less (t < 0)."""
+
+    t: float = ...
+
+@dataclass(frozen=True)
+class FedSAM(Spec):
+    """Sharpness-aware minimization on the clients; with fedcm it is MoFedSAM."""
+
+    rho: float = ...
+    adaptive: bool = ...
+
+@dataclass(frozen=True)
+class PerFedAvg(Spec):
+    """A global model from which one gradient step leads to a good personal one."""
+
+    alpha: float = ...
+    hessian: bool = ...
+    delta: float = ...
+
+@dataclass(frozen=True)
+class PFedMe(Spec):
+    """Personal models by Moreau envelopes, which the global model is the mean of."""
+
+    lam: float = ...
+    inner_steps: int = ...
+    inner_lr: float = ...
+    beta: float = ...
+
+@dataclass(frozen=True)
+class APFL(Spec):
+    """Personal models that are mixtures of the global model and one of the client's
+    own.
+    """
+
+    alpha: float = ...
+    adaptive: bool = ...
+
+@dataclass(frozen=True)
+class MimeLite(Spec):
+    """The server's momentum in every step of the clients, who don't change it."""
+
+    beta: float = ...
+
+@dataclass(frozen=True)
+class FedNTD(Spec):
+    """Not-true distillation: clients keep what the global model knows of other
+    classes.
+    """
+
+    beta: float = ...
+    tau: float = ...
+
+@dataclass(frozen=True)
+class MOON(Spec):
+    """Contrastive: features near the global model's, and far from the client's last
+    ones.
+    """
+
+    mu: float = ...
+    tau: float = ...
+
+@dataclass(frozen=True)
+class FedProto(Spec):
+    """Only the mean features of each class travel; each client keeps its model."""
+
+    lam: float = ...
+
+@dataclass(frozen=True)
+class FedALA(Spec):
+    """Each client learns how to mix its last model with the global one."""
+
+    layers: int = ...
+    eta: float = ...
+    start_epochs: int = ...
 
 @dataclass(frozen=True)
 class ClientDP(Spec):
@@ -547,6 +731,13 @@ class FedAvgM(Spec):
     momentum: float = ...
 
 @dataclass(frozen=True)
+class Nesterov(Spec):
+    """Nesterov's momentum on the server, as DiLoCo's outer step."""
+
+    lr: float = ...
+    momentum: float = ...
+
+@dataclass(frozen=True)
 class FedAdagrad(Spec):
     """Adagrad on the server."""
 
@@ -633,6 +824,24 @@ class IPM(Spec):
     """Send minus the mean of the honest updates."""
 
     eps: float = ...
+
+@dataclass(frozen=True)
+class MinMax(Spec):
+    """The mean of the honest updates, moved as far as two honest ones are apart."""
+
+    p: Literal["std", "mean", "sign"] = ...
+
+@dataclass(frozen=True)
+class MinSum(Spec):
+    """As min_max, for the sum of the squared distances to the honest updates."""
+
+    p: Literal["std", "mean", "sign"] = ...
+
+@dataclass(frozen=True)
+class Fang(Spec):
+    """Values beyond the honest ones, on the other side than the mean moves to."""
+
+    b: float = ...
 
 @dataclass(frozen=True)
 class Broken(Spec):

@@ -144,9 +144,9 @@ def test_objects_as_options() -> None:
         "sgd(lr=0.5)",
     )
     assert (
-        check({"rules": fedflux.Scaffold()})["rules"]
-        == check({"rules": "scaffold"})["rules"]
-        == ["scaffold"]
+        check({"rules": fedflux.FedNova()})["rules"]
+        == check({"rules": "fednova"})["rules"]
+        == ["fednova"]
     )
 
 

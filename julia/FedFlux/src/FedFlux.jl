@@ -84,7 +84,9 @@ export CrossEntropy, BinaryCrossEntropy, MSE
 # Engines: the loss of a batch and its gradient.
 include("engines/engine.jl")
 include("engines/zygote.jl")
+include("engines/ends.jl")
 include("engines/fast/layer_engine.jl")
+include("engines/fast/ends.jl")
 include("engines/fast/clipped.jl")
 include("engines/sumloss.jl")
 include("engines/frozen.jl")
@@ -137,6 +139,10 @@ include("rules/algorithms/fedopt.jl")
 export Rule, FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL
 export AFL, FedBuff, FedAdagrad, FedAdam, FedYogi
 
+include("rules/methods.jl")
+export LGFedAvg, FedBABU, FedLC, FedRoD, FedRS, FedExP, FedCM, FedDC, FedADMM, TERM, FedSAM
+export PerFedAvg, PFedMe, APFL, MimeLite, FedNTD, MOON, FedProto, FedALA
+
 include("rules/privacy/mechanism.jl")
 include("rules/privacy/clientdp.jl")
 include("rules/privacy/dpftrl.jl")
@@ -144,20 +150,7 @@ include("rules/privacy/localdp.jl")
 include("rules/privacy/dpsgd.jl")
 export ClientDP, DPFTRL, LocalDP, DPSGD
 
-include("rules/compression/bytes.jl")
-include("rules/compression/indices.jl")
-include("rules/compression/select.jl")
-include("rules/compression/compressor.jl")
-include("rules/compression/sparse.jl")
-include("rules/compression/quantize.jl")
-include("rules/compression/sign.jl")
-include("rules/compression/lowrank.jl")
-include("rules/compression/sketch.jl")
-include("rules/compression/download.jl")
-include("rules/compression/prune.jl")
-include("rules/compression/layer_links.jl")
-include("rules/compression/channels.jl")
-include("rules/compression/shrink.jl")
+include("rules/compression.jl")
 export Compressor, encode, decode, TopK, RandK, Quantize, QSGD, SignSGD, Ternary, PowerSGD
 export CountSketch, Download, Prune, PruneChannels, shrink
 
@@ -213,6 +206,7 @@ include("federation/cohorts/informed_attacks.jl")
 include("federation/cohorts/backdoor.jl")
 include("federation/training/control.jl")
 include("federation/workers/parallel.jl")
+include("federation/training/lessons.jl")
 include("federation/training/local_training.jl")
 include("federation/training/private_training.jl")
 include("federation/state.jl")

@@ -29,7 +29,8 @@ const ARROWS = Dict(
         ["models", "engines", "rules", "aggregation", "federation/compatibility",
             "federation/cohorts", "federation/training"],
     "federation/client_round" =>
-        ["random", "engines", "data", "updates", "rules", "federation/training",
+        ["random", "models", "engines", "data", "updates", "rules",
+            "federation/training",
             "federation/state"],
     "federation/workers" =>
         ["workers", "models", "engines", "data", "updates", "rules",

@@ -56,12 +56,14 @@ end
 
 reseed!(e::ZygoteEngine, rng) = (Random.seed!(e.rng, rand(rng, UInt64)); nothing)
 
-function valgrad!(e::ZygoteEngine, g, w, x, y)
+valgrad!(e::ZygoteEngine, g, w, x, y) =
+    differentiate!(() -> value_and_gradient(e.loss, e.model, x, y), e, g, w)
+
+"Write the gradient that `work() -> (loss, gradients)` computes at `w` to `g`."
+function differentiate!(work, e::ZygoteEngine, g, w)
     scatter!(e.params, w)
     variances = map(l -> copy(l.σ²), e.norms)
-    loss, grads = with_generator(e.rng) do
-        value_and_gradient(e.loss, e.model, x, y)
-    end
+    loss, grads = with_generator(work, e.rng)
     foreach(keep_variance!, e.norms, variances)
     fill!(g, 0)
     add_gradient!(g, e.ranges, e.model, grads[1])

@@ -79,8 +79,8 @@ weight(f, clients, k) = f.weights === :samples ? nsamples(clients, k) : 1
 """
     LocalData
 
-A client's own data, as a rule's `receive!` meets it: [`train!`](@ref) and
-[`meanloss`](@ref) work on it.
+A client's own data, as a rule's `receive!` meets it: [`train!`](@ref),
+[`meanloss`](@ref), [`full_gradient!`](@ref) and [`label_counts`](@ref) work on it.
 """
 struct LocalData{W<:Worker,I}
     worker::W
@@ -118,4 +118,30 @@ function meanloss(own::LocalData, m)
     setstats!(worker.engine, m.stats)
     total = sumloss(Returns(nothing), worker.engine, loss, m.w, x, y, indices)
     return total / length(indices)
+end
+
+function full_gradient!(g, own::LocalData, m)
+    (; worker, x, y, indices, training) = own
+    (; engine, augmenter) = worker
+    part = worker.g
+    setstats!(engine, m.stats)
+    fill!(g, 0)
+    for idx in Iterators.partition(indices, training.batchsize)
+        xb, yb = training_batch(augmenter, engine, x, y, idx)
+        valgrad!(engine, part, m.w, xb, yb)
+        axpy!(Float32(length(idx) / length(indices)), part, g)
+    end
+    return g
+end
+
+function label_counts(own::LocalData, classes)
+    own.loss isa CrossEntropy && eltype(own.y) <: Integer ||
+        fail(
+            "a rule counts labels, and needs cross-entropy on integer labels; the loss is ",
+            own.loss, " on ", eltype(own.y))
+    n = zeros(Int, classes)
+    for i in own.indices, label in selectdim(own.y, ndims(own.y), i)
+        n[label+1] += 1
+    end
+    return n
 end

@@ -144,3 +144,7 @@ allfinite(v) = all(isfinite, v)
 
 "The hexadecimal SHA-256 of the bytes of `θ` (in model order, little-endian Float32)."
 fingerprint(θ::Vector{Float32}) = bytes2hex(sha256(collect(reinterpret(UInt8, htol.(θ)))))
+
+"The last layer of a model, in nested chains too."
+final_layer(model) = model
+final_layer(model::Chain) = isempty(model.layers) ? model : final_layer(model.layers[end])

@@ -11,8 +11,8 @@ change nothing. Most rules need only
   with;
 - `correct!(r, s, g, w, ctx) -> g`: changes the gradient `g` at `w`, before each local step;
 - `client!(r, s, u, ctx) -> (private, u)`: changes the [`Update`](@ref) before it is sent;
-- `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate of the updates; rules run in
-  reverse order here.
+- `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate of the updates; rules run
+  in reverse order here.
 
 Rules that look at the model, or change it elsewhere:
 
@@ -21,12 +21,24 @@ Rules that look at the model, or change it elsewhere:
   a model and its local training. Errors about either belong here;
 - `receive!(r, s, m, ctx, own) -> private`: changes the model `m = (; w, stats)` that a
   client received, before it trains; rules run in reverse order here. `own`, a
-  [`LocalData`](@ref), trains further models on the client's data ([`train!`](@ref)) or
-  measures their loss ([`meanloss`](@ref));
-- `publish!(r, s, Δ, ctx) -> (shared, Δ)`: changes the server's step `Δ` before it is taken
-  and sent to the clients;
+  [`LocalData`](@ref), trains further models on the client's data ([`train!`](@ref)),
+  measures their loss ([`meanloss`](@ref)) and their gradient ([`full_gradient!`](@ref)), or
+  counts the labels ([`label_counts`](@ref));
+- `publish!(r, s, Δ, ctx) -> (shared, Δ)`: changes the server's step `Δ` before it is
+  taken and sent to the clients;
 - `personal!(r, private, m) -> m`: turns the global model `m = (; w, stats)` into the one
   that the client would use itself, for a rule with `personalises(r) = true`.
+
+Rules that add to the loss, with `teaches(r) = true` ([`FedNTD`](@ref) on the logits,
+[`MOON`](@ref) on the features); one in a chain:
+
+- `teachers(r, s, ctx) -> ((; w, stats), ...)`: frozen models, whose outputs in test mode
+  the rule wants for each batch; none by default;
+- `teach!(r, s, student, teachers, labels, ctx) -> term`: after the forward pass of a batch:
+  adds the gradients of its term to `student.dz` and `student.dh`, and returns the term.
+  Column j of `z` holds the logits of the j-th sample, whose label is `labels[j]`, and
+  column j of `h` what the last layer takes; `teachers` is a list of the same for each
+  frozen model. Other columns mean nothing.
 
 Rules that change what is sent, or must know it:
 
@@ -58,7 +70,9 @@ don't go together.
   client's (or the server's) own; `layout`, the [`Layout`](@ref) of the flat vectors;
 - on a client: `w` and `stats`, its model; `samples`, the number of its samples; `weight`,
   its weight in the average; `steps`, the number of local steps; `optimizer`, an Optimisers
-  rule; and in `correct!` `step`, from 1, and `batch`, the size of the batch;
+  rule; and in `correct!` `step`, from 1, `batch`, the size of the batch, and
+  `regrad!(g, w)`, which writes the gradient of the same batch at another point `w` to `g`
+  (as [`FedSAM`](@ref) does; not under [`DPSGD`](@ref));
 - on the server: `share`, the weight of the updates that count over that of all clients;
   `expected`, the size that a cohort is expected to have before it is drawn; `total`, the
   sum behind the aggregate `mean` in Float64, or `nothing` (see [`exact_sums`](@ref));
@@ -89,6 +103,9 @@ for_client(::Rule, shared, client) = nothing
 kept(::Rule, shared, name, known) = known
 nobody_sent(::Rule, u) = u
 nobody_sent(r::Rule, u, N) = nobody_sent(r, u)
+teaches(::Rule) = false
+teachers(::Rule, s, ctx) = ()
+function teach! end
 personalises(::Rule) = false
 personal!(::Rule, private, m) = m
 
@@ -107,3 +124,19 @@ function train! end
 The mean loss of the model `m = (; w, stats)` over the client's own samples, in test mode.
 """
 function meanloss end
+
+"""
+    full_gradient!(g, own::LocalData, m) -> g
+
+The gradient of the mean loss of the model `m = (; w, stats)` over the client's own samples,
+in training mode; computed in batches. `m` stays as it is.
+"""
+function full_gradient! end
+
+"""
+    label_counts(own::LocalData, classes) -> Vector{Int}
+
+The number of the client's own labels 0, 1, …, `classes` − 1. Throws a
+[`FedFluxError`](@ref) if the loss isn't cross-entropy on such labels.
+"""
+function label_counts end

@@ -4,6 +4,7 @@ using FedFlux: build, decoded, Encoded, engine, flatten, global_model, load_chec
     Masked,
     restore, WorkerPool
 using LinearAlgebra: norm
+include("../setup/erased.jl")
 
 const RULES =
     ["fedprox", "scaffold", "fednova", "feddyn", "ditto", "fedper", "fedrep", "fedbn",
@@ -12,6 +13,10 @@ const RULES =
         "local_dp(noise_multiplier=0.1, reproducible=true)", "dpsgd(reproducible=true)",
         "topk(fraction=0.3)", "quantize(bits=4)", "sketch(rows=3, cols=40, k=10)",
         "download"]
+# Further methods: with every rule and each other, and with every aggregator alone.
+const METHODS = ["lgfedavg", "fedbabu", "fedlc", "fedrod", "fedrs", "fedexp", "fedcm",
+    "feddc", "fedadmm", "term", "fedsam", "perfedavg", "pfedme", "apfl", "mimelite",
+    "fedntd", "moon", "fedproto", "fedala"]
 rule_of(name) = name == "download" ? Download(Quantize(8)) : build("rule", name)
 
 const AGGREGATORS = ["mean", "median", "trimmed_mean(fraction=0.25)", "krum(f=0)",
@@ -37,40 +42,8 @@ FedFlux.min_updates(a::Erased) = FedFlux.min_updates(a.inner)
 FedFlux.needs_root(a::Erased) = FedFlux.needs_root(a.inner)
 FedFlux.carry_over(a::Erased, ū) = FedFlux.carry_over(a.inner, ū)
 FedFlux.conflict(r::Rule, a::Erased) = FedFlux.conflict(r, a.inner)
+FedFlux.conflict(r::ErasedRule, a::Erased) = FedFlux.conflict(r.inner, a.inner)
 aggregator(name) = Erased(build("aggregate", name))
-
-# The same for rules. Some stay what they are: the federation asks for them by their type.
-struct ErasedRule <: Rule
-    inner::Rule
-end
-const F = FedFlux
-F.chain_position(r::ErasedRule) = F.chain_position(r.inner)
-F.conflict(a::ErasedRule, b::ErasedRule) = F.conflict(a.inner, b.inner)
-F.conflict(a::ErasedRule, b::Rule) = F.conflict(a.inner, b)
-F.conflict(a::Rule, b::ErasedRule) = F.conflict(a, b.inner)
-F.conflict(r::ErasedRule, a::Erased) = F.conflict(r.inner, a)
-F.prepare(r::ErasedRule, layout, training) =
-    ErasedRule(F.prepare(r.inner, layout, training))
-F.init(r::ErasedRule, θ) = F.init(r.inner, θ)
-F.download_bytes(r::ErasedRule, s, bytes, ctx) = F.download_bytes(r.inner, s, bytes, ctx)
-F.receive!(r::ErasedRule, s, m, ctx, own) = F.receive!(r.inner, s, m, ctx, own)
-F.correct!(r::ErasedRule, s, g, w, ctx) = F.correct!(r.inner, s, g, w, ctx)
-F.client!(r::ErasedRule, s, u, ctx) = F.client!(r.inner, s, u, ctx)
-F.sent(r::ErasedRule, s, private, u, ctx) = F.sent(r.inner, s, private, u, ctx)
-F.hide!(r::ErasedRule, shared, v) = F.hide!(r.inner, shared, v)
-F.admitted(r::ErasedRule, shared, u) = F.admitted(r.inner, shared, u)
-F.kept(r::ErasedRule, shared, name, known) = F.kept(r.inner, shared, name, known)
-F.server!(r::ErasedRule, s, ū, ctx) = F.server!(r.inner, s, ū, ctx)
-F.publish!(r::ErasedRule, s, Δ, ctx) = F.publish!(r.inner, s, Δ, ctx)
-F.hides_cohort(r::ErasedRule) = F.hides_cohort(r.inner)
-F.secret_cohorts(r::ErasedRule) = F.secret_cohorts(r.inner)
-F.nobody_sent(r::ErasedRule, u, N) = F.nobody_sent(r.inner, u, N)
-F.guarantee(r::ErasedRule, f, sampling, clients) =
-    F.guarantee(r.inner, f, sampling, clients)
-F.personalises(r::ErasedRule) = F.personalises(r.inner)
-F.personal!(r::ErasedRule, private, m) = F.personal!(r.inner, private, m)
-erased(r::Rule) = r isa Union{FedBuff,FedBN,ClientDP,LocalDP,DPSGD} ? r : ErasedRule(r)
-inner(r) = r isa ErasedRule ? r.inner : r
 
 # What one run sends and steps: the updates of each round, and the server's step, before
 # pruning and the compression of the download change it.
@@ -174,10 +147,12 @@ function check_invariants(f, θ, st, history)
     # What clients keep of what they sent is what the server decoded, but for a server's own
     # noise.
     any(r -> r isa F.CentralDP, rules) && return
-    for i in findall(r -> r isa Union{Scaffold,FedDyn}, rules)
-        kept(k) = get(() -> FedFlux.private_init(f.rules, st.θ), st.private, k)[i]
+    for i in findall(r -> r isa Union{Scaffold,FedDyn,FedDC}, rules)
+        state(k) = get(() -> FedFlux.private_init(f.rules, st.θ), st.private, k)[i]
+        kept(k) = rules[i] isa FedDC ? state(k).h : state(k)
         mean_kept = sum(kept, 1:5) ./ 5
-        @test st.shared[i] ≈ mean_kept atol = 1e-5 * max(1, maximum(abs, mean_kept))
+        shared = rules[i] isa FedDC ? st.shared[i].h : st.shared[i]
+        @test shared ≈ mean_kept atol = 1e-5 * max(1, maximum(abs, mean_kept))
     end
 end
 
@@ -213,14 +188,17 @@ function check_chain(rules, aggregate)
     aggregate.inner isa Union{Mean,CenteredClipping} && @test resumed(make()) == θ
 end
 
-"The outcome of a pair of rules, after its invariants were checked where it runs."
-function outcome(a, b)
+"""
+The outcome of a pair of rules, after its invariants were checked where it runs, with each
+of the aggregators.
+"""
+function outcome(a, b, aggregators = AGGREGATORS)
     both = rule_of.((a, b))
     if refused(() -> federated((); rules = both))
         @test refused(() -> federated((); rules = reverse(both)))
         return "refused"
     end
-    for name in AGGREGATORS
+    for name in aggregators
         aggregate = aggregator(name)
         any(r -> FedFlux.conflict(r, aggregate) !== nothing, both) ||
             check_chain(both, aggregate)
@@ -268,15 +246,28 @@ const MARKS = Dict("runs" => "✓", "refused" => "–")
     @test count(==("runs"), values(table)) > 60
 end
 
+@testset "every method with every rule: invariants, or refused" begin
+    all_rules = [RULES; METHODS]
+    table = Dict{Set{String},String}()
+    for (i, a) in enumerate(METHODS), b in all_rules[1:(length(RULES)+i-1)]
+        table[Set((a, b))] = outcome(a, b, ("mean",))
+    end
+    cell(a, b) = a == b ? "" : MARKS[table[Set((a, b))]]
+    check_table("methods", markdown(cell, METHODS, RULES))
+    check_table("between methods", markdown(cell, METHODS, METHODS))
+    @test count(==("runs"), values(table)) > 200
+end
+
 @testset "every rule with every aggregator: invariants, or refused" begin
     table = Dict{Tuple{String,String},String}()
-    for rule in RULES, name in AGGREGATORS
+    every = [RULES; METHODS]
+    for rule in every, name in AGGREGATORS
         rules, aggregate = (rule_of(rule),), build("aggregate", name)
         no = refused(() -> federated((); rules, aggregate))
         no || check_chain(rules, aggregator(name))
         table[(rule, name)] = no ? "refused" : "runs"
     end
-    check_table("aggregators", markdown((r, a) -> MARKS[table[(r, a)]], RULES, AGGREGATORS))
+    check_table("aggregators", markdown((r, a) -> MARKS[table[(r, a)]], every, AGGREGATORS))
     @test count(==("refused"), values(table)) > 20
 end
 

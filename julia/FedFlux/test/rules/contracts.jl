@@ -1,4 +1,5 @@
 # What every rule and every server step must keep, from one list. A new rule is added to it.
+include("../setup/erased.jl")
 using FedFlux: WorkerPool, engine, flatten, global_model, build, Unsupported, SPECS
 
 const RULES =
@@ -7,7 +8,21 @@ const RULES =
         "fedsgd", "qffl(q=1)", "afl(lr=0.05)", "fedbuff(concurrency=2)"]
 # Steps of at most lr a value: small ones, for a small model.
 const SERVERS =
-    ["sgd(lr=0.5)", "fedavgm(lr=0.5)", "fedadagrad(lr=0.02)", "fedadam", "fedyogi"]
+    [
+        "sgd(lr=0.5)",
+        "fedavgm(lr=0.5)",
+        "nesterov(lr=0.3)",
+        "fedadagrad(lr=0.02)",
+        "fedadam",
+        "fedyogi"
+    ]
+const METHODS =
+    ["lgfedavg", "fedbabu", "fedlc", "fedrod", "fedrs(few=12)", "fedexp",
+        "fedcm(alpha=0.5)",
+        "feddc", "fedadmm", "term", "fedsam", "perfedavg", "pfedme(lam=5)", "apfl",
+        "mimelite", "fedntd", "moon", "fedproto", "fedala"]
+# Those that take one loss only.
+const ON_LABELS = ("fedlc", "fedrod", "fedrs(few=12)", "fedntd", "moon", "fedproto")
 
 x, y = blobs(240)
 clients = Clients(x, y, [1:100, 101:130, 131:240])
@@ -15,7 +30,7 @@ model = Chain(Dense(6 => 8), BatchNorm(8, tanh), Dense(8 => 3))
 
 function federated(; rules = (), server = nothing, trainer = :zygote, kw...)
     return Federated(model; optimizer = Descent(0.05f0), batchsize = 16, seed = 4,
-        rules = Tuple(build("rule", r) for r in rules),
+        rules = Tuple(erased(build("rule", r)) for r in rules),
         server = server === nothing ? nothing : build("server", server), trainer, kw...)
 end
 
@@ -35,9 +50,9 @@ end
     name(text) = first(split(text, '('))
     @test issubset(name.(SERVERS), keys(SPECS["server"])) &&
           issubset(keys(SPECS["server"]), name.(SERVERS))
-    @test issubset(name.(RULES), keys(SPECS["rule"]))
+    @test issubset(name.([RULES; METHODS]), keys(SPECS["rule"]))
     # The defaults of specs.toml are those of the constructors.
-    for rule in name.(RULES)
+    for rule in name.([RULES; METHODS])
         @test repr(build("rule", rule)) ==
               repr(getfield(FedFlux, Symbol(SPECS["rule"][rule]["class"]))())
     end
@@ -50,7 +65,7 @@ end
 plain, _, history = rounds(federated())
 
 @testset "$(something(rule, server))" for (rule, server) in [
-    [(r, nothing) for r in RULES];
+    [(r, nothing) for r in [RULES; METHODS]];
     [(nothing, s) for s in SERVERS]
 ]
     rules = rule === nothing ? () : (rule,)
@@ -58,7 +73,8 @@ plain, _, history = rounds(federated())
     θ, st, history = rounds(f)
     @testset "it trains, and changes something" begin
         @test all(isfinite, θ)
-        @test θ != plain || FedFlux.personalises(f.rules)
+        # Here FedExP's factor is 1.
+        @test θ != plain || FedFlux.personalises(f.rules) || rule == "fedexp"
         @test last(history).train_loss < first(history).train_loss
         @test (last(history).personal_accuracy === nothing) ==
               !FedFlux.personalises(f.rules)
@@ -77,7 +93,10 @@ plain, _, history = rounds(federated())
         @test rounds(fast)[1] ≈ θ rtol = 2e-3
     end
     @testset "a round without a finite update changes only its number" begin
-        broken = federated(; rules, server, loss = (ŷ, y) -> CrossEntropy()(ŷ, y) * NaN32)
+        breaking =
+            rule in ON_LABELS ? (; optimizer = Descent(NaN32)) :
+            (; loss = (ŷ, y) -> CrossEntropy()(ŷ, y) * NaN32)
+        broken = federated(; rules, server, breaking...)
         before = deepcopy(st)
         _, metrics = round!(broken, st, clients, 1:2)
         @test metrics.skipped !== nothing && st.round == before.round + 1

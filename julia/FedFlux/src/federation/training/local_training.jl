@@ -101,15 +101,18 @@ function local_steps!(::Nothing, worker, rules, s, x, y, t, rng, ctx, control)
     (; engine, w, g, order) = worker
     state = Optimisers.init(t.optimizer, w)
     total, seen, step = 0.0, 0, 0
+    kept = zeros32(nstats(engine))
+    taught = lesson(rules, s, engine, t, y, ctx)
     while step < ctx.steps
         shuffle!(rng, order)
         n = min(length(order), t.samples_per_epoch)
         for first = 1:t.batchsize:n
             idx = view(order, first:min(first+t.batchsize-1, n))
             xb, yb = training_batch(worker.augmenter, engine, x, y, idx)
-            loss = valgrad!(engine, g, w, xb, yb)
+            loss = lesson_gradient!(taught, engine, g, w, xb, yb, view(y, idx))
             step += 1
-            correct!(rules, s, g, w, (; ctx..., step, batch = length(idx)))
+            regrad! = Regrad(engine, xb, yb, kept)
+            correct!(rules, s, g, w, (; ctx..., step, batch = length(idx), regrad!))
             state = step!(t.optimizer, state, w, g)
             total += Float64(loss) * length(idx)
             seen += length(idx)
@@ -117,6 +120,26 @@ function local_steps!(::Nothing, worker, rules, s, x, y, t, rng, ctx, control)
         end
     end
     return total, seen
+end
+
+"""
+    ctx.regrad!(g, w) -> loss
+
+The gradient of the step's own batch at another point `w`, into `g`, for a rule's
+`correct!`. Statistics stay those of the step's first pass; dropout draws anew.
+"""
+struct Regrad{E<:Engine,X,Y}
+    engine::E
+    x::X
+    y::Y
+    stats::Vector{Float32}     # where the engine's are kept meanwhile
+end
+
+function (r::Regrad)(g, w)
+    stats!(r.stats, r.engine)
+    loss = valgrad!(r.engine, g, w, r.x, r.y)
+    setstats!(r.engine, r.stats)
+    return loss
 end
 
 "Local training without rules."

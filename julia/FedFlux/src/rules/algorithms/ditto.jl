@@ -6,8 +6,8 @@
 
 A personal model v beside the global one. The global model is trained as without Ditto. Each
 round a client also trains its own v, for as long as it trains the global model, on
-`Fₖ(v) + λ/2 ‖v − θ‖²`. `lam = 0` trains each client alone. Doubles the work of a round;
-each client keeps a model.
+`Fₖ(v) + λ/2 ‖v − θ‖²`. `lam = 0` trains each client alone. Doubles the work of a
+round; each client keeps a model.
 
 Li et al., arXiv:2012.04221, Algorithm 1.
 
@@ -26,7 +26,10 @@ function receive!(r::Ditto, s, m, ctx, own)
     return train!((g, w) -> (@. g += r.lam * (w - ctx.θ)), own, v)
 end
 
-function personal!(::Ditto, private, m)
+personal!(::Ditto, private, m) = copy_personal!(m, private)
+
+"Make `m` the personal model that a client keeps, if it has one yet."
+function copy_personal!(m, private)
     private === nothing && return m
     copyto!(m.w, private.w)
     copyto!(m.stats, private.stats)

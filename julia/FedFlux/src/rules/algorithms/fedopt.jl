@@ -3,8 +3,8 @@
 # gradient. Unlike Optimisers' Adam they have no bias correction.
 
 """
-One of Algorithm 2's optimizers: m ← β₁m + (1−β₁)g, v by the optimizer's own rule, and the
-step η m/(√v + τ). v starts at τ².
+One of Algorithm 2's optimizers: m ← β₁m + (1−β₁)g, v by the optimizer's own rule,
+and the step η m/(√v + τ). v starts at τ².
 """
 abstract type FedOpt <: Optimisers.AbstractRule end
 
@@ -40,8 +40,8 @@ end
 """
     FedYogi(; lr = 0.01, beta1 = 0.9, beta2 = 0.99, tau = 1e-3)
 
-Yogi on the server, `v ← v − (1−β₂) g² sign(v − g²)`. Reddi et al., arXiv:2003.00295,
-Algorithm 2.
+Yogi on the server, `v ← v − (1−β₂) g² sign(v − g²)`. Reddi et al.,
+arXiv:2003.00295, Algorithm 2.
 """
 Base.@kwdef struct FedYogi <: FedOpt
     lr::Float32 = 0.01
@@ -69,3 +69,6 @@ Optimisers.adjust(o::FedOpt, lr::Real) = Optimisers.adjust(o; lr)
 construct(::Val{:server}, ::Val{:sgd}; lr) = Optimisers.Descent(Float32(lr))
 construct(::Val{:server}, ::Val{:fedavgm}; lr, momentum) =
     Optimisers.Momentum(Float32(lr), Float32(momentum))
+# DiLoCo's outer step: Douillard et al., arXiv:2311.08105, Algorithm 1.
+construct(::Val{:server}, ::Val{:nesterov}; lr, momentum) =
+    Optimisers.Nesterov(Float32(lr), Float32(momentum))

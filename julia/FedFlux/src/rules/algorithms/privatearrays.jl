@@ -66,9 +66,15 @@ function client!(r::PrivateArrays, s, u, ctx)
     own = local_arrays(r)
     w = gather!(Vector{Float32}(undef, sum(length, own.ranges)), private_views(r, ctx.w))
     private = (; w, stats = own.stats ? copy(ctx.stats) : Float32[])
+    return private, without_private(r, u, ctx.layout)
+end
+
+"The update without what stays with the client."
+function without_private(r::PrivateArrays, u, layout)
+    own = local_arrays(r)
     own.stats && fill!(u.stats, 0)
     masked(_, v) = Masked(hide!(r, nothing, v), own.shared)
-    return private, map_parameters(masked, u, ctx.layout.n)
+    return map_parameters(masked, u, layout.n)
 end
 
 kept(r::PrivateArrays, shared, name, known) = local_arrays(r).shared

@@ -1,0 +1,16 @@
+# Compression: of updates, of the download, and of the model itself.
+
+include("compression/bytes.jl")
+include("compression/indices.jl")
+include("compression/select.jl")
+include("compression/compressor.jl")
+include("compression/sparse.jl")
+include("compression/quantize.jl")
+include("compression/sign.jl")
+include("compression/lowrank.jl")
+include("compression/sketch.jl")
+include("compression/download.jl")
+include("compression/prune.jl")
+include("compression/layer_links.jl")
+include("compression/channels.jl")
+include("compression/shrink.jl")
