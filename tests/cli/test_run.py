@@ -116,6 +116,8 @@ def test_without_julia_auto_falls_back_and_julia_fails(
 
 
 def test_progress_on_a_terminal() -> None:
-    """The bar shows rounds, loss and accuracy."""
-    text = in_terminal(FAST, "stderr", COLUMNS="100", TERM="xterm")
-    assert re.search(r"2/2.*loss \d\.\d+ +accuracy \d\.\d+", text)
+    """The bar shows rounds, loss, accuracy, bytes and clients."""
+    text = in_terminal(FAST, "stderr", COLUMNS="140", TERM="xterm")
+    assert re.search(
+        r"2/2.*loss \d\.\d+ +accuracy \d\.\d+ +[▁█]{2} .* MB +\d+ client", text
+    )

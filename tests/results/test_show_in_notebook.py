@@ -114,6 +114,26 @@ def test_no_notebook() -> None:
         pass
 
 
+def test_progress_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line now and then, and the last; none for a run that is soon done."""
+    record = {"train_loss": 1.0, "test_loss": None, "accuracy": 0.5, "clients": 9}
+    record |= {"bytes_up": 3e6, "bytes_down": 1e6, "epsilon": 1.5, "dropped": [{}]}
+    seconds = iter([0.0, 11.0, 12.0, 13.0, 14.0])  # the start, and each round
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    with progress.progress(4) as shown:
+        for number in range(1, 5):
+            shown.round(record | {"round": number})
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == (
+        "round 1/4  loss 1.0000  accuracy 0.5000  ε 1.5  4 MB  9 clients, 1 failed  "
+        "0:33 left"
+    )
+    assert len(lines) == 2
+    assert lines[1].startswith("round 4/4")
+
+
 def test_plots_appear_without_an_import() -> None:
     pytest.importorskip("matplotlib")
     fedflux.__dict__.pop("plots", None)
