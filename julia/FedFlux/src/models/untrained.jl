@@ -1,7 +1,7 @@
 # What a model holds beside the parameters that train: running statistics, which change in
 # training and are sent, and arrays that stay as they are.
 
-const Normalisation = Union{Flux.BatchNorm,Flux.InstanceNorm,Flux.GroupNorm}
+const Normalization = Union{Flux.BatchNorm,Flux.InstanceNorm,Flux.GroupNorm}
 
 """
     running_statistics(layer) -> tuple of arrays
@@ -21,9 +21,9 @@ FedFlux.running_statistics(l::MyNorm) = (l.mean,)
 ```
 """
 running_statistics(layer) = ()
-running_statistics(l::Normalisation) = l.active === false ? () : moments_of(l)
+running_statistics(l::Normalization) = l.active === false ? () : moments_of(l)
 
-moments_of(l::Normalisation) = filter(a -> a isa AbstractArray, (l.μ, l.σ²))
+moments_of(l::Normalization) = filter(a -> a isa AbstractArray, (l.μ, l.σ²))
 
 """
 The Float32 arrays of a model that are not trained but are sent with it: its
@@ -40,7 +40,7 @@ those of normalization layers in test mode.
 """
 all_statistics(model) =
     arrays_among(model) do l
-        l isa Normalisation ? moments_of(l) : running_statistics(l)
+        l isa Normalization ? moments_of(l) : running_statistics(l)
     end
 
 "The mean and variance of normalization layers in test mode, which stay as they are."
@@ -48,7 +48,7 @@ fixed_moments(model) = AbstractArray{Float32}[a for (_, a) in named_fixed_moment
 
 named_fixed_moments(model) =
     arrays_among(model) do l
-        l isa Normalisation && l.active === false ? moments_of(l) : ()
+        l isa Normalization && l.active === false ? moments_of(l) : ()
     end
 
 "The named Float32 arrays of a model that `f(layer)` gives for one of its layers."
@@ -82,7 +82,7 @@ function freeze!(model, names)
     check_names(model, names)
     isempty(names) && return model
     each_node(model) do name, node
-        node isa Normalisation && is_named(name, names) && (node.active = false)
+        node isa Normalization && is_named(name, names) && (node.active = false)
     end
     return model
 end
