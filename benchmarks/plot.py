@@ -16,20 +16,18 @@ from matplotlib.ticker import NullFormatter
 
 from benchmarks.tasks import TASKS
 from benchmarks.workers import CONTENDERS
+from fedflux._pictures import style
 
-COLORS = {
-    "fast": "#c0392b",
-    "zygote": "#e8a598",
-    "pytorch": "#34495e",
-    "pfl": "#2e86ab",
-    "flower": "#e0a030",
-    "fedjax": "#6a9955",
-}
+COLORS = dict(
+    zip(
+        ("fast", "zygote", "pytorch", "pfl", "flower", "fedjax"), style.COLORS, strict=False
+    )
+)
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
-    bars(
+    dots(
         axes[0, 0],
         results.get("steps", []),
         10,
@@ -37,7 +35,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     )
     rounds = [row for row in results.get("rounds", []) if row["cores"] == 2 and "ms" in row]
     two_cores = [{**row, "ms": row["ms"] / 1e3} for row in rounds]
-    bars(
+    dots(
         axes[0, 1],
         two_cores,
         10,
@@ -55,8 +53,11 @@ def draw(results: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def bars(ax: Axes, rows: list[dict[str, Any]], batch: int, title: str) -> None:
-    """A group for each model, a bar for each contender, its figure on top."""
+def dots(ax: Axes, rows: list[dict[str, Any]], batch: int, title: str) -> None:
+    """A group for each model, a dot for each contender, its figure above.
+
+    The scale is logarithmic, so that a bar would start nowhere.
+    """
     rows = [row for row in rows if row["batch"] == batch and "ms" in row]
     names = [name for name in CONTENDERS if any(row["contender"] == name for row in rows)]
     width = 0.85 / max(1, len(names))
@@ -68,15 +69,24 @@ def bars(ax: Axes, rows: list[dict[str, Any]], batch: int, title: str) -> None:
             if task in found
         ]
         heights = [found[task] for task in TASKS if task in found]
-        drawn = ax.bar(
-            places, heights, width, color=COLORS[name], label=CONTENDERS[name].title
+        ax.plot(
+            places,
+            heights,
+            "o",
+            markersize=5,
+            color=COLORS[name],
+            label=CONTENDERS[name].title,
         )
-        ax.bar_label(
-            drawn,
-            [f"{h:.2g}" if h < 10 else f"{h:.0f}" for h in heights],
-            fontsize=6,
-            padding=1,
-        )
+        for place, height in zip(places, heights, strict=True):
+            text = f"{height:.2g}" if height < 10 else f"{height:.0f}"
+            ax.annotate(
+                text,
+                (place, height),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=6,
+            )
     ax.set_yscale("log")
     ax.set_xticks(
         range(len(TASKS)),

@@ -64,13 +64,11 @@ end
 # The figure: accuracy after each round over the bytes sent so far, on a logarithmic axis.
 
 const WIDTH, HEIGHT, LEFT, BOTTOM, RIGHT, TOP = 860, 470, 60, 50, 210, 20
-const COLORS = [
-    "#000000", "#1f77b4", "#3182bd", "#6baed6", "#9e9ac8", "#ff7f0e", "#2ca02c",
-    "#31a354",
-    "#a1d99b", "#d62728", "#e377c2", "#8c564b", "#17becf", "#bcbd22", "#08519c",
-    "#7f7f7f",
-    "#bdbdbd"
-]
+# Eight colors that color-blind readers can tell apart, and three ways to dash a line.
+const COLORS =
+    ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000",
+        "#7f7f7f")
+const DASHES = ("none", "6 2", "2 2")
 
 "10^d bytes, with a unit."
 function bytes_label(d)
@@ -103,22 +101,24 @@ function draw(rows, path)
         middle = (LEFT + WIDTH - RIGHT) / 2
         text(io, middle, HEIGHT - 10, "middle", "bytes that all clients have sent")
         text(io, LEFT, TOP - 6, "start", "test accuracy")
-        for (i, (r, color)) in enumerate(zip(rows, COLORS))
-            polyline(io, x.(r.sent), y.(r.accuracies), color)
+        for (i, r) in enumerate(rows)
+            color, dash = COLORS[mod1(i, 8)], DASHES[mod1(cld(i, 8), 3)]
+            polyline(io, x.(r.sent), y.(r.accuracies), color, dash)
             circle(io, x(last(r.sent)), y(last(r.accuracies)), color)
             at = TOP + 18 + 22 * (i - 1)
-            print(io, """<rect x="$(WIDTH - RIGHT + 18)" y="$(at - 6)" width="18" """)
-            println(io, """height="4" fill="$color"/>""")
+            left, up = WIDTH - RIGHT + 18, at - 4
+            print(io, """<line x1="$left" y1="$up" x2="$(left + 18)" y2="$up" """)
+            println(io, """stroke="$color" stroke-width="4" stroke-dasharray="$dash"/>""")
             text(io, WIDTH - RIGHT + 42, at, "start", r.name)
         end
         println(io, "</svg>")
     end
 end
 
-function polyline(io, xs, ys, color)
+function polyline(io, xs, ys, color, dash)
     points = join((@sprintf("%.1f,%.1f", x, y) for (x, y) in zip(xs, ys)), " ")
     print(io, """<polyline points="$points" fill="none" stroke="$color" """)
-    println(io, """stroke-width="1.8"/>""")
+    println(io, """stroke-dasharray="$dash" stroke-width="1.8"/>""")
 end
 
 function circle(io, x, y, color)

@@ -90,9 +90,9 @@ def plot(curves: dict[str, list[float]], picture: str) -> None:
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     ticks = [f"{epsilon:g}" for epsilon in EPSILONS["client"]]
-    for unit, means in curves.items():
+    for (unit, means), color in zip(curves.items(), ("#0072b2", "#d55e00"), strict=False):
         places = [ticks.index(f"{epsilon:g}") for epsilon in EPSILONS[unit]]
-        axes.plot(places, means, marker="o", label=f"ε for each {unit}")
+        axes.plot(places, means, marker="o", color=color, label=f"ε for each {unit}")
     axes.set_xticks(range(len(ticks)), [tick.replace("inf", "∞") for tick in ticks])
     axes.set(xlabel=f"ε (δ = {DELTA:g})", ylabel="test accuracy")
     axes.grid(alpha=0.3)
