@@ -16,6 +16,9 @@ def bounds(entry: dict[str, Any]) -> str:
     parts = [entry["type"].removesuffix("?")]
     if "choices" in entry:
         parts = [" \\| ".join(map(str, entry["choices"]))]
+    if entry.get("single"):
+        parts[0] = f"float or {parts[0]}"
+    parts += [f"or {word}" for word in entry.get("words", ())]
     parts += [f"{sign} {entry[key]}" for key, sign in BOUNDS if key in entry]
     return ", ".join(parts)
 

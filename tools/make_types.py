@@ -39,6 +39,8 @@ def type_of(option: Option) -> str:
         text = f"Literal[{', '.join(map(repr, option.choices))}]"
     else:
         text = NAMES[option.kind]
+        text += " | float" if option.single else ""
+        text += f" | Literal[{', '.join(map(repr, option.words))}]" if option.words else ""
     if option.name in column("path"):
         text += " | PathLike[str]"
     if option.name == "validation":

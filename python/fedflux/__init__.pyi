@@ -40,7 +40,11 @@ __all__ = [
     "MOON",
     "QFFL",
     "QSGD",
+    "SGD",
     "TERM",
+    "Adagrad",
+    "Adam",
+    "AdamW",
     "AlwaysAvailable",
     "Audit",
     "AvailabilityTrace",
@@ -106,6 +110,7 @@ __all__ = [
     "MinMax",
     "MinSum",
     "Mixup",
+    "Momentum",
     "MultiKrum",
     "Nesterov",
     "NoiseAttack",
@@ -121,6 +126,7 @@ __all__ = [
     "PruneChannels",
     "QuantitySkew",
     "Quantize",
+    "RMSProp",
     "RandK",
     "RandomAvailability",
     "Result",
@@ -716,6 +722,56 @@ class PruneChannels(Spec):
     fraction: float = ...
     start: int = ...
     stop: int = ...
+
+@dataclass(frozen=True)
+class SGD(Spec):
+    """Gradient descent, with momentum if that is given."""
+
+    momentum: float = ...
+    nesterov: bool = ...
+    weight_decay: float = ...
+    clip: float | None = ...
+
+@dataclass(frozen=True)
+class Momentum(Spec):
+    """Gradient descent with the option momentum."""
+
+@dataclass(frozen=True)
+class Adam(Spec):
+    """Adam; weight decay enters its moments."""
+
+    beta1: float = ...
+    beta2: float = ...
+    epsilon: float = ...
+    weight_decay: float = ...
+    clip: float | None = ...
+
+@dataclass(frozen=True)
+class AdamW(Spec):
+    """Adam with weight decay apart from its moments."""
+
+    weight_decay: float = ...
+    beta1: float = ...
+    beta2: float = ...
+    epsilon: float = ...
+    clip: float | None = ...
+
+@dataclass(frozen=True)
+class RMSProp(Spec):
+    """Steps scaled by a running mean of the squared gradients."""
+
+    rho: float = ...
+    epsilon: float = ...
+    weight_decay: float = ...
+    clip: float | None = ...
+
+@dataclass(frozen=True)
+class Adagrad(Spec):
+    """Steps that shrink with the sum of the squared gradients."""
+
+    epsilon: float = ...
+    weight_decay: float = ...
+    clip: float | None = ...
 
 @dataclass(frozen=True)
 class ServerSGD(Spec):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedflux._reference import training
+from fedflux._reference.losses import loss_and_gradient
 from fedflux._reference.models import Conv, MaxPool, Model
 from fedflux.errors import OptionError
 
@@ -43,10 +44,11 @@ def test_gradient_equals_finite_differences(
     )
 
     def value() -> float:
-        return training.loss_and_gradient(loss, model.forward(params, x)[0], y)[0]
+        return loss_and_gradient({"loss": loss}, model.forward(params, x)[0], y)[0]
 
     out, saved = model.forward(params, x)
-    gradients = model.backward(params, saved, training.loss_and_gradient(loss, out, y)[1])
+    _, slope = loss_and_gradient({"loss": loss}, out, y)
+    gradients = model.backward(params, saved, slope)
     assert [g.shape for g in gradients] == [p.shape for p in params]
     for p, g in zip(params, gradients, strict=True):
         for at in {tuple(int(RNG.integers(n)) for n in p.shape) for _ in range(12)}:
@@ -135,16 +137,53 @@ def test_a_model_that_does_not_fit_names_the_layer_and_both_sizes(
 
 
 def test_losses_by_hand() -> None:
-    loss, g = training.loss_and_gradient(
-        "cross_entropy", np.log([[1.0, 3.0]]), np.array([1])
+    loss, g = loss_and_gradient(
+        {"loss": "cross_entropy"}, np.log([[1.0, 3.0]]), np.array([1])
     )
     assert loss == pytest.approx(-np.log(0.75))
     assert g == pytest.approx(np.array([[0.25, -0.25]]))
-    loss, g = training.loss_and_gradient(
-        "binary_cross_entropy", np.array([[np.log(3.0)], [0.0]]), np.array([1, 0])
+    loss, g = loss_and_gradient(
+        {"loss": "binary_cross_entropy"}, np.array([[np.log(3.0)], [0.0]]), np.array([1, 0])
     )
     assert loss == pytest.approx((-np.log(0.75) - np.log(0.5)) / 2)
     assert g.ravel() == pytest.approx(np.array([-0.25, 0.5]) / 2)
+
+
+def test_shaped_losses_by_hand() -> None:
+    """Weights and smoothing by the definitions, and their gradients by differences."""
+    p, y, w = (
+        np.array([[0.2, 0.3, 0.5], [0.6, 0.1, 0.3]]),
+        np.array([2, 1]),
+        [1.0, 2.0, 4.0],
+    )
+    options: dict[str, Any] = {"loss": "cross_entropy", "class_weights": w}
+    loss, _ = loss_and_gradient(options, np.log(p), y)
+    assert loss == pytest.approx(-(4 * np.log(0.5) + 2 * np.log(0.1)) / 2)
+    options["label_smoothing"] = 0.3
+    loss, _ = loss_and_gradient(options, np.log(p), y)
+    first = 0.1 * np.log(0.2) + 0.2 * np.log(0.3) + 4 * 0.8 * np.log(0.5)
+    second = 0.1 * np.log(0.6) + 2 * 0.8 * np.log(0.1) + 4 * 0.1 * np.log(0.3)
+    assert loss == pytest.approx(-(first + second) / 2)
+    binary = options | {"loss": "binary_cross_entropy", "class_weights": [2.0, 4.0]}
+    logits, answers = np.array([[np.log(3.0)], [0.0]]), np.array([1, 0])
+    first = -4 * (0.85 * np.log(0.75) + 0.15 * np.log(0.25))
+    second = -2 * np.log(0.5)
+    loss, _ = loss_and_gradient(binary, logits, answers)
+    assert loss == pytest.approx((first + second) / 2)
+    huber = {"loss": "huber", "huber_delta": 2.0}
+    errors, zeros = np.array([[1.0], [5.0], [-9.0]]), np.zeros(3)
+    assert loss_and_gradient(huber, errors, zeros)[0] == pytest.approx((0.5 + 8 + 16) / 3)
+    for shape, out, target in (
+        (options, np.log(p), y),
+        (binary, logits, answers),
+        (huber, errors, zeros),
+    ):
+        _, g = loss_and_gradient(shape, out, target)
+        for i in np.ndindex(out.shape):
+            step = np.zeros_like(out)
+            step[i] = 1e-6
+            up, down = (loss_and_gradient(shape, out + s, target)[0] for s in (step, -step))
+            assert g[i] == pytest.approx((up - down) / 2e-6, abs=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
@@ -152,7 +191,7 @@ def test_losses_stay_finite_at_extreme_outputs(loss: str) -> None:
     out = np.array([[1e4, -1e4]]) if loss == "cross_entropy" else np.array([[1e4], [-1e4]])
     y = np.array([1]) if loss == "cross_entropy" else np.array([0, 1])
     with np.errstate(all="raise", under="ignore"):
-        value, g = training.loss_and_gradient(loss, out, y)
+        value, g = loss_and_gradient({"loss": loss}, out, y)
     assert value == pytest.approx(2e4 if loss == "cross_entropy" else 1e4)
     assert np.isfinite(g).all()
 

@@ -226,5 +226,7 @@ def test_options_that_only_the_core_supports_raise_an_error(
     with pytest.raises(fedflux.OptionError, match=r"momentum=0\.5 needs the Julia core"):
         supported.check_supported(check({"momentum": 0.5}))
     known["optimizer"] = ["sgd"]
+    with pytest.raises(fedflux.OptionError, match=r"keep_optimizer=True needs the Julia"):
+        supported.check_supported(check({"keep_optimizer": True}))
     with pytest.raises(fedflux.OptionError, match="optimizer='adam'"):
         supported.check_supported(check({"optimizer": "adam"}))

@@ -52,6 +52,28 @@ def test_worker_processes_give_the_numbers_of_one_and_end_with_the_run(
     assert not children() & seen
 
 
+def test_a_kept_optimizer_travels_and_is_in_checkpoints(
+    julia: None, tmp_path: Path
+) -> None:
+    kept: dict[str, Any] = SMALL | {
+        "rules": [],
+        "engine": "julia",
+        "optimizer": "adamw(weight_decay=0.1)",
+        "keep_optimizer": True,
+        "lr": 0.01,
+        "rounds": 3,
+        "clients_per_round": 2,
+    }
+    one = fedflux.run(**kept, threads=1)
+    assert fedflux.run(**kept, workers=2).params_sha256 == one.params_sha256
+    folder = tmp_path / "run"
+    fedflux.run(**kept | {"rounds": 2}, checkpoint=folder)
+    resumed = fedflux.run(resume=folder, rounds=3, threads=1)
+    assert resumed.params_sha256 == one.params_sha256
+    anew = fedflux.run(**kept | {"keep_optimizer": False})
+    assert anew.params_sha256 != one.params_sha256
+
+
 def test_the_reference_engine_has_no_workers() -> None:
     with pytest.raises(fedflux.OptionError, match=r"workers=2 needs the Julia core"):
         fedflux.run(dataset="digits", rounds=1, engine="reference", workers=2)

@@ -79,7 +79,7 @@ include("models/initial.jl")
 include("models/losses.jl")
 include("models/models.jl")
 export case_study_cnn, lenet, mcmahan_cnn, mlp, next_token, softmax_regression
-export CrossEntropy, BinaryCrossEntropy, MSE
+export CrossEntropy, BinaryCrossEntropy, MSE, Huber
 
 # Engines: the loss of a batch and its gradient.
 include("engines/engine.jl")
@@ -99,6 +99,7 @@ include("data/partition.jl")
 include("data/skew.jl")
 include("data/describe.jl")
 include("data/sources.jl")
+include("data/labels.jl")
 include("data/npz.jl")
 include("data/mldatasets.jl")
 include("data/advice.jl")
@@ -122,6 +123,7 @@ export Update
 include("rules/rule.jl")
 include("rules/chain.jl")
 include("rules/optimizers.jl")
+include("rules/client_optimizers.jl")
 include("rules/algorithms/fedprox.jl")
 include("rules/algorithms/scaffold.jl")
 include("rules/algorithms/fednova.jl")

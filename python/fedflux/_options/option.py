@@ -30,6 +30,8 @@ class Option:
         flag: the name on the command line.
         default_with: another default, `value`, and the values of other options beside which
             it holds; empty if there is none.
+        words: what may be given in place of a list.
+        single: whether a single number may be given in place of a list.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Option:
     help: str
     flag: str = ""
     default_with: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    words: tuple[str, ...] = ()
+    single: bool = False
 
     KINDS: ClassVar[Mapping[str, str]] = {
         "int": "an integer",
@@ -85,12 +89,17 @@ class Option:
             help=entry.get("help", ""),
             flag=entry.get("flag", name.replace("_", "-")),
             default_with=dict(entry.get("default_with", {})),
+            words=tuple(entry.get("words", ())),
+            single=entry.get("single", False),
         )
 
     @property
     def expected(self) -> str:
         """What a value must be, in words."""
-        return self.KINDS[self.kind] + (" (or None)" if self.optional else "")
+        single = "a number or " if self.single else ""
+        words = "".join(f", or {word}" for word in self.words)
+        unset = " (or None)" if self.optional else ""
+        return single + self.KINDS[self.kind] + words + unset
 
     @property
     def special(self) -> str:
@@ -132,9 +141,14 @@ class Option:
             if self.optional:
                 return None
             raise self._type_error(value)
-        if self.kind.endswith("s"):
+        if isinstance(value, str) and value in self.words:
+            return value
+        if self.single and isinstance(value, numbers.Real):
+            value = self._convert("float", value)
+        elif self.kind.endswith("s"):
             return self._check_list(value)
-        value = self._convert(self.kind, value)
+        else:
+            value = self._convert(self.kind, value)
         self._check_value(value)
         return value
 
@@ -150,6 +164,10 @@ class Option:
                 return self.check(_read(self.kind, text))
             if not text.strip():
                 raise self._type_error(text)
+            if text.strip() in self.words:
+                return self.check(text.strip())
+            if self.single and "," not in text and "[" not in text:
+                return self.check(float(text))
             parts = _split(text.strip().removeprefix("[").removesuffix("]"))
             items = [part.strip() for part in parts]
             return self.check([_read(self.kind[:-1], item) for item in items if item])

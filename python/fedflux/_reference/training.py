@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._options.specs import parse
 from .._typing import Array
+from ..errors import OptionError
+from .losses import loss_and_gradient
 from .models import Model
 from .random_streams import BATCHES, COHORT, INITIAL, PARTITION, stream
 
@@ -54,64 +57,58 @@ def cohort(clients: int, size: int | None, seed: int, round: int) -> list[int]:
     return sorted(everyone[:size].tolist())
 
 
-def loss_and_gradient(loss: str, out: Array, y: Array) -> tuple[float, Array]:
-    """Compute the mean loss of a batch and its gradient by the raw outputs.
-
-    Args:
-        loss: cross_entropy, binary_cross_entropy or mse.
-        out: raw outputs, (n, outputs).
-        y: labels, (n,), or targets, (n,) or (n, outputs).
-
-    Returns:
-        The loss, and the gradient of shape (n, outputs).
-
-    Example:
-        >>> loss_and_gradient("mse", np.array([[3.0]]), np.array([1.0]))
-        (4.0, array([[4.]]))
-    """
-    if loss == "cross_entropy":
-        rows = np.arange(len(y))
-        shifted = out - out.max(axis=1, keepdims=True)
-        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        gradient = np.exp(log_p)
-        gradient[rows, y] -= 1
-        return float(-log_p[rows, y].mean()), gradient / len(y)
-    target = y.reshape(out.shape).astype(out.dtype)
-    if loss == "mse":
-        return float(((out - target) ** 2).mean()), 2 * (out - target) / out.size
-    # log(1 + e^-|out|) keeps both ends of the logistic function finite
-    losses = np.maximum(out, 0) - out * target + np.log1p(np.exp(-np.abs(out)))
-    p = np.where(out >= 0, 1, np.exp(-np.abs(out))) / (1 + np.exp(-np.abs(out)))
-    return float(losses.mean()), (p - target).astype(out.dtype) / out.size
-
-
 def optimizer(options: Mapping[str, Any]) -> Optimizer:
     """Make an optimizer: a function that updates the parameters in place by a gradient."""
-    lr, rho = options["lr"], options["momentum"]
-    first: list[Array] = []
-    second: list[Array] = []
+    name, settings = parse("optimizer", options["optimizer"])
+    lr = options["lr"]
+    if name == "momentum":  # an option of its own
+        settings["momentum"] = options["momentum"]
+    if settings.get("nesterov") and not settings["momentum"]:
+        raise OptionError(
+            "optimizer sgd: nesterov is true and momentum 0; expected a momentum, such as "
+            "sgd(momentum=0.9, nesterov=true)"
+        )
+    clip, decay = settings.get("clip"), settings.get("weight_decay", 0.0)
+    state: list[Array] = []
     steps = 0
 
     def step(w: list[Array], g: list[Array]) -> None:
         nonlocal steps
         steps += 1
-        if not first:
-            first.extend(np.zeros_like(a) for a in w)
-            second.extend(np.zeros_like(a) for a in w)
-        for a, d, m, v in zip(w, g, first, second, strict=True):
-            match options["optimizer"]:
-                case "sgd":
-                    a -= lr * d
-                case "momentum":
-                    m[:] = rho * m + lr * d
-                    a -= m
-                case "adam":
-                    m[:] = 0.9 * m + 0.1 * d
-                    v[:] = 0.999 * v + 0.001 * d * d
-                    mean, square = m / (1 - 0.9**steps), v / (1 - 0.999**steps)
-                    a -= lr * mean / (np.sqrt(square) + 1e-8)
+        if not state:
+            state.extend(np.zeros((2, *a.shape), a.dtype) for a in w)
+        if clip is not None:
+            norm = np.sqrt(sum(np.sum(d.astype(np.float64) ** 2) for d in g))
+            g = [d * d.dtype.type(min(1.0, clip / norm)) if norm else d for d in g]
+        for a, d, s in zip(w, g, state, strict=True):
+            if name == "adamw":
+                a -= _change(name, settings, lr, s, d, steps) + lr * decay * a
+            else:
+                a -= _change(name, settings, lr, s, d + decay * a, steps)
 
     return step
+
+
+def _change(
+    name: str, settings: Mapping[str, Any], lr: float, state: Array, g: Array, steps: int
+) -> Array:
+    """Return what a step takes away; `state` holds two vectors, which change."""
+    first, second = state
+    if name in ("sgd", "momentum"):
+        rho = settings["momentum"]
+        first[:] = rho * first + lr * g
+        return lr * g + rho * first if settings.get("nesterov") else first
+    if name == "adagrad":
+        second += g * g
+        return lr * g / (np.sqrt(second) + settings["epsilon"])
+    if name == "rmsprop":
+        second[:] = settings["rho"] * second + (1 - settings["rho"]) * g * g
+        return lr * g / (np.sqrt(second) + settings["epsilon"])
+    beta1, beta2 = settings["beta1"], settings["beta2"]
+    first[:] = beta1 * first + (1 - beta1) * g
+    second[:] = beta2 * second + (1 - beta2) * g * g
+    mean, square = first / (1 - beta1**steps), second / (1 - beta2**steps)
+    return lr * mean / (np.sqrt(square) + settings["epsilon"])
 
 
 def train_client(
@@ -153,7 +150,7 @@ def train_client(
                 break
             batch = samples[first : first + size]
             out, saved = model.forward(w, x[batch])
-            loss, gradient = loss_and_gradient(options["loss"], out, y[batch])
+            loss, gradient = loss_and_gradient(options, out, y[batch])
             step(w, model.backward(w, saved, gradient))
             total += loss * len(batch)
             seen += len(batch)
@@ -175,7 +172,12 @@ def average(
 
 
 def evaluate(
-    model: Model, w: Sequence[Array], x: Array, y: Array, loss: str, classes: int
+    model: Model,
+    w: Sequence[Array],
+    x: Array,
+    y: Array,
+    options: Mapping[str, Any],
+    classes: int,
 ) -> tuple[float, float | None, Array | None]:
     """Compute the mean test loss, the accuracy and the accuracy on each class.
 
@@ -183,11 +185,12 @@ def evaluate(
         The loss; the share of samples whose label is right, or all of whose labels are;
         the accuracies, NaN for a class without samples. None without classes.
     """
+    loss = options["loss"]
     total, correct, right = 0.0, np.zeros(classes), 0
     for first in range(0, len(x), 1000):
         out, _ = model.forward(w, x[first : first + 1000])
         part = y[first : first + 1000]
-        total += loss_and_gradient(loss, out, part)[0] * len(part)
+        total += loss_and_gradient(options, out, part)[0] * len(part)
         if classes:
             multiclass = loss == "cross_entropy"
             predicted = (

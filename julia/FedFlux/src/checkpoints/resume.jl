@@ -85,7 +85,8 @@ end
 
 # Rules and the like show their settings; a model is compared by its arrays; a function has
 # no lasting name.
-const SHOWN = ("rules", "server", "augment", "sampling", "availability", "aggregate")
+const SHOWN =
+    ("rules", "server", "optimizer", "augment", "sampling", "availability", "aggregate")
 as_recorded(name, object) = name in SHOWN ? repr(object) : "given"
 
 # CRC-32C: it must reveal changed data, not withstand an attack, and is fast.

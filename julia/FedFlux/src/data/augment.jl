@@ -36,7 +36,8 @@ symmetric!(rng, n) = below!(rng, 2n + 1) - n
 
 check_image(a::Shift, (W, H, C)::NTuple{3,Int}) =
     a.pixels < min(W, H) ||
-    fail("augment: a shift by up to ", a.pixels, " pixels may move an image of ", W, "×", H,
+    fail("augment: a shift by up to ", a.pixels, " pixels may move an image of ", W,
+        "×", H,
         " out of sight; expected less than ", min(W, H))
 
 function augment!(a::Shift, image, scratch, rng)
@@ -184,7 +185,7 @@ function Augmenter(augmentations::Tuple, loss, x, y, n, classes)
                 size(x)[1:(end-1)], "; only mixup supports those")
     end
     soft = mixes(augmentations) && loss isa CrossEntropy
-    soft || !mixes(augmentations) || loss isa Union{BinaryCrossEntropy,MSE} ||
+    soft || !mixes(augmentations) || loss isa PointwiseLoss ||
         fail("augment mixup mixes targets for the losses of FedFlux, and this loss is ",
             loss, "; leave out mixup")
     targets = soft ? zeros(Float32, classes, n) : zeros(eltype(y), size(y)[1:(end-1)]..., n)

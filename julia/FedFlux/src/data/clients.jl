@@ -157,3 +157,12 @@ function labelcounts(c::Clients, y, nclasses)
     end
     return counts
 end
+
+"The number of samples of each class that all clients hold together, (nclasses)."
+function classcounts(c::Clients, nclasses::Integer)
+    counts = zeros(Int, nclasses)
+    for i in c.order, label in getobs(c.y, i:i)
+        counts[round(Int, label)+1] += 1
+    end
+    return counts
+end

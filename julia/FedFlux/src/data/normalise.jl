@@ -1,11 +1,26 @@
 # Normalization of inputs to mean 0 and standard deviation 1, with statistics that are given
 # or that the clients compute together.
 
-"`(x .- mean) ./ std` over the whole data set; `nothing` leaves that part out."
+"""
+`(x .- mean) ./ std` over the whole data set; each is a number, a list of one for each
+channel of images or each feature, or `nothing`, which leaves that part out.
+"""
 function normalise(d::Dataset, mean, std)
     mean === nothing && std === nothing && return d
-    m, s = something(mean, 0), something(std, 1)
+    m = by_channel("mean", something(mean, 0), d.x)
+    s = by_channel("std", something(std, 1), d.x)
     return map_inputs(x -> standardize(as_floats(x), m, s), d)
+end
+
+"A moment in a shape that broadcasts over the samples `x`, after a check of its length."
+by_channel(name, moment, x) = moment
+function by_channel(name, moment::AbstractVector, x)
+    channels = size(x, ndims(x) - 1)
+    length(moment) == channels ||
+        fail(name, " holds ", length(moment), " numbers, and the samples have size ",
+            size(x)[1:(end-1)], "; expected one number, or one for each of the ", channels,
+            ndims(x) == 4 ? " channels" : " features")
+    return reshape(moment, ntuple(_ -> 1, ndims(x) - 2)..., :, 1)
 end
 
 "`(x .- mean) ./ std` as Float32, computed in the precision of `x`."

@@ -40,8 +40,10 @@ function train_client!(worker, buffer, f, st, clients, k, private, n, control,
     ctx = (; ctx..., θ = copyto!(start, w))
     reseed!(worker, f.seed, round, k)     # whatever a rule trained, the rest is the same
     setstats!(engine, stats)
-    loss, seen = localfit!(worker, f.rules, s, x, y, training,
-        Stream(f.seed, :batches, round, k), ctx, control)
+    loss, seen, optimizer_state = localfit!(worker, f.rules, s, x, y, training,
+        Stream(f.seed, :batches, round, k), ctx, control,
+        first_state(f.rules, private, training.optimizer, w))
+    ctx = (; ctx..., optimizer_state)
     stats!(stats, engine)
     @. buffer.delta = w - start
     @. buffer.stats = stats - current_stats

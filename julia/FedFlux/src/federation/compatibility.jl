@@ -173,6 +173,8 @@ conflict(
     ::CentralDP,
     ::Compressor
 ) = "encoding may make an update longer than it was clipped to"
+conflict(::FedNova, ::KeepOptimizer) = "momentum of earlier rounds is in no round's work"
+conflict(::FedSGD, ::KeepOptimizer) = "clients send a gradient, and take no step"
 conflict(
     ::DPSGD,
     ::Union{DPSGD,CentralDP,LocalDP}

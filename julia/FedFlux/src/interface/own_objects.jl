@@ -3,7 +3,8 @@
 "What an object given for an option must be, by the option."
 const OBJECT_TYPES = Dict("dataset" => Dataset, "rules" => Rule, "download" => Rule,
     "aggregate" => Aggregator, "sampling" => Sampling, "availability" => Availability,
-    "augment" => Augmentation, "faults" => Fault, "server" => Optimisers.AbstractRule)
+    "augment" => Augmentation, "faults" => Fault, "server" => Optimisers.AbstractRule,
+    "optimizer" => Optimisers.AbstractRule)
 
 "Throw if an object that the options hold is of the wrong kind."
 function check_objects(o::Options)
@@ -53,5 +54,9 @@ function type_name(f::Function)
     return startswith(name, '#') ? "function" : name
 end
 
-"The loss that the options name or hold."
-loss_of(o::Options) = o.loss isa AbstractString ? LOSSES[o.loss] : o.loss
+"""
+The loss that the options name or hold. `counts()` are the numbers of samples of each class,
+for class weights that are "balanced"; without it, those are left out.
+"""
+loss_of(o::Options, counts = nothing) =
+    o.loss isa AbstractString ? named_loss(o.loss, o, counts) : o.loss

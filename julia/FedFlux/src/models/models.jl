@@ -37,9 +37,9 @@ end
     case_study_cnn(; imgsize = (28, 28), channels = 1, classes = 10,
                    rng = Random.default_rng())
 
-The CNN of the case study: three 3×3 convolutions to 16, 32 and 64 channels, each with relu,
-stride 2 and pad 1, then flatten and a Dense layer; 33,546 parameters for MNIST. The case
-study also lists a 2×2 max-pool after each convolution, which with stride 2 shrinks a
+The CNN of the case study: three 3×3 convolutions to 16, 32 and 64 channels, each with
+relu, stride 2 and pad 1, then flatten and a Dense layer; 33,546 parameters for MNIST. The
+case study also lists a 2×2 max-pool after each convolution, which with stride 2 shrinks a
 28-pixel image to nothing. Its Dense layer (64·4·4 inputs) is sized for the strided
 convolutions alone, so this model leaves the pools out.
 
@@ -93,8 +93,8 @@ end
     lenet(; imgsize = (28, 28), channels = 1, classes = 10, rng = Random.default_rng())
 
 LeNet-5 with relu and max-pools (LeCun et al. 1998): 5×5 convolutions to 6 (pad 2) and 16
-channels, each with a 2×2 pool, then Dense layers of 120 and 84. Maps (W, H, channels, N) to
-logits (classes, N). Throws a [`FedFluxError`](@ref) if the images are too small for the
+channels, each with a 2×2 pool, then Dense layers of 120 and 84. Maps (W, H, channels, N)
+to logits (classes, N). Throws a [`FedFluxError`](@ref) if the images are too small for the
 layers.
 
 ```julia
@@ -274,6 +274,7 @@ function check_targets(loss::Loss, output, name, y)
         fail(name, " holds targets of size ", has, ", an array of size ", size(y),
             ", and the model gives outputs of size ", outputs, " for a sample; expected ",
             expected == () ? "one label per sample" : "targets of size $expected")
+    check_class_weights(loss, size(output, 1))
 end
 check_targets(loss, output, name, y) = nothing
 

@@ -9,7 +9,10 @@ that is not one of the choices, or one out of bounds.
 function check_value(name, declared, value)
     type = rstrip(declared["type"], '?')
     value === nothing && endswith(declared["type"], '?') && return nothing
-    converted = as_type(Val(Symbol(type)), value)
+    value isa Union{AbstractString,Symbol} && string(value) in get(declared, "words", ()) &&
+        return string(value)
+    alone = get(declared, "single", false) && value isa Real
+    converted = as_type(alone ? Val(:float) : Val(Symbol(type)), value)
     converted === nothing && wrong_type(name, declared, value)
     foreach(v -> check_bounds(name, declared, v), as_values(converted))
     return converted
@@ -19,9 +22,17 @@ function wrong_type(name, declared, value)
     value === nothing && !endswith(declared["type"], '?') &&
         fail(name, ": expected a value, got none")
     unset = endswith(declared["type"], '?') ? " (or nothing)" : ""
-    infinite = value isa AbstractFloat && !isfinite(value) && declared["type"] == "float"
-    expected = infinite ? "a finite number" : TYPE_NAMES[rstrip(declared["type"], '?')]
+    infinite =
+        value isa AbstractFloat && !isfinite(value) &&
+        (declared["type"] == "float" || get(declared, "single", false))
+    expected = infinite ? "a finite number" : expected_type(declared)
     fail(name, ": expected ", expected, unset, ", got ", repr(value))
+end
+
+function expected_type(declared)
+    single = get(declared, "single", false) ? "a number or " : ""
+    words = join((", or $word" for word in get(declared, "words", ())))
+    return string(single, TYPE_NAMES[rstrip(declared["type"], '?')], words)
 end
 
 as_values(v) = v isa Vector ? v : (v,)

@@ -23,6 +23,9 @@ depends_on_others(name) = haskey(DECLARED_OPTIONS[name], "default_with")
 function field_type(name)
     type = DECLARED_OPTIONS[name]["type"]
     takes_object(name) && return Any
+    haskey(DECLARED_OPTIONS[name], "single") &&
+        return Union{Nothing,Float64,Vector{Float64}}
+    haskey(DECLARED_OPTIONS[name], "words") && return Union{Nothing,String,Vector{Float64}}
     T = FIELD_TYPES[rstrip(type, '?')]
     return endswith(type, '?') || depends_on_others(name) ? Union{Nothing,T} : T
 end

@@ -1,4 +1,5 @@
-using FedFlux: count_right!, checklabels, classes, targets
+using FedFlux: ZygoteEngine, balanced_weights, checklabels, classes, count_right!, targets
+using FedFlux: LayerEngine, flatten, to_engine!, to_model!
 
 @testset "cross-entropy from its definition" begin
     ŷ, y = randn(Xoshiro(1), Float32, 4, 6), [0, 3, 1, 1, 2, 0]
@@ -32,4 +33,80 @@ end
     @test occursin("1.5", why(CrossEntropy(), [0, 1.5]))
     @test occursin("label -1", why(CrossEntropy(), [0, -1]))
     @test occursin("label 2", why(BinaryCrossEntropy(), [0, 2]))
+end
+
+@testset "weights of classes, smoothed labels, Huber's loss" begin
+    rng = Xoshiro(5)
+    ŷ, y, w = randn(rng, Float32, 4, 6), [0, 3, 1, 1, 2, 0], [0.5, 2, 1, 3]
+    logp = Float64.(ŷ) .- log.(sum(exp.(Float64.(ŷ)); dims = 1))
+    # By the definition: each class has its share of the label, times its weight.
+    function expected(ϵ, w)
+        q(c, j) = (1 - ϵ) * (y[j] == c - 1) + ϵ / 4
+        return -mean(sum(w[c] * q(c, j) * logp[c, j] for c = 1:4) for j = 1:6)
+    end
+    @test CrossEntropy(class_weights = w)(ŷ, y) ≈ expected(0, w)
+    @test CrossEntropy(label_smoothing = 0.2)(ŷ, y) ≈ expected(0.2, ones(4))
+    both = CrossEntropy(class_weights = w, label_smoothing = 0.2)
+    @test both(ŷ, y) ≈ expected(0.2, w)
+    @test both(ŷ, Float32.((0:3) .== y')) ≈ expected(0.2, w)        # as mixup's labels
+    @test CrossEntropy(class_weights = ones(4))(ŷ, y) ≈ CrossEntropy()(ŷ, y)
+
+    x, t = Float64.(ŷ[1:1, :]), [0, 1, 1, 0, 1, 0]
+    p = vec(1 ./ (1 .+ exp.(-x)))
+    binary = BinaryCrossEntropy(class_weights = [2, 5], label_smoothing = 0.1)
+    soft = 0.9 .* t .+ 0.05
+    answer(w, t, p) = -w * (t * log(p) + (1 - t) * log(1 - p))
+    @test binary(Float32.(x), t) ≈ mean(answer.(ifelse.(t .== 1, 5, 2), soft, p))
+    @test Huber(delta = 2)(Float32[1 -1.5 5 -9], [0, 0, 0, 0]) ≈
+          (0.5 + 1.125 + (10 - 2) + (18 - 2)) / 4
+
+    @test balanced_weights([10, 30, 0]) == [2, 2 / 3, 1]
+    @test occursin("label_smoothing is 2", message(() -> CrossEntropy(label_smoothing = 2)))
+    @test occursin("of at least 0", message(() -> CrossEntropy(class_weights = [-1, 2])))
+    @test occursin("huber_delta", message(() -> Huber(delta = 0)))
+    @test occursin(
+        "class_weights holds 2 numbers; expected one for each of the model's 3 classes",
+        message(
+            () -> LayerEngine(Chain(Dense(4 => 3)), CrossEntropy(class_weights = [1, 2]),
+                (4,), 2)
+        ))
+end
+
+bytes_of_gradients(e, g, w, x, y) =
+    (valgrad!(e, g, w, x, y); @allocated valgrad!(e, g, w, x, y))
+
+@testset "the engines agree on $(nameof(typeof(loss)))" for (loss, y) in (
+    (CrossEntropy(class_weights = [1, 2, 0.5], label_smoothing = 0.1), rand(0:2, 8)),
+    (CrossEntropy(class_weights = [0, 2, 1]), rand(0:2, 8)),
+    (CrossEntropy(label_smoothing = 0.3), rand(0:2, 8)),
+    (BinaryCrossEntropy(class_weights = [1, 4], label_smoothing = 0.1), rand(0:1, 3, 8)),
+    (Huber(delta = 0.7), randn(Float32, 3, 8)))
+    model = Chain(Dense(5 => 7, tanh), Dense(7 => 3))
+    fast, zygote = LayerEngine(model, loss, (5,), 8), ZygoteEngine(model, loss)
+    x, θ = randn(Float32, 5, 8), flatten(model)
+    w, g, exact = to_engine!(similar(θ), fast, θ), similar(θ), similar(θ)
+    y = targets(loss, y)
+    @test valgrad!(fast, g, w, x, y) ≈ valgrad!(zygote, exact, θ, x, y) rtol = 1e-5
+    @test to_model!(similar(θ), fast, g) ≈ exact rtol = 1e-5
+    @test bytes_of_gradients(fast, g, w, x, y) == 0
+end
+
+@testset "options of the loss" begin
+    y = [0, 0, 0, 1, 1, 2]
+    x = randn(Xoshiro(1), Float32, 4, 6)
+    data = Dataset(x, y, x, y)
+    small(; kw...) = FedFlux.run(; dataset = data, model = "softmax_regression",
+        clients = 2, rounds = 2, kw...)
+    balanced = small(class_weights = "balanced")
+    @test balanced.federation.loss.class_weights ≈ [2 / 3, 1, 2]
+    given = small(class_weights = [2 / 3, 1, 2])
+    @test given.params_sha256 == balanced.params_sha256 != small().params_sha256
+    @test occursin("expected one for each of the model's 3 classes",
+        message(() -> small(class_weights = [1, 2])))
+    @test small(label_smoothing = 0.1).federation.loss.label_smoothing == 0.1f0
+    numbers = Dataset(x, Float32.(y), x, Float32.(y))
+    r = FedFlux.run(dataset = numbers, model = "softmax_regression", clients = 2,
+        rounds = 2, loss = "huber", huber_delta = 0.5)
+    @test r.federation.loss == Huber(delta = 0.5) && r.trainer == "fast"
+    @test r.history[end].accuracy === nothing
 end

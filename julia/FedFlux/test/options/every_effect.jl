@@ -11,9 +11,12 @@ const OTHER_VALUE = Dict{Symbol,Any}(:mean => 0.1, :std => 2, :tokens => "word",
     :rules => "fedprox(mu=1)", :server => "fedavgm", :download => "quantize(bits=4)",
     :server_schedule => "step(every=1, factor=0.5)", :finetune_epochs => 1,
     :membership => 5, :baselines => ["local"], :model => "mlp", :hidden => [3],
-    :embedding => 3, :loss => "mse", :local_epochs => 2, :local_steps => 1,
+    :embedding => 3, :loss => "mse", :class_weights => [1, 2, 3],
+    :label_smoothing => 0.2, :huber_delta => 0.01, :local_epochs => 2,
+    :local_steps => 1,
     :samples_per_epoch => 3, :batch_size => 3, :lr => 0.2,
     :schedule => "step(every=1, factor=0.5)", :optimizer => "adam", :momentum => 0.5,
+    :keep_optimizer => true,
     :seed => 1, :faults => "crash(p=0.5)", :deadline => 0.5, :overselect => 2,
     :min_updates => 7, :attack => "sign_flip", :attackers => 3, :attacker_list =>
         [2, 5])
@@ -40,7 +43,9 @@ const BESIDE = Any[(;)=>keys(OTHER_VALUE),
         :clients_per_round,),
     (; clients_per_round = 3, faults = "delay(mean=1)")=>OF_A_ROUND,
     (; clients_per_round = 3, faults = "crash(p=0.2)")=>OF_A_ROUND,
-    (; optimizer = "momentum")=>(:momentum,), (; model = "mlp")=>(:hidden,)]
+    (; optimizer = "momentum")=>(:momentum, :keep_optimizer),
+    (; model = "mlp")=>(:hidden,),
+    (; loss = "huber")=>(:huber_delta, :class_weights, :label_smoothing)]
 for aggregate in ("median", "trimmed_mean(fraction=0.3)", "krum(f=1)", "multi_krum(f=1)",
     "bulyan(f=0)", "geometric_median", "norm_clipping", "centered_clipping",
     "fltrust(root=10)", "secure")

@@ -21,7 +21,7 @@ end
     @test message(() -> check(rounds = true)) ==
           "rounds: expected an integer, got true"
     @test occursin(
-        "expected one of sgd, momentum, adam",
+        "expected one of sgd, momentum, adam, adamw, rmsprop, adagrad",
         message(() -> check(optimizer = "sdg"))
     )
     @test occursin("expected at most 1.0", message(() -> check(target_accuracy = 1.5)))

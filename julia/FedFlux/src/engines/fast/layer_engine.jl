@@ -73,7 +73,7 @@ end
 const SLACK = 64
 
 function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
-    losses = "CrossEntropy(), BinaryCrossEntropy() or MSE()"
+    losses = "CrossEntropy(), BinaryCrossEntropy(), MSE() or Huber()"
     loss isa LayerLoss || unsupported("the loss is $loss; expected $losses")
     maxbatch >= 1 ||
         throw(ArgumentError("maxbatch is $maxbatch; expected a positive number"))
@@ -83,6 +83,7 @@ function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
         unsupported("the model's output is an image: end the model with a flatten")
     shape.flat === nothing ||
         unsupported("the model ends with a flatten: end it with a Dense layer")
+    check_class_weights(loss, shape.C)      # they are read without a check of bounds
     parameters = sum(length, Optimisers.trainables(model))
     targets = cld(sample_stride(input) * maxbatch + SLACK, 16) * 16
     output_size = shape.kind === :sequence ? (shape.C, shape.W) : (shape.C,)

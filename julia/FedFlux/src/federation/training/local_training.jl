@@ -8,7 +8,8 @@
 
 How a client trains in a round. The second form copies `t` with some settings changed.
 
-- `optimizer`: an Optimisers rule, started anew each round.
+- `optimizer`: an Optimisers rule, started anew each round, unless the rules have
+  [`KeepOptimizer`](@ref).
 - `epochs`: passes over the client's samples.  `maxsteps`: maximum number of gradient steps.
 - `batchsize`: samples per step; the last batch of an epoch may be smaller.
 - `samples_per_epoch`: maximum number of samples per epoch, drawn anew each time.
@@ -84,22 +85,24 @@ set_samples!(worker::Worker, indices) =
     copyto!(resize!(worker.order, length(indices)), indices)
 
 """
-    localfit!(worker, rules, s, x, y, t::LocalTraining, rng, ctx, control)
-        -> (loss, samples)
+    localfit!(worker, rules, s, x, y, t::LocalTraining, rng, ctx, control,
+              state = Optimisers.init(t.optimizer, worker.w)) -> (loss, samples, state)
 
 Train `worker.w` on the samples `worker.order` of `x, y`. Before each epoch the order is
 shuffled by `rng`; batches are consecutive among its first `t.samples_per_epoch`. `rules`
-correct each gradient with their states `s`. Returns the sum of the losses of the samples at
-the time they were seen, and their number.
+correct each gradient with their states `s`. `state` is the optimizer's, and may be changed.
+Returns the sum of the losses of the samples at the time they were seen, their number, and
+the optimizer's state at the end.
 
 [`DPSGD`](@ref) among the rules draws other batches, and has steps of its own.
 """
-localfit!(worker::Worker, rules, s, x, y, t::LocalTraining, rng, ctx, control) =
-    local_steps!(example_privacy(rules), worker, rules, s, x, y, t, rng, ctx, control)
+localfit!(worker::Worker, rules, s, x, y, t::LocalTraining, rng, ctx, control,
+    state = Optimisers.init(t.optimizer, worker.w)) =
+    local_steps!(example_privacy(rules), worker, rules, s, x, y, t, rng, ctx, control,
+        state)
 
-function local_steps!(::Nothing, worker, rules, s, x, y, t, rng, ctx, control)
+function local_steps!(::Nothing, worker, rules, s, x, y, t, rng, ctx, control, state)
     (; engine, w, g, order) = worker
-    state = Optimisers.init(t.optimizer, w)
     total, seen, step = 0.0, 0, 0
     kept = zeros32(nstats(engine))
     taught = lesson(rules, s, engine, t, y, ctx)
@@ -116,10 +119,10 @@ function local_steps!(::Nothing, worker, rules, s, x, y, t, rng, ctx, control)
             state = step!(t.optimizer, state, w, g)
             total += Float64(loss) * length(idx)
             seen += length(idx)
-            (step == ctx.steps || should_stop(control)) && return total, seen
+            (step == ctx.steps || should_stop(control)) && return total, seen, state
         end
     end
-    return total, seen
+    return total, seen, state
 end
 
 """

@@ -38,19 +38,18 @@ examples once in 30,000 steps, and is then computed in parts.
 largest_batch(::Nothing, batchsize) = batchsize
 largest_batch(::DPSGD, batchsize) = batchsize + ceil(Int, 4 * sqrt(batchsize))
 
-function local_steps!(r::DPSGD, worker::Worker, rules, s, x, y, t, rng, ctx, control)
+function local_steps!(r::DPSGD, worker::Worker, rules, s, x, y, t, rng, ctx, control, state)
     r.reproducible &&
-        return noisy_steps!(r, rng, ctx.rng, worker, rules, s, x, y, t, ctx, control)
+        return noisy_steps!(r, rng, ctx.rng, worker, rules, s, x, y, t, ctx, control, state)
     # The batches must be as secret as the noise: the privacy of sampling rests on that.
     secret = SecureRandom()
-    return noisy_steps!(r, secret, secret, worker, rules, s, x, y, t, ctx, control)
+    return noisy_steps!(r, secret, secret, worker, rules, s, x, y, t, ctx, control, state)
 end
 
-function noisy_steps!(r, draws, noise, worker, rules, s, x, y, t, ctx, control)
+function noisy_steps!(r, draws, noise, worker, rules, s, x, y, t, ctx, control, state)
     (; engine, w, g, order) = worker
     n = length(order)
     expected, rate = min(t.batchsize, n), sampling_rate(t.batchsize, n)
-    state = Optimisers.init(t.optimizer, w)
     batch, part = sizehint!(Int[], largest_batch(r, expected)), similar(g)
     total, seen = 0.0, 0
     for step = 1:ctx.steps
@@ -63,7 +62,7 @@ function noisy_steps!(r, draws, noise, worker, rules, s, x, y, t, ctx, control)
         seen += length(batch)
         should_stop(control) && break
     end
-    return total, seen
+    return total, seen, state
 end
 
 "Draw a batch: each sample of `order` is in it with probability `rate`."

@@ -34,6 +34,8 @@ function check_deployable(o::Options)
             "a node must know how many clients' noise together is enough, and not take " *
             "it from the server: give cohort too, as in " *
             "secure(noise=4, clip=0.5, cohort=50)")
+    o.class_weights == "balanced" && refuse_option("class_weights",
+        "no machine sees all labels; give a number for each class")
     for r in one_or_many(built(o, :rules))
         r isa Pruning && o.download !== nothing &&
             refuse_option("download", "a pruned model travels whole")
@@ -66,7 +68,7 @@ many `outputs` its labels need. `party` and `number`: see [`ClientSession`](@ref
 """
 function open_client(given::Options, data::Dataset, party = nothing, number = nothing)
     check_deployable(given)
-    d, o = prepare_data(given; data)
+    d, o = prepare_data(given; data, deployed = true)
     loss = loss_of(o)
     checklabels(loss, d.y, "train")
     y = targets(loss, d.y)
@@ -139,7 +141,8 @@ end
 
 function open_server(o, facts, data, init, lock, warnings, note)
     saved = o.resume === nothing ? nothing : load_checkpoint(o.resume; warn = note)
-    d, o = prepare_data(o; data = data === nothing ? stand_in(facts) : data)
+    given = data === nothing ? stand_in(facts) : data
+    d, o = prepare_data(o; data = given, deployed = true)
     samples, outputs = joined(o, facts, data === nothing ? nothing : d)
     loss = loss_of(o)
     f = prepare_federated(o, d, outputs, init)
