@@ -54,7 +54,8 @@ def clients(split: Mapping[str, Any] | Result, path: PathLike | None = None) -> 
             "with at most 1,000 clients"
         )
     sizes, labels = np.asarray(data["sizes"]), data.get("labels")
-    return _saved(_clients.holdings(sizes, labels), path)
+    classes = (split if isinstance(split, Mapping) else split.details).get("classes")
+    return _saved(_clients.holdings(sizes, labels, classes), path)
 
 
 def accuracy(results: Results, path: PathLike | None = None) -> Figure:
@@ -133,7 +134,8 @@ def client_accuracy(result: Result, path: PathLike | None = None) -> Figure:
         )
     labels = (result.holdings or {}).get("labels")
     labels = labels if isinstance(labels, Sequence) else None
-    return _saved(_clients.accuracies(rows, labels), path)
+    classes = result.details.get("classes")
+    return _saved(_clients.accuracies(rows, labels, classes), path)
 
 
 def confusion(
@@ -150,7 +152,7 @@ def confusion(
         result: of a model that predicts labels.
         x, y: samples and their labels, as `Result.score` takes them.
         path: the picture to write, .png, .svg or .pdf; None for none.
-        classes: the names of the classes. Default: their numbers.
+        classes: the names of the classes. Default: `result.classes`.
 
     Returns:
         The figure.
@@ -162,7 +164,11 @@ def confusion(
     """
     result.score(x, y)  # checks both
     predicted, true = np.ravel(result.predict(x)), np.ravel(np.asarray(y))
-    if result.options["loss"] == "mse" or predicted.shape != true.shape:
+    given = result.details.get("classes")
+    if given is not None:
+        predicted, true = (np.searchsorted(given, labels) for labels in (predicted, true))
+        classes = [str(name) for name in given] if classes is None else classes
+    if result.options["loss"] in ("mse", "huber") or predicted.shape != true.shape:
         raise OptionError("confusion: expected a model that predicts one label a sample")
     n = int(max(predicted.max(), true.max())) + 1
     if classes is not None and len(classes) < n:

@@ -65,7 +65,7 @@ const ARROWS = Dict(
     "interface/case_study" =>
         ["random", "models", "engines", "data", "updates", "aggregation",
             "federation/training", "federation/state"],
-    "interface/own_objects" => ["options"],
+    "interface/own_objects" => ["options", "models"],
     "interface/metrics" => [],
     "interface/snapshot" =>
         ["options", "models", "data", "federation/state", "federation/workers",

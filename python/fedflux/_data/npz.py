@@ -22,13 +22,20 @@ MAX_RATIO = (
 LARGE = 2**30
 
 
-def from_npz(path: str, loss: str, clients: int, tokens: bool = False) -> Data:
+def from_npz(
+    path: str,
+    loss: str,
+    clients: int,
+    tokens: bool = False,
+    keep_labels: bool = True,
+    keep_integers: bool = False,
+) -> Data:
     """Load and check an .npz file.
 
     Args:
         path: of a file with x_train, y_train and optionally x_test, y_test, owner_train,
             owner_test.
-        loss, clients, tokens: as in `from_arrays`.
+        loss, clients, tokens, keep_labels, keep_integers: as in `from_arrays`.
 
     Returns:
         The data.
@@ -51,7 +58,14 @@ def from_npz(path: str, loss: str, clients: int, tokens: bool = False) -> Data:
     except Exception as error:  # NumPy, zipfile and zlib raise many kinds
         raise DataError(f"{path}: not a readable .npz file ({error})") from None
     try:
-        return from_arrays(*arrays, loss=loss, clients=clients, tokens=tokens)
+        return from_arrays(
+            *arrays,
+            loss=loss,
+            clients=clients,
+            tokens=tokens,
+            keep_labels=keep_labels,
+            keep_integers=keep_integers,
+        )
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 

@@ -8,6 +8,8 @@ The inputs that a model was trained on.
 - `dtype`: the type of the values as NumPy calls it: `"uint8"`, scaled to 0..1, `"float32"`,
   `"float64"` or `"int64"`; `nothing`: not known.
 - `sample`: the size of one sample, images with channels; `nothing`: not known.
+- `classes`: the labels that the numbers of its classes stand for, in order; `nothing`:
+  themselves.
 - `mean` and `std`: what is subtracted from inputs, and what they are divided by then: each
   a number, an array with one for each channel or feature, or `nothing`.
 
@@ -21,10 +23,14 @@ struct InputContract
     sample::Union{Nothing,Dims}
     mean::Any
     std::Any
+    classes::Union{Nothing,Vector}
 end
 
+InputContract(dtype, sample, mean, std) = InputContract(dtype, sample, mean, std, nothing)
+
 InputContract(d::Dataset, mean, std) =
-    InputContract(d.dtype, size(d.x)[1:(end-1)], mean, std)
+    InputContract(d.dtype, size(d.x)[1:(end-1)], by_channel("mean", mean, d.x),
+        by_channel("std", std, d.x), d.classes)
 
 "The contract in JSON's types, with NumPy's order of axes."
 function plain_contract(c::InputContract)
@@ -69,5 +75,6 @@ function as_trained(c::InputContract, x; any_size)
         fail("x: expected samples of size ", c.sample, " as in x_train, got ",
             size(x)[1:(end-1)])
     c.mean === nothing && c.std === nothing && return x
-    return standardize(as_floats(x), something(c.mean, 0), something(c.std, 1))
+    return standardize(as_floats(x), by_channel("mean", something(c.mean, 0), x),
+        by_channel("std", something(c.std, 1), x))
 end

@@ -3,30 +3,32 @@
 const MAX_LABEL_COLUMNS = 12
 
 """
-    describe([io,] clients; rows = 20)
+    describe([io,] clients; rows = 20, classes = nothing)
 
 Print what each client holds: for the first `rows` clients the number of samples and the
 number of samples per label, then a summary of all clients. With more than
 $MAX_LABEL_COLUMNS labels, the number of different labels per client stands in for the
-numbers per label.
+numbers per label. `classes` are the labels that the numbers from 0 stand for, if they do.
 
 ```julia
 describe(Clients(rand(Float32, 8, 6), [0, 1, 0, 1, 0, 1], [1:3, 4:6]))
 ```
 """
-describe(clients::Clients; rows = 20) = describe(stdout, clients; rows)
+describe(clients::Clients; options...) = describe(stdout, clients; options...)
 
-function describe(io::IO, clients::Clients; rows = 20)
+function describe(io::IO, clients::Clients; rows = 20, classes = nothing)
     counts = label_table(clients)
     sizes = [nsamples(clients, k) for k = 1:length(clients)]
     wide = counts !== nothing && size(counts, 1) > MAX_LABEL_COLUMNS
     columns =
         counts === nothing ? zeros(Int, 0, length(clients)) :
         wide ? sum(>(0), counts; dims = 1) : counts
-    names = wide ? ["labels"] : ["label $(c - 1)" for c in axes(columns, 1)]
-    println(io, rpad("client", 8), lpad("samples", 8), lpad.(names, 9)...)
+    name(c) = classes === nothing ? "label $(c - 1)" : first(string(classes[c]), 20)
+    names = wide ? ["labels"] : map(name, axes(columns, 1))
+    widths = max.(9, textwidth.(names) .+ 1)
+    println(io, rpad("client", 8), lpad("samples", 8), lpad.(names, widths)...)
     for k = 1:min(rows, length(clients))
-        println(io, rpad(k, 8), lpad(sizes[k], 8), lpad.(columns[:, k], 9)...)
+        println(io, rpad(k, 8), lpad(sizes[k], 8), lpad.(columns[:, k], widths)...)
     end
     length(clients) > rows && println(io, "… and ", length(clients) - rows, " more")
     print(io, length(clients), " clients, ", sum(sizes), " samples: ", minimum(sizes),

@@ -3,7 +3,7 @@
 
 """
     Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_test = nothing,
-            validation = nothing)
+            validation = nothing, classes = nothing)
 
 Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
 
@@ -11,11 +11,13 @@ Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
   (T, N) tokens from 0. 8-bit values are scaled to 0..1. Other integers may be tokens, so
   they stay as they are until the model is known. Floats become Float32; Float64 stays until
   it is normalized.
-- `y`: (N) or (T, N) labels from 0, or (N) or (k, N) numbers.
+- `y`: (N) labels, texts, symbols, booleans or integers; (T, N) labels from 0; or (N) or
+  (k, N) numbers. A run numbers labels that are not 0 to n − 1, and its result keeps them.
 - `owner`: the owner of each training sample, (N) numbers or names, for the partition by
   owner.
 - `owner_test`: the owner of each test sample, for the test data of each client's own.
 - `validation`: `(x, y)`, samples to validate on, which no client trains on.
+- `classes`: the labels that the numbers in `y` and `ytest` stand for, where they do.
 
 `dtype` is the type that `x` had, as NumPy calls it. Throws a [`FedFluxError`](@ref) for
 lengths that do not match, NaN or Inf, or no samples.
@@ -34,10 +36,11 @@ struct Dataset
     owner_test::Union{Nothing,Vector}
     dtype::Union{Nothing,String}
     validation::Union{Nothing,Tuple{Array,Array}}
+    classes::Union{Nothing,Vector}
 end
 
 function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_test = nothing,
-    validation = nothing)
+    validation = nothing, classes = nothing)
     (xtest === nothing) == (ytest === nothing) ||
         fail("test data needs both samples and targets; only one of them was given")
     dtype = dtype_name(x)
@@ -57,7 +60,7 @@ function Dataset(x, y, xtest, ytest; name = "arrays", owner = nothing, owner_tes
     owner_test === nothing || check_owner_test(owner_test, owner, ytest)
     own(list) = list === nothing ? nothing : collect(list)
     return Dataset(x, y, xtest, ytest, name, own(owner), own(owner_test), dtype,
-        checked_validation(validation, x))
+        checked_validation(validation, x), own(classes))
 end
 
 checked_validation(::Nothing, x) = nothing
@@ -75,7 +78,8 @@ end
 
 "The data with samples to validate on, `(x, y)` as a user has them."
 with_validation(d::Dataset, validation) = Dataset(d.x, d.y, d.xtest, d.ytest, d.name,
-    d.owner, d.owner_test, d.dtype, checked_validation(validation, d.x))
+    d.owner, d.owner_test, d.dtype, checked_validation(validation, d.x),
+    d.classes)
 
 function check_owner_test(owner_test, owner, ytest)
     owner === nothing && fail("owner_test needs owner too, the owners of training samples")
@@ -125,13 +129,13 @@ function map_inputs(f, d::Dataset)
     validation =
         d.validation === nothing ? nothing : (f(first(d.validation)), last(d.validation))
     return Dataset(f(d.x), d.y, xtest, d.ytest, d.name, d.owner, d.owner_test, d.dtype,
-        validation)
+        validation, d.classes)
 end
 
 "The data, whose samples stand in for others of a type that is not known."
 untyped(d::Dataset) =
     Dataset(d.x, d.y, d.xtest, d.ytest, d.name, d.owner, d.owner_test, nothing,
-        d.validation)
+        d.validation, d.classes)
 
 "The data with inputs for the model: `tokens` from 1, for Flux's Embedding, or Float32."
 inputs_for(d::Dataset, tokens::Bool) = map_inputs(x -> as_inputs(x, tokens), d)
@@ -160,14 +164,17 @@ function as_inputs(x, tokens)
 end
 
 function checkpair(which, x, y)
-    y isa AbstractArray{<:Real} ||
-        fail("y_$which is a ", typeof(y), "; expected an array of numbers")
+    texts = y isa AbstractVector{<:Union{AbstractString,Symbol}}
+    y isa AbstractArray{<:Real} || texts ||
+        fail("y_$which is a ", typeof(y), "; expected an array of numbers, or a vector of ",
+            "texts")
     n = numobs(x)
     n > 0 || fail("x_$which holds no samples")
     numobs(y) == n ||
         fail("x_$which holds ", n, " samples and y_$which ", numobs(y),
             " targets; expected the same number of each")
-    all(isfinite, y) || fail("y_$which contains NaN or Inf; remove or replace those values")
+    texts || all(isfinite, y) ||
+        fail("y_$which contains NaN or Inf; remove or replace those values")
 end
 
 """

@@ -25,6 +25,8 @@ The result of a run:
   after (0 for a run from the beginning);
 - `sample`: the size of one sample, as the model takes it;
 - `input`: what the model takes, an [`InputContract`](@ref);
+- `classes`: the labels as they were given, by their numbers; `nothing` if they are numbers
+  from 0 themselves;
 - `state`: the [`State`](@ref) after the last round, and `facts`, what decided the numbers:
   what `run(resume = result)` goes on from; `federation`, the [`Federated`](@ref), or
   `nothing` for a deployment.
@@ -55,6 +57,7 @@ Base.@kwdef struct RunResult
     resumed::Int = 0
     sample::Dims
     input::InputContract
+    classes::Union{Nothing,Vector} = nothing
     state::State
     best_state::Union{Nothing,Best} = nothing    # for a run that goes on
     facts::Dict{String,Any}

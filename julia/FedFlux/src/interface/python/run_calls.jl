@@ -122,7 +122,10 @@ _pypartition(config::AbstractString, data) =
         o = python_options(config, nothing)
         dataset, o = prepare_data(o; data = python_dataset(data, o.dataset))
         (; clients) = prepare_clients(o, dataset)
-        facts = Dict("dataset" => dataset.name, "table" => sprint(describe, clients))
+        (; name, classes) = dataset
+        facts = Dict{String,Any}("dataset" => name,
+            "table" => sprint(io -> describe(io, clients; classes)))
+        classes === nothing || (facts["classes"] = classes)
         merge(holdings(clients), facts)
     end
 
@@ -180,11 +183,26 @@ end
 
 python_dataset(::Nothing, name) = nothing
 function python_dataset(data, name)
-    none = ntuple(Returns(nothing), 8 - length(data))
-    x, y, xtest, ytest, owner, owner_test, xval, yval = map(own_array, (data..., none...))
+    padded = (data..., ntuple(Returns(nothing), 9 - length(data))...)
+    x, y, xtest, ytest, owner, owner_test, xval, yval = map(own_array, padded[1:8])
     validation = xval === nothing ? nothing : (xval, yval)
-    return Dataset(x, y, xtest, ytest; name = basename(name), owner, owner_test, validation)
+    classes = padded[9] === nothing ? nothing : [c for c in JSON.parse(padded[9])]
+    return Dataset(x, y, xtest, ytest; name = basename(name), owner, owner_test, validation,
+        classes)
 end
 
-# Copied once: Julia's fast paths need its own arrays.
-own_array(a) = a === nothing ? nothing : Array(a)
+# Copied once: Julia's fast paths need its own arrays. A list has one for each client.
+own_array(::Nothing) = nothing
+own_array(a::AbstractArray) = eltype(a) <: Real ? Array(a) : own_whole(collect(Any, a))
+
+"The arrays of a list, joined along their last dimension in a new one."
+function own_whole(arrays)
+    T, dims = eltype(first(arrays)), size(first(arrays))[1:(end-1)]
+    whole = Array{T}(undef, dims..., sum(a -> last(size(a)), arrays))
+    filled = 0
+    for a in arrays
+        copyto!(whole, filled + 1, Array(a), 1, length(a))
+        filled += length(a)
+    end
+    return whole
+end

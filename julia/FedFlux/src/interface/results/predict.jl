@@ -7,7 +7,7 @@ options_of(r::LiveResult) = r.options
 """
     predict(r, x)
 
-The labels (from 0) that the trained model of a [`RunResult`](@ref), a
+The labels, as they were given, that the trained model of a [`RunResult`](@ref), a
 [`SavedResult`](@ref), a [`Snapshot`](@ref) or a [`PersonalModel`](@ref) gives to the
 samples `x`, or its numbers if the loss compares numbers. `x` is as the run's own data:
 samples along the last dimension, 8-bit images or floats before normalization, or tokens.
@@ -17,13 +17,18 @@ r = FedFlux.run(dataset = "digits", model = "softmax_regression", rounds = 1)
 predict(r, FedFlux.digits().xtest)
 ```
 """
-predict(r::AnyResult, x) = decide(loss_of(options_of(r)), raw_outputs(r, x))
+predict(r::AnyResult, x) =
+    named_labels(classes_of(r), decide(loss_of(options_of(r)), raw_outputs(r, x)))
+
+"What the numbers of a model's labels stand for; `nothing`: themselves."
+classes_of(r::LiveResult) = r.input.classes
+classes_of(r::SavedResult) = get(r.facts["details"], "classes", nothing)
 
 """
     predict_proba(r, x)
 
-The probability of each class, (classes, …, N), for the samples `x` of [`predict`](@ref).
-For one output with binary cross-entropy the classes are 0 and 1. Throws a
+The probability of each class, (classes, …, N), for the samples `x` of [`predict`](@ref),
+in the order of the result's `classes`, or of the numbers from 0. Throws a
 [`FedFluxError`](@ref) if the loss has no classes.
 """
 predict_proba(r::AnyResult, x) = probabilities(loss_of(options_of(r)), raw_outputs(r, x))
@@ -51,9 +56,16 @@ d = FedFlux.digits()
 score(r, d.xtest, d.ytest; metric = "f1")
 ```
 """
-score(r::AnyResult, x, y; metric = default_metric(loss_of(options_of(r))),
-    average = nothing) =
-    measure(metric, loss_of(options_of(r)), raw_outputs(r, x), y; average)
+function score(r::AnyResult, x, y; metric = default_metric(loss_of(options_of(r))),
+    average = nothing)
+    classes, loss = classes_of(r), loss_of(options_of(r))
+    classes === nothing && return measure(metric, loss, raw_outputs(r, x), y; average)
+    numbers = label_numbers("y", y, classes)
+    name(labels) = named_labels(classes, labels)
+    of_names(y, ŷ) = metric(name(y), name(ŷ))
+    used = metric isa Union{Symbol,AbstractString} ? metric : of_names
+    return measure(used, loss, raw_outputs(r, x), numbers; average)
+end
 
 raw_outputs(r::LiveResult, x) = raw_outputs(r.model, x, r.options, r.input)
 function raw_outputs(r::SavedResult, x)

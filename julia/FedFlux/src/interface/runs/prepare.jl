@@ -2,9 +2,11 @@
 
 """
 The data set that the options name or hold, or `data` in its place, its inputs as the model
-takes them; and the options with the defaults that hang on it.
+takes them and its labels numbered ([`number_labels`](@ref)); and the options with the
+defaults that hang on it.
 """
-function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
+function prepare_data(o::Options; data = nothing, warn = Returns(nothing),
+    keep_integers = false, deployed = false)
     dataset = something(data, o.dataset)
     if !(dataset isa Dataset)
         dataset isa AbstractString ||
@@ -16,6 +18,10 @@ function prepare_data(o::Options; data = nothing, warn = Returns(nothing))
     end
     is_text(o.validation) || (dataset = with_validation(dataset, o.validation))
     o = settled(o, dataset.name)
+    keep_integers |= !(o.model isa AbstractString)
+    dataset =
+        deployed ? with_numbers(dataset) :
+        number_labels(dataset, loss_of(o); keep_integers)
     given = o.mean !== nothing || o.std !== nothing
     o.normalise == "none" || !given ||
         fail("normalise is ", o.normalise,
@@ -116,21 +122,25 @@ function own_samples_of(o::Options, d::Dataset, clients, partitioner, names, war
 end
 
 outputs_for(loss::CrossEntropy, y) = classes(loss, y)
-outputs_for(::Union{BinaryCrossEntropy,MSE}, y) =
+outputs_for(::PointwiseLoss, y) =
     ndims(y) == 1 ? 1 : prod(size(y)[1:(end-1)])
 outputs_for(loss, y) = 0
 
 """
 The federation: the model, its local training, the rules, the aggregator and the server.
-`input` is the [`InputContract`](@ref) of the data, which has their moments.
+`input` is the [`InputContract`](@ref) of the data, which has their moments; the labels of
+`clients` count for class weights that are balanced.
 """
 function prepare_federated(o::Options, d::Dataset, outputs, init,
-    input = InputContract(d, o.mean, o.std))
+    input = InputContract(d, o.mean, o.std); clients = nothing)
     foreach(a -> check_image(a, size(d.x)[1:(end-1)]), one_or_many(built(o, :augment)))
+    # A token may stand in the inputs alone.
+    eltype(d.x) <: Integer && (outputs = max(outputs, maximum(d.x)))
     model = prepare_model(o, d, outputs, init)
     download = download_rule(built(o, :download))
-    return Federated(model; loss = loss_of(o), train = local_training(o),
-        rules = (one_or_many(built(o, :rules))..., download...),
+    counts = clients === nothing ? nothing : () -> classcounts(clients, max(outputs, 2))
+    return Federated(model; loss = loss_of(o, counts), train = local_training(o),
+        rules = (one_or_many(built(o, :rules))..., kept_optimizer(o)..., download...),
         aggregate = built(o, :aggregate), server = server_step_of(o),
         weights = Symbol(o.weights), trainer = Symbol(o.trainer), o.seed,
         faults = prepare_faults(o), attack = prepare_attack(o, input), o.freeze)
@@ -145,10 +155,13 @@ local_training(o::Options) =
         augment = one_or_many(built(o, :augment)))
 
 function client_optimizer(o::Options)
-    o.optimizer == "sgd" && return Optimisers.Descent(Float32(o.lr))
-    o.optimizer == "momentum" && return Optimisers.Momentum(o.lr, o.momentum)
-    return Optimisers.Adam(o.lr)
+    o.optimizer isa AbstractString || return o.optimizer
+    name, parameters = parse_spec("optimizer", o.optimizer)
+    own = name == "momentum" ? (; o.momentum) : (;)
+    return construct(Val(:optimizer), Val(Symbol(name)); o.lr, own..., parameters...)
 end
+
+kept_optimizer(o::Options) = o.keep_optimizer ? (KeepOptimizer(),) : ()
 
 server_step_of(o::Options) =
     ServerStep(built(o, :server); schedule = one_or_many(built(o, :server_schedule)))
@@ -191,8 +204,6 @@ download_rule(c) = fail("download is a ", typeof(c),
     "; expected a name such as quantize(bits=8), or a compressor")
 
 function prepare_model(o::Options, d::Dataset, outputs, init)
-    # A token may stand in the inputs alone.
-    eltype(d.x) <: Integer && (outputs = max(outputs, maximum(d.x)))
     own = !(o.model isa AbstractString)
     model =
         own ? o.model :

@@ -12,6 +12,7 @@ Run a federation until a stop condition holds. The options are those of Python's
 - `loss`: a [`Loss`](@ref) or any function `loss(ŷ, y)`;
 - `rules`, `augment`: a [`Rule`](@ref) or an [`Augmentation`](@ref), or a list of those and
   names;
+- `optimizer`: an Optimisers rule, which has a learning rate of its own in place of `lr`;
 - `server`: an Optimisers rule;  `download`: a [`Compressor`](@ref);
 - `partition`: a function `partitioner(y, clients, rng)` that returns parts;
 - `sampling`: a [`Sampling`](@ref);  `availability`: an [`Availability`](@ref);
@@ -129,20 +130,21 @@ function prepare_and_run(o::Options, init, hooks::RunHooks, data, folder, previo
 
     # Each client gets its share of the data.
     saved = o.resume === nothing ? nothing : load_checkpoint(o.resume; warn = note)
-    dataset, o = prepare_data(o; data, warn = note)
+    keep_integers = init !== nothing        # the outputs have their meaning already
+    dataset, o = prepare_data(o; data, warn = note, keep_integers)
     append!(warnings, without_effect(given, o))
     data = prepare_clients(o, dataset; warn = note)
     (; clients, test) = data
 
     # The model, its local training, the rules, the aggregator and the server's step.
     init = with_frozen(o, init, saved, previous)
-    f = prepare_federated(o, dataset, data.outputs, init, data.input)
+    f = prepare_federated(o, dataset, data.outputs, init, data.input; clients)
     check_measurable(o, f, or_else(data.validation, test), clients)
     needs_root(f.aggregate) && (clients = set_aside(clients, f.aggregate.root, o.seed))
     threads = something(o.threads, Threads.nthreads())
     pool = WorkerPool(f, clients; threads, o.workers, o.machines, hooks.tick)
-    prepared = Prepared(begun, saved, previous, dataset.name, data.input, data.names,
-        data.own_test, f, clients, test, data.validation, threads)
+    prepared = Prepared(begun, saved, previous, dataset.name, data.input,
+        data.names, data.own_test, f, clients, test, data.validation, threads)
     try
         # Threads work on clients and samples; BLAS's own would change every figure.
         return with_blas_threads(1) do
@@ -211,7 +213,8 @@ function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, f
         best_state = progress.best, comparison..., federation = f,
         seconds = earlier + clock() - begun, warnings,
         privacy = statement(guarantee(f, sampling, clients), st.round, reports(history)),
-        holdings = holdings(clients), resumed, input, sample, state = st, facts)
+        holdings = holdings(clients), resumed, input,
+        input.classes, sample, state = st, facts)
 end
 
 "The result of a run with this state; the rest are fields of a [`RunResult`](@ref)."
