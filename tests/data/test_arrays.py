@@ -70,7 +70,6 @@ def with_nan() -> np.ndarray:
             {"x_train": X, "y_train": Y, "owner": ["a", "b"]},
             "owner: expected one for each of the 6 training samples, got shape (2,)",
         ),
-        ({"x_train": X, "y_train": Y - 1}, "y_train: expected labels from 0, got -1"),
         (
             {"x_train": X, "y_train": Y + 0.5},
             "y_train: expected integer labels from 0, got float64",
@@ -78,10 +77,6 @@ def with_nan() -> np.ndarray:
         (
             {"x_train": X, "y_train": Y[:, None]},
             "y_train: expected integer labels of shape (n,), got (6, 1)",
-        ),
-        (
-            {"x_train": X, "y_train": Y * 10**7},
-            "y_train: expected labels below 1000000, got 20000000",
         ),
         (
             {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1},
@@ -101,7 +96,7 @@ def with_nan() -> np.ndarray:
         ),
         (
             {"x_train": X, "y_train": Y, "loss": "binary_cross_entropy"},
-            "expected labels 0 and 1 for binary_cross_entropy, got 2",
+            "expected two classes for binary_cross_entropy, got 3: 0, 1, 2",
         ),
         (
             {"x_train": X, "y_train": ["a"] * 6, "loss": "mse"},

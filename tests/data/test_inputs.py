@@ -175,13 +175,17 @@ def test_channels_last_are_seen_for_every_number_of_channels() -> None:
         from_arrays(x, [0, 1] * 3, None, None, loss="cross_entropy", clients=1)
 
 
-def test_labels_that_do_not_count_from_0_are_a_warning() -> None:
-    for labels, words in (
-        (LABELS + 1, "the labels begin at 1"),
-        (np.array([1001, 20555])[LABELS], "the labels are 2 of 0 to 20555"),
+def test_labels_that_do_not_count_from_0_are_a_warning_for_a_trained_model() -> None:
+    """Its outputs have their meaning, so integers stay; otherwise they are numbered."""
+    first = fedflux.run(x_train=FLOATS, y_train=LABELS + 1, **RUN | {"hidden": [1]})
+    assert (first.classes, first.warnings) == ([1, 2], [])
+    with (
+        pytest.warns(fedflux.FedFluxWarning, match=r"the labels begin at 1.*np.unique"),
+        pytest.raises(fedflux.DataError, match="init"),
     ):
-        with pytest.warns(fedflux.FedFluxWarning, match=f"y_train: {words}.*np.unique"):
-            fedflux.run(x_train=FLOATS, y_train=labels, **RUN | {"hidden": [1]})
+        fedflux.run(x_train=FLOATS, y_train=LABELS + 1, init=first, **RUN)
+    many = next(advice.of_labels(np.array([1001, 20555])[LABELS]))
+    assert "the labels are 2 of 0 to 20555" in many
     assert not list(advice.of_labels(np.array([0, 1, 3])))
 
 

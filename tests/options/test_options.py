@@ -66,7 +66,7 @@ def test_digits_have_defaults_of_their_own(
         ({"lr": float("nan")}, "lr: expected a finite number, got nan"),
         ({"lr": "fast"}, "lr: expected a number, got 'fast' (str)"),
         ({"model": "lenett"}, "got 'lenett'; did you mean 'lenet'?"),
-        ({"optimizer": "zzz"}, "optimizer: expected one of sgd, momentum, adam, got 'zzz'"),
+        ({"optimizer": "zzz"}, "optimizer: expected one of sgd, momentum, adam, adamw,"),
         ({"hidden": [10, 0]}, "hidden: expected at least 1, got 0"),
         ({"hidden": [1.5]}, "hidden: expected a list of integers, got 1.5 (float)"),
         ({"hidden": "10"}, "hidden: expected a list of integers, got '10' (str)"),

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
+from .parts import Parts
 
 LARGE = 1000.0  # the size of inputs from which plain SGD at the usual rates hardly learns
 
 
-def of_inputs(x: Array, columns: Sequence[Any] | None = None) -> Iterator[str]:
+def of_inputs(x: Array | Parts, columns: Sequence[Any] | None = None) -> Iterator[str]:
     """Say which inputs are so large that training suffers.
 
     Args:
@@ -26,6 +27,9 @@ def of_inputs(x: Array, columns: Sequence[Any] | None = None) -> Iterator[str]:
         >>> list(of_inputs(np.array([[0.5, 5e4], [0.1, 7e4]])))[0]
         "x_train: feature 1 has values around 61,000: train with normalise='federated'"
     """
+    if isinstance(x, Parts):  # the first with large inputs speaks for all
+        yield from next(filter(None, (list(of_inputs(a, columns)) for a in x)), ())
+        return
     if x.dtype.kind != "f" or max(x.max(), -x.min()) < LARGE:
         return
     each = (0,) if x.ndim == 2 else (0, 2, 3) if x.ndim == 4 else (0, 1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from .._typing import Array
 from ..errors import DataError, warn
 from .conversion import checked_array, finite, from_zero
+from .labels import codes, numbered
 from .owners import owned
+from .parts import Parts
 from .targets import checked_targets
 
 
@@ -17,9 +20,10 @@ class Data(NamedTuple):
     """Training and test data, checked, in the order that the core takes.
 
     Attributes:
-        x_train: inputs, C-contiguous: uint8 (scaled to 0..1 later), float32, or float64
-            (until it is normalized) of shape (n, features), (n, height, width) or
-            (n, channels, height, width), or int64 tokens of shape (n, length).
+        x_train: inputs, C-contiguous, in one array or in `Parts`: uint8 (scaled to 0..1
+            later), float32, or float64 (until it is normalized) of shape (n, features),
+            (n, height, width) or (n, channels, height, width), or int64 tokens of shape
+            (n, length).
         y_train: targets: int64 labels of shape (n,) or, for tokens, (n, length), or float32
             of shape (n,) or (n, outputs).
         x_test, y_test: the same for the test data, or None.
@@ -27,22 +31,29 @@ class Data(NamedTuple):
         owner_test: the same for the test samples, -1 for an owner without training samples.
         owners: the names of the owners, by these numbers; they stay in Python.
         x_val, y_val: samples and targets to validate on, as the test data, or None.
+        classes: the labels as they were given, by their numbers; None if they are numbers
+            from 0 themselves.
     """
 
-    x_train: Array
+    x_train: Array | Parts
     y_train: Array
-    x_test: Array | None
+    x_test: Array | Parts | None
     y_test: Array | None
     owner: Array | None = None
     owner_test: Array | None = None
     owners: Array | None = None
     x_val: Array | None = None
     y_val: Array | None = None
+    classes: list[Any] | None = None
 
     @property
-    def arrays(self) -> tuple[Array | None, ...]:
-        """What the core takes: all but the names."""
-        return (*self[:6], self.x_val, self.y_val)
+    def arrays(self) -> tuple[Array | list[Array] | str | None, ...]:
+        """What the core takes: all but the owners' names, and the classes as JSON."""
+        given = (*self[:6], self.x_val, self.y_val)
+        arrays = (a.arrays if isinstance(a, Parts) else a for a in given)
+        # a list, or an array where another process has read it from a file
+        named = None if self.classes is None else np.asarray(self.classes).tolist()
+        return (*arrays, None if named is None else json.dumps(named))
 
 
 def from_arrays(
@@ -56,13 +67,15 @@ def from_arrays(
     loss: str,
     clients: int,
     tokens: bool = False,
+    keep_labels: bool = True,
+    keep_integers: bool = False,
 ) -> Data:
     """Check the user's arrays.
 
     Args:
         x_train, x_test: inputs, uint8 or floats, see `Data`.
-        y_train, y_test: for `cross_entropy` integer labels from 0, (n,); for
-            `binary_cross_entropy` 0 and 1, (n,) or (n, outputs); for `mse` numbers, (n,) or
+        y_train, y_test: for `cross_entropy` labels, (n,); for `binary_cross_entropy` two
+            labels, (n,), or 0 and 1, (n, outputs); for `mse` and `huber` numbers, (n,) or
             (n, outputs).
         owner: the owner of each training sample, numbers or names, (n,), for the partition
             by owner.
@@ -71,6 +84,9 @@ def from_arrays(
         clients: number of clients that share the training data.
         tokens: whether inputs and labels may be integers from 0, (n, length), for models
             that begin with an embedding.
+        keep_labels: whether labels must be numbers from 0 already, as in a deployment,
+            where no machine knows all of them.
+        keep_integers: whether integers from 0 stay, even if some are missing.
 
     Returns:
         The data, C-contiguous, in the types that the core takes.
@@ -91,6 +107,9 @@ def from_arrays(
         missing = "x_test" if x_test is None else "y_test"
         raise DataError(f"{missing} is missing: give both x_test and y_test, or neither")
     x = checked_inputs("x_train", x_train, tokens)
+    classes = None
+    if not keep_labels:
+        y_train, y_test, classes = numbered(y_train, y_test, loss, keep_integers)
     y = checked_targets("y_train", y_train, loss, tokens)
     _check_lengths("train", x, y)
     if clients > len(x):
@@ -102,12 +121,12 @@ def from_arrays(
         missing = "owner" if owner is None else "x_test"
         raise DataError(f"{missing} is missing: owner_test needs owner, x_test and y_test")
     if x_test is None:
-        return Data(x, y, None, None, *owned(owner, len(x)))
+        return Data(x, y, None, None, *owned(owner, len(x)), classes=classes)
     xt = checked_inputs("x_test", x_test, tokens)
     yt = checked_targets("y_test", y_test, loss, tokens)
     _check_lengths("test", xt, yt)
     _check_test_data(x, y, xt, yt, loss)
-    return Data(x, y, xt, yt, *owned(owner, len(x), owner_test, len(xt)))
+    return Data(x, y, xt, yt, *owned(owner, len(x), owner_test, len(xt)), classes=classes)
 
 
 def with_validation(data: Data, validation: Any, loss: str, tokens: bool) -> Data:
@@ -130,7 +149,10 @@ def with_validation(data: Data, validation: Any, loss: str, tokens: bool) -> Dat
             f"arrays, (x, y), got {len(validation)} values"
         )
     x = checked_inputs("validation's x", validation[0], tokens)
-    y = checked_targets("validation's y", validation[1], loss, tokens)
+    labels = validation[1]
+    if data.classes is not None:
+        labels = codes("validation's y", labels, data.classes)
+    y = checked_targets("validation's y", labels, loss, tokens)
     if len(x) != len(y):
         raise DataError(
             f"validation: expected as many targets as samples, got {len(y)} and {len(x)}"
@@ -155,8 +177,10 @@ def check_next_tokens(data: Data) -> None:
             )
 
 
-def checked_inputs(name: str, value: Any, tokens: bool) -> Array:
+def checked_inputs(name: str, value: Any, tokens: bool) -> Any:
     """Check inputs, named `name` in errors; `tokens` as in `from_arrays`."""
+    if isinstance(value, Parts):
+        return Parts([checked_inputs(name, part, tokens) for part in value])
     x = checked_array(name, value)
     if tokens and x.dtype.kind in "iu" and x.dtype != np.uint8 and x.ndim == 2:
         if x.size == 0:
@@ -171,7 +195,7 @@ def checked_inputs(name: str, value: Any, tokens: bool) -> Array:
     if x.ndim == 4 and x.shape[3] <= 4 < x.shape[1] and x.shape[3] < x.shape[2]:
         warn(
             f"{name}: shape {x.shape} is read as (n, channels, height, width); if the "
-            f"channels come last, pass np.moveaxis({name}, -1, 1)"
+            f"channels come last, give layout='NHWC', or pass np.moveaxis({name}, -1, 1)"
         )
     if x.dtype == np.uint8:
         return np.ascontiguousarray(x)
@@ -207,7 +231,7 @@ def _as_floats(name: str, x: Array) -> str:
     )
 
 
-def _check_lengths(part: str, x: Array, y: Array) -> None:
+def _check_lengths(part: str, x: Array | Parts, y: Array) -> None:
     if len(x) != len(y):
         raise DataError(
             f"y_{part}: expected {len(x)} targets, one for each sample of x_{part}, got "
@@ -216,9 +240,9 @@ def _check_lengths(part: str, x: Array, y: Array) -> None:
 
 
 def _check_test_data(
-    x: Array,
+    x: Array | Parts,
     y: Array,
-    xt: Array,
+    xt: Array | Parts,
     yt: Array,
     loss: str,
     names: tuple[str, str] = ("x_test", "y_test"),

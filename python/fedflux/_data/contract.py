@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from .._typing import Array
 from ..errors import DataError, FedFluxError
+from .parts import Parts
 
 Contract = dict[str, Any]
 
 
-def of_data(x: Array, options: Mapping[str, Any]) -> Contract:
+def of_data(x: Array | Parts, options: Mapping[str, Any]) -> Contract:
     """Return the contract of a model that is trained on these inputs.
 
     Args:
@@ -113,5 +114,5 @@ def _beside(value: Any, x: Array, exact: Any) -> Any:
     return np.array(value, exact).reshape(-1, *[1] * max(0, min(x.ndim, 4) - 2))
 
 
-def _shape(x: Array) -> list[int]:
+def _shape(x: Array | Parts) -> list[int]:
     return [1, *x.shape[1:]] if x.ndim == 3 else list(x.shape[1:])

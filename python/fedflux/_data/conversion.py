@@ -53,6 +53,33 @@ def checked_array(name: str, value: Any) -> Array:
     return array
 
 
+def missing_label(name: str, value: Any) -> None:
+    """Check that no label is missing, as None, NaN or pandas' marks of it.
+
+    Raises:
+        DataError: the first one that is, and how to leave those samples out.
+
+    Example:
+        >>> missing_label("y_train", ["a", "b"])
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        return
+    dtype = getattr(value, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind != "O":
+        return
+    try:
+        listed = np.asarray(value, dtype=object).ravel().tolist()
+    except (ValueError, TypeError, RuntimeError):
+        return  # checked_array says what is wrong
+    texts = any(isinstance(v, str) for v in listed)
+    missing = [i for i, v in enumerate(listed) if _is_missing(v)]
+    if missing and (texts or dtype is not None):
+        raise DataError(
+            f"{name}: {len(missing)} labels are missing, the first at {missing[0]}; leave "
+            "those samples out, of the inputs too"
+        )
+
+
 def _is_table(value: Any) -> bool:
     shape: tuple[int, ...] = getattr(value, "shape", ())
     columns = getattr(value, "columns", None)
@@ -91,7 +118,14 @@ def _from_table(name: str, table: Any) -> Array:
     by_place = getattr(table, "iloc", None)
     columns = []
     for i, column in enumerate(table.columns):
-        values = np.asarray(table[column] if by_place is None else by_place[:, i])
+        given = table[column] if by_place is None else by_place[:, i]
+        if str(getattr(given, "dtype", "")) == "category":
+            raise DataError(
+                f"{name}: column {column!r} holds categories, such as "
+                f"{str(np.asarray(given)[0])[:40]!r}; make columns of numbers of it, as "
+                f"pandas.get_dummies({name}, dtype=float) does, or leave it out"
+            )
+        values = np.asarray(given)
         columns.append(_checked_column(f"{name}: column {column!r}", name, values))
     return np.column_stack(columns)
 

@@ -17,7 +17,7 @@ from .start import boot
 
 TOO_LARGE = ("OutOfMemoryError", "invalid Array dimensions", "invalid Array size")
 
-Arrays = Sequence[NDArray[Any] | None]
+Arrays = Sequence[NDArray[Any] | list[NDArray[Any]] | str | None]
 
 
 def run(
@@ -241,11 +241,19 @@ def _named(arrays: Named) -> tuple[str, list[NDArray[np.float32]]]:
     return json.dumps(list(arrays)), rows
 
 
-def _transposed(data: Arrays | None) -> tuple[NDArray[Any] | None, ...] | None:
+def _transposed(data: Arrays | None) -> tuple[Any, ...] | None:
     """Transpose C-ordered arrays: Julia then sees contiguous ones with the sample last."""
     if data is None:
         return None
-    return tuple(None if a is None else np.ascontiguousarray(a).T for a in data)
+    return tuple(map(_turned, data))
+
+
+def _turned(value: Any) -> Any:
+    if isinstance(value, str | None):
+        return value
+    if isinstance(value, list):  # Julia joins them in the array that it makes anyway
+        return [_turned(a) for a in value]
+    return np.ascontiguousarray(value).T
 
 
 def _read(text: Any) -> Any:

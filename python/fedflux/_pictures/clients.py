@@ -16,8 +16,14 @@ MAX_NUMBERED = 260  # cells that have room for their number
 MAX_NAMED = 40  # clients that have room for their names
 
 
-def holdings(sizes: Any, labels: Any) -> Figure:
-    """Draw the samples of each label and client, and the clients' sizes above."""
+def holdings(sizes: Any, labels: Any, classes: Sequence[Any] | None = None) -> Figure:
+    """Draw the samples of each label and client, and the clients' sizes above.
+
+    Args:
+        sizes: the samples of each client.
+        labels: the samples of each client and label, or None.
+        classes: the names of the labels, or None for their numbers.
+    """
     picture = figure(height=4.8 if labels else 2.6)
     if labels is None:
         draw_sizes(picture.subplots(), sizes).set_xlabel("client")
@@ -26,17 +32,20 @@ def holdings(sizes: Any, labels: Any) -> Figure:
     lower = picture.add_subplot(grid[1, 0])
     upper = picture.add_subplot(grid[0, 0], sharex=lower)
     draw_sizes(upper, sizes).tick_params(labelbottom=False)
-    image = draw_labels(lower, np.asarray(labels).T)
+    image = draw_labels(lower, np.asarray(labels).T, classes)
     picture.colorbar(image, cax=picture.add_subplot(grid[1, 1]), label="samples")
     return picture
 
 
-def accuracies(rows: Sequence[Mapping[str, Any]], labels: Any) -> Figure:
+def accuracies(
+    rows: Sequence[Mapping[str, Any]], labels: Any, classes: Sequence[Any] | None = None
+) -> Figure:
     """Draw each client's accuracy on its own test data, above the labels that it holds.
 
     Args:
         rows: those of `Result.clients`.
         labels: the samples of each client and label, or None.
+        classes: the names of the labels, or None for their numbers.
     """
     picture = figure(height=4.8 if labels else 2.8)
     grid = picture.add_gridspec(2 if labels else 1, 1)
@@ -60,7 +69,7 @@ def accuracies(rows: Sequence[Mapping[str, Any]], labels: Any) -> Figure:
     lowest = upper
     if labels is not None:
         lowest = picture.add_subplot(grid[1, 0], sharex=upper)
-        draw_labels(lowest, np.asarray(labels).T)
+        draw_labels(lowest, np.asarray(labels).T, classes)
         upper.tick_params(labelbottom=False)
     if len(rows) <= MAX_NAMED and any(str(r["name"]) != str(r["client"]) for r in rows):
         names = [str(row["name"]).replace("$", r"\$")[:16] for row in rows]
@@ -102,8 +111,8 @@ def draw_sizes(axes: Any, sizes: Any) -> Any:
     return axes
 
 
-def draw_labels(axes: Any, counts: Any) -> Any:
-    """Draw the counts, (labels, clients), as an image."""
+def draw_labels(axes: Any, counts: Any, classes: Sequence[Any] | None = None) -> Any:
+    """Draw the counts, (labels, clients), as an image, with the classes' names."""
     labels, clients = counts.shape
     image = axes.imshow(
         counts,
@@ -117,7 +126,11 @@ def draw_labels(axes: Any, counts: Any) -> Any:
         number_cells(axes, counts, counts / max(1, counts.max()), 1)
     axes.set(xlabel="client", ylabel="label")
     integer_ticks(axes.xaxis)
-    integer_ticks(axes.yaxis)
+    if classes is None or labels > MAX_NAMED:
+        integer_ticks(axes.yaxis)
+    else:
+        names = [str(name).replace("$", r"\$")[:16] for name in classes[:labels]]
+        axes.set_yticks(range(labels), names)
     return image
 
 

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from .._data import contract
 from .._data.arrays import Data
+from .._data.parts import Parts
 from .._typing import Array, Record
-from ..errors import DataError
+from ..errors import DataError, OptionError
 from . import training as ref
 from .clients import hold_out, table
+from .losses import balanced
 from .models import Model
 from .progress import Progress, checksum
 from .supported import check_supported
@@ -93,9 +95,26 @@ class Run:
         if self.classes:
             counts = (np.bincount(self.y[p], minlength=self.classes) for p in self.parts)
             self.counts = np.stack(list(counts))
+        self._weigh_classes(outputs)
 
-    def _images(self, x: Array) -> Array:
-        x = contract.scaled(self.options, x)
+    def _weigh_classes(self, outputs: int) -> None:
+        """Check the weights of the classes, or take the balanced ones."""
+        weights, y = self.options["class_weights"], self.y
+        if weights is None or "cross_entropy" not in self.options["loss"]:
+            return
+        classes = outputs if self.options["loss"] == "cross_entropy" else 2
+        if weights == "balanced":
+            held = y[np.concatenate(self.parts)].astype(np.int64)
+            weights = balanced(np.bincount(held.ravel(), minlength=classes))
+            self.options = {**self.options, "class_weights": weights}
+        elif len(weights) != classes:
+            raise OptionError(
+                f"class_weights holds {len(weights)} numbers; expected one for each of the "
+                f"{classes} classes"
+            )
+
+    def _images(self, x: Array | Parts) -> Array:
+        x = contract.scaled(self.options, np.asarray(x))
         return x[:, None] if x.ndim == 3 else x
 
     def _checked(self, init: Sequence[Array]) -> list[Array]:
@@ -174,7 +193,7 @@ class Run:
             return
         began = time.perf_counter()
         loss, record["accuracy"], by_class = ref.evaluate(
-            self.model, self.params, self.xt, self.yt, self.options["loss"], self.classes
+            self.model, self.params, self.xt, self.yt, self.options, self.classes
         )
         record["test_loss"] = loss
         if by_class is not None:
@@ -185,8 +204,8 @@ class Run:
 
     def on_train(self, samples: NDArray[np.int64]) -> tuple[float, float | None]:
         """Compute the loss and the accuracy on samples of the training data."""
-        x, y, loss = self.x[samples], self.y[samples], self.options["loss"]
-        return ref.evaluate(self.model, self.params, x, y, loss, self.classes)[:2]
+        x, y, options = self.x[samples], self.y[samples], self.options
+        return ref.evaluate(self.model, self.params, x, y, options, self.classes)[:2]
 
     def _compare(self, record: Record) -> bool:
         """Count the evaluations since the best one; return whether this is the best."""
@@ -320,7 +339,7 @@ def run(
         number, kept = federation.best
         best = federation.facts(federation.history[number - 1], kept)
         parameters = [*parameters, *(kept if best["apart"] else ())]
-    facts = {
+    facts: Record = {
         "dataset": name,
         "trainer": "numpy",
         "trainer_reason": "the reference engine has no other",
@@ -342,6 +361,8 @@ def run(
             federation.history, federation.parts, federation.own_tests, federation.on_train
         ),
     }
+    if data.classes is not None:
+        facts["classes"] = data.classes
     return facts, parameters
 
 

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from .._data import contract
 from .._data.arrays import checked_inputs
+from .._data.given import channels_first
+from .._data.labels import codes
 from .._data.targets import checked_truth
+from .._data.torch_data import as_numpy
 from .._julia import calls
 from .._options.options import column
 from .._reference.models import Model
@@ -38,6 +41,31 @@ class Predictor:
     details: dict[str, Any]
     state: Any
 
+    @property
+    def classes(self) -> list[Any] | None:
+        """The labels as they were given, in the order of `predict_proba`.
+
+        Integers from 0 if they were that. None if the loss has no classes, or each sample
+        has several labels.
+
+        Example:
+            >>> import fedflux
+            >>> x = np.eye(4, dtype="float32")[[0, 1, 2, 3] * 9]
+            >>> y = ["no", "no", "yes", "yes"] * 9
+            >>> result = fedflux.run(
+            ...     x_train=x, y_train=y, model="mlp", lr=0.5, engine="reference"
+            ... )
+            >>> result.classes, result.predict(x[:4]).tolist()
+            (['no', 'yes'], ['no', 'no', 'yes', 'yes'])
+        """
+        if not labeled(self):
+            return None
+        if "classes" in self.details:
+            return list(self.details["classes"])
+        if self.options["loss"] == "cross_entropy":
+            return list(range(_outputs(self)))
+        return [0, 1] if _outputs(self) == 1 else None
+
     def predict(self, x: Any) -> NDArray[Any]:
         """Predict the labels of samples, or the numbers if the loss compares numbers.
 
@@ -45,8 +73,8 @@ class Predictor:
             x: samples as `fedflux.run` takes them in `x_train`, not normalized.
 
         Returns:
-            Labels, int64 of shape (n,) or, for tokens, (n, length); or float32 of shape
-            (n,) or (n, outputs).
+            Labels, of those in `classes`, of shape (n,) or, for tokens, (n, length); or
+            float32 of shape (n,) or (n, outputs).
 
         Raises:
             DataError, OptionError: `x` does not fit the model.
@@ -62,12 +90,17 @@ class Predictor:
             >>> result.predict(x[:4]).tolist(), result.score(x, y)
             ([0, 0, 1, 1], 1.0)
         """
-        return decide(self, outputs(self, x))
+        return self._named(decide(self, outputs(self, x)))
+
+    def _named(self, numbers: Array) -> NDArray[Any]:
+        """Return the labels as they were given, in place of their numbers."""
+        given = self.details.get("classes")
+        return numbers if given is None else np.array(given)[numbers]
 
     def predict_proba(self, x: Any) -> NDArray[Any]:
         """Predict the probability of each class, (n, classes) or (n, length, classes).
 
-        With one output and binary cross-entropy the classes are 0 and 1.
+        The classes are those of `classes`, in that order.
 
         Args:
             x: samples, as in `predict`.
@@ -113,8 +146,14 @@ class Predictor:
         classes = None if proba is None else max(2, proba.shape[-1])
         if self.options["loss"] == "binary_cross_entropy":
             classes = 2
+        predicted = decide(self, out)
+        given = self.details.get("classes")
+        if given is not None:
+            y = codes("y", y, given)
         y = checked_truth(y, classes)
-        return metrics.measure(metric, y, decide(self, out), proba, average)
+        if given is not None and callable(metric):
+            y, predicted = self._named(y), self._named(predicted)
+        return metrics.measure(metric, y, predicted, proba, average)
 
     @property
     def model(self) -> Any:
@@ -134,7 +173,9 @@ def outputs(result: Predictor, x: Any) -> NDArray[np.float32]:
     """
     own = "model" in result.details.get("objects", {})
     takes_tokens = result.options["model"] in column("tokens")["model"]
-    x = checked_inputs("x", x, own or takes_tokens)
+    if result.details.get("layout") == "NHWC":
+        x = channels_first("x", x)
+    x = checked_inputs("x", as_numpy(x), own or takes_tokens)
     known = contract.of_result(result.details, result.options)
     contract.check(known, x, any_shape=own or takes_tokens)
     if not own and result.options["model"] in column("reference")["model"]:
@@ -154,9 +195,10 @@ def flux_model(result: Predictor) -> Any:
 
 def labeled(result: Predictor) -> bool:
     """Whether the model predicts labels, rather than numbers."""
-    return result.options["loss"] != "mse" and "loss" not in result.details.get(
-        "objects", {}
-    )
+    return result.options["loss"] not in (
+        "mse",
+        "huber",
+    ) and "loss" not in result.details.get("objects", {})
 
 
 def decide(result: Predictor, out: Array) -> Array:

@@ -37,6 +37,7 @@ class Task:
         objects: the Julia objects given for options, by name.
         init: initial parameters, or None to draw them.
         previous: the result to go on from, or None.
+        layout: the axes of images, as the user has them.
     """
 
     options: Options
@@ -44,6 +45,7 @@ class Task:
     objects: dict[str, Any]
     init: Parameters | None
     previous: Result | None = None
+    layout: str = "NCHW"
 
 
 def execute(task: Task, monitor: Monitor) -> Result:
@@ -75,6 +77,7 @@ def execute(task: Task, monitor: Monitor) -> Result:
     options = task.options | facts.pop("settled", {}) | facts.get("objects", {})
     result = Result.from_facts(engine, options, facts, parameters, monitor.warnings)
     result.state = state
+    result.details |= _data_facts(task)
     if result.best is not None and state is not None:
         result.best.state = state.best
     if task.data is not None and task.data.owners is not None and _by_owner(options):
@@ -132,8 +135,17 @@ def _choose(options: Options, monitor: Monitor) -> str:
     return "julia"
 
 
+def _data_facts(task: Task) -> dict[str, Any]:
+    """Return what predictions must know of the user's data, but for the core's part."""
+    facts: dict[str, Any] = {} if task.layout == "NCHW" else {"layout": task.layout}
+    if task.data is not None and task.data.classes is not None:
+        facts["classes"] = task.data.classes
+    return facts
+
+
 def _see(task: Task, monitor: Monitor, options: Options) -> Callable[..., None]:
     """Return what gives the monitor the model after a round, before the round's event."""
+    known = _data_facts(task)
 
     def see(facts: dict[str, Any], arrays: list[Any], state: Any) -> None:
         names, statistics = facts["names"], facts["statistics"]
@@ -143,7 +155,7 @@ def _see(task: Task, monitor: Monitor, options: Options) -> Callable[..., None]:
             parameters={name: named[name] for name in names},
             statistics={name: named[name] for name in statistics},
             options=options,
-            details={"objects": task.objects, "sample": facts.get("sample")},
+            details={"objects": task.objects, "sample": facts.get("sample"), **known},
             state=state,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ def with_recorded_options(options: Options, arrays_given: bool) -> Options:
         {'rounds': 3}
     """
     folder = options.get("resume")
+    folder = os.fspath(folder) if isinstance(folder, os.PathLike) else folder
     if not isinstance(folder, str) or options.get("engine") == "reference":
         return options  # the check of the options reports an error
     recorded, files = calls.recorded_options(folder)
@@ -101,6 +103,7 @@ def user_data(
     tokens: bool,
     own_loss: bool = False,
     validation: Sequence[Any] | None = None,
+    keep_integers: bool = False,
 ) -> Data | None:
     """Check the arrays or the .npz file that the user gave.
 
@@ -112,6 +115,8 @@ def user_data(
         tokens: whether the model takes tokens.
         own_loss: whether the loss is the user's own, which takes any targets.
         validation: the arrays (x, y) to validate on, or None.
+        keep_integers: whether labels are the numbers of a model's outputs, if they are
+            integers from 0.
 
     Returns:
         The data, or None for a named data set.
@@ -125,16 +130,17 @@ def user_data(
     if options["partition"].startswith(("owner", "ByOwner")):
         clients = 1  # the number of owners decides
     loss = ANY_TARGETS if own_loss else options["loss"]
-    if options["target_accuracy"] is not None and loss == "mse":
+    if options["target_accuracy"] is not None and loss in ("mse", "huber"):
         raise OptionError(
-            "target_accuracy: expected a loss with classes, and mse compares numbers"
+            f"target_accuracy: expected a loss with classes, and {loss} compares numbers"
         )
+    labels = {"keep_labels": False, "keep_integers": keep_integers}
     if any(a is not None for a in arrays):
         if dataset_given:
             raise OptionError(
                 f"dataset={dataset!r} and arrays were both given: expected one of them"
             )
-        data = from_arrays(*arrays, loss=loss, clients=clients, tokens=tokens)
+        data = from_arrays(*arrays, loss=loss, clients=clients, tokens=tokens, **labels)
     elif dataset in datasets.NAMED or dataset.startswith("shakespeare:"):
         if validation is not None:
             raise OptionError(
@@ -143,7 +149,7 @@ def user_data(
             )
         return None
     elif dataset.endswith(".npz"):
-        data = from_npz(dataset, loss, clients, tokens)
+        data = from_npz(dataset, loss, clients, tokens, **labels)
     else:
         names = ", ".join((*datasets.NAMED, "shakespeare:PATH"))
         raise OptionError(

@@ -27,11 +27,15 @@ class Options(TypedDict, total=False):
     data_dir: str | PathLike[str] | None
     """folder for downloaded data sets."""
 
-    mean: float | None
-    """value to subtract from every input (8-bit images are scaled to 0..1 first)."""
+    mean: Iterable[float] | float | None
+    """value to subtract from every input (8-bit images are scaled to 0..1 first); a
+    list has one for each channel or feature.
+    """
 
-    std: float | None
-    """value to divide every input by, after subtracting the mean."""
+    std: Iterable[float] | float | None
+    """value to divide every input by, after subtracting the mean; a list has one for
+    each channel or feature.
+    """
 
     tokens: Literal["char", "word"]
     """what a token of a play is: a character or a word. Default: 'char'."""
@@ -162,10 +166,22 @@ class Options(TypedDict, total=False):
     they are not sent.
     """
 
-    loss: Literal["cross_entropy", "binary_cross_entropy", "mse"]
+    loss: Literal["cross_entropy", "binary_cross_entropy", "mse", "huber"]
     """loss on the model's raw outputs (both cross-entropies take logits). Default:
     'cross_entropy'.
     """
+
+    class_weights: Iterable[float] | Literal["balanced"] | None
+    """how much a sample of each class counts in the loss: a number for each class, or
+    balanced, so that all classes count alike by the clients' numbers of samples;
+    unset: 1.
+    """
+
+    label_smoothing: float
+    """share of each label that is spread evenly over all classes. Default: 0.0."""
+
+    huber_delta: float
+    """error beyond which the loss huber grows linearly. Default: 1.0."""
 
     local_epochs: int
     """number of epochs that a client trains on its own data per round. Default: 1."""
@@ -189,8 +205,16 @@ class Options(TypedDict, total=False):
     schedule: str | Spec | Iterable[str | Spec]
     """the clients' learning rate over the rounds: factors that multiply it."""
 
-    optimizer: Literal["sgd", "momentum", "adam"]
-    """the clients' optimizer; its state is reset each round. Default: 'sgd'."""
+    optimizer: str | Spec
+    """the clients' optimizer, with the learning rate lr; its state is reset each
+    round, unless keep_optimizer is true. Default: 'sgd'.
+    """
+
+    keep_optimizer: bool
+    """keep the state of a client's optimizer, such as its momentum, between its
+    rounds; the client stores one or two vectors as long as the model. Default:
+    False.
+    """
 
     momentum: float
     """rho of the momentum optimizer. Default: 0.9."""

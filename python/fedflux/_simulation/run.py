@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .._data import advice, datasets
 from .._data.arrays import Data, check_next_tokens
+from .._data.by_client import Given, alone_with_labels
+from .._data.given import prepared
 from .._julia import calls, mldatasets
 from .._options.effects import without_effect
 from .._options.options import check, column, declared, settled
@@ -31,6 +35,7 @@ def run(
     y_test: Any = None,
     owner: Any = None,
     owner_test: Any = None,
+    layout: str = "NCHW",
     init: initial_parameters.Init | None = None,
     callback: Callback | None = None,
     progress: bool = False,
@@ -42,13 +47,17 @@ def run(
         x_train, x_test: inputs, in place of a named data set: uint8 (scaled to 0..1) or
             floats of shape (n, features), (n, height, width) or (n, channels, height,
             width); for rnn, gru and lstm tokens, integers from 0 of shape (n, length). Test
-            data is optional.
-        y_train, y_test: integer labels from 0 of shape (n,) or, for tokens, (n, length);
-            for `mse` numbers of shape (n,) or (n, outputs).
+            data is optional. They may be tables, the paths of .csv or .parquet files, which
+            pandas reads, tensors, or data sets of (x, y) as of PyTorch.
+        y_train, y_test: labels of shape (n,), integers, texts or booleans, or, for tokens,
+            integers from 0 of shape (n, length); for `mse` and `huber` numbers of shape
+            (n,) or (n, outputs).
         owner: the owner of each training sample, numbers or names of shape (n,);
-            `partition="owner"` makes each owner a client.
+            `partition="owner"` makes each owner a client. With tables, targets and owners
+            may be the names of columns.
         owner_test: the owner of each test sample: a client's own test data, for the loss
             and the accuracy in `Result.clients`.
+        layout: the axes of images, "NCHW", or "NHWC" for channels last.
         init: initial parameters for a new run: arrays by name, in any order, a `Result`,
             its `best`, or the path of a saved one or of a folder of checkpoints.
             Statistics, such as BatchNorm's, may be among them. Default: drawn from the
@@ -61,6 +70,8 @@ def run(
             model, clients, rounds, lr, seed, ... Where an option names an object, such as
             model, loss, rules or aggregate, it may be one made through juliacall.
             `validation` also takes the arrays (x, y) to validate on.
+            `clients` also takes the clients' own data, in place of the arrays: a list of
+            (x, y) or (x, y, x_test, y_test), or a dict of those by the client's name.
             `resume` also takes a `Result`: the run goes on from its last round, with its
             options except those given here, as if it had never stopped.
 
@@ -86,7 +97,8 @@ def run(
         >>> result.accuracy > 0.5
         True
     """
-    arrays = (x_train, y_train, x_test, y_test, owner, owner_test)
+    arrays = Given(x_train, y_train, x_test, y_test, owner, owner_test)
+    arrays, options, names = _as_given(arrays, dict(options), layout)
     arrays_given = any(a is not None for a in arrays)
     if not isinstance(progress, bool):
         raise OptionError(f"progress: expected True or False, got {shown(progress)}")
@@ -112,28 +124,51 @@ def run(
         previous = None
         plain = inputs.with_recorded_options(plain, arrays_given)
     checked = check(plain)
-    data = _data(arrays, checked, "dataset" in given, objects, validation)
+    data = _data(arrays, checked, "dataset" in given, objects, validation, init is not None)
     if data is not None:
         checked = settled(checked, "arrays")
-        names = getattr(x_train, "columns", None)
-        for message in _advice(data, checked, names, own_loss="loss" in objects):
+        columns = getattr(arrays.x_train, "columns", None)
+        for message in _advice(data, checked, columns, own_loss="loss" in objects):
             monitor.warn(message)
+        if names is not None and data.owner is not None:
+            data = data._replace(owners=np.array(names))
+            if data.y_train.dtype.kind == "i" and data.y_train.ndim == 1:
+                for message in alone_with_labels(
+                    data.y_train, data.owner, names, data.classes
+                ):
+                    monitor.warn(message)
     for message in without_effect(given, checked, objects):
         monitor.warn(message)
     if not checked["partition"].startswith(("owner", "ByOwner")):
-        for name, given_owner in (("owner", owner), ("owner_test", owner_test)):
-            if given_owner is not None:
+        for name in ("owner", "owner_test"):
+            if getattr(arrays, name) is not None:
                 monitor.warn(f"{name} has no effect: it needs partition=owner")
     start = None if init is None else initial_parameters.read(init)
     if data is not None and "loss" not in objects:
         start = initial_parameters.fit(start, checked, data, "model" in objects)
-    task = engines.Task(checked, data, objects, start, previous)
+    task = engines.Task(checked, data, objects, start, previous, layout)
     with monitor.progress(progress, checked["rounds"]):
         result = engines.execute(task, monitor)
     known = result.options | {"dataset": checked["dataset"]}  # auto, where that was asked
     for message in without_effect(given, known, objects):
         monitor.warn(message)  # of what only the data set decided
     return result
+
+
+def _as_given(
+    given: Given, options: dict[str, Any], layout: str
+) -> tuple[Given, Any, list[Any] | None]:
+    """Prepare the user's data; clients that bring their own are counted in the options."""
+    arrays, names = prepared(given, options.get("clients"), layout)
+    if names is not None:
+        for name in ("partition", "dataset"):
+            if name in options and not (name == "partition" and options[name] == "owner"):
+                raise OptionError(
+                    f"{name}={options[name]!s} and the data of clients were both given: "
+                    "expected one of them"
+                )
+        options |= {"clients": len(names), "partition": "owner"}
+    return arrays, options, names
 
 
 def _advice(
@@ -154,6 +189,7 @@ def _data(
     dataset_given: bool,
     objects: dict[str, Any],
     validation: Sequence[Any] | None,
+    trained: bool,
 ) -> Data | None:
     """Check the user's arrays or file; None if the core has or loads the data."""
     if "dataset" in objects:
@@ -163,7 +199,10 @@ def _data(
     own_model = "model" in objects
     next_tokens = not own_model and options["model"] in column("tokens")["model"]
     tokens, own_loss = own_model or next_tokens, "loss" in objects
-    data = inputs.user_data(arrays, options, dataset_given, tokens, own_loss, validation)
+    keep = own_model or trained  # the outputs have their meaning already
+    data = inputs.user_data(
+        arrays, options, dataset_given, tokens, own_loss, validation, keep
+    )
     if data is not None and next_tokens:
         check_next_tokens(data)
     return data
@@ -174,17 +213,19 @@ def partition(
     x_train: Any = None,
     y_train: Any = None,
     owner: Any = None,
+    layout: str = "NCHW",
     **options: Unpack[Options],
 ) -> dict[str, Any]:
     """Show how a partition splits the training data among the clients, without training.
 
     Args:
-        x_train, y_train, owner: as in `run`, in place of a named data set.
+        x_train, y_train, owner, layout: as in `run`, in place of a named data set.
         **options: as in `run`: dataset, partition, clients, seed, loss, ...
 
     Returns:
         `clients` and `samples`, their numbers; `sizes`, the number of samples per client;
         `labels`, the number of samples per client and label (absent without labels);
+        `classes`, the labels as they were given, unless they are the numbers from 0;
         `table`, the same as text. With more than 1,000 clients `sizes` and `labels_held`,
         the number of different labels, are given as min, q1, median, q3 and max.
 
@@ -198,8 +239,9 @@ def partition(
         >>> split["sizes"][:3]  # doctest: +SKIP
         [145, 143, 143]
     """
+    given = Given(x_train, y_train, owner=owner)
+    arrays, options, _ = _as_given(given, dict(options), layout)
     checked = check(options)
-    arrays = (x_train, y_train, None, None, owner, None)
     data = inputs.user_data(arrays, checked, "dataset" in options, tokens=True)
     if data is None:
         checked = mldatasets.provided(checked, warn, datasets.has_mnist)
