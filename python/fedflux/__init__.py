@@ -18,6 +18,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._comparison.compare import compare
     from ._comparison.comparison import Comparison
+    from ._comparison.sweep import sweep
     from ._julia.start import setup
     from ._privacy.accountant import epsilon, noise_multiplier
     from ._privacy.audit import Audit, audit
@@ -53,6 +54,7 @@ __all__ = [
     "report",
     "run",
     "setup",
+    "sweep",
 ]
 
 _MODULES = {
@@ -66,6 +68,7 @@ _MODULES = {
     "report": "_report.report",
     "run": "_simulation.run",
     "setup": "_julia.start",
+    "sweep": "_comparison.sweep",
     "Result": "_results.result",
     "Snapshot": "_results.snapshot",
 }

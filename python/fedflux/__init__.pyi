@@ -10,6 +10,7 @@ from typing import Literal
 from . import flower as flower, he as he, plots as plots
 from ._comparison.compare import compare as compare
 from ._comparison.comparison import Comparison as Comparison
+from ._comparison.sweep import sweep as sweep
 from ._julia.start import setup as setup
 from ._options.classes import Spec
 from ._privacy.accountant import epsilon as epsilon, noise_multiplier as noise_multiplier
@@ -157,6 +158,7 @@ __all__ = [
     "report",
     "run",
     "setup",
+    "sweep",
 ]
 
 @dataclass(frozen=True)

@@ -21,7 +21,15 @@ from .._options.options import column, declared, unknown
 from .._results.atomic_write import remove_unfinished, write_whole
 from .._version import __version__
 from ..errors import FedFluxError, OptionError
-from . import comparison, ending, listing, pictures, privacy as _privacy_commands, spelling
+from . import (
+    comparison,
+    ending,
+    listing,
+    pictures,
+    privacy as _privacy_commands,
+    spelling,
+    sweeps,
+)
 from .run_options import RunCommand, as_click, help_all
 
 if TYPE_CHECKING:
@@ -172,6 +180,7 @@ partition.params[:0] = [as_click(declared()[name]) for name in column("splits")]
 cli.add_command(comparison.compare)
 cli.add_command(pictures.plot)
 cli.add_command(pictures.report)
+cli.add_command(sweeps.sweep)
 cli.add_command(listing.list_objects)
 cli.add_command(listing.rules)
 cli.add_command(_privacy_commands.epsilon)
