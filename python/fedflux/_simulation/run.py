@@ -140,8 +140,8 @@ def run(
     for message in without_effect(given, checked, objects):
         monitor.warn(message)
     if not checked["partition"].startswith(("owner", "ByOwner")):
-        for name in ("owner", "owner_test"):
-            if getattr(arrays, name) is not None:
+        for name, given_owner in (("owner", owner), ("owner_test", owner_test)):
+            if given_owner is not None:
                 monitor.warn(f"{name} has no effect: it needs partition=owner")
     start = None if init is None else initial_parameters.read(init)
     if data is not None and "loss" not in objects:
