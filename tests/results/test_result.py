@@ -1,5 +1,6 @@
 """Results: repr, JSON, saving and loading, starting again from one."""
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -200,3 +201,24 @@ def test_arrays_of_any_order_and_type_are_saved(tmp_path: Path) -> None:
         loaded = fedflux.Result.load(result.save(tmp_path / "saved"))
         for name, array in result.parameters.items():
             assert (loaded.parameters[name] == array).all()
+
+
+def test_the_history_as_a_file(tmp_path: Path) -> None:
+    result = fedflux.run(
+        dataset="digits", model="softmax_regression", rounds=2, engine="reference"
+    )
+    result.history[1]["rejected"] = [{"client": 3, "reason": 'is "large", here'}]
+    file = result.save_history(tmp_path / "history.csv")
+    rows = list(csv.DictReader(file.open(newline="")))
+    assert [float(row["accuracy"]) for row in rows] == [
+        record["accuracy"] for record in result.history
+    ]
+    assert rows[0]["cohort"] == " ".join(map(str, result.history[0]["cohort"]))
+    assert rows[1]["rejected"] == '3 (is "large", here)'
+    assert rows[0]["client_accuracy_median"]
+    with pytest.raises(fedflux.OptionError, match=r"a file \.csv or \.parquet"):
+        result.save_history(tmp_path / "history.txt")
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: Parquet is not tested")
+    frame = pandas.read_parquet(result.save_history(tmp_path / "history.parquet"))
+    assert list(frame["accuracy"]) == [record["accuracy"] for record in result.history]

@@ -84,7 +84,7 @@ def _in_terminal() -> Iterator[Callable[[Event], None]]:
 
     console, state = Console(stderr=True), State()
     if not console.is_terminal:
-        yield _line
+        yield _in_lines()
         return
 
     def table() -> Table:
@@ -106,15 +106,22 @@ def _table(state: State) -> Table:
     return table
 
 
-def _line(event: Event) -> None:
-    """Print a line for a run that ended, where nothing can be replaced."""
-    if event["kind"] in ENDED:
-        print(
-            f"{event['configuration']}, seed {event['seed']}: {event['payload']} "
-            f"({event['run']} of {event['of']})",
-            file=sys.stderr,
-            flush=True,
-        )
+def _in_lines() -> Callable[[Event], None]:
+    """Return what prints a line for a run that ended, where nothing can be replaced."""
+    ended = 0
+
+    def show(event: Event) -> None:
+        nonlocal ended
+        if event["kind"] in ENDED:
+            ended += 1
+            print(
+                f"{event['configuration']}, seed {event['seed']}: {event['payload']} "
+                f"({ended} of {event['of']})",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    return show
 
 
 def _in_notebook() -> Callable[[Event], None]:

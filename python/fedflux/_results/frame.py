@@ -1,13 +1,72 @@
-"""A history as a pandas DataFrame."""
+"""A history as a table: a pandas DataFrame, CSV, Parquet."""
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FedFluxError
+from ..errors import FedFluxError, OptionError
+from .atomic_write import as_path, write_whole
 
 if TYPE_CHECKING:
     import pandas
+
+Rows = list[dict[str, Any]]
+SPREAD = ("min", "q1", "median", "q3", "max")
+
+
+def rows(history: list[dict[str, Any]]) -> Rows:
+    """Return a row for each round, in which nothing has parts but lists."""
+    found = []
+    for record in history:
+        row = dict(record)
+        spread = row.pop("client_accuracy", None) or {}
+        for name in SPREAD:
+            row[f"client_accuracy_{name}"] = spread.get(name)
+        for group in ("aggregation", "membership"):
+            for name, number in (row.pop(group, None) or {}).items():
+                row[f"{group}_{name}"] = number
+        found.append(row)
+    return found
+
+
+def write(history: list[dict[str, Any]], path: str | os.PathLike[str]) -> Path:
+    """Write a history as CSV or as Parquet, see `Result.save_history`."""
+    file = as_path("path", path)
+    if file.suffix == ".csv":
+        text = io.StringIO(newline="")
+        table = rows(history)
+        names = list(dict.fromkeys(name for row in table for name in row))
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({n: _cell(v) for n, v in row.items()} for row in table)
+        write_whole(file, text.getvalue().encode())
+        return file
+    if file.suffix != ".parquet":
+        raise OptionError(f"path: expected a file .csv or .parquet, got {str(file)!r}")
+    content = io.BytesIO()
+    try:
+        of(history).to_parquet(content)
+    except ImportError:
+        raise FedFluxError(
+            "Parquet needs pyarrow: run pip install pyarrow, or write a .csv"
+        ) from None
+    write_whole(file, content.getvalue())
+    return file
+
+
+def _cell(value: Any) -> Any:
+    """Return lists as text, such as the cohort: 1 5 9."""
+    if not isinstance(value, list | tuple):
+        return value
+    texts = (
+        f"{v['client']} ({v['reason']})" if isinstance(v, dict) else str(v) for v in value
+    )
+    joined = "; " if any(isinstance(v, dict) for v in value) else " "
+    return joined.join(texts)
 
 
 def of(history: list[dict[str, Any]]) -> pandas.DataFrame:
@@ -18,14 +77,4 @@ def of(history: list[dict[str, Any]]) -> pandas.DataFrame:
         raise FedFluxError(
             "pandas is not installed: run pip install 'fedflux[pandas]', or use history"
         ) from None
-    rows = []
-    for record in history:
-        row = dict(record)
-        spread = row.pop("client_accuracy", None) or {}
-        for name in ("min", "q1", "median", "q3", "max"):
-            row[f"client_accuracy_{name}"] = spread.get(name)
-        for group in ("aggregation", "membership"):
-            for name, number in (row.pop(group, None) or {}).items():
-                row[f"{group}_{name}"] = number
-        rows.append(row)
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows(history))

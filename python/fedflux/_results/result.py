@@ -141,6 +141,22 @@ class Result(Predictor):
         """
         return frame.of(self.history)
 
+    def save_history(self, path: str | os.PathLike[str]) -> Path:
+        """Write the history to a file, with the columns of `to_frame`.
+
+        Args:
+            path: a file .csv or .parquet; an existing one is replaced. In CSV the cohort
+                and the clients that were left out are texts.
+
+        Returns:
+            The path.
+
+        Raises:
+            OptionError: another ending.
+            FedFluxError: the file can't be written, or Parquet without pandas and pyarrow.
+        """
+        return frame.write(self.history, path)
+
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw by round: accuracy, loss, bytes, ε, seconds, the spread over the clients.
 
