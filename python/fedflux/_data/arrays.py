@@ -35,9 +35,9 @@ class Data(NamedTuple):
             from 0 themselves.
     """
 
-    x_train: Array | Parts
+    x_train: Any  # an array, or Parts
     y_train: Array
-    x_test: Array | Parts | None
+    x_test: Any
     y_test: Array | None
     owner: Array | None = None
     owner_test: Array | None = None

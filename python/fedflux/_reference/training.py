@@ -97,18 +97,18 @@ def _change(
     if name in ("sgd", "momentum"):
         rho = settings["momentum"]
         first[:] = rho * first + lr * g
-        return lr * g + rho * first if settings.get("nesterov") else first
+        return np.asarray(lr * g + rho * first if settings.get("nesterov") else first)
     if name == "adagrad":
         second += g * g
-        return lr * g / (np.sqrt(second) + settings["epsilon"])
+        return np.asarray(lr * g / (np.sqrt(second) + settings["epsilon"]))
     if name == "rmsprop":
         second[:] = settings["rho"] * second + (1 - settings["rho"]) * g * g
-        return lr * g / (np.sqrt(second) + settings["epsilon"])
+        return np.asarray(lr * g / (np.sqrt(second) + settings["epsilon"]))
     beta1, beta2 = settings["beta1"], settings["beta2"]
     first[:] = beta1 * first + (1 - beta1) * g
     second[:] = beta2 * second + (1 - beta2) * g * g
     mean, square = first / (1 - beta1**steps), second / (1 - beta2**steps)
-    return lr * mean / (np.sqrt(square) + settings["epsilon"])
+    return np.asarray(lr * mean / (np.sqrt(square) + settings["epsilon"]))
 
 
 def train_client(

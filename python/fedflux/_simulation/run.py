@@ -133,9 +133,8 @@ def run(
         if names is not None and data.owner is not None:
             data = data._replace(owners=np.array(names))
             if data.y_train.dtype.kind == "i" and data.y_train.ndim == 1:
-                for message in alone_with_labels(
-                    data.y_train, data.owner, names, data.classes
-                ):
+                held: Any = data.owner
+                for message in alone_with_labels(data.y_train, held, names, data.classes):
                     monitor.warn(message)
     for message in without_effect(given, checked, objects):
         monitor.warn(message)
