@@ -130,6 +130,9 @@ def one(axes: Any, named: Curves, name: str) -> None:
             low, high = ([f(by_round[r]) for r in rounds] for f in (min, max))
             axes.fill_between(rounds, low, high, color=style["color"], alpha=0.15, lw=0)
         ends.append((label, rounds[-1], mean[-1], style["color"]))
+    left, right = axes.get_xlim()
+    if right - left < 1:  # a single round
+        axes.set_xlim(left - 1, right + 1)
     axes.set(xlabel="round", ylabel=TITLES[name])
     if name in ("megabytes", "seconds"):
         axes.set_ylim(bottom=0)

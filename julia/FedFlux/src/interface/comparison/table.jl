@@ -96,9 +96,10 @@ function how_tested(c)
     length(c.rows) < 2 && return ""
     compared == 0 &&
         return "Nothing is tested: that takes two seeds of the baseline and of another."
+    tests = compared == 1 ? "comparison" : "comparisons"
     text = """
         better, worse: differs from $(c.baseline) at the 5 % level in a paired t-test over \
-        $n seeds (two-sided; p is Holm-adjusted for $compared comparisons). The test takes \
+        $n seeds (two-sided; p is Holm-adjusted for $compared $tests). The test takes \
         differences for normal. It speaks of other seeds, not of other data."""
     smallest = 2 / 2.0^n
     smallest > LEVEL || return text
