@@ -64,6 +64,36 @@ def test_samples_of_another_kind_are_refused(
                 r.score(x, LABELS[: len(x)])
 
 
+# the same numbers in memory of other layouts
+LAYOUTS: dict[str, Any] = {
+    "Fortran": np.asfortranarray,
+    "backwards": lambda x: x[::-1].copy()[::-1],
+    "every other": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "transposed": lambda x: np.moveaxis(np.moveaxis(x, 0, -1).copy(), -1, 0),
+    "other bytes first": lambda x: x.astype(x.dtype.newbyteorder()),
+    "read only": lambda x: np.frombuffer(x.tobytes(), x.dtype).reshape(x.shape),
+    "a list": lambda x: x.tolist() if x.dtype == np.float64 else x,
+}
+
+
+@pytest.mark.parametrize("engine", ["reference", "julia"])
+@pytest.mark.parametrize("kind", ["bytes", "channels", "float32", "float64", "float16"])
+def test_any_layout_in_memory_trains_and_predicts_the_same(
+    kind: str, engine: str, request: pytest.FixtureRequest
+) -> None:
+    if engine == "julia":
+        request.getfixturevalue("julia")
+    x, run = TRAINED[kind], RUN | {"engine": engine, "rounds": 1}
+    plain = fedflux.run(x_train=x, y_train=LABELS, x_test=x, y_test=LABELS, **run)
+    for layout, of in LAYOUTS.items():
+        z, y = of(x), LAYOUTS["backwards"](LABELS)
+        other = fedflux.run(x_train=z, y_train=y, x_test=z, y_test=y, **run)
+        assert other.params_sha256 == plain.params_sha256, layout
+        assert other.history[0]["test_loss"] == plain.history[0]["test_loss"], layout
+        assert (plain.predict(z) == plain.predict(x)).all(), layout
+        assert plain.score(z, y) == plain.score(x, LABELS), layout
+
+
 def test_one_image_gets_the_advice_to_make_it_a_list() -> None:
     result = fedflux.run(x_train=PIXELS, y_train=LABELS, **RUN)
     with pytest.raises(fedflux.DataError, match=r"for one sample give x\[None\]"):
