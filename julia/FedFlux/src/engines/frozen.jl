@@ -71,6 +71,16 @@ end
 
 predict(e::FrozenEngine, w, x) = predict(e.inner, with_trained!(e.w, e, w), x)
 
+# For rules that add to the loss.
+ends_size(e::FrozenEngine) = ends_size(e.inner)
+ends!(b::Ends, e::FrozenEngine, w, x) = ends!(b, e.inner, with_trained!(e.w, e, w), x)
+
+function valgrad!(teach, e::FrozenEngine, g, w, x, y, b::Ends)
+    loss = valgrad!(teach, e.inner, e.g, with_trained!(e.w, e, w), x, y, b)
+    gather_trained!(g, e, e.g)
+    return loss
+end
+
 # The definition itself, one example after another: the norm is that of what trains.
 function clipped_gradient!(e::FrozenEngine, g, w, x, y, clip)
     x, y, idx = x isa Staged ? e.source[] : (x, y, 1:numobs(x))

@@ -164,6 +164,18 @@ end
     @test occursin("running_statistics", lost)
 end
 
+@testset "a rule that adds to the loss, on both engines" begin
+    rule = (FedFlux.build("rule", "moon(mu=1)"),)
+    fast, slow = (
+        trained(plain(); rules = rule, freeze = ["layers.1"], trainer = t) for
+        t in (:fast, :zygote)
+    )
+    @test fast.st.θ ≈ slow.st.θ rtol = 1e-5
+    @test fast.model[1].weight == plain()[1].weight
+    without = trained(plain(); freeze = ["layers.1"], trainer = :fast)
+    @test !isapprox(fast.st.θ, without.st.θ; rtol = 1e-4)
+end
+
 @testset "with the other options: $rules" for rules in ("scaffold", "ditto(lam=0.5)",
     "fedper", "topk(fraction=0.5)", "powersgd(rank=1)", "prune(sparsity=0.5)")
     r = trained(plain(); rules = (FedFlux.build("rule", rules),), freeze = ["layers.1"])
