@@ -19,6 +19,7 @@ from .file_format import Arrays, Facts, fingerprint
 
 FORMATS = (2, 3)  # until 3 each checkpoint held the whole history
 HISTORY = "history.jsonl"
+KEPT = ("sample", "input", "classes", "objects")  # what predictions need
 SEAL = re.compile(rb'\{"sha256":"([0-9a-f]{64})",')
 FILE = re.compile(r"round-(\d{6,12})\.json")
 
@@ -139,7 +140,7 @@ def _facts(
         "clients": [],
         "versions": run["versions"],
         "warnings": [],
-        "details": {name: run[name] for name in ("sample", "input", "objects")},
+        "details": {name: run[name] for name in KEPT if name in run},
         "names": content["names"],
         "statistics": statistics,
         "best": best,

@@ -90,6 +90,15 @@ end
     end
 end
 
+@testset "a folder keeps the labels as they were given" begin
+    named = Dataset(x, ["no", "yes", "maybe"][y .+ 1], nothing, nothing)
+    mktempdir() do dir
+        r = run(; dataset = named, rounds = 1, checkpoint = dir)
+        @test predict(FedFlux.load_result(dir), xt) == predict(r, xt)
+        @test predict(r, xt) ⊆ ["no", "yes", "maybe"]
+    end
+end
+
 @testset "a callback sees the model" begin
     seen = []
     r = run(; rounds = 3,

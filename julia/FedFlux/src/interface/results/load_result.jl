@@ -27,7 +27,7 @@ end
 function checkpointed_facts(content, history)
     run = content["run"]
     details = Dict{String,Any}("objects" => run["objects"])
-    for name in ("sample", "input")          # not in checkpoints of older versions
+    for name in ("sample", "input", "classes")   # older ones lack them
         haskey(run, name) && (details[name] = run[name])
     end
     figures =

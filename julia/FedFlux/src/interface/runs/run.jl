@@ -166,6 +166,8 @@ function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, f
     sample = size(clients.x)[1:(end-1)]
     facts["dataset"], facts["sample"] = dataset, collect(reverse(sample))
     facts["input"] = plain_contract(prepared.input)
+    (; classes) = prepared.input
+    classes === nothing || (facts["classes"] = classes)
     st, progress = State(f, pool), Progress()
     if saved !== nothing
         check_same_run(saved, facts, note)
