@@ -168,7 +168,7 @@ def _value(trial: Trial, metric: str, optuna: Any, options: Mapping[str, Any]) -
         if figure is None:
             return False
         trial.report(figure if math.isfinite(figure) else _worst(metric), record["round"])
-        pruned = trial.should_prune()
+        pruned = bool(trial.should_prune())
         return pruned
 
     result = run(callback=after, **options)
