@@ -14,7 +14,7 @@ from .._data import datasets
 from .._data.arrays import Data
 from .._julia import calls, mldatasets, start
 from .._options.option import Option
-from .._options.options import check, column, declared, unknown
+from .._options.options import DECIDED, check, column, declared, unknown
 from .._options.signatures import describe
 from .._simulation.inputs import split_objects, user_data, user_data_name
 from .._typing import Options
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Grid = Mapping[str, Any]
 Event = dict[str, Any]
 MAX_GRID_BYTES = 2**20
-DECIDED = ("seed", "checkpoint", "resume", "engine")  # for each run, by the comparison
 
 
 def compare(

@@ -14,6 +14,9 @@ from .option import Option
 from .specs import parse
 from .tables import read_table
 
+# What a comparison decides for each of its runs.
+DECIDED = ("seed", "checkpoint", "resume", "engine")
+
 
 @dataclass(frozen=True)
 class SpecOption(Option):

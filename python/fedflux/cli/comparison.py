@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from .._comparison.compare import DECIDED, compare as compare_runs
-from .._options.options import declared
+from .._options.options import DECIDED, declared
 from ..errors import OptionError
 from .run_options import OptionType, RunCommand, as_click, help_all
 
@@ -81,6 +80,8 @@ def compare(grid_file: Path | None, out: Path, quiet: bool, **given: Any) -> Non
     Each value of each such option is run with each seed; options given once are alike in
     all runs. Names of rules in one value are separated by commas.
     """
+    from .._comparison.compare import compare as compare_runs  # imports NumPy
+
     settings = {
         name: given.pop(name)
         for name in ("seeds", "target", "metric", "baseline", "parallel")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from .._comparison.comparison import FILE, Comparison
-from .._pictures.curves import Curve, of_history, overview
-from .._pictures.style import saved
-from .._report.report import report as write_report
-from .._results.saved import facts_of
+if TYPE_CHECKING:
+    from .._pictures.curves import Curve
 
 
 @click.command()
@@ -28,6 +26,11 @@ def plot(runs: tuple[Path, ...], out: Path) -> None:
     --json. The runs of a comparison are drawn as a line a configuration, with a band from
     the lowest seed to the highest.
     """
+    from .._comparison.comparison import FILE, Comparison  # these import NumPy
+    from .._pictures.curves import of_history, overview
+    from .._pictures.style import saved
+    from .._results.saved import facts_of
+
     named: dict[str, list[Curve]] = {}
     for path in runs:
         if (path / FILE).is_file():
@@ -54,5 +57,7 @@ def report(run: Path, out: Path) -> None:
     RUN is the folder of a comparison or of a run with checkpoints, or a file of --save or
     --json.
     """
+    from .._report.report import report as write_report  # imports NumPy
+
     write_report(run, out)
     click.echo(f"{out} is written.")

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from .._comparison.sweep import sweep as search
 from .._options.options import declared, unknown
 from ..errors import OptionError
 from .run_options import RunCommand, as_click, help_all
@@ -73,6 +72,8 @@ def sweep(
     space: Any, trials: int, metric: str, out: Path, quiet: bool, **given: Any
 ) -> None:
     """Search for the best values of options with Optuna."""
+    from .._comparison.sweep import sweep as search  # imports NumPy
+
     options: dict[str, Any] = {}
     for name, value in given.items():
         if isinstance(value, tuple):  # of a repeatable option: a list for each time
