@@ -63,8 +63,8 @@ def test_killed_and_started_again(julia: None, tmp_path: Path) -> None:
     """SIGKILL in the middle: finished runs are not repeated, and the table is the same."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     flags = [f"--{n.replace('_', '-')}={v}" for n, v in SMALL.items()]
-    flags += ["--lr=0.1", "--lr=0.5", "--rounds=60", "--seeds=3", f"--out={killed}"]
-    with started(["-m", "fedflux", "compare", *flags, "--quiet"], tmp_path) as process:
+    flags += ["--lr=0.1", "--lr=0.5", "--rounds=200", "--seeds=3", f"--out={killed}"]
+    with started(["-m", "fedflux", "compare", *flags, "--quiet"], tmp_path, 480) as process:
         while not (finished := list(killed.glob("runs/*/*/result.safetensors"))):
             assert process.poll() is None
             time.sleep(0.01)
@@ -77,7 +77,7 @@ def test_killed_and_started_again(julia: None, tmp_path: Path) -> None:
     fedflux.compare(killed / "comparison.toml", folder=killed, callback=events.append)
     assert {file: file.stat().st_mtime_ns for file in finished} == written
     assert sum(e["kind"] == "kept" for e in events) == len(finished)
-    fedflux.compare(GRID, seeds=3, folder=whole, rounds=60, **SMALL)
+    fedflux.compare(GRID, seeds=3, folder=whole, rounds=200, **SMALL)
     assert without_time(killed) == without_time(whole)
     runs = [
         json.loads((f / "comparison.json").read_text())["runs"] for f in (killed, whole)
