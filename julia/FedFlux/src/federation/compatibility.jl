@@ -217,6 +217,7 @@ Why the server's part of a rule is right for the weighted mean of the updates al
 needs_mean(::Rule) = nothing
 needs_mean(::Union{Reweighing,FedCM}) = "its server divides by what clients report"
 needs_mean(::FedProto) = "its server weighs class means by their numbers of samples"
+needs_mean(::MimeLite) = "its momentum is the mean of the clients' full gradients"
 needs_mean(::FedExP) = "its server's step grows with what clients report"
 needs_mean(
     ::FedNova

@@ -58,7 +58,7 @@ end
 struct Ledger <: Rule
     book::Book
 end
-FedFlux.chain_position(::Ledger) = 10
+FedFlux.chain_position(::Ledger) = 11
 function FedFlux.sent(r::Ledger, s, private, u, ctx)
     Threads.atomic_add!(r.book.bytes, sum(sent_bytes, FedFlux.parts(u)))
     @lock r.book.lock push!(r.book.sent, Vector{Float32}(decoded(u.delta)))
@@ -89,8 +89,10 @@ plain_model = mlp(6, 3; hidden = (4,), rng = Stream(1, :init))
 glorot(in, out) = Dense(in => out; init = Flux.glorot_uniform(Stream(in, :init)))
 normed_model = Chain(glorot(6, 4), BatchNorm(4, relu), glorot(4, 3))
 model_for(rules) = any(r -> inner(r) isa FedBN, rules) ? normed_model : plain_model
+# Per-FedAvg's steps come in pairs, and the smallest client has one batch.
+epochs_for(rules) = any(r -> inner(r) isa PerFedAvg, rules) ? 2 : 1
 federated(names; rules = Tuple(rule_of.(names)), kw...) =
-    Federated(model_for(rules); rules, batchsize = 10,
+    Federated(model_for(rules); rules, batchsize = 10, epochs = epochs_for(rules),
         optimizer = Descent(0.05f0), trainer = :zygote, seed = 3, weights = :uniform, kw...)
 
 "Rounds of four of the five clients; the parameters, the state and the history."
@@ -250,7 +252,9 @@ end
     all_rules = [RULES; METHODS]
     table = Dict{Set{String},String}()
     for (i, a) in enumerate(METHODS), b in all_rules[1:(length(RULES)+i-1)]
-        table[Set((a, b))] = outcome(a, b, ("mean",))
+        made(names) = refused(() -> federated(names)) ? "refused" : "runs"
+        table[Set((a, b))] = b in RULES ? outcome(a, b, ("mean",)) : made((a, b))
+        b in RULES || @test made((b, a)) == table[Set((a, b))]
     end
     cell(a, b) = a == b ? "" : MARKS[table[Set((a, b))]]
     check_table("methods", markdown(cell, METHODS, RULES))
@@ -264,7 +268,8 @@ end
     for rule in every, name in AGGREGATORS
         rules, aggregate = (rule_of(rule),), build("aggregate", name)
         no = refused(() -> federated((); rules, aggregate))
-        no || check_chain(rules, aggregator(name))
+        no || (rule in METHODS && !(name in ("mean", "krum(f=0)"))) ||
+            check_chain(rules, aggregator(name))
         table[(rule, name)] = no ? "refused" : "runs"
     end
     check_table("aggregators", markdown((r, a) -> MARKS[table[(r, a)]], every, AGGREGATORS))

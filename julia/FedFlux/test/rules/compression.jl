@@ -366,7 +366,7 @@ end
 struct Tap <: Rule
     look::Any
 end
-FedFlux.chain_position(::Tap) = 10
+FedFlux.chain_position(::Tap) = 11
 FedFlux.server!(r::Tap, s, ū, ctx) = (r.look(s, ū); (s.shared, ū))
 
 @testset "a sketch decodes what clients send, and keeps the rest for later" begin
