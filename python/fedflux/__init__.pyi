@@ -98,6 +98,7 @@ __all__ = [
     "FedYogi",
     "Flip",
     "GeometricMedian",
+    "InnerDirichlet",
     "Interrupted",
     "JuliaUnavailable",
     "Krum",
@@ -119,6 +120,7 @@ __all__ = [
     "Oort",
     "OptionError",
     "PFedMe",
+    "Pathological",
     "PerFedAvg",
     "PoissonSampling",
     "PowerOfChoice",
@@ -130,6 +132,7 @@ __all__ = [
     "RMSProp",
     "RandK",
     "RandomAvailability",
+    "RedrawnDirichlet",
     "Result",
     "Rotate",
     "RoundRobin",
@@ -141,6 +144,8 @@ __all__ = [
     "Shift",
     "SignFlip",
     "SignSGD",
+    "Similarity",
+    "Sizes",
     "Snapshot",
     "StepDecay",
     "Ternary",
@@ -202,6 +207,42 @@ class FeatureNoise(Spec):
     """
 
     level: float = ...
+
+@dataclass(frozen=True)
+class Pathological(Spec):
+    """K labels per client: each label, in equal shares, goes to the next clients that
+    hold fewer than k.
+    """
+
+    k: int = ...
+
+@dataclass(frozen=True)
+class Sizes(Spec):
+    """Clients whose sizes follow a law of their number, with the same mix of labels."""
+
+    law: Literal["linear", "square", "exponential"] = ...
+    min_size: int = ...
+
+@dataclass(frozen=True)
+class InnerDirichlet(Spec):
+    """Equal sizes; each client's mix of labels is drawn from a Dirichlet distribution."""
+
+    alpha: float = ...
+
+@dataclass(frozen=True)
+class Similarity(Spec):
+    """Percent % of the samples dealt at random, the rest sorted by label in blocks."""
+
+    percent: float = ...
+
+@dataclass(frozen=True)
+class RedrawnDirichlet(Spec):
+    """Dirichlet as NIID-Bench draws it: drawn again until the smallest client has
+    min_size samples.
+    """
+
+    alpha: float = ...
+    min_size: int = ...
 
 @dataclass(frozen=True)
 class ByOwner(Spec):

@@ -35,6 +35,15 @@ def test_a_result_shows_its_curve() -> None:
     assert "<script>" not in result._repr_html_()
 
 
+def test_progress_says_why_the_first_round_takes_long() -> None:
+    shown: list[str] = []
+    bar = progress.Progress(lambda done, text: shown.append(text))
+    facts = {"dataset": "digits", "clients": 3, "slow_start": "compiles, for layer 2"}
+    bar.start(facts)
+    bar.start(facts | {"slow_start": None})
+    assert shown == ["digits, 3 clients: compiles, for layer 2", "digits, 3 clients"]
+
+
 def test_progress_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     display = pytest.importorskip("IPython.display")
     capture = pytest.importorskip("IPython.utils.capture")

@@ -17,8 +17,8 @@ using Distributed: Distributed, AbstractWorkerPool, ClusterManager, LocalManager
 using Distributed: ProcessExitedException, RemoteException, SSHManager, WorkerConfig
 using Distributed: addprocs, remote_do, remotecall_fetch, rmprocs
 using Flux: Flux, AdaptiveMaxPool, AdaptiveMeanPool, BatchNorm, Chain, Conv, Dense, Dropout
-using Flux: Embedding, GRU, GlobalMaxPool, GlobalMeanPool, LSTM, LayerNorm, MaxPool
-using Flux: MeanPool, NNlib, RNN, relu
+using Flux: Embedding, GRU, GlobalMaxPool, GlobalMeanPool, GroupNorm, InstanceNorm, LSTM
+using Flux: LayerNorm, MaxPool, MeanPool, NNlib, Parallel, RNN, SkipConnection, relu
 using Flux.NNlib: elu, gelu, hardsigmoid, hardtanh, leakyrelu, logsigmoid, relu6, sigmoid
 using Flux.NNlib: sigmoid_fast, softplus, softsign, swish, tanh_fast
 using Functors: Functors
@@ -77,9 +77,11 @@ include("models/flat.jl")
 include("models/untrained.jl")
 include("models/initial.jl")
 include("models/losses.jl")
+include("models/sizes.jl")
+include("models/residual.jl")
 include("models/models.jl")
 export case_study_cnn, lenet, mcmahan_cnn, mlp, next_token, softmax_regression
-export CrossEntropy, BinaryCrossEntropy, MSE, Huber
+export CrossEntropy, BinaryCrossEntropy, MSE, Huber, mobilenet_small, resnet18_gn, resnet8
 
 # Engines: the loss of a batch and its gradient.
 include("engines/engine.jl")
@@ -98,6 +100,7 @@ include("data/clients.jl")
 include("data/partition.jl")
 include("data/skew.jl")
 include("data/describe.jl")
+include("data/partitions/named_partitions.jl")
 include("data/sources.jl")
 include("data/labels.jl")
 include("data/npz.jl")
@@ -110,8 +113,8 @@ include("data/contract.jl")
 include("data/client_test_data.jl")
 include("data/validation.jl")
 include("data/augment.jl")
-export Dataset, Clients, describe
-export IID, Dirichlet, Shards, LabelSkew, QuantitySkew, FeatureNoise, ByOwner
+export Dataset, Clients, describe, IID, Dirichlet, Shards, LabelSkew, QuantitySkew, ByOwner
+export FeatureNoise, Pathological, Sizes, InnerDirichlet, Similarity, RedrawnDirichlet
 
 # Updates: what a client sends, and what it costs on the wire.
 include("updates/update.jl")

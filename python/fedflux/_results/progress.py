@@ -32,8 +32,10 @@ class Progress:
         self._accuracies: list[float] = []
 
     def start(self, facts: dict[str, Any]) -> None:
-        """Show the data set and the number of clients."""
-        self._show(0, f"{facts['dataset']}, {facts['clients']} clients")
+        """Show the data set, the number of clients, and why the first round takes long."""
+        slow = facts.get("slow_start")
+        why = f": {slow}" if slow else ""
+        self._show(0, f"{facts['dataset']}, {facts['clients']} clients{why}")
 
     def round(self, record: dict[str, Any]) -> None:
         """Show the figures of a finished round, and who took part in it."""

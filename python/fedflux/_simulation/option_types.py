@@ -148,6 +148,9 @@ class Options(TypedDict, total=False):
         "rnn",
         "gru",
         "lstm",
+        "resnet8",
+        "resnet18_gn",
+        "mobilenet_small",
     ]
     """the model to train; rnn, gru and lstm predict the next token. Default:
     'case_study_cnn'; mlp with dataset=digits.

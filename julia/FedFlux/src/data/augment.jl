@@ -151,7 +151,7 @@ end
 Mix each sample of a batch, and its targets, with another sample of the same batch:
 λ·a + (1 - λ)·b, with one λ per batch from Beta(`alpha`, `alpha`) (Zhang et al. 2018,
 arXiv:1710.09412). It works for any inputs, not only images. Cross-entropy then gets soft
-labels, which the fast engine does not support, so such a run uses Zygote.
+labels.
 """
 Base.@kwdef struct Mixup <: Augmentation
     alpha::Float64 = 0.2

@@ -2,38 +2,6 @@
 # passed instead.
 
 """
-The size of one side after a window of `k` with `stride` and `pad`. Throws an error that
-names the layer if the input is too small.
-"""
-function side_after(side, k, stride, pad, layer, imgsize)
-    side + 2pad >= k ||
-        fail(layer, " needs an input of at least ", k - 2pad, " pixels per side and gets ",
-            side, " from images of ", join(imgsize, "×"),
-            ": use larger images or another model")
-    return (side + 2pad - k) ÷ stride + 1
-end
-
-"More parameters than this are a mistake, or somebody else's number: 1 GB as Float32."
-const MOST_PARAMETERS = 2^28
-
-"""
-Throw where a model's Dense layers of these `widths`, and `more` parameters, are too many,
-before any is made.
-"""
-function check_parameters(name, widths, more = 0)
-    n = sum(i -> big(widths[i]) * widths[i+1], 1:(length(widths)-1); init = big(more))
-    n <= MOST_PARAMETERS || fail(name, " would have ", n, " parameters (layers of ",
-        join(widths, ", "), "); expected at most ", MOST_PARAMETERS)
-end
-
-function checksizes(imgsize, channels, classes)
-    length(imgsize) == 2 && all(>(0), imgsize) ||
-        fail("imgsize is ", imgsize, "; expected two positive numbers, (width, height)")
-    channels > 0 || fail("channels is ", channels, "; expected a positive number")
-    classes > 0 || fail("classes is ", classes, "; expected a positive number")
-end
-
-"""
     case_study_cnn(; imgsize = (28, 28), channels = 1, classes = 10,
                    rng = Random.default_rng())
 
@@ -206,7 +174,8 @@ takes_tokens(name::Union{AbstractString,Symbol}) = haskey(CELLS, string(name))
 takes_tokens(model) = model isa Chain && first(model.layers) isa Flux.Embedding
 
 const IMAGE_MODELS = Dict("case_study_cnn" => case_study_cnn, "lenet" => lenet,
-    "mcmahan_cnn" => mcmahan_cnn)
+    "mcmahan_cnn" => mcmahan_cnn, "resnet8" => resnet8, "resnet18_gn" => resnet18_gn,
+    "mobilenet_small" => mobilenet_small)
 
 "Build the model of this name for samples of size `dims` (without the batch dimension)."
 function build_model(name, dims::Dims, outputs; hidden = (200, 200), embedding = 8, rng)

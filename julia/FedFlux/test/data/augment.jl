@@ -103,9 +103,9 @@ end
     @test occursin("tokens", why(Mixup(), CrossEntropy(), [1 2; 3 4], [1 2; 3 4]))
     run(; kw...) = FedFlux.run(; dataset = "digits", augment = ["mixup"], kw...)
     r = run(model = "softmax_regression", lr = 0.5, rounds = 2)
-    @test r.trainer == "zygote" && r.trainer_reason == "mixup's soft labels"
-    @test FedFlux.accuracy(r) > 0.4
-    @test occursin("need Zygote", message(() -> run(trainer = "fast")))
+    @test r.trainer == "fast" && FedFlux.accuracy(r) > 0.4
+    slow = run(model = "softmax_regression", lr = 0.5, rounds = 2, trainer = "zygote")
+    @test last(slow.history).train_loss ≈ last(r.history).train_loss rtol = 1e-4
 end
 
 @testset "an augmented run" begin

@@ -1,9 +1,11 @@
 using FedFlux: ByOwner, Dirichlet, FeatureNoise, IID, LabelSkew, QuantitySkew, Shards
 using FedFlux: dirichlet!, holdings, indices, labelcounts, loggamma!, normal!, nsamples
 using FedFlux: partition
+using FedFlux: InnerDirichlet, Pathological, RedrawnDirichlet, Similarity, Sizes
 
 const PARTITIONERS = [IID(), Dirichlet(0.3), Shards(2), LabelSkew(2), QuantitySkew(0.5),
-    FeatureNoise(0.2)]
+    FeatureNoise(0.2), Pathological(2), Sizes("square"), InnerDirichlet(0.3),
+    Similarity(20), RedrawnDirichlet(0.3)]
 
 @testset "draws have their distributions" begin
     rng = Stream(1, :partition)

@@ -17,7 +17,9 @@ const Vec = FedFlux.Vec
 const ACTIVATIONS = [
     identity, relu, tanh, sigmoid, leakyrelu, elu, gelu, swish, softplus, softsign,
     relu6,
-    hardsigmoid, hardtanh, logsigmoid, Flux.NNlib.tanh_fast, Flux.NNlib.sigmoid_fast
+    hardsigmoid, hardtanh, logsigmoid, Flux.NNlib.tanh_fast, Flux.NNlib.sigmoid_fast,
+    celu, selu, hardswish, mish, lisht, tanhshrink, softshrink, logcosh, trelu,
+    Flux.NNlib.gelu_sigmoid
 ]
 
 "The derivative as a layer computes it: from the output or from the input."

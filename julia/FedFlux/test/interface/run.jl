@@ -167,6 +167,21 @@ end
     @test isempty(quiet)                                         # not of Info or above
 end
 
+@testset "a run says first that the fast engine doesn't take its model" begin
+    model = Chain(Flux.flatten, Dense(64 => 10), x -> 2 .* x)
+    stop(r) = error("after the first round")
+    told(; kw...) = first(
+        Test.collect_test_logs() do
+            @test_throws ErrorException FedFlux.run(; dataset = "digits", model = model,
+                clients = 4,
+                local_steps = 1, callback = stop, kw...)
+        end
+    )
+    text = only(told()).message
+    @test occursin("compiles for about a minute", text) && occursin("layer 3, ", text)
+    @test isempty(told(trainer = "zygote"))                      # as it was asked for
+end
+
 @testset "nobody trained, images too small, callbacks" begin
     small(; kw...) = FedFlux.run(; dataset = "digits", clients = 4, rounds = 1,
         model = "softmax_regression", lr = 0.3, kw...)

@@ -6,6 +6,10 @@ using FedFlux: build_model, checkmodel, flatten
     @test length(flatten(mlp(784))) == 199_210             # McMahan et al. 2017, 2NN
     @test length(flatten(softmax_regression(784))) == 7_850
     @test length(flatten(lenet())) == 61_706               # LeNet-5
+    # He et al. 2016's ResNet-18 with a small first layer, as for CIFAR
+    @test length(flatten(resnet18_gn())) == 11_173_962
+    @test length(flatten(resnet8())) == 78_042
+    @test length(flatten(mobilenet_small())) == 37_162
 end
 
 @testset "other sizes, channels and classes" begin
@@ -19,6 +23,21 @@ end
     wide = lenet(; imgsize = (32, 40), channels = 3, classes = 7)
     @test size(wide(rand(Float32, 32, 40, 3, 2))) == (7, 2)
     @test size(mlp(12, 3; hidden = (5,))(rand(Float32, 2, 6, 4))) == (3, 4)
+end
+
+@testset "$name takes any size of images, on the fast engine" for name in
+                                                                  (
+    "resnet8",
+    "mobilenet_small"
+)
+
+    for dims in ((32, 32, 3), (9, 14, 1))
+        model = build_model(name, dims, 7; rng = Xoshiro(1))
+        x = randn(Float32, dims..., 2)
+        e = LayerEngine(model, CrossEntropy(), dims, 2)
+        w = FedFlux.to_engine!(zeros(Float32, FedFlux.nparams(e)), e, flatten(model))
+        @test predict(e, w, x) ≈ model(x) rtol = 1e-4
+    end
 end
 
 @testset "initial parameters come from the generator" begin

@@ -50,6 +50,10 @@ function exact_pools(l::MaxPool)
     return l.k == l.stride && all(iszero, l.pad) ? ExactMaxPool(l.k) : l
 end
 exact_pools(l::Chain) = Chain(Any[exact_pools(x) for x in values(l.layers)])
+exact_pools(l::SkipConnection) =
+    SkipConnection(Chain(Any[exact_pools(l.layers)]), l.connection)
+exact_pools(l::Parallel) =
+    Parallel(l.connection, Tuple(Chain(Any[exact_pools(x)]) for x in values(l.layers)))
 
 """
 Check loss, gradient and prediction of the fast engine against Zygote's, for batches of

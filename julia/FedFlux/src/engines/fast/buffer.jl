@@ -21,13 +21,14 @@ struct Buffer
 end
 
 const Border = NTuple{4,Int}     # left, right, top, bottom
+const NO_BORDER::Border = (0, 0, 0, 0)
 
 row_stride(b::Buffer) = b.C * (b.W + b.left + b.right)
 sample_stride(b::Buffer) = row_stride(b) * (b.H + b.top + b.bottom)
 pixels(b::Buffer) = b.W * b.H
 features(b::Buffer) = b.C * b.W * b.H
 border(b::Buffer)::Border = (b.left, b.right, b.top, b.bottom)
-isdense(b::Buffer) = border(b) == (0, 0, 0, 0)
+isdense(b::Buffer) = border(b) == NO_BORDER
 "The offset of pixel (i, j), from 0, within a sample."
 offset(b::Buffer, i, j) = (j + b.top) * row_stride(b) + (i + b.left) * b.C
 

@@ -69,10 +69,10 @@ linear(l::Dense) = Dense(l.weight, l.bias)
 output_shape(l, s::Shape) = unsupported("the fast engine doesn't support this layer")
 
 "The border that a layer needs around its input."
-input_border(l, s::Shape) = (0, 0, 0, 0)
+input_border(l, s::Shape) = NO_BORDER
 
 "The border that a layer needs around the gradient of its output."
-gradient_border(l, s::Shape) = (0, 0, 0, 0)
+gradient_border(l, s::Shape) = NO_BORDER
 
 "The operation of a layer, over its buffers. Supported layers have a method."
 function make_operation end

@@ -10,7 +10,7 @@ function clipped_gradient!(e::LayerEngine, g, w, x, y, clip)
         wp, gp = checked_pointer(e, w), checked_pointer(e, g)
         p = e.pass[] = Pass(arena, pointer(e.examples), staged, wp, gp, stats, n, true)
         each_forward(forward!, e.operations, e.pass)
-        loss = loss_gradient!(e.loss, p, e.output, e.gradient, at(p.staged, e.targets))
+        loss = output_gradient!(e, p)
         # The gradient of each example's own loss, of which the batch's is the mean.
         scale_values!(address(p, e.gradient), Float32(n), features(e.gradient) * n)
         each_backward(backpropagate!, e.operations, e.pass)

@@ -42,7 +42,14 @@ gradient_border(l::Conv, s::Shape) = gradient_border(Window(l), s.W, s.H)
 
 Window(l::Conv) = Window(size(l.weight)[1:2], l.stride, both_sides(l.pad), l.dilation)
 
+# depthwise.jl has the method.
+function depthwise_operation end
+
+isdepthwise(l::Conv) =
+    l.groups > 1 && l.groups == size(l.weight, 4) && size(l.weight, 3) == 1
+
 function make_operation(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
+    isdepthwise(l) && return depthwise_operation(l, b, x, dx, y, dy)
     win, groups = Window(l), l.groups
     cin, cout = x.C ÷ groups, y.C ÷ groups
     order = Order((win.k..., cin, cout, groups), (1, 2), (4, 3, 1, 2, 5))
@@ -58,7 +65,8 @@ function make_operation(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
     most_columns(tables) = maximum(columns, tables; init = 1)
     longest_run = maximum(u -> Int(u.len), forward.runs)
     return ConvOp(
-        l.σ, x, dx, y, dy, w, bias, groups, win, forward, backward, taps, dyoffsets, packed,
+        l.σ, x, dx, y, dy, w, bias, groups, win, forward, backward, taps, dyoffsets,
+        packed,
         Tiling(cout, V -> tile_pixels(V, most_columns([forward]), b.cpu), b.cpu),
         Tiling(cin, V -> tile_pixels(V, most_columns(backward), b.cpu), b.cpu),
         Tiling(cout, V -> tile_weights(V, longest_run, b.cpu), b.cpu),

@@ -76,7 +76,7 @@ end
 function outputs(::Flatten, b, s, after, x, dx, border, needs_gradient)
     as_features(f) = Buffer(f.at, after.C, 1, 1, 0, 0, 0, 0, f.staged)
     dx === nothing && return as_features(x), nothing
-    return as_features(x), isdense(dx) ? as_features(dx) : buffer!(b, after, (0, 0, 0, 0))
+    return as_features(x), isdense(dx) ? as_features(dx) : buffer!(b, after, NO_BORDER)
 end
 
 make_operation(::Flatten, b::Builder, s::Shape, x, dx, y, dy) = FlattenOp(dx, dy)

@@ -102,7 +102,23 @@ function weight_gradient!(o::DenseOp, p, lo, hi, accumulate)
     gemm_weight_gradient!(o.gemm, dw, dy, x, n; accumulate)
 end
 
-# LayerNorm
+# Layers that keep the gradients of all their parameters for each example.
+# `kept_gradients` has the offset of each parameter array (-1: none) and its room.
+
+const Keeping = Union{LayerNormOp,GroupNormOp,DepthwiseOp}
+
+kept_gradients(o::Union{LayerNormOp,GroupNormOp}) = ((o.γ, o.scales), (o.β, o.shifts))
+kept_gradients(o::DepthwiseOp) = ((o.w, o.weights), (o.b, o.biases))
+
+example_norm!(o::Keeping, p::Pass, n) =
+    sum(((_, v),) -> sum_of_squares(address(p, v, n), v.size), kept_gradients(o))
+
+function sum_examples!(o::Keeping, p::Pass, factors, lo, hi, accumulate)
+    for (offset, v) in kept_gradients(o)
+        offset < 0 || weighted_sum!(at(p.g, offset), p, v, factors, lo, hi, accumulate)
+    end
+    return nothing
+end
 
 function backpropagate!(o::LayerNormOp, p::Pass, lo, hi)
     for n = lo:hi
@@ -110,14 +126,15 @@ function backpropagate!(o::LayerNormOp, p::Pass, lo, hi)
     end
 end
 
-example_norm!(o::LayerNormOp, p::Pass, n) =
-    sum_of_squares(address(p, o.scales, n), o.scales.size) +
-    sum_of_squares(address(p, o.shifts, n), o.shifts.size)
-
-function sum_examples!(o::LayerNormOp, p::Pass, factors, lo, hi, accumulate)
-    o.γ < 0 || weighted_sum!(at(p.g, o.γ), p, o.scales, factors, lo, hi, accumulate)
-    o.β < 0 || weighted_sum!(at(p.g, o.β), p, o.shifts, factors, lo, hi, accumulate)
-    return nothing
+function backpropagate!(o::GroupNormOp, p::Pass, lo, hi)
+    sums = at(p.arena, o.sums)
+    for n = lo:hi
+        dγ, dβ = sums, at(sums, o.x.C)
+        sample_gradient!(o, p, n, dγ, dβ)
+        unsafe_copyto!(address(p, o.scales, n), dγ, o.scales.size)
+        unsafe_copyto!(address(p, o.shifts, n), dβ, o.shifts.size)
+        sample_input_gradient!(o, p, n, dγ, dβ)
+    end
 end
 
 # Embedding

@@ -15,16 +15,20 @@ include("conv.jl")
 include("gemm.jl")
 include("dense.jl")
 include("pooling.jl")
+include("depthwise.jl")
 include("dropout.jl")
 include("elementwise.jl")
 include("batchnorm.jl")
 include("layernorm.jl")
+include("groupnorm.jl")
 include("embedding.jl")
 include("recurrent.jl")
 include("projections.jl")
 include("cells.jl")
 include("loss.jl")
 include("staging.jl")
+include("lay_out.jl")
+include("branches.jl")
 include("plan.jl")
 include("examples.jl")
 
@@ -63,6 +67,7 @@ struct LayerEngine{N} <: Engine
     factors::Vector{Float32}      # of the batch's clipped gradients
     staged::Vector{Float32}       # staging area: the padded input batch, then the targets
     targets::Int                  # offset of the targets in the staging area
+    soft::Base.RefValue{Bool}     # whether the staged targets are soft labels
     predicted::Array{Float32,N}
     nstats::Int                   # running statistics that change in training
     stats::Vector{Float32}        # those, in the order of `statistics`, then the others
@@ -97,8 +102,8 @@ function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
     return LayerEngine(
         operations, Ref{Pass}(), loss, kind, vocabulary(first(operations)), input, output,
         gradient, parameters, Int(maxbatch), arena, Float32[], builder.examples + SLACK,
-        zeros(maxbatch), zeros(Float32, maxbatch), staged, targets, predicted, nstats,
-        stats, builder.orders
+        zeros(maxbatch), zeros(Float32, maxbatch), staged, targets, Ref(false), predicted,
+        nstats, stats, builder.orders
     )
 end
 
@@ -133,10 +138,12 @@ end
 
 "Stage the samples `idx`, or all of a batch that isn't staged yet; returns their number."
 function stage!(e::LayerEngine, x, y, idx)
-    n, size = length(idx), ntargets(e.loss, e.output)
+    soft = is_soft(e, y)
+    n, size = length(idx), soft ? features(e.output) : ntargets(e.loss, e.output)
     1 <= n <= e.maxbatch ||
         throw(ArgumentError("a batch of $n samples; this engine takes 1 to $(e.maxbatch)"))
     check_data(e.input, x, y, size, idx)
+    soft && reserve_soft_labels!(e)
     GC.@preserve e begin
         to = pointer(e.staged)
         if e.kind in (:token, :tokens)
@@ -145,10 +152,34 @@ function stage!(e::LayerEngine, x, y, idx)
             stage_input!(to, e.input, e.kind, x, idx)
         end
         if y !== nothing
-            stage_targets!(at(to, e.targets), e.loss, y, idx, size, e.output.C)
+            targets = at(to, e.targets)
+            soft ? stage_flat!(targets, y, idx, size) :
+            stage_targets!(targets, e.loss, y, idx, size, e.output.C)
+            e.soft[] = soft
         end
     end
     return n
+end
+
+"Whether the targets `y` are soft labels: floats of the output's size."
+is_soft(e::LayerEngine, y) = false
+is_soft(e::LayerEngine{N}, y::AbstractArray{<:AbstractFloat,N}) where {N} =
+    e.loss isa CrossEntropy
+
+"Make room for a batch of soft labels, which whole numbers don't need, at the first one."
+function reserve_soft_labels!(e::LayerEngine)
+    needed = e.targets + features(e.output) * e.maxbatch
+    length(e.staged) < needed && resize!(e.staged, needed)
+    return nothing
+end
+
+"The loss of the staged batch and the gradient of its output, after a forward pass."
+function output_gradient!(e::LayerEngine, p::Pass)
+    loss, targets = e.loss, at(p.staged, e.targets)
+    # Each call with one method, so that none is dispatched at run time.
+    loss isa CrossEntropy || return loss_gradient!(loss, p, e.output, e.gradient, targets)
+    e.soft[] && return soft_loss_gradient!(loss, p, e.output, e.gradient, targets)
+    return loss_gradient!(loss, p, e.output, e.gradient, targets)
 end
 
 stage!(e::LayerEngine, x::AbstractArray, y) = stage!(e, x, y, 1:numobs(x))
@@ -161,7 +192,7 @@ function valgrad!(e::LayerEngine, g, w, x, y)
         wp, gp = checked_pointer(e, w), checked_pointer(e, g)
         p = e.pass[] = Pass(arena, C_NULL, staged, wp, gp, stats, n, true)
         each_forward(forward!, e.operations, e.pass)
-        loss = loss_gradient!(e.loss, p, e.output, e.gradient, at(p.staged, e.targets))
+        loss = output_gradient!(e, p)
         each_backward(backward!, e.operations, e.pass)
     end
     return loss

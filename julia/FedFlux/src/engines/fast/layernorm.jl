@@ -48,7 +48,7 @@ function make_operation(l::LayerNorm, b::Builder, s::Shape, x, dx, y, dy)
     )
 end
 
-"The value that Flux adds to the variance, ϵ². Throws for a Flux that normalizes otherwise."
+"The value that Flux adds to the variance, ϵ². Throws for a Flux that does otherwise."
 function variance_offset(ϵ)
     scale = 1 / maximum(Flux.normalise(Float64[-1, 1]; dims = 1, eps = 1.0))
     scale ≈ sqrt(2) || unsupported("this version of Flux normalizes in an unknown way")
@@ -71,8 +71,8 @@ function forward!(o::LayerNormOp, p::Pass, lo, hi)
     end
 end
 
-"The vectors of γ and β from feature `i` on."
-@inline function affine(o::LayerNormOp, p, i, width::Val{L}, mask) where {L}
+"The vectors of γ and β from feature or channel `i` on."
+@inline function affine(o, p, i, width::Val{L}, mask) where {L}
     γ = o.γ < 0 ? Vec{L,Float32}(1.0f0) : load(width, at(p.w, o.γ + i), mask)
     β = o.β < 0 ? zero(Vec{L,Float32}) : load(width, at(p.w, o.β + i), mask)
     return γ, β

@@ -27,7 +27,21 @@ function loss_gradient!(
         label = Int(unsafe_load(labels, j))
         total +=
             plain ? cross_entropy!(dx, x, y.C, label, 1.0f0 / n) :
-            weighted_cross_entropy!(loss, dx, x, y.C, label, 1.0f0 / n)
+            weighted_cross_entropy!(loss, dx, x, y.C, label + 1, 1.0f0 / n)
+    end
+    return Float32(total / n)
+end
+
+"The same for soft labels: `targets` are of the output's size, the shares of the classes."
+function soft_loss_gradient!(
+    loss::CrossEntropy, p::Pass, y::Buffer, dy::Buffer, targets::Ptr32
+)
+    n = columns(y, p.n)
+    total = 0.0
+    for j = 1:n
+        c = (j - 1) * y.C
+        x, dx = at(address(p, y), c), at(address(p, dy), c)
+        total += weighted_cross_entropy!(loss, dx, x, y.C, at(targets, c), 1.0f0 / n)
     end
     return Float32(total / n)
 end
@@ -41,28 +55,33 @@ function cross_entropy!(dx::Ptr32, x::Ptr32, C, label, scale)
 end
 
 """
-One column for the share `a` of each class, its smoothed label times its weight:
+One column for the share `a` of each class, its smoothed label times its weight, for the
+`right` class or the address of soft labels:
 `dx = (Σa softmax(x) - a)·scale`; returns the loss.
 """
-function weighted_cross_entropy!(loss, dx::Ptr32, x::Ptr32, C, label, scale)
+function weighted_cross_entropy!(loss, dx::Ptr32, x::Ptr32, C, right, scale)
     top, sum = exponentials!(dx, x, C)
     ϵ = loss.label_smoothing / C
     mass, value = 0.0, 0.0
     for i = 1:C
-        a = share(loss, i, label + 1, ϵ)
+        a = share(loss, i, right, ϵ)
         mass += a
         value += a * (log(sum) + (top - unsafe_load(x, i)))
     end
     multiply!(dx, C, Float32(scale * mass / sum))
     for i = 1:C
-        a = share(loss, i, label + 1, ϵ)
+        a = share(loss, i, right, ϵ)
         unsafe_store!(dx, unsafe_load(dx, i) - scale * a, i)
     end
     return value
 end
 
-@inline function share(loss::CrossEntropy, i, right, ϵ)
-    q = i == right ? 1 - loss.label_smoothing + ϵ : ϵ
+@inline share(loss::CrossEntropy, i, right::Int, ϵ) =
+    weighted(loss, i, i == right ? 1 - loss.label_smoothing + ϵ : ϵ)
+@inline share(loss::CrossEntropy, i, soft::Ptr32, ϵ) =
+    weighted(loss, i, (1 - loss.label_smoothing) * unsafe_load(soft, i) + ϵ)
+
+@inline function weighted(loss::CrossEntropy, i, q)
     weights = loss.class_weights
     return weights === nothing ? q : q * @inbounds weights[i]
 end

@@ -11,11 +11,22 @@ end
 function decompose_named(l, path)
     l isa Chain && return named_layers(l, path)
     name = "layer $path, $(summary_of(l))"
+    l isa Union{SkipConnection,Parallel} && return [NamedLayer(branches(l, path), name)]
     return [NamedLayer(part, name) for part in decompose(l)]
 end
 
+function branches(l::SkipConnection, path)
+    inner = fused(named_layers(l.layers, path))
+    return Branches(joined_by(l.connection), [inner, NamedLayer[]])
+end
+branches(l::Parallel, path) = Branches(
+    joined_by(l.connection),
+    [fused(decompose_named(b, "$path.$i")) for (i, b) in enumerate(values(l.layers))]
+)
+
 decompose(::typeof(identity)) = ()
-decompose(l::Union{Conv,Dense}) = l.σ isa FROM_OUTPUT ? (l,) : (linear(l), Activation(l.σ))
+decompose(l::Union{Conv,Dense}) =
+    l.σ isa FROM_OUTPUT ? (l,) : (linear(l), Activation(l.σ))
 decompose(f::Function) = (hasmethod(f, Tuple{Array{Float32,3}}) ? Activation(f) : f,)
 decompose(::Union{typeof(Flux.flatten),typeof(MLUtils.flatten)}) = (Flatten(),)
 decompose(f::Base.Broadcast.BroadcastFunction) = (Activation(f.f),)
@@ -36,15 +47,23 @@ function fuse_relu_maxpool(list)
     return list
 end
 
-"Call `f`, and add the layer's name to the reason of an `Unsupported` error."
-function with_layer_name(f, l::NamedLayer)
-    try
-        f()
-    catch err
-        err isa Unsupported || rethrow()
-        throw(Unsupported(l.name * ": " * err.reason))
+"Move an activation into the sum of branches before it."
+function fuse_activation_sum(list)
+    fused = NamedLayer[]
+    for named in list
+        l, before = named.layer, isempty(fused) ? nothing : last(fused).layer
+        if l isa Activation{<:FROM_OUTPUT} && before isa Branches &&
+           before.join == Sum(identity)
+            joined = Branches(Sum(l.σ), before.lists)
+            fused[end] = NamedLayer(joined, last(fused).name)
+        else
+            push!(fused, named)
+        end
     end
+    return fused
 end
+
+fused(list) = fuse_activation_sum(fuse_relu_maxpool(list))
 
 """
     plan(model, dims, maxbatch, cpu)
@@ -53,7 +72,7 @@ The model's operations, over buffers for batches up to `maxbatch`. The input is 
 staging area. Values that don't depend on a parameter have no gradient.
 """
 function plan(model, dims, maxbatch, cpu)
-    list = fuse_relu_maxpool(named_layers(model))
+    list = fused(named_layers(model))
     isempty(list) && unsupported("the model has no layers")
     b = Builder(model, maxbatch, cpu)
     s = with_layer_name(() -> Shape(dims, list[1].layer), list[1])
@@ -61,22 +80,8 @@ function plan(model, dims, maxbatch, cpu)
     list = fuse_embedding(list, s.W * maxbatch)
     border = with_layer_name(() -> input_border(list[1].layer, s), list[1])
     input = x = Buffer(0, s.C, s.W, s.H, border..., true)
-    dx = nothing
     operations = Operation[]
-    for (i, named) in enumerate(list)
-        layer = named.layer
-        op, s, x, dx = with_layer_name(named) do
-            after = output_shape(layer, s)
-            min(after.C, after.W, after.H) >= 1 ||
-                unsupported("nothing is left of an input of size $((s.W, s.H, s.C))")
-            last = i == length(list)
-            next_border = last ? (0, 0, 0, 0) : input_border(list[i+1].layer, after)
-            needs_gradient = dx !== nothing || !isempty(Optimisers.trainables(layer))
-            y, dy = outputs(layer, b, s, after, x, dx, next_border, needs_gradient)
-            make_operation(layer, b, s, x, dx, y, dy), after, y, dy
-        end
-        push!(operations, op)
-    end
+    s, x, dx = lay_out!(operations, b, list, s, x, nothing)
     isempty(b.slots) || unsupported("the model has parameters outside its layers")
     isempty(b.statistics) || unsupported("the model has statistics outside its layers")
     dx === nothing && unsupported("the model has no parameters")

@@ -24,27 +24,36 @@ struct MeanPoolOp{DX,DY} <: Operation
     win::Window
 end
 
-const AnyMaxPool = Union{MaxPool,GlobalMaxPool,ReluMaxPool}
-const AnyMeanPool = Union{MeanPool,GlobalMeanPool}
+const AnyMaxPool = Union{MaxPool,GlobalMaxPool,AdaptiveMaxPool,ReluMaxPool}
+const AnyMeanPool = Union{MeanPool,GlobalMeanPool,AdaptiveMeanPool}
 const AnyPool = Union{AnyMaxPool,AnyMeanPool}
 
 function Window(l::Union{MaxPool,MeanPool}, s::Shape)
     return Window(l.k, l.stride, both_sides(l.pad), (1, 1))
 end
 function Window(l::Union{GlobalMaxPool,GlobalMeanPool}, s::Shape)
-    return Window((s.W, s.H), (1, 1), (0, 0, 0, 0), (1, 1))
+    return Window((s.W, s.H), (1, 1), NO_BORDER, (1, 1))
+end
+function Window(l::Union{AdaptiveMaxPool,AdaptiveMeanPool}, s::Shape)
+    stride = (s.W, s.H) .÷ l.out
+    return Window((s.W, s.H) .- (l.out .- 1) .* stride, stride, NO_BORDER, (1, 1))
 end
 Window(l::ReluMaxPool, s::Shape) = Window(l.pool, s)
 
 spatial_dims(l) = 2
 spatial_dims(l::Union{MaxPool,MeanPool}) = length(l.k)
+spatial_dims(l::Union{AdaptiveMaxPool,AdaptiveMeanPool}) = length(l.out)
 spatial_dims(l::ReluMaxPool) = spatial_dims(l.pool)
 
 function output_shape(l::AnyPool, s::Shape)
     s.kind === :image && spatial_dims(l) == 2 ||
         unsupported("only pools over images (W, H, C) are supported")
+    fits(l, s) || unsupported("it gives $(l.out) pixels of an input of $((s.W, s.H))")
     return Shape(:image, s.C, outsize(Window(l, s), s.W, s.H)...)
 end
+
+fits(l, s::Shape) = true
+fits(l::Union{AdaptiveMaxPool,AdaptiveMeanPool}, s::Shape) = all((s.W, s.H) .>= l.out)
 
 function make_operation(l::AnyMaxPool, b::Builder, s::Shape, x, dx, y, dy)
     argmax = workspace!(b, features(y) * b.maxbatch)

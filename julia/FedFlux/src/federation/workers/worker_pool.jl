@@ -45,7 +45,6 @@ function WorkerPool(f::Federated, x, y = nothing; threads = Threads.nthreads(),
     n = min(largest_batch(example_privacy(f.rules), n), numobs(x))
     soft = soft_labels(f)
     engine, trainer, reason =
-        soft ? zygote_for_soft_labels(f) :
         make_engine(f.trainer, f.model, f.loss, x, n, f.layout.frozen)
     another() =
         first(make_engine(Symbol(trainer), f.model, f.loss, x, n, f.layout.frozen))
@@ -75,11 +74,14 @@ end
 
 soft_labels(f) = mixes(f.train.augment) && f.loss isa CrossEntropy
 
-function zygote_for_soft_labels(f)
-    f.trainer === :fast &&
-        fail("trainer is fast, and mixup's soft labels need Zygote: use trainer = auto")
-    return make_engine(:zygote, f.model, f.loss, nothing, 0, f.layout.frozen)[1],
-    "zygote", "mixup's soft labels"
+"""
+What a run says before its first round if the fast engine doesn't take its model: why, and
+what that costs. `nothing` if it does, or if Zygote was asked for.
+"""
+function slow_start(f::Federated, pool::WorkerPool)
+    f.trainer === :auto && pool.trainer == "zygote" || return nothing
+    return "the first round compiles for about a minute, and steps are several times " *
+           "slower than the fast engine's, which does not take this model: $(pool.reason)"
 end
 
 engine(pool::WorkerPool) = first(pool.workers).engine

@@ -53,7 +53,10 @@ function run_options(options::Dict{Symbol,Any}, init::Ref{Any}, callback::Callba
     o = Options(given)
     o.engine == "reference" && fail("engine reference is Python's NumPy implementation; ",
         "in Julia leave engine out")
-    started(facts) = foreach(w -> @warn(w), facts.warnings)
+    function started(facts)
+        foreach(w -> @warn(w), facts.warnings)
+        facts.slow_start === nothing || @info(facts.slow_start)
+    end
     warned(message) = @warn(message)
     return with_progress(o.rounds) do advance
         announce(record) = (advance(record); verbose && println(record))
@@ -181,7 +184,8 @@ function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, f
         Checkpoints(folder; every = o.checkpoint_every, keep = o.checkpoint_keep,
             run = facts)
     hooks.started((; dataset, pool.trainer, trainer_reason = pool.reason,
-        clients = length(clients), parameters = f.layout.n, threads, warnings))
+        clients = length(clients), parameters = f.layout.n, threads, warnings,
+        slow_start = slow_start(f, pool)))
 
     # Round after round: draw a cohort, train, aggregate, step, evaluate.
     warn(message) = message in warnings || (note(message); hooks.warned(message))
