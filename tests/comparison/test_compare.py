@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -10,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import fedflux
 from fedflux._comparison import live
+from fedflux.cli import cli
 
-from ..conftest import Run, started
+from ..conftest import ROOT, Run, started
 
 SMALL: dict[str, Any] = {
     "dataset": "digits",
@@ -175,3 +179,30 @@ def test_the_table_while_it_runs() -> None:
     assert "seed 2, round 2: loss 0.5000  accuracy 0.7500" in text
     assert "failed: no memory" in text
     assert "b[red]" in text
+
+
+def test_the_page_does_what_it_says(
+    julia: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blocks of docs/comparing.md, one after the other, in one folder."""
+    from juliacall import Main as jl
+
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "comparing.md").read_text("utf-8")
+    blocks = dict(re.findall(r"```(sh|python|julia)\n(.*?)```", page, re.S))
+    names: dict[str, Any] = {}
+    exec(blocks["python"], names)  # noqa: S102
+    found = names["found"]
+    assert [row["configuration"] for row in found.rows][2] == "scaffold"
+    for file in re.findall(r"^\| `([\w.]+)` \|", page, re.M):
+        assert (tmp_path / "comparison" / file).exists(), file
+    assert (tmp_path / "comparison" / "report.html").exists()
+    # The command and Julia mean the same runs, which are there.
+    command = shlex.split(blocks["sh"].replace("\\\n", " "))
+    done = CliRunner().invoke(cli, command[1:], catch_exceptions=False)
+    assert found.table in done.output
+    core = jl.seval(f"begin {blocks['julia'].replace('using FedFlux', '')} end")
+    assert [str(r.params_sha256) for r in core.runs] == [
+        r["params_sha256"] for r in found.runs
+    ]
