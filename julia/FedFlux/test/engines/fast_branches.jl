@@ -18,9 +18,6 @@ const BRANCHED = [
     ("a residual net",
         Chain(conv3(2 => 4), block(4 => 4), block(4 => 6; stride = 2), head(6)...),
         (7, 6, 2)),
-    ("a residual net with InstanceNorm",
-        Chain(conv3(2 => 4), block(4 => 5; norm = InstanceNorm), head(5)...), (5, 6, 2)
-    ),
     ("a skip over dense layers",
         Chain(Dense(5 => 8),
             SkipConnection(Chain(Dense(8 => 9, tanh), Dense(9 => 8)), +),
@@ -39,7 +36,7 @@ const BRANCHED = [
             Parallel(vcat; a = Dense(6 => 4, tanh), b = identity,
                 c = Chain(LayerNorm(6), Dense(6 => 7))), Dense(17 => 3)), (5,)),
     ("time steps, concatenated",
-        Chain(Parallel(vcat, LSTM(4 => 5), Dense(4 => 2), identity), Dense(11 => 3)),
+        Chain(Parallel(vcat, Dense(4 => 5, tanh), Dense(4 => 2), identity), Dense(11 => 3)),
         (4, 6)),
     ("a flatten in a branch",
         Chain(conv3(2 => 3),
