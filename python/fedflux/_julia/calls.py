@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._typing import Named
+from .._typing import Floats, Named
 from ..errors import FedFluxError, first_line
 from .json_losses import restored
 from .start import boot
@@ -27,9 +27,8 @@ def run(
     init: Named | None,
     on_event: Callable[[str, Any], bool],
     previous: Any = None,
-    on_model: Callable[[dict[str, Any], list[NDArray[np.float32]], Any], None]
-    | None = None,
-) -> tuple[dict[str, Any], list[NDArray[np.float32]], Any]:
+    on_model: Callable[[dict[str, Any], list[Floats], Any], None] | None = None,
+) -> tuple[dict[str, Any], list[Floats], Any]:
     """Run the core.
 
     Args:
@@ -115,14 +114,14 @@ def compare(
         return _facts(julia.core._pycompare(_json(config), _transposed(data), callback))
 
 
-def _own(array: Any) -> NDArray[np.float32]:
+def _own(array: Any) -> Floats:
     """Copy an array of Julia's, whose memory a result must not point into."""
     return np.ascontiguousarray(np.array(array, dtype=np.float32).T)
 
 
 def outputs(
     config: dict[str, Any], parameters: Named, x: NDArray[Any], result: Any
-) -> NDArray[np.float32]:
+) -> Floats:
     """Compute the raw outputs of a model, (n, ..., outputs).
 
     Args:
@@ -141,7 +140,7 @@ def outputs(
     return _own(out)
 
 
-def personal(result: Any, client: int) -> tuple[list[NDArray[np.float32]], Any]:
+def personal(result: Any, client: int) -> tuple[list[Floats], Any]:
     """Make the personal model of a client.
 
     Args:
@@ -235,10 +234,14 @@ def _json(config: dict[str, Any]) -> str:
     return json.dumps(_given(config))
 
 
-def _named(arrays: Named) -> tuple[str, list[NDArray[np.float32]]]:
+def _named(arrays: Named) -> tuple[str, list[Floats]]:
     """The names as JSON, and the arrays as Julia takes them."""
-    rows = [np.ascontiguousarray(a, dtype=np.float32).T for a in arrays.values()]
-    return json.dumps(list(arrays)), rows
+    return json.dumps(list(arrays)), _floats(arrays.values())
+
+
+def _floats(arrays: Iterable[Floats]) -> list[Floats]:
+    """Float32 arrays as Julia takes them."""
+    return [np.ascontiguousarray(a, dtype=np.float32).T for a in arrays]
 
 
 def _transposed(data: Arrays | None) -> tuple[Any, ...] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._typing import Floats
-from .calls import Arrays, _facts, _json, _transposed
+from .calls import Arrays, _facts, _floats, _json, _own, _transposed
 from .start import boot
 
 
@@ -145,11 +145,8 @@ def _to_bytes(vector: Any) -> bytes:
 
 
 def _to_julia(arrays: Sequence[Floats] | None) -> list[Floats] | None:
-    if arrays is None:
-        return None
-    return [np.ascontiguousarray(a, dtype=np.float32).T for a in arrays]
+    return None if arrays is None else _floats(arrays)
 
 
 def _to_numpy(arrays: Any) -> list[Floats]:
-    # np.array copies: what is returned must not point into Julia's memory
-    return [np.ascontiguousarray(np.array(a, dtype=np.float32).T) for a in arrays]
+    return [_own(a) for a in arrays]
