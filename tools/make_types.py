@@ -41,6 +41,8 @@ def type_of(option: Option) -> str:
         text = NAMES[option.kind]
         text += " | float" if option.single else ""
         text += f" | Literal[{', '.join(map(repr, option.words))}]" if option.words else ""
+    if option.described:
+        text += " | TorchModule"
     if option.name in column("path"):
         text += " | PathLike[str]"
     if option.name == "validation":
@@ -76,7 +78,8 @@ def option_types() -> str:
         + "from __future__ import annotations\n\n"
         + "from collections.abc import Iterable\nfrom os import PathLike\n"
         + "from typing import Any, Literal, TypedDict\n\n"
-        + "from .._options.classes import Spec\nfrom .._results.result import Result\n\n\n"
+        + "from .._options.classes import Spec\nfrom .._results.result import Result\n"
+        + "from .._typing import TorchModule\n\n\n"
         + "class Options(TypedDict, total=False):\n"
         + '    """The options of `fedflux.run`; none must be given."""\n\n'
         + "\n".join(fields)

@@ -72,7 +72,12 @@ _MODULES = {
     "Result": "_results.result",
     "Snapshot": "_results.snapshot",
 }
-_PACKAGES = ("flower", "he", "plots")  # public modules, loaded when they are named
+_PACKAGES = (
+    "flower",
+    "he",
+    "plots",
+    "sklearn",
+)  # public modules, loaded when they are named
 
 
 def __getattr__(name: str) -> Any:

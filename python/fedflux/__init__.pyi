@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from . import flower as flower, he as he, plots as plots
+from . import flower as flower, he as he, plots as plots, sklearn as sklearn
 from ._comparison.compare import compare as compare
 from ._comparison.comparison import Comparison as Comparison
 from ._comparison.sweep import sweep as sweep

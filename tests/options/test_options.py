@@ -131,6 +131,6 @@ def test_kinds_that_no_option_uses_yet() -> None:
 def test_a_wrong_model_object() -> None:
     with pytest.raises(
         fedflux.OptionError,
-        match=r"expected a name or a Flux model made through juliacall, got \[1\]",
+        match=r"a PyTorch module or a Flux model made through juliacall, got \[1\]",
     ):
         fedflux.run(model=[1])

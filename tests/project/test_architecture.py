@@ -110,7 +110,12 @@ ARROWS: dict[str, set[str]] = {
     "he": {"errors", "_options"},
     "_reference": {"errors", "_typing", "_options", "_data"},
     "_privacy": {"errors", "_julia"},
+    "_description": set(),
+    "_torch": {"errors", "_typing", "_description"},
+    "_onnx": {"errors", "_version", "_typing", "_description"},
     "_results": {
+        "_torch",
+        "_onnx",
         "errors",
         "_typing",
         "_version",
@@ -123,7 +128,7 @@ ARROWS: dict[str, set[str]] = {
     "plots": {"errors", "_pictures", "_results"},
     "_simulation": {
         *("errors", "_typing", "_options", "_data", "_julia", "he", "_reference"),
-        "_results",
+        *("_results", "_torch"),
     },
     "_comparison": {
         *("errors", "_typing", "_pictures", "_options", "_data", "_julia", "he"),
@@ -132,6 +137,7 @@ ARROWS: dict[str, set[str]] = {
     "_report": {
         *("errors", "_typing", "_pictures", "_options", "_results", "_comparison"),
     },
+    "sklearn": {"errors", "_results", "_simulation"},
     "flower.worker": {
         *("errors", "_version", "_typing", "_options", "_data", "_julia", "he"),
         "_reference",
@@ -154,7 +160,7 @@ ARROWS: dict[str, set[str]] = {
 }
 # The package itself names what is public, and imports it when it is asked for.
 PUBLIC = {"errors", "_version", "_options", "_julia", "_privacy", "_results", "_simulation"}
-PUBLIC |= {"plots", "flower", "he", "_comparison", "_report"}
+PUBLIC |= {"plots", "flower", "he", "sklearn", "_comparison", "_report"}
 
 
 def room(module: str) -> str:

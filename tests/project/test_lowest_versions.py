@@ -23,6 +23,8 @@ IMPORTS = {
     "he": "import tenseal, fedflux.he",
     "pandas": "import pandas, fedflux; fedflux.Result",
     "plots": "import matplotlib.pyplot, fedflux.plots",
+    "sklearn": "import fedflux.sklearn",
+    "onnx": "import fedflux._onnx.export",
 }
 NO_NETWORK = ("error sending request", "Failed to fetch", "network was disabled")
 Make = Callable[[str], "Lowest"]
@@ -99,7 +101,7 @@ def test_the_versions_are_the_lowest(make: Make, extra: str) -> None:
 
 
 def test_every_extra_is_tried() -> None:
-    assert set(IMPORTS) == set(PROJECT["optional-dependencies"]) - {"dev"}
+    assert set(IMPORTS) == set(PROJECT["optional-dependencies"]) - {"dev", "torch"}
 
 
 @pytest.mark.parametrize("extra", IMPORTS)

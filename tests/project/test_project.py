@@ -33,6 +33,7 @@ MODULES = [
     if not m.name.endswith("__main__")
 ]
 NEED_FLOWER = [f"flower.{m}" for m in ("client", "exchange", "records", "roster", "server")]
+NEEDED = {"_torch.": "torch", "_onnx.": "onnx", "sklearn": "sklearn"}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,9 @@ def test_docstring_examples(
     monkeypatch.chdir(tmp_path)
     if name in NEED_FLOWER:
         pytest.importorskip("flwr")
+    for start, package in NEEDED.items():
+        if name.startswith(start):
+            pytest.importorskip(package)
     module = importlib.import_module(f"fedflux.{name}" if name else "fedflux")
     assert doctest.testmod(module).failed == 0
 
@@ -104,7 +108,7 @@ def test_importing_fedflux_imports_nothing_heavy(python: Run) -> None:
 def test_names(python: Run) -> None:
     assert set(dir(fedflux)) == {*fedflux.__all__, *objects.classes()}
     assert all(getattr(fedflux, name) is not None for name in fedflux.__all__)
-    for name in ("flower", "he", "plots"):
+    for name in ("flower", "he", "plots", "sklearn"):
         shown = python(f"import fedflux; print(fedflux.{name}.__name__)").stdout
         assert shown == f"fedflux.{name}\n"
     with pytest.raises(AttributeError, match="no attribute 'runn'"):

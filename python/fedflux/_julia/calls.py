@@ -165,6 +165,19 @@ def model(config: dict[str, Any], parameters: Named) -> Any:
     return flux
 
 
+def description(
+    config: dict[str, Any], parameters: Named, result: Any
+) -> list[dict[str, Any]]:
+    """Describe the layers of a model; arguments as of `outputs`.
+
+    Raises:
+        FedFluxError: a layer has no description.
+    """
+    text = boot().core._pydescription(_json(config), _named(parameters), result)
+    layers: list[dict[str, Any]] = _facts(text)["layers"]
+    return layers
+
+
 def provide_ckks(parties: Callable[..., Any]) -> None:
     """Give the core the function that makes the parties of CKKS from its parameters."""
     boot().core._provide_ckks(parties)

@@ -23,6 +23,7 @@ class Option:
         optional: whether the option may be unset (None).
         default: None if it is unset by default.
         choices: the values allowed; empty if all are.
+        described: whether a list in JSON, which says what to build, is allowed too.
         min, max: inclusive bounds, or None.
         above: an exclusive lower bound, or None.
         group: the heading in the help.
@@ -48,6 +49,7 @@ class Option:
     default_with: Mapping[str, Any] = field(default_factory=dict, hash=False)
     words: tuple[str, ...] = ()
     single: bool = False
+    described: bool = False
 
     KINDS: ClassVar[Mapping[str, str]] = {
         "int": "an integer",
@@ -91,6 +93,7 @@ class Option:
             default_with=dict(entry.get("default_with", {})),
             words=tuple(entry.get("words", ())),
             single=entry.get("single", False),
+            described=entry.get("described", False),
         )
 
     @property
@@ -200,7 +203,8 @@ class Option:
         raise self._type_error(value)
 
     def _check_value(self, value: Any) -> None:
-        if self.choices and value not in self.choices:
+        described = self.described and value.lstrip().startswith("[")
+        if self.choices and value not in self.choices and not described:
             choices = [str(choice) for choice in self.choices]
             raise OptionError(
                 f"{self.name}: expected one of {', '.join(choices)}, got {value!r}"

@@ -29,6 +29,7 @@ class PersonalModel(Predictor):
     options: dict[str, Any] = field(repr=False)
     details: dict[str, Any] = field(repr=False)
     state: Any = field(repr=False, compare=False)
+    module: Any = field(default=None, repr=False, compare=False)
 
 
 def of(result: Predictor, client: Any, names: list[Any], clients: int) -> PersonalModel:
@@ -54,7 +55,7 @@ def of(result: Predictor, client: Any, names: list[Any], clients: int) -> Person
     arrays, own = calls.personal(result.state, number)
     order = {"names": list(result.parameters), "statistics": list(result.statistics)}
     both = by_name(order, arrays)
-    return PersonalModel(client, *both, result.options, result.details, own)
+    return PersonalModel(client, *both, result.options, result.details, own, result.module)
 
 
 def _number(client: Any, names: list[Any], clients: int) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,12 @@ from .._data.labels import codes
 from .._data.targets import checked_truth
 from .._data.torch_data import as_numpy
 from .._julia import calls
+from .._options.models import is_described, takes_tokens
 from .._options.options import column
 from .._reference.models import Model
-from .._typing import Array
+from .._typing import Array, Named
 from ..errors import FedFluxError, OptionError
-from . import metrics
+from . import exports, metrics
 
 BATCH = 1000
 
@@ -33,6 +36,7 @@ class Predictor:
         options: every option of the run.
         details: further facts of the run.
         state: what the core keeps of it, or None.
+        module: the PyTorch module that the model came from, before training, or None.
     """
 
     parameters: dict[str, NDArray[np.float32]]
@@ -40,6 +44,7 @@ class Predictor:
     options: dict[str, Any]
     details: dict[str, Any]
     state: Any
+    module: Any
 
     @property
     def classes(self) -> list[Any] | None:
@@ -155,6 +160,59 @@ class Predictor:
             y, predicted = self._named(y), self._named(predicted)
         return metrics.measure(metric, y, predicted, proba, average)
 
+    def to_torch(self, module: Any = None) -> Any:
+        """Return the trained model as a PyTorch module, in evaluation mode.
+
+        It takes what the model was trained on: inputs after `mean` and `std`, 8-bit images
+        divided by 255, tokens from 0.
+
+        Args:
+            module: a PyTorch module of the same layers, of which a copy gets the trained
+                weights. Default: the one that the run was given as `model`, or else, as for
+                a loaded result or a named model, a Sequential.
+
+        Raises:
+            DataError: the module has other layers, or some that can't be translated.
+            FedFluxError: PyTorch is not installed, or the model is of Flux layers that
+                PyTorch does not have.
+
+        Example:
+            >>> net = torch.nn.Sequential(  # doctest: +SKIP
+            ...     torch.nn.Flatten(), torch.nn.Linear(784, 10)
+            ... )
+            >>> fedflux.run(dataset="mnist", model=net).to_torch()  # doctest: +SKIP
+            Sequential(...)
+        """
+        module = self.module if module is None else module
+        return exports.to_torch(module, *_exported(self))
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> Path:
+        """Write the trained model as an ONNX file, for any ONNX runtime.
+
+        Its input `x`, (n, ...), is what `to_torch` takes; its output is `logits`. Dropout
+        is left out. n may be any number, and so may the number of tokens.
+
+        Args:
+            path: the file; an existing one is replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            FedFluxError: onnx is not installed, the model has layers that ONNX does not
+                have, or the file can't be written.
+
+        Example:
+            >>> result.to_onnx("model.onnx")  # doctest: +SKIP
+            PosixPath('model.onnx')
+        """
+        if self.options.get("freeze"):
+            raise FedFluxError(
+                "to_onnx: expected a run without freeze; export the module of to_torch() "
+                "by torch.onnx"
+            )
+        return exports.to_onnx(path, *_exported(self))
+
     @property
     def model(self) -> Any:
         """The trained Flux model, through juliacall.
@@ -172,17 +230,18 @@ def outputs(result: Predictor, x: Any) -> NDArray[np.float32]:
     NumPy computes them for the models that the reference engine knows, the core for others.
     """
     own = "model" in result.details.get("objects", {})
-    takes_tokens = result.options["model"] in column("tokens")["model"]
+    any_shape = own or not _is_named(result) or takes_tokens(result.options["model"])
     if result.details.get("layout") == "NHWC":
         x = channels_first("x", x)
-    x = checked_inputs("x", as_numpy(x), own or takes_tokens)
+    x = checked_inputs("x", as_numpy(x), any_shape)
     known = contract.of_result(result.details, result.options)
-    contract.check(known, x, any_shape=own or takes_tokens)
+    contract.check(known, x, any_shape)
     if not own and result.options["model"] in column("reference")["model"]:
         return _in_numpy(result, contract.scaled(known, x))
     if result.state is None:
         _check_rebuildable(result)
-    return calls.outputs(_config(result), result.parameters, x, result.state)
+    arrays = result.parameters | result.statistics
+    return calls.outputs(_config(result), arrays, x, result.state)
 
 
 def flux_model(result: Predictor) -> Any:
@@ -190,7 +249,11 @@ def flux_model(result: Predictor) -> Any:
     if result.state is not None:
         return result.state.model
     _check_rebuildable(result)
-    return calls.model(_config(result), result.parameters)
+    return calls.model(_config(result), result.parameters | result.statistics)
+
+
+def _is_named(result: Predictor) -> bool:
+    return not is_described(result.options["model"])
 
 
 def labeled(result: Predictor) -> bool:
@@ -264,6 +327,20 @@ def _config(result: Predictor) -> dict[str, Any]:
     config = {name: result.options[name] for name in kept}
     facts = {name: result.details.get(name) for name in ("sample", "input")}
     return config | facts | {"outputs": _outputs(result)}
+
+
+def _exported(
+    result: Predictor,
+) -> tuple[Callable[[], exports.Layers], list[int], Named, Named]:
+    """How to describe the model, a sample's shape, its parameters and its statistics."""
+    arrays = result.parameters | result.statistics
+    sample: list[int] = result.details.get("sample") or []
+    return (
+        lambda: exports.layers(_config(result), arrays, result.state),
+        sample,
+        result.parameters,
+        result.statistics,
+    )
 
 
 def by_name(

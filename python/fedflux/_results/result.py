@@ -68,6 +68,8 @@ class Result(Predictor):
         best: the model after the best round by the option monitor, with `predict`, `score`
             and the rest, or None if no round was evaluated.
         state: the core's own result, for `fedflux.run(resume=result)`. It is not saved.
+        module: a copy of the PyTorch module that was given as `model`, before training, or
+            None. It is not saved.
 
     Example:
         >>> import fedflux
@@ -93,6 +95,7 @@ class Result(Predictor):
     details: dict[str, Any] = field(default_factory=dict)
     statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     state: Any = field(default=None, compare=False)
+    module: Any = field(default=None, compare=False)
     best: Snapshot | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -357,7 +360,7 @@ class Result(Predictor):
                 yield name, baseline["accuracy"]
 
 
-_APART = ("parameters", "statistics", "state", "best")
+_APART = ("parameters", "statistics", "state", "module", "best")
 _FACTS = tuple(f.name for f in fields(Result) if f.name not in _APART)
 
 

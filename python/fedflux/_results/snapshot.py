@@ -47,6 +47,7 @@ class Snapshot(Predictor):
     options: dict[str, Any] = field(repr=False)
     details: dict[str, Any] = field(repr=False)
     state: Any = field(default=None, repr=False, compare=False)
+    module: Any = field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no state of the core."""

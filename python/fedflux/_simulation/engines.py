@@ -38,6 +38,7 @@ class Task:
         init: initial parameters, or None to draw them.
         previous: the result to go on from, or None.
         layout: the axes of images, as the user has them.
+        module: the PyTorch module that the model was translated from, or None.
     """
 
     options: Options
@@ -46,6 +47,7 @@ class Task:
     init: Parameters | None
     previous: Result | None = None
     layout: str = "NCHW"
+    module: Any = None
 
 
 def execute(task: Task, monitor: Monitor) -> Result:
@@ -76,10 +78,13 @@ def execute(task: Task, monitor: Monitor) -> Result:
     mldatasets.note(task.options, facts.get("warnings", ()))
     options = task.options | facts.pop("settled", {}) | facts.get("objects", {})
     result = Result.from_facts(engine, options, facts, parameters, monitor.warnings)
-    result.state = state
+    result.state, result.module = state, task.module
     result.details |= _data_facts(task)
-    if result.best is not None and state is not None:
-        result.best.state = state.best
+    if task.module is None and task.previous is not None:
+        result.module = task.previous.module
+    if result.best is not None:
+        result.best.module = result.module
+        result.best.state = None if state is None else state.best
     if task.data is not None and task.data.owners is not None and _by_owner(options):
         _name_clients(result, names_of(task.data.owners))
     if result.stopped == "interrupted":

@@ -50,7 +50,8 @@ def read(init: Init) -> Parameters:
         return init.parameters | init.statistics
     if not isinstance(init, Mapping):
         raise DataError(
-            "init: expected arrays by name, a Result or the path of a saved one, got "
+            "init: expected arrays by name, a Result, the path of a saved one or a PyTorch "
+            "module, got "
             f"{shown(init)}"
         )
     return {name: _numbers(name, value) for name, value in init.items()}

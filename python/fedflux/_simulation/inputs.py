@@ -86,7 +86,8 @@ def split_objects(options: Options) -> tuple[Options, dict[str, Any]]:
     model = options.get("model")
     if model is not None and not isinstance(model, str) and "model" not in objects:
         raise OptionError(
-            "model: expected a name or a Flux model made through juliacall, got "
+            "model: expected a name, a PyTorch module or a Flux model made through "
+            "juliacall, got "
             f"{shown(model)}"
         )
     return {n: value for n, value in options.items() if n not in objects}, objects

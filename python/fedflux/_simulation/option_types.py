@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 
 from .._options.classes import Spec
 from .._results.result import Result
+from .._typing import TorchModule
 
 
 class Options(TypedDict, total=False):
@@ -139,21 +140,25 @@ class Options(TypedDict, total=False):
     data in one place), local (each client alone).
     """
 
-    model: Literal[
-        "case_study_cnn",
-        "lenet",
-        "mcmahan_cnn",
-        "mlp",
-        "softmax_regression",
-        "rnn",
-        "gru",
-        "lstm",
-        "resnet8",
-        "resnet18_gn",
-        "mobilenet_small",
-    ]
-    """the model to train; rnn, gru and lstm predict the next token. Default:
-    'case_study_cnn'; mlp with dataset=digits.
+    model: (
+        Literal[
+            "case_study_cnn",
+            "lenet",
+            "mcmahan_cnn",
+            "mlp",
+            "softmax_regression",
+            "rnn",
+            "gru",
+            "lstm",
+            "resnet8",
+            "resnet18_gn",
+            "mobilenet_small",
+        ]
+        | TorchModule
+    )
+    """the model to train; rnn, gru and lstm predict the next token. Or the description
+    of one, a list of layers in JSON; in Python a PyTorch module, which is
+    translated into that. Default: 'case_study_cnn'; mlp with dataset=digits.
     """
 
     hidden: Iterable[int]

@@ -13,11 +13,12 @@ from .._data.by_client import Given, alone_with_labels
 from .._data.given import prepared
 from .._julia import calls, mldatasets
 from .._options.effects import without_effect
+from .._options.models import is_described
 from .._options.options import check, column, declared, settled
 from .._options.signatures import describe
 from .._results.result import Result
 from ..errors import OptionError, shown, warn
-from . import engines, initial_parameters, inputs
+from . import engines, initial_parameters, inputs, torch_models
 from .events import Callback, Monitor
 from .resume import inherited
 
@@ -59,16 +60,17 @@ def run(
             and the accuracy in `Result.clients`.
         layout: the axes of images, "NCHW", or "NHWC" for channels last.
         init: initial parameters for a new run: arrays by name, in any order, a `Result`,
-            its `best`, or the path of a saved one or of a folder of checkpoints.
-            Statistics, such as BatchNorm's, may be among them. Default: drawn from the
-            seed.
+            its `best`, the path of a saved one or of a folder of checkpoints, a PyTorch
+            module or, beside a module as `model`, its state_dict. Statistics, such as
+            BatchNorm's, may be among them. Default: drawn from the seed, or a module's own.
         callback: function called after each round with its record; it returns True to stop
             the run. With a second parameter it gets the model after the round too, a
             `Snapshot`.
         progress: whether to show a progress bar, on stderr or in a notebook.
         **options: any option that `fedflux run --help` lists, with underscores: dataset,
             model, clients, rounds, lr, seed, ... Where an option names an object, such as
-            model, loss, rules or aggregate, it may be one made through juliacall.
+            model, loss, rules or aggregate, it may be one made through juliacall. `model`
+            may be a PyTorch module, see docs/pytorch.md.
             `validation` also takes the arrays (x, y) to validate on.
             `clients` also takes the clients' own data, in place of the arrays: a list of
             (x, y) or (x, y, x_test, y_test), or a dict of those by the client's name.
@@ -103,7 +105,8 @@ def run(
     if not isinstance(progress, bool):
         raise OptionError(f"progress: expected True or False, got {shown(progress)}")
     monitor = Monitor(callback)
-    plain, objects = inputs.split_objects(dict(options))
+    chosen, init, module = torch_models.taken(dict(options), init)
+    plain, objects = inputs.split_objects(chosen)
     given = [*plain, *objects]
     validation = plain.get("validation")
     if isinstance(validation, tuple | list):
@@ -145,7 +148,7 @@ def run(
     start = None if init is None else initial_parameters.read(init)
     if data is not None and "loss" not in objects:
         start = initial_parameters.fit(start, checked, data, "model" in objects)
-    task = engines.Task(checked, data, objects, start, previous, layout)
+    task = engines.Task(checked, data, objects, start, previous, layout, module)
     with monitor.progress(progress, checked["rounds"]):
         result = engines.execute(task, monitor)
     known = result.options | {"dataset": checked["dataset"]}  # auto, where that was asked
@@ -195,7 +198,7 @@ def _data(
         if validation is not None or any(a is not None for a in arrays):
             raise OptionError("dataset and arrays were both given: expected one of them")
         return None
-    own_model = "model" in objects
+    own_model = "model" in objects or is_described(options["model"])
     next_tokens = not own_model and options["model"] in column("tokens")["model"]
     tokens, own_loss = own_model or next_tokens, "loss" in objects
     keep = own_model or trained  # the outputs have their meaning already

@@ -86,37 +86,3 @@ function aggregate_models(models; weights = nothing)
     end
     return arrays(finish(Mean(), acc).delta, layout)
 end
-
-"""
-    update_model!(model, params) -> model
-
-Copy `params`, a list of arrays in model order such as [`aggregate_models`](@ref) returns,
-into `model`. Throws a [`FedFluxError`](@ref) that names the first array that doesn't fit;
-the model is then unchanged.
-
-```julia
-update_model!(model, aggregate_models([a, b]))
-```
-"""
-function update_model!(model, params)
-    slots = Layout(model).slots
-    length(params) == length(slots) ||
-        fail("update_model!: ", length(params), " arrays were given, and the model has ",
-            length(slots))
-    for (slot, p) in zip(slots, params)
-        size(p) == slot.dims ||
-            fail("update_model!: ", slot.name, " has size ", slot.dims,
-                " in the model and ", size(p), " in what was given")
-        all(isfinite, p) ||
-            fail("update_model!: ", slot.name, " contains NaN or Inf in what was given")
-    end
-    foreach(copyto!, Optimisers.trainables(model), params)
-    return model
-end
-
-"""
-    update_model(model, params)
-
-A copy of `model` that holds `params`; `model` stays as it is. See [`update_model!`](@ref).
-"""
-update_model(model, params) = update_model!(deepcopy(model), params)

@@ -1,6 +1,10 @@
 # The models that a run can name, as ordinary Flux models. Any other Flux model can be
 # passed instead.
 
+include("more_layers.jl")
+include("described.jl")
+include("description.jl")
+
 """
     case_study_cnn(; imgsize = (28, 28), channels = 1, classes = 10,
                    rng = Random.default_rng())
@@ -170,15 +174,20 @@ const GATES = Dict("rnn" => 1, "gru" => 3, "lstm" => 4)
 const CELLS = Dict("rnn" => Flux.RNN, "gru" => Flux.GRU, "lstm" => Flux.LSTM)
 
 "Whether a model, or the model with this name, takes tokens."
-takes_tokens(name::Union{AbstractString,Symbol}) = haskey(CELLS, string(name))
+takes_tokens(name::Union{AbstractString,Symbol}) =
+    is_described(name) ? described_tokens(name) : haskey(CELLS, string(name))
 takes_tokens(model) = model isa Chain && first(model.layers) isa Flux.Embedding
 
 const IMAGE_MODELS = Dict("case_study_cnn" => case_study_cnn, "lenet" => lenet,
     "mcmahan_cnn" => mcmahan_cnn, "resnet8" => resnet8, "resnet18_gn" => resnet18_gn,
     "mobilenet_small" => mobilenet_small)
 
-"Build the model of this name for samples of size `dims` (without the batch dimension)."
+"""
+Build the model of this name for samples of size `dims` (without the batch dimension), or
+the one that a description says.
+"""
 function build_model(name, dims::Dims, outputs; hidden = (200, 200), embedding = 8, rng)
+    is_described(name) && return described_model(name; rng)
     haskey(CELLS, name) && return next_token(outputs; cell = name, embedding, hidden, rng)
     if haskey(IMAGE_MODELS, name)
         length(dims) == 3 ||
@@ -202,7 +211,8 @@ checkmodel(model, sample, outputs) =
     NNlib.@disallow_spawns check_layers(model, sample, outputs)  # for one sample: no tasks
 
 function check_layers(model, sample, outputs)
-    layers = model isa Chain && model.layers isa Tuple ? model.layers : (model,)
+    listed = model isa Chain && model.layers isa Union{Tuple,AbstractVector}
+    layers = listed ? model.layers : (model,)
     x = sample
     for (i, layer) in enumerate(layers)
         before = size(x)
@@ -223,8 +233,6 @@ function check_layers(model, sample, outputs)
             " outputs; the data and the loss need ", outputs)
     return x
 end
-
-summary_of(layer) = first(split(repr(layer), '\n'))
 
 """
     check_targets(loss, output, name, y)

@@ -67,7 +67,8 @@ function check_bounds(name, declared, value)
     out(expected, bound, hint = "") =
         fail(name, ": expected ", expected, bound, ", got ",
             value isa AbstractString ? repr(value) : value, hint)
-    haskey(declared, "choices") && !(value in declared["choices"]) &&
+    described = get(declared, "described", false) && startswith(lstrip(value), '[')
+    haskey(declared, "choices") && !(value in declared["choices"]) && !described &&
         out("one of ", join(declared["choices"], ", "),
             value isa AbstractString ? hint(name, value, declared["choices"]) : "")
     haskey(declared, "min") && value < declared["min"] &&

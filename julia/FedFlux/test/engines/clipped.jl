@@ -143,6 +143,8 @@ end
 
 const SENSITIVE = [
     ("CNN", case_study_cnn(), (28, 28, 1), images, 0),
+    ("last step", Chain(LSTM(5 => 9), FedFlux.last_step, Dense(9 => 3)), (5, 4),
+        n -> randn(Float32, 5, 4, n), 0),
     ("LSTM", Chain(LSTM(5 => 16), LayerNorm(16), Dense(16 => 3)), (5, 7),
         n -> randn(Float32, 5, 7, n), 0),
     ("tokens", Chain(Embedding(20 => 8), GRU(8 => 8), Dense(8 => 20)), (6,),

@@ -38,3 +38,12 @@ end
     @test_throws ArgumentError predict(e, w, fill(12, 6, 2))
     @test_throws ArgumentError predict(e, w, fill(0, 6, 2))
 end
+
+@testset "from a sequence to features by $f" for f in
+                                                 (FedFlux.last_step, FedFlux.mean_of_steps)
+    check(Chain(Dense(5 => 7, tanh), f, Dense(7 => 3)), (5, 4); batches = (1, 3))
+    check(Chain(LSTM(5 => 19), f, Dense(19 => 3)), (5, 4); batches = (3,))
+    check(Chain(f, Dense(5 => 3)), (5, 6); batches = (2,))
+    text = Chain(Embedding(11 => 6), GRU(6 => 8), f, Dense(8 => 3))
+    @test LayerEngine(text, CrossEntropy(), (5,), 4) isa LayerEngine
+end

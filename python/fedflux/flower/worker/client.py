@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ..._data.arrays import Data, check_next_tokens, from_arrays
 from ..._julia import install, start as _julia
+from ..._options.models import takes_tokens
 from ..._options.options import column
 from ..._reference.supported import check_supported
 from ..._typing import Floats
@@ -144,11 +145,11 @@ def checked(loaded: Any, options: dict[str, Any], name: str) -> Data:
             f"{type(loaded).__name__}"
         )
     x, y, *test = loaded
-    tokens = options["model"] in column("tokens")["model"]
+    tokens = takes_tokens(options["model"])
     data = from_arrays(
         x, y, *(test or (None, None)), loss=options["loss"], clients=1, tokens=tokens
     )
-    if tokens:
+    if options["model"] in column("tokens")["model"]:
         check_next_tokens(data)
     return data
 

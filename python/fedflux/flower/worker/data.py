@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._data.arrays import from_arrays
-from ..._options.options import column
+from ..._options.models import takes_tokens
 from ...errors import DataError
 
 # of each array its type and shape, or None if there is none; and the arrays' bytes
@@ -48,7 +48,7 @@ def checked_test_data(
         *(test or (None, None)),
         loss=options["loss"],
         clients=1,
-        tokens=options["model"] in column("tokens")["model"],
+        tokens=takes_tokens(options["model"]),
     )
     own = [found.x_train, found.y_train]
     arrays = own if not test else [found.x_test, found.y_test, *own]

@@ -24,6 +24,17 @@ The model that `config` names, as in `_pyoutputs`.
 _pymodel(config, named) =
     answer(() -> (Dict{String,Any}(), first(python_model(config, named))), nothing)
 
+"""
+    _pydescription(config, named, result) -> json
+
+The layers of the model of `_pyoutputs`, as [`description`](@ref) says them.
+"""
+_pydescription(config, named, result) =
+    json_answer() do
+        model = result === nothing ? first(python_model(config, named)) : result.model
+        Dict("layers" => description(model))
+    end
+
 raw_outputs(model, o::Options, input::InputContract, x) = raw_outputs(model, x, o, input)
 
 """

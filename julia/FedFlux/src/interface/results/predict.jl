@@ -71,14 +71,14 @@ raw_outputs(r::LiveResult, x) = raw_outputs(r.model, x, r.options, r.input)
 function raw_outputs(r::SavedResult, x)
     o = options_of(r)
     model = named_model(o, r.facts["details"]["sample"], length(last(r.parameters)),
-        in_file_order(r))
+        arrays_by_name(r))
     return raw_outputs(model, x, o, saved_contract(r.facts))
 end
 
 "The raw outputs, (outputs, …, N), of a model for samples as a user has them."
 function raw_outputs(model, x, o::Options, input::InputContract)
     tokens = takes_tokens(o.model)
-    any_size = tokens || !(o.model isa AbstractString)
+    any_size = tokens || !is_name(o.model)
     x = as_inputs(as_trained(input, x; any_size), tokens)
     takes_tokens(model) && check_vocabulary(model, "x", x)
     checkmodel(model, getobs(x, 1:1), 0)

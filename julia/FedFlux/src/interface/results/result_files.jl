@@ -101,7 +101,8 @@ function saved_contract(facts)
     return InputContract(nothing, nothing, given["mean"], given["std"])
 end
 
-in_file_order(r::SavedResult) = Dict{String,Any}(zip(r.names, r.parameters))
+arrays_by_name(r::SavedResult) =
+    merge(Dict{String,Any}(zip(r.names, r.parameters)), r.statistics)
 
 "The result in a file that [`save`](@ref) or Python's `Result.save` wrote."
 function result_in_file(path)
@@ -146,12 +147,12 @@ function saved_part(path, facts, arrays, prefix, best)
 end
 
 """
-The model that the options name, for samples of this size (in NumPy's order of axes), with
-these parameters by name.
+The model that the options name or describe, for samples of this size (in NumPy's order of
+axes), with these parameters, and statistics, by name.
 """
 function named_model(o::Options, sample, outputs, parameters)
     is_text(o.model) || fail("the model is your own, which a file does not hold")
     model = build_model(o.model, Tuple(Int.(reverse(sample))), outputs; o.hidden,
         o.embedding, rng = Stream(o.seed, :init))
-    return update_model!(model, in_order(parameters, Layout(model)))
+    return with_initial(model, parameters)
 end

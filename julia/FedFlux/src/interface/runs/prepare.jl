@@ -134,8 +134,9 @@ The federation: the model, its local training, the rules, the aggregator and the
 function prepare_federated(o::Options, d::Dataset, outputs, init,
     input = InputContract(d, o.mean, o.std); clients = nothing)
     foreach(a -> check_image(a, size(d.x)[1:(end-1)]), one_or_many(built(o, :augment)))
-    # A token may stand in the inputs alone.
-    eltype(d.x) <: Integer && (outputs = max(outputs, maximum(d.x)))
+    # A token may stand in the inputs alone, and a named model predicts each.
+    is_name(o.model) && eltype(d.x) <: Integer &&
+        (outputs = max(outputs, maximum(d.x)))
     model = prepare_model(o, d, outputs, init)
     download = download_rule(built(o, :download))
     counts = clients === nothing ? nothing : () -> classcounts(clients, max(outputs, 2))
@@ -204,9 +205,9 @@ download_rule(c) = fail("download is a ", typeof(c),
     "; expected a name such as quantize(bits=8), or a compressor")
 
 function prepare_model(o::Options, d::Dataset, outputs, init)
-    own = !(o.model isa AbstractString)
+    own = !is_name(o.model)
     model =
-        own ? o.model :
+        !(o.model isa AbstractString) ? o.model :
         build_model(o.model, size(d.x)[1:(end-1)], max(outputs, 1); o.hidden, o.embedding,
             rng = Stream(o.seed, :init))
     sample = in_float32(getobs(d.x, 1:1))

@@ -46,35 +46,8 @@ end
 # The result in a file or a folder: results/result_files.jl adds the method.
 function load_result end
 
-"""
-    with_initial(model, init) -> model
-
-A copy of `model` that holds `init`: a list of its parameters in order; or arrays by name,
-as a Dict or those of a result, among which may be its running statistics; or the path of a
-saved result or of a folder of checkpoints. Throws a [`FedFluxError`](@ref) that names what
-doesn't fit.
-"""
 with_initial(model, result) = with_initial(model, arrays_by_name(result))
 with_initial(model, path::AbstractString) = with_initial(model, load_result(path))
-with_initial(model, init::Union{AbstractVector,Tuple}) =
-    update_model(model, in_order(init, Layout(model)))
-function with_initial(model, init::AbstractDict)
-    model, given = deepcopy(model), Dict{String,Any}(string(k) => v for (k, v) in init)
-    running = all_statistics(model)
-    missed = setdiff(first.(running), keys(given))
-    length(missed) in (0, length(running)) ||
-        fail("init: ", join(missed, ", "), " missing; expected all statistics of the ",
-            "model, or none")
-    for (name, own) in running
-        haskey(given, name) || continue
-        a = pop!(given, name)
-        size(a) == size(own) && all(isfinite, a) ||
-            fail("init: ", name, " has size ", size(a),
-                "; expected finite numbers of size ", size(own))
-        copyto!(own, a)
-    end
-    return update_model!(model, in_order(given, Layout(model)))
-end
 
 "What is worth a warning when a run continues `previous`, or `nothing`."
 nothing_left(::Nothing, st) = nothing
