@@ -77,13 +77,12 @@ const ARROWS = Dict(
         ["options", "random", "models", "data", "rules", "aggregation",
             "checkpoints", "deployment", "federation/cohorts", "federation/training",
             "federation/state", "federation/workers", "federation/guarantees",
-            "federation/evaluation", "federation/runs", "interface/case_study",
-            "interface/own_objects", "interface/metrics", "interface/snapshot",
-            "interface/result"],
+            "federation/evaluation", "federation/runs", "interface/own_objects",
+            "interface/metrics", "interface/snapshot", "interface/result"],
     "interface/results" =>
         ["options", "random", "models", "engines", "data", "rules", "checkpoints",
             "federation/json", "federation/state", "federation/evaluation",
-            "federation/runs", "interface/case_study", "interface/own_objects",
+            "federation/runs", "interface/own_objects",
             "interface/metrics", "interface/snapshot", "interface/result",
             "interface/runs"],
     "interface/comparison" =>
@@ -91,7 +90,7 @@ const ARROWS = Dict(
             "federation/training", "federation/workers", "federation/evaluation",
             "federation/runs", "interface/runs", "interface/results"],
     "interface/python" =>
-        ["options", "data", "deployment", "checkpoints", "federation/json",
+        ["options", "models", "data", "deployment", "checkpoints", "federation/json",
             "federation/guarantees", "federation/runs", "federation/audits",
             "federation/rounds", "interface/snapshot", "interface/result",
             "interface/runs", "interface/results", "interface/comparison"],
