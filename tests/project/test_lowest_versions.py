@@ -25,6 +25,8 @@ IMPORTS = {
     "plots": "import matplotlib.pyplot, fedflux.plots",
     "sklearn": "import fedflux.sklearn",
     "onnx": "import fedflux._onnx.export",
+    "sweep": "import optuna, fedflux",
+    "site": "import mkdocs, mkdocstrings",
 }
 NO_NETWORK = ("error sending request", "Failed to fetch", "network was disabled")
 Make = Callable[[str], "Lowest"]
