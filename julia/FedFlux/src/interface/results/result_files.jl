@@ -101,9 +101,6 @@ function saved_contract(facts)
     return InputContract(nothing, nothing, given["mean"], given["std"])
 end
 
-arrays_by_name(r::SavedResult) =
-    merge(Dict{String,Any}(zip(r.names, r.parameters)), r.statistics)
-
 "The result in a file that [`save`](@ref) or Python's `Result.save` wrote."
 function result_in_file(path)
     isfile(path) || fail("there is no file ", path)
