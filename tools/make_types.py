@@ -30,6 +30,14 @@ NAMES = {
     "spec": "str | Spec",
     "specs": "str | Spec | Iterable[str | Spec]",
 }
+# What an option takes beside names, by _extensions; `rules` alone, or in a list.
+OWN = {
+    "aggregate": "Aggregator | aggregator.Function",
+    "availability": "cohorts.Function",
+    "partition": "partition.Given",
+    "sampling": "cohorts.Function",
+    "server": "server_step.Function",
+}
 MADE = '"""{what}\n\nMade by tools/make_types.py from the core\'s tables.\n"""\n\n'
 
 
@@ -49,6 +57,10 @@ def type_of(option: Option) -> str:
         text += " | tuple[Any, Any]"
     if option.name == "resume":
         text += " | PathLike[str] | Result"
+    if option.name in OWN:
+        text += f" | {OWN[option.name]}"
+    if option.name == "rules":
+        text = "str | Spec | Rule | Iterable[str | Spec | Rule]"
     return text + (" | None" if option.optional else "")
 
 
@@ -78,6 +90,9 @@ def option_types() -> str:
         + "from __future__ import annotations\n\n"
         + "from collections.abc import Iterable\nfrom os import PathLike\n"
         + "from typing import Any, Literal, TypedDict\n\n"
+        + "from .._extensions import aggregator, cohorts, partition, server_step\n"
+        + "from .._extensions.aggregator import Aggregator\n"
+        + "from .._extensions.rule import Rule\n"
         + "from .._options.classes import Spec\nfrom .._results.result import Result\n"
         + "from .._typing import TorchModule\n\n\n"
         + "class Options(TypedDict, total=False):\n"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ._comparison.compare import compare
     from ._comparison.comparison import Comparison
     from ._comparison.sweep import sweep
+    from ._extensions.aggregator import Aggregator
+    from ._extensions.context import Context
+    from ._extensions.rule import Rule
     from ._julia.start import setup
     from ._privacy.accountant import epsilon, noise_multiplier
     from ._privacy.audit import Audit, audit
@@ -35,8 +38,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Aggregator",
     "Audit",
     "Comparison",
+    "Context",
     "DataError",
     "FedFluxError",
     "FedFluxWarning",
@@ -44,6 +49,7 @@ __all__ = [
     "JuliaUnavailable",
     "OptionError",
     "Result",
+    "Rule",
     "Snapshot",
     "__version__",
     "audit",
@@ -58,8 +64,11 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Aggregator": "_extensions.aggregator",
     "Audit": "_privacy.audit",
     "Comparison": "_comparison.comparison",
+    "Context": "_extensions.context",
+    "Rule": "_extensions.rule",
     "audit": "_privacy.audit",
     "compare": "_comparison.compare",
     "epsilon": "_privacy.accountant",

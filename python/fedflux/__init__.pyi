@@ -11,6 +11,9 @@ from . import flower as flower, he as he, plots as plots, sklearn as sklearn
 from ._comparison.compare import compare as compare
 from ._comparison.comparison import Comparison as Comparison
 from ._comparison.sweep import sweep as sweep
+from ._extensions.aggregator import Aggregator as Aggregator
+from ._extensions.context import Context as Context
+from ._extensions.rule import Rule as Rule
 from ._julia.start import setup as setup
 from ._options.classes import Spec
 from ._privacy.accountant import epsilon as epsilon, noise_multiplier as noise_multiplier
@@ -46,6 +49,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Aggregator",
     "AlwaysAvailable",
     "Audit",
     "AvailabilityTrace",
@@ -56,6 +60,7 @@ __all__ = [
     "CenteredClipping",
     "ClientDP",
     "Comparison",
+    "Context",
     "CosineDecay",
     "CountSketch",
     "Crash",
@@ -136,6 +141,7 @@ __all__ = [
     "Result",
     "Rotate",
     "RoundRobin",
+    "Rule",
     "Scaffold",
     "Scaling",
     "SecureMean",

@@ -106,9 +106,10 @@ ARROWS: dict[str, set[str]] = {
     "_pictures": {"errors"},
     "_options": {"errors"},
     "_data": {"errors", "_typing", "_options"},
-    "_julia": {"errors", "_typing", "_options"},
+    "_extensions": {"errors", "_typing", "_options"},
+    "_julia": {"errors", "_typing", "_options", "_extensions"},
     "he": {"errors", "_options"},
-    "_reference": {"errors", "_typing", "_options", "_data"},
+    "_reference": {"errors", "_typing", "_options", "_data", "_extensions"},
     "_privacy": {"errors", "_julia"},
     "_description": set(),
     "_torch": {"errors", "_typing", "_description"},
@@ -127,8 +128,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "plots": {"errors", "_pictures", "_results"},
     "_simulation": {
-        *("errors", "_typing", "_options", "_data", "_julia", "he", "_reference"),
-        *("_results", "_torch"),
+        *("errors", "_typing", "_options", "_data", "_extensions", "_julia", "he"),
+        *("_reference", "_results", "_torch"),
     },
     "_comparison": {
         *("errors", "_typing", "_pictures", "_options", "_data", "_julia", "he"),
@@ -160,7 +161,7 @@ ARROWS: dict[str, set[str]] = {
 }
 # The package itself names what is public, and imports it when it is asked for.
 PUBLIC = {"errors", "_version", "_options", "_julia", "_privacy", "_results", "_simulation"}
-PUBLIC |= {"plots", "flower", "he", "sklearn", "_comparison", "_report"}
+PUBLIC |= {"plots", "flower", "he", "sklearn", "_extensions", "_comparison", "_report"}
 
 
 def room(module: str) -> str:

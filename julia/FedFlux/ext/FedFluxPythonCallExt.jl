@@ -29,6 +29,9 @@ end
 to_python(x) = x
 to_python(x::Vector{UInt8}) = pybytes(x)
 
+FedFlux.call_python(::Type{T}, f::Py, arguments...) where {T} =
+    pyconvert(T, f(arguments...))
+
 include("precompile_python.jl")
 
 end

@@ -4,8 +4,7 @@ they send, round after round.
 
 - `FedFlux.run(; options...)`: a whole run from its options, as Python's `fedflux.run`.
 - `Federated`, `State`, `Clients`, `round!`, `fit!`: the same by hand, with any Flux model.
-- `train_model!`, `aggregate_models`, `update_model!`: the steps of the case study, on
-  models.
+- `train_model!`, `aggregate_models`, `update_model!`: the case study's steps, on models.
 """
 module FedFlux
 
@@ -32,7 +31,7 @@ using Optimisers: Optimisers
 using PrecompileTools: @compile_workload, @setup_workload
 using Printf: @printf
 using Random: Random, AbstractRNG, Xoshiro, randstring, shuffle!
-using Serialization: deserialize, serialize
+using Serialization: AbstractSerializer, Serialization, deserialize, serialize
 using SHA: sha256
 using SIMD: Vec, shufflevector, vifelse, vload, vstore
 using SpecialFunctions: SpecialFunctions, beta_inc, beta_inc_inv, erfc, erfcinv, erfcx
@@ -289,6 +288,7 @@ include("interface/comparison/runs.jl")
 include("interface/comparison/table.jl")
 include("interface/comparison/files.jl")
 include("interface/comparison/compare.jl")
+include("interface/python/python_functions.jl")
 include("interface/python/run_calls.jl")
 include("interface/python/compare_calls.jl")
 include("interface/python/deployment_calls.jl")

@@ -65,7 +65,8 @@ const ARROWS = Dict(
     "interface/case_study" =>
         ["random", "models", "engines", "data", "updates", "aggregation",
             "federation/training", "federation/state"],
-    "interface/own_objects" => ["options", "models"],
+    "interface/own_objects" =>
+        ["options", "models", "rules", "aggregation", "federation/cohorts"],
     "interface/metrics" => [],
     "interface/snapshot" =>
         ["options", "models", "data", "federation/state", "federation/workers",
@@ -90,7 +91,10 @@ const ARROWS = Dict(
             "federation/training", "federation/workers", "federation/evaluation",
             "federation/runs", "interface/runs", "interface/results"],
     "interface/python" =>
-        ["options", "models", "data", "deployment", "checkpoints", "federation/json",
+        ["options", "random", "models", "updates", "rules", "aggregation",
+            "federation/cohorts",
+            "federation/workers", "interface/own_objects", "data", "deployment",
+            "checkpoints", "federation/json",
             "federation/guarantees", "federation/runs", "federation/audits",
             "federation/rounds", "interface/snapshot", "interface/result",
             "interface/runs", "interface/results", "interface/comparison"],

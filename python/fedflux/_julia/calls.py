@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .._typing import Floats, Named
 from ..errors import FedFluxError, first_line
 from .json_losses import restored
+from .own_objects import julia_object
 from .start import boot
 
 TOO_LARGE = ("OutOfMemoryError", "invalid Array dimensions", "invalid Array size")
@@ -34,7 +35,7 @@ def run(
     Args:
         config: the options, or None for what is unset.
         data: `Data.arrays`, with NumPy's axes, or None if the core loads the data.
-        objects: the Julia objects given for options, by name.
+        objects: Julia's objects, and those of `_extensions`, by option.
         init: initial parameters by name with NumPy's axes, or None.
         on_event: called with "start", "warning" or "round" and its payload; returns whether
             the run should stop.
@@ -58,8 +59,8 @@ def run(
         return kind != "tick" and bool(on_event(str(kind), _read(payload)))
 
     start = None if init is None else _named(init)
-    given = tuple(objects.items()) or None
     with _readable(julia.error):
+        given = _objects(objects)
         text, trained, result = julia.core._pyrun(
             _json(config),
             _transposed(data),
@@ -112,6 +113,13 @@ def compare(
 
     with _readable(julia.error):
         return _facts(julia.core._pycompare(_json(config), _transposed(data), callback))
+
+
+def _objects(objects: Mapping[str, Any]) -> tuple[tuple[str, Any], ...] | None:
+    """The objects as the core takes them."""
+    core = boot().core
+    pairs = ((name, julia_object(core, name, value)) for name, value in objects.items())
+    return tuple(pairs) or None
 
 
 def _own(array: Any) -> Floats:
@@ -208,11 +216,13 @@ def recorded_options(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return _given(recorded["options"]), recorded["files"]
 
 
-def partition(config: dict[str, Any], data: Arrays | None) -> dict[str, Any]:
+def partition(
+    config: dict[str, Any], data: Arrays | None, objects: Mapping[str, Any]
+) -> dict[str, Any]:
     """Split the training data among the clients, without training.
 
     Args:
-        config, data: as in `run`.
+        config, data, objects: as in `run`.
 
     Returns:
         The data of each client, see `fedflux.partition`.
@@ -220,7 +230,9 @@ def partition(config: dict[str, Any], data: Arrays | None) -> dict[str, Any]:
     Raises:
         FedFluxError: the core reports an error.
     """
-    return _facts(boot().core._pypartition(_json(config), _transposed(data)))
+    return _facts(
+        boot().core._pypartition(_json(config), _transposed(data), _objects(objects))
+    )
 
 
 def facts(function: str, arguments: dict[str, Any]) -> dict[str, Any]:

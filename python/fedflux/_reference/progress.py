@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .._data.arrays import Data
+from .._extensions.states import State
 from .._typing import Array, Record
 
 
@@ -22,6 +23,7 @@ class Progress:
         seconds: the time that they took.
         checksum: of the data of those rounds, or None.
         best: the round of the best model and its parameters, or None.
+        aggregator_state: what an aggregator of the user's keeps.
     """
 
     params: Sequence[Array] | None = None
@@ -29,6 +31,7 @@ class Progress:
     seconds: float = 0.0
     checksum: int | None = None
     best: tuple[int, list[Array]] | None = None
+    aggregator_state: State = field(default_factory=dict)
 
 
 def checksum(data: Data) -> int:

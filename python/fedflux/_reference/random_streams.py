@@ -84,3 +84,13 @@ def stream(seed: int, purpose: int, round: int = 0, client: int = 0) -> Stream:
     for part in (seed, purpose, round, client):
         h = _mix((h ^ np.uint64(part)) + np.uint64(_GAMMA))
     return Stream(int(h[0]))
+
+
+def first_word(seed: int, purpose: int, round: int = 0) -> int:
+    """Draw one word of 64 bits: the seed of the generator that a user's function gets.
+
+    Example:
+        >>> first_word(0, COHORT, 1) == first_word(0, COHORT, 2)
+        False
+    """
+    return int(stream(seed, purpose, round).draw(1)[0])

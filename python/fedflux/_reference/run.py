@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from .._data import contract
 from .._data.arrays import Data
 from .._data.parts import Parts
+from .._extensions.aggregator import Aggregator, aggregated
+from .._extensions.states import State
 from .._typing import Array, Record
 from ..errors import DataError, OptionError
 from . import training as ref
@@ -21,6 +23,7 @@ from .clients import hold_out, table
 from .losses import balanced
 from .models import Model
 from .progress import Progress, checksum
+from .random_streams import COHORT, PARTITION, first_word
 from .supported import check_supported
 
 
@@ -62,6 +65,7 @@ class Run:
         options: every option, checked.
         data: training and test data, checked.
         progress: where the run begins.
+        own: objects of the user's own by option, of `_extensions`.
 
     Raises:
         OptionError: an option that only the core supports, or a model that does not take
@@ -69,8 +73,15 @@ class Run:
         DataError: initial parameters that don't fit the model.
     """
 
-    def __init__(self, options: Mapping[str, Any], data: Data, progress: Progress) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        data: Data,
+        progress: Progress,
+        own: Mapping[str, Any],
+    ) -> None:
         check_supported(options)
+        self.own, self.aggregator_state = own, progress.aggregator_state
         self.options = options
         outputs, self.classes = outputs_and_classes(options["loss"], data)
         sample = data.x_train.shape[1:]
@@ -78,7 +89,7 @@ class Run:
         self.x, self.y = self._images(data.x_train), data.y_train
         self.xt = None if data.x_test is None else self._images(data.x_test)
         self.yt = data.y_test
-        parts = ref.iid(len(self.y), options["clients"], options["seed"])
+        parts = self._split(options["clients"], options["seed"])
         share = options["client_test"]
         self.parts, self.own_tests = hold_out(parts, share, options["seed"])
         if progress.params is None:
@@ -113,6 +124,22 @@ class Run:
                 f"{classes} classes"
             )
 
+    def _split(self, clients: int, seed: int) -> list[NDArray[np.int64]]:
+        if "partition" not in self.own:
+            return ref.iid(len(self.y), clients, seed)
+        parts: list[NDArray[np.int64]]
+        parts = self.own["partition"].split(self.y, clients, first_word(seed, PARTITION))
+        return parts
+
+    def _cohort(self, number: int) -> list[int]:
+        clients, seed = self.options["clients"], self.options["seed"]
+        if "sampling" not in self.own:
+            return ref.cohort(clients, self.options["clients_per_round"], seed, number)
+        word = first_word(seed, COHORT, number)
+        chosen: list[int]
+        chosen = self.own["sampling"].choose(number, range(1, clients + 1), word).tolist()
+        return chosen
+
     def _images(self, x: Array | Parts) -> Array:
         x = contract.scaled(self.options, np.asarray(x))
         return x[:, None] if x.ndim == 3 else x
@@ -129,12 +156,7 @@ class Run:
     def round(self, number: int) -> Record:
         """Train one round and return its record, without an evaluation."""
         began = time.perf_counter()
-        cohort = ref.cohort(
-            self.options["clients"],
-            self.options["clients_per_round"],
-            self.options["seed"],
-            number,
-        )
+        cohort = self._cohort(number)
         trained, weights, loss, seen = [], [], 0.0, 0
         rejected: list[Record] = []
         for k in cohort:
@@ -150,7 +172,7 @@ class Run:
             weights.append(float(len(part)) if by_samples else 1.0)
             loss, seen = loss + total, seen + count
         trained_at = time.perf_counter()
-        skipped = self._aggregate(trained, weights)
+        skipped = self._aggregate(trained, weights, number)
         bytes_sent = len(cohort) * sum(a.nbytes for a in self.params)
         return {
             "round": number,
@@ -178,14 +200,40 @@ class Run:
             "metric": None,
         }
 
-    def _aggregate(self, trained: list[list[Array]], weights: list[float]) -> str | None:
+    def _aggregate(
+        self, trained: list[list[Array]], weights: list[float], number: int
+    ) -> str | None:
         """Average the clients' parameters; return why the round is skipped, or None."""
+        own = self.own.get("aggregate")
+        if own is not None and len(trained) < own.min_clients:
+            return f"{len(trained)} updates came, and {own.min_clients} are needed"
         if trained:
-            params = ref.average(self.params, trained, weights)
+            if own is None:
+                params = ref.average(self.params, trained, weights)
+            else:
+                params = self._aggregated(own, trained, weights, number)
             if _all_finite(params):
                 self.params = params
                 return None
         return "no finite update came"
+
+    def _aggregated(
+        self,
+        own: Aggregator,
+        trained: list[list[Array]],
+        weights: list[float],
+        number: int,
+    ) -> list[Array]:
+        """The parameters after a step by the user's aggregate of the updates."""
+        start = np.concatenate([a.ravel() for a in self.params])
+        updates = np.stack([np.concatenate([a.ravel() for a in w]) for w in trained])
+        updates -= start
+        state = self.aggregator_state
+        step, state = aggregated(own, updates, np.array(weights), state, number)
+        self.aggregator_state = state
+        ends = np.cumsum([a.size for a in self.params])[:-1]
+        moved = np.split(start + step, ends)
+        return [v.reshape(a.shape) for v, a in zip(moved, self.params, strict=True)]
 
     def evaluate(self, record: Record) -> None:
         """Evaluate the model on the test data, and add the results to a record."""
@@ -295,8 +343,9 @@ def run(
     data: Data,
     progress: Progress,
     on_event: EventHandler,
+    own: Mapping[str, Any],
     on_model: OnModel | None = None,
-) -> tuple[Record, list[Array]]:
+) -> tuple[Record, list[Array], State]:
     """Run the reference engine.
 
     Args:
@@ -305,12 +354,14 @@ def run(
         data: training and test data, checked.
         progress: where the run begins.
         on_event: the handler of the run's events.
+        own: objects of the user's own by option, of `_extensions`.
         on_model: called before each "round" with the facts of the model after it, its
             parameters and None; None if nobody asks for them.
 
     Returns:
-        The facts of the run, named as those of the core, and the parameters in model order,
-        those of the best model behind them if it is another.
+        The facts of the run, named as those of the core, the parameters in model order,
+        those of the best model behind them if it is another, and what an aggregator of the
+        user's keeps.
 
     Raises:
         OptionError, DataError: see `Run`.
@@ -321,7 +372,7 @@ def run(
         raise DataError(
             "resume: the data changed; pass the same data, or start a new run with init"
         )
-    federation = Run(options, data, progress)
+    federation = Run(options, data, progress, own)
     start = {
         "dataset": name,
         "trainer": "numpy",
@@ -363,7 +414,7 @@ def run(
     }
     if data.classes is not None:
         facts["classes"] = data.classes
-    return facts, parameters
+    return facts, parameters, federation.aggregator_state
 
 
 def fingerprint(params: Sequence[Array]) -> str:

@@ -70,6 +70,8 @@ class Result(Predictor):
         state: the core's own result, for `fedflux.run(resume=result)`. It is not saved.
         module: a copy of the PyTorch module that was given as `model`, before training, or
             None. It is not saved.
+        own: what the reference engine keeps of the user's own objects, for the same. It is
+            not saved either.
 
     Example:
         >>> import fedflux
@@ -96,11 +98,12 @@ class Result(Predictor):
     statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     state: Any = field(default=None, compare=False)
     module: Any = field(default=None, compare=False)
+    own: Any = field(default=None, compare=False)
     best: Snapshot | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no state of the core."""
-        return self.__dict__ | {"state": None}
+        return self.__dict__ | {"state": None, "own": None}
 
     @property
     def accuracy(self) -> float | None:
@@ -360,7 +363,7 @@ class Result(Predictor):
                 yield name, baseline["accuracy"]
 
 
-_APART = ("parameters", "statistics", "state", "module", "best")
+_APART = ("parameters", "statistics", "state", "own", "module", "best")
 _FACTS = tuple(f.name for f in fields(Result) if f.name not in _APART)
 
 

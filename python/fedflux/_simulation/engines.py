@@ -11,6 +11,7 @@ from .. import he
 from .._data import datasets
 from .._data.arrays import Data
 from .._data.owners import names_of
+from .._extensions.own import OWN, title
 from .._julia import calls, mldatasets, start as _julia
 from .._options.options import declared, settled
 from .._options.specs import parse
@@ -25,6 +26,7 @@ from . import initial_parameters, other_process
 from .events import Monitor
 from .initial_parameters import Parameters
 from .inputs import user_data_name
+from .resume import ReferenceState
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Task:
     Attributes:
         options: every option.
         data: the user's data, or None for a named data set.
-        objects: the Julia objects given for options, by name.
+        objects: the objects of the user's own given for options, by name.
         init: initial parameters, or None to draw them.
         previous: the result to go on from, or None.
         layout: the axes of images, as the user has them.
@@ -78,6 +80,8 @@ def execute(task: Task, monitor: Monitor) -> Result:
     mldatasets.note(task.options, facts.get("warnings", ()))
     options = task.options | facts.pop("settled", {}) | facts.get("objects", {})
     result = Result.from_facts(engine, options, facts, parameters, monitor.warnings)
+    if isinstance(state, ReferenceState):
+        result.own, state = state, None
     result.state, result.module = state, task.module
     result.details |= _data_facts(task)
     if task.module is None and task.previous is not None:
@@ -167,12 +171,19 @@ def _see(task: Task, monitor: Monitor, options: Options) -> Callable[..., None]:
     return see
 
 
+# What the reference engine takes of the user's own, by option.
+REFERENCE_OWN = ("aggregate", "partition", "sampling")
+
+
 Outcome = tuple[dict[str, Any], list[Any], Any]
 
 
 def _run_reference(task: Task, monitor: Monitor) -> Outcome:
-    for name in task.objects:
-        raise OptionError(f"{name}: a Julia object needs engine='julia'; give a name")
+    for name, value in task.objects.items():
+        if name not in REFERENCE_OWN or not isinstance(value, OWN):
+            raise OptionError(
+                f"{name}: an object of your own needs engine='julia'; give a name"
+            )
     options, data, init = task.options, task.data, task.init
     check_supported(options)
     for name in ("threads", "trainer"):
@@ -192,15 +203,21 @@ def _run_reference(task: Task, monitor: Monitor) -> Outcome:
         name = Path(user_data_name(options["dataset"])).name
     if task.previous is not None:
         progress = _ended(task.previous)
+        if task.previous.own is not None:
+            progress.aggregator_state = task.previous.own.aggregator
     else:
         start = None if init is None else list(init.values())
         progress = Progress(start)
     try:
         see = _see(task, monitor, options) if monitor.wants_model else None
-        facts, parameters = reference_run.run(options, name, data, progress, monitor, see)
+        facts, parameters, kept = reference_run.run(
+            options, name, data, progress, monitor, task.objects, see
+        )
     except MemoryError as error:
         raise FedFluxError(f"out of memory: {error}; try a smaller model") from None
-    return facts | {"settled": options}, parameters, None
+    facts |= {"settled": options, "objects": {n: title(o) for n, o in task.objects.items()}}
+    state = ReferenceState(task.objects, kept) if task.objects else None
+    return facts, parameters, state
 
 
 def _run_core_somewhere(task: Task, monitor: Monitor) -> Outcome:

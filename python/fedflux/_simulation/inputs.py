@@ -10,6 +10,8 @@ from .._data import datasets
 from .._data.arrays import Data, from_arrays, with_validation
 from .._data.npz import from_npz
 from .._data.targets import ANY_TARGETS
+from .._extensions.own import check_on_clients, own_object
+from .._extensions.partition import Listed
 from .._julia import calls
 from .._options.options import SpecOption, column, declared
 from .._typing import Options
@@ -58,31 +60,38 @@ def with_recorded_options(options: Options, arrays_given: bool) -> Options:
 
 
 def split_objects(options: Options) -> tuple[Options, dict[str, Any]]:
-    """Separate the Julia objects from the options that are texts and numbers.
+    """Separate objects of the user's own from the options that are texts and numbers.
 
     Returns:
         The other options, and the objects by the option that they are given for: one, or a
-        tuple of objects and texts.
+        tuple of objects and texts. They are Julia's or, of `_extensions`, Python's.
 
     Raises:
         OptionError: the model is neither a name nor an object made through juliacall, or an
-            object is given for an option that takes none.
+            object is given for an option that takes none, or not this one.
 
     Example:
         >>> split_objects({"model": "mlp"})
         ({'model': 'mlp'}, {})
     """
-    objects = {}
+    objects: dict[str, Any] = {}
     for name, value in options.items():
-        if _of_julia(value):
+        own = None if _of_julia(value) else own_object(name, value)
+        if own is not None:
+            objects[name] = own
+        elif _of_julia(value):
             objects[name] = value
-        elif isinstance(value, list | tuple) and any(map(_of_julia, value)):
-            objects[name] = tuple(v if _of_julia(v) else str(v) for v in value)
+        elif isinstance(value, list | tuple):
+            listed = [v if _of_julia(v) else own_object(name, v) for v in value]
+            if any(v is not None for v in listed):
+                pairs = zip(listed, value, strict=True)
+                objects[name] = tuple(str(v) if own is None else own for own, v in pairs)
     for name in objects:
         option = declared().get(name)
         takes = name in column("object") or isinstance(option, SpecOption)
         if option is not None and not takes:
             raise OptionError(f"{name}: expected {option.expected}, got a Julia object")
+    _check_own(options, objects)
     model = options.get("model")
     if model is not None and not isinstance(model, str) and "model" not in objects:
         raise OptionError(
@@ -90,7 +99,24 @@ def split_objects(options: Options) -> tuple[Options, dict[str, Any]]:
             "juliacall, got "
             f"{shown(model)}"
         )
-    return {n: value for n, value in options.items() if n not in objects}, objects
+    others = {n: value for n, value in options.items() if n not in objects}
+    if isinstance(objects.get("partition"), Listed):
+        others["clients"] = len(objects["partition"].parts)
+    return others, objects
+
+
+def _check_own(options: Options, objects: Mapping[str, Any]) -> None:
+    """Check objects of the user's own beside the other options."""
+    listed, clients = objects.get("partition"), options.get("clients")
+    if isinstance(listed, Listed) and clients not in (None, len(listed.parts)):
+        raise OptionError(
+            f"clients is {clients}, and partition lists the samples of "
+            f"{len(listed.parts)}: leave clients out"
+        )
+    for name in ("workers", "machines"):
+        if options.get(name):
+            why = f"{name} trains these in processes without Python; leave {name} out"
+            check_on_clients(objects.get("rules", ()), why)
 
 
 def _of_julia(value: Any) -> bool:

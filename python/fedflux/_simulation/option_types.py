@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import Any, Literal, TypedDict
 
+from .._extensions import aggregator, cohorts, partition, server_step
+from .._extensions.aggregator import Aggregator
+from .._extensions.rule import Rule
 from .._options.classes import Spec
 from .._results.result import Result
 from .._typing import TorchModule
@@ -62,7 +65,7 @@ class Options(TypedDict, total=False):
     augment: str | Spec | Iterable[str | Spec]
     """random changes of the training images, in this order, drawn again in each epoch."""
 
-    partition: str | Spec
+    partition: str | Spec | partition.Given
     """how the training data is split among the clients. Default: 'iid'."""
 
     client_test: float | None
@@ -89,10 +92,10 @@ class Options(TypedDict, total=False):
     clients_per_round: int | None
     """number of clients drawn for each round; unset: all."""
 
-    sampling: str | Spec
+    sampling: str | Spec | cohorts.Function
     """how the clients of a round are drawn. Default: 'uniform'."""
 
-    availability: str | Spec
+    availability: str | Spec | cohorts.Function
     """which clients are available in a round; only those can be drawn. Default:
     'always'.
     """
@@ -100,7 +103,7 @@ class Options(TypedDict, total=False):
     rounds: int
     """maximum number of rounds. Default: 10."""
 
-    aggregate: str | Spec
+    aggregate: str | Spec | Aggregator | aggregator.Function
     """how the clients' updates are combined into one. Default: 'mean'."""
 
     weights: Literal["samples", "uniform"]
@@ -108,10 +111,10 @@ class Options(TypedDict, total=False):
     Default: 'samples'.
     """
 
-    rules: str | Spec | Iterable[str | Spec]
+    rules: str | Spec | Rule | Iterable[str | Spec | Rule]
     """what clients and server do beyond averaging; see docs/algorithms.md."""
 
-    server: str | Spec | None
+    server: str | Spec | server_step.Function | None
     """the server's optimizer, which takes the average update as its gradient; unset:
     the server adds the update as it is.
     """

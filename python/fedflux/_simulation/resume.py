@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from .._extensions.states import State
 from .._options.tables import read_table
 from .._results.result import Result
 from .._typing import Options
 from ..errors import FedFluxError, OptionError
+
+
+@dataclass(frozen=True)
+class ReferenceState:
+    """What a result of the reference engine keeps of the user's own.
+
+    Attributes:
+        objects: by option.
+        aggregator: what the aggregator keeps.
+    """
+
+    objects: Mapping[str, Any]
+    aggregator: State
+
 
 ARRAYS = "arrays"  # the name of data given as arrays
 
@@ -36,10 +52,13 @@ def inherited(
             "resume: this result has no state to go on from: it was loaded from a file or "
             "copied; give checkpoint=FOLDER to the run, and then resume=FOLDER"
         )
-    objects = {
-        name: getattr(previous.state.options, name)
-        for name in previous.details.get("objects", {})
-    }
+    if previous.own is not None:
+        objects = dict(previous.own.objects)
+    else:
+        objects = {
+            name: getattr(previous.state.options, name)
+            for name in previous.details.get("objects", {})
+        }
     recorded = {
         name: value
         for name, value in previous.options.items()

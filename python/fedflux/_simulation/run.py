@@ -243,11 +243,12 @@ def partition(
     """
     given = Given(x_train, y_train, owner=owner)
     arrays, options, _ = _as_given(given, dict(options), layout)
-    checked = check(options)
+    plain, objects = inputs.split_objects(dict(options))
+    checked = check(plain)
     data = inputs.user_data(arrays, checked, "dataset" in options, tokens=True)
     if data is None:
         checked = mldatasets.provided(checked, warn, datasets.has_mnist)
-    return calls.partition(checked, None if data is None else data.arrays)
+    return calls.partition(checked, None if data is None else data.arrays, objects)
 
 
 describe(run, declared())

@@ -26,7 +26,7 @@ min_updates(::Aggregator) = 1
 "Throw a [`FedFluxError`](@ref) if `n` updates are too few for the aggregator."
 check_count(a, n) =
     n >= min_updates(a) ||
-    fail(nameof(typeof(a)), " needs ", min_updates(a), " updates and got ", n)
+    fail(title(a), " needs ", min_updates(a), " updates and got ", n)
 
 """
     ismean(a::Aggregator) -> Bool
@@ -48,7 +48,10 @@ worth_warning(::Aggregator, n) = nothing
 "Whether the server trains on root data of its own and passes its update as `reference`."
 needs_root(::Aggregator) = false
 
-"Whether `reference` is `(; seed, round, max_weight)`, of the run, the round and a client."
+"""
+Whether `reference` is `(; seed, round, max_weight, kept)`, of the run, the round, a client,
+and what [`carry_over`](@ref) kept.
+"""
 needs_round(::Aggregator) = false
 
 "What an update costs on its way up when it is added."
@@ -72,8 +75,15 @@ aggregator without one.
 """
 total(::Aggregator, acc) = nothing
 
-"What an aggregator keeps of the aggregate `ū` as the `reference` of the next round."
-carry_over(::Aggregator, ū) = nothing
+"""
+    carry_over(a::Aggregator, acc, ū)
+
+What an aggregator keeps, after `finish` gave `ū`, as the `reference` of the next round.
+"""
+carry_over(::Aggregator, acc, ū) = nothing
+
+"What an aggregator is called in messages."
+title(a::Aggregator) = string(nameof(typeof(a)))
 
 """
     report(a::Aggregator, acc) -> NamedTuple

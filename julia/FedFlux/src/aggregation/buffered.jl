@@ -16,6 +16,12 @@ function combine_stats end
 
 combine(a::Buffered, X, weights, threads, reference) = combine(a, X, weights, threads)
 
+"""
+What `X`, the columns of `acc` that are in use, give; an aggregator with a state leaves the
+next one in `acc.reference`.
+"""
+combine!(a::Buffered, acc, X, threads) = combine(a, X, acc.weights, threads, acc.reference)
+
 mutable struct Stack
     n::Int                      # of the cohort
     like::Any                   # the shape of the first update
@@ -48,7 +54,7 @@ end
 function finish(a::Buffered, acc::Stack, threads)
     n = length(acc.weights)
     n == 0 && return nothing
-    v = combine(a, view(acc.vectors, :, 1:n), acc.weights, threads, acc.reference)
+    v = combine!(a, acc, view(acc.vectors, :, 1:n), threads)
     v === nothing && return nothing
     stats =
         isempty(acc.stats) ? Float32[] :

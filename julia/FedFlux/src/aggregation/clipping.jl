@@ -47,7 +47,7 @@ end
 construct(::Val{:aggregate}, ::Val{:centered_clipping}; tau, iterations) =
     CenteredClipping(tau, iterations)
 
-carry_over(::CenteredClipping, ū) = concatenated(Float32, values(ū.vectors))
+carry_over(::CenteredClipping, acc, ū) = concatenated(Float32, values(ū.vectors))
 
 function combine(a::CenteredClipping, X, weights, threads, before)
     v = before === nothing ? zeros(size(X, 1)) : Float64.(before)

@@ -1,5 +1,5 @@
 # Coordinate by coordinate: the median and the trimmed mean (Yin et al. 2018,
-# arXiv:1803.01498).
+# arXiv:1803.01498); and an aggregator that is a plain function.
 
 """
     Median()
@@ -110,4 +110,77 @@ function mean_of_columns!(out, tile, kept)
         end
         out[l] = s / length(kept)
     end
+end
+
+"""
+    FunctionAggregate(f; name = nameof(f), min_updates = 1, statistics = nothing)
+
+Combines the updates of a round by a function of your own: `f(X, weights)` gives one vector
+of as many values as `X` has rows. Each column of `X`, a matrix of Float32, is the update of
+a client, and `weights` holds the weight of each. Where an option takes an aggregator, you
+may give `f` itself.
+
+- `name`: what results call it.  `min_updates`: the fewest updates that `f` takes.
+- `statistics(S, weights)`: combines BatchNorm's statistics in the same manner; by default
+  the median of each.
+
+Throws a [`FedFluxError`](@ref) that names the round if `f` gives anything but a vector of
+that many numbers.
+
+```julia
+largest(X, weights) = vec(maximum(X; dims = 2))
+updates = [Update(; delta = Float32[k, 1]) for k in (1, 2, 100)]
+combine_updates(FedFlux.FunctionAggregate(largest), updates).delta     # Float32[100, 1]
+```
+"""
+struct FunctionAggregate <: Buffered
+    f::Any
+    name::String
+    min_updates::Int
+    statistics::Any
+end
+
+FunctionAggregate(f; name = function_name(f), min_updates = 1, statistics = nothing) =
+    FunctionAggregate(f, name, min_updates, statistics)
+
+Base.show(io::IO, a::FunctionAggregate) = print(io, "FunctionAggregate(", a.name, ")")
+
+object_of(::Val{:aggregate}, f::Function) = FunctionAggregate(f)
+
+title(a::FunctionAggregate) = a.name
+min_updates(a::FunctionAggregate) = a.min_updates
+needs_round(::FunctionAggregate) = true
+
+"""
+    call_with_state(f, X, weights, state, round) -> (vector, state)
+
+Call an aggregator's function; one that keeps a state has a method of its own.
+"""
+call_with_state(f, X, weights, state, round) = f(X, weights), nothing
+
+function combine!(a::FunctionAggregate, acc::Stack, X, threads)
+    round, state =
+        acc.reference === nothing ? (0, nothing) :
+        (acc.reference.round, acc.reference.kept)
+    v, state = call_with_state(a.f, X, acc.weights, state, round)
+    acc.reference = (; round, kept = state)
+    return checked_vector(v, size(X, 1), "aggregate $(a.name)", round)
+end
+
+carry_over(::FunctionAggregate, acc::Stack, ū) = acc.reference.kept
+
+combine_stats(a::FunctionAggregate, S, weights, threads) =
+    a.statistics === nothing ? combine(Median(), S, weights, threads) :
+    checked_vector(
+        a.statistics(S, weights),
+        size(S, 1),
+        "aggregate $(a.name), statistics",
+        0
+    )
+
+function checked_vector(v, n, name, round)
+    v isa AbstractVector{<:Real} && length(v) == n && return convert(Vector{Float32}, v)
+    came = v isa AbstractArray ? summary(v) : first(repr(v), 80)
+    at = round == 0 ? "" : " in round $round"
+    fail(name, at, ": expected a vector of ", n, " numbers, got ", came)
 end

@@ -124,11 +124,12 @@ function compare_runs(then, folder, now, warn)
                 repr(before), ": a resume can't change it; leave it out, or start anew ",
                 "in another folder")
     end
-    for (name, what) in ("objects" => "what is given as Julia objects",
+    for (name, what) in ("objects" => "what is given as objects",
         "data" => "dataset: the data or its split",
         "trainer" => "the trainer")
         then[name] == now[name] && continue
-        change = name == "data" ? "" : " (was $(then[name]), is $(now[name]))"
+        shown(x) = x isa AbstractDict ? listed(x) : x
+        change = name == "data" ? "" : " (was $(shown(then[name])), is $(shown(now[name])))"
         fail("resume: ", what, " changed since the checkpoints in ", folder,
             " were written", change, "; give the same, or start anew in another folder")
     end

@@ -100,3 +100,25 @@ end
 
 "The samples as the clients see them. Most partitioners leave them unchanged."
 skew_features(partitioner, x, parts, seed) = x
+
+"""
+    Listed(parts; names = 1:length(parts))
+
+Client `k` holds the samples `parts[k]`, indices from 1; the list of parts decides how many
+clients there are. A sample may be held by several clients, or by none.
+
+```julia
+FedFlux.Listed([[1, 3], [2]])([0, 1, 0], 2, nothing)    # [[1, 3], [2]]
+```
+"""
+struct Listed
+    parts::Vector{Vector{Int}}
+    names::Vector{Any}
+end
+
+Listed(parts; names = 1:length(parts)) = Listed(map(p -> collect(Int, p), parts), names)
+
+(partitioner::Listed)(y, clients, rng) = partitioner.parts
+
+nclients(partitioner::Listed, clients) = length(partitioner.parts)
+client_names(partitioner::Listed, n) = partitioner.names

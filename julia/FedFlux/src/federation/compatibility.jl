@@ -204,7 +204,7 @@ Why a rule can't be used with an aggregator, or `nothing`.
 function conflict(r::Rule, a::Aggregator)
     why = needs_mean(r)
     return why === nothing || ismean(a) ? nothing :
-           "it needs the weighted mean of the updates, and $(nameof(typeof(a))) is none: " *
+           "it needs the weighted mean of the updates, and $(title(a)) is none: " *
            why
 end
 
@@ -279,7 +279,7 @@ function check_aggregator(rules, aggregate)
     for r in rules
         reason = conflict(r, aggregate)
         reason === nothing ||
-            fail("rule ", nameof(typeof(r)), " and aggregate ", nameof(typeof(aggregate)),
+            fail("rule ", nameof(typeof(r)), " and aggregate ", title(aggregate),
                 " don't go together: ", reason)
     end
 end

@@ -97,7 +97,7 @@ check_attack(a::Attackers, ::SecureMean) =
 
 function Base.show(io::IO, f::Federated)
     (; optimizer, epochs, batchsize) = f.train
-    print(io, "Federated(", f.layout.n, " parameters; ", nameof(typeof(f.aggregate)))
+    print(io, "Federated(", f.layout.n, " parameters; ", title(f.aggregate))
     isempty(f.rules) || print(io, " with ", join(nameof.(typeof.(f.rules)), ", "))
     print(io, ", ", epochs, " epochs of batch ", batchsize, ", ", nameof(typeof(optimizer)),
         "(", learning_rate(optimizer), "))")

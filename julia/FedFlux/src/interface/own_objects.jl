@@ -12,7 +12,7 @@ function check_objects(o::Options)
         (is_text(object) || name == "validation") && continue    # data, checked as such
         expected = get(OBJECT_TYPES, name, nothing)
         if expected !== nothing
-            object isa expected ||
+            object isa expected || is_own_function(name, object) ||
                 fail("option ", name, " holds a ", type_name(object), "; expected ",
                     "a name or a FedFlux.", nameof(expected))
         elseif name in ("loss", "partition")
@@ -23,6 +23,10 @@ function check_objects(o::Options)
         check_settings(get(DECLARED_OPTIONS[name], "kind", name), object)
     end
 end
+
+"Whether an object is a plain function, and the option takes one."
+is_own_function(name, object) =
+    object isa Function && object_of(Val(Symbol(name)), object) !== object
 
 "Check the numbers in an object that has a name too, by the bounds declared for that name."
 function check_settings(kind, object)
@@ -49,10 +53,10 @@ type_name(object) = string(nameof(typeof(object)))
 type_name(text::Union{AbstractString,Symbol}) = string(text)
 type_name(objects::Union{Tuple,AbstractVector}) =
     Any[type_name(object) for object in objects]
-function type_name(f::Function)
-    name = string(nameof(f))
-    return startswith(name, '#') ? "function" : name
-end
+type_name(f::Function) = function_name(f)
+type_name(
+    object::Union{FunctionAggregate,FunctionSampling,FunctionAvailability,FunctionStep}
+) = object.name
 
 """
 The loss that the options name or hold. `counts()` are the numbers of samples of each class,

@@ -140,5 +140,20 @@ function built(o::Options, name::Symbol)
 end
 
 as_object(kind, v) = v
+as_object(kind, f::Function) = object_of(Val(Symbol(kind)), f)
 as_object(kind, v::Union{AbstractString,Symbol}) = build(kind, string(v))
 as_object(kind, v::Union{Tuple,AbstractVector}) = Tuple(as_object(kind, e) for e in v)
+
+"""
+    object_of(Val(kind), f)
+
+The object that a plain function stands for where an option takes an object of this kind;
+`f` itself, unless the kind has a method of its own.
+"""
+object_of(::Val, f) = f
+
+"The name of a function; one without a name is called function."
+function function_name(f)
+    name = string(nameof(f))
+    return startswith(name, '#') ? "function" : name
+end

@@ -1,4 +1,4 @@
-# What rules ask of the clients' optimizer.
+# What rules ask of the clients' optimizer, and a server's step that is a plain function.
 
 """
 The learning rate of an Optimisers rule, or of the one rule with a learning rate in a chain;
@@ -65,3 +65,29 @@ function first_state(rules::Tuple, private::Tuple, optimizer, w)
     (i === nothing || private[i] === ()) && return new
     return deepcopy(private[i])
 end
+
+"""
+    FunctionStep(f; name = nameof(f))
+
+The server's step by a function of your own: `f(θ, mean, state, ctx)` gives `(Δ, state)`,
+the vector that the server adds to the parameters `θ`, and what it keeps for the next round,
+`nothing` before the first. `mean` is the aggregate of the round's updates, and `ctx` is
+what [`Rule`](@ref)s meet on the server. Where the option `server` takes an optimizer, you
+may give `f` itself.
+
+```julia
+FedFlux.FunctionStep((θ, mean, state, ctx) -> (0.5f0 .* mean, state))
+```
+"""
+struct FunctionStep <: Optimisers.AbstractRule
+    f::Any
+    name::String
+end
+
+FunctionStep(f; name = function_name(f)) = FunctionStep(f, name)
+Base.show(io::IO, s::FunctionStep) = print(io, "FunctionStep(", s.name, ")")
+Optimisers.init(::FunctionStep, θ) = nothing
+object_of(::Val{:server}, f::Function) = FunctionStep(f)
+
+"Call the user's function; one of another language has a method of its own."
+call_step(f, θ, mean, state, ctx) = f(θ, mean, state, ctx)

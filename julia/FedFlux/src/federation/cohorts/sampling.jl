@@ -199,3 +199,64 @@ function draw_cohort(c::CohortSampling, clients, n, seed, round,
     isempty(there) && return Int[]
     return sort!(draw(c.sampling, kept, there, clients, n, round, rng))
 end
+
+"""
+    FunctionSampling(f; name = nameof(f))
+    FunctionAvailability(f; name = nameof(f))
+
+The cohort of a round, or the clients that are available in it, by a function of your own:
+`f(round, clients, rng)` gives some of the `clients`, a list of their numbers from 1: those
+that are available, or all. All randomness comes from `rng`. Where an option takes a
+[`Sampling`](@ref) or an [`Availability`](@ref), you may give `f` itself.
+
+Throws a [`FedFluxError`](@ref) that names the round if `f` gives anything else, or a client
+twice.
+
+```julia
+odd(round, clients, rng) = filter(isodd, clients)
+FedFlux.draw(FedFlux.FunctionSampling(odd), 1:5, nothing, 2, 1, nothing)    # [1, 3, 5]
+```
+"""
+struct FunctionSampling <: Sampling
+    f::Any
+    name::String
+end
+
+@doc (@doc FunctionSampling)
+struct FunctionAvailability <: Availability
+    f::Any
+    name::String
+end
+
+FunctionSampling(f; name = function_name(f)) = FunctionSampling(f, name)
+FunctionAvailability(f; name = function_name(f)) = FunctionAvailability(f, name)
+
+Base.show(io::IO, s::Union{FunctionSampling,FunctionAvailability}) =
+    print(io, nameof(typeof(s)), "(", s.name, ")")
+
+object_of(::Val{:sampling}, f::Function) = FunctionSampling(f)
+object_of(::Val{:availability}, f::Function) = FunctionAvailability(f)
+
+draw(s::FunctionSampling, available, clients, n, round, rng) =
+    chosen(s.f, "sampling $(s.name)", round, available, rng)
+
+available(a::FunctionAvailability, N, round, rng) =
+    chosen(a.f, "availability $(a.name)", round, 1:N, rng)
+
+"What the user's function chooses out of the sorted list `clients`, checked and sorted."
+function chosen(f, name, round, clients, rng)
+    answer = call_chooser(f, round, collect(Int, clients), rng)
+    listed = answer isa AbstractVector && all(k -> k isa Integer, answer)
+    wrong(came...) = fail(name, " in round ", round,
+        ": expected a list of some of the clients that it was given, got ", came...)
+    listed || wrong(first(repr(answer), 80))
+    picked = sort!(collect(Int, answer))
+    k = findfirst(k -> !insorted(k, clients), picked)
+    k === nothing || wrong(picked[k], ", which is none of these")
+    allunique(picked) ||
+        wrong(picked[findfirst(i -> picked[i] == picked[i+1], 1:length(picked))], " twice")
+    return picked
+end
+
+"Call the user's function; one of another language has a method of its own."
+call_chooser(f, round, clients, rng) = f(round, clients, rng)

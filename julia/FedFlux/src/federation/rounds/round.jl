@@ -117,7 +117,7 @@ function server_part!(f, st, clients, work, pool, expected)
     ū === nothing && silent && (ū = nobody_sent(f.rules, st, length(clients)))
     ū === nothing && return "no update has a weight"
     allfinite(ū) || return "the aggregate is not finite: $hint"
-    aggregator = carry_over(f.aggregate, ū)
+    aggregator = carry_over(f.aggregate, work.acc, ū)
     share =
         silent ? expected / length(clients) :
         work.weight / sum(k -> weight(f, clients, k), 1:length(clients))
@@ -143,16 +143,21 @@ function server_step(f::Federated, st::State, ū, facts, engine)
         known = nothing)
     shared, ū = server!(f.rules, (; st.shared), ū, ctx)
     (; optimizer, schedule) = f.server
-    server = st.server
-    if optimizer === nothing
-        Δ = ū.delta
-    else
-        rule = scheduled(optimizer, schedule, round)
-        server, step = Optimisers.apply!(rule, deepcopy(server), st.θ, -ū.delta)
-        Δ = .-step      # a lazy broadcast until here
-    end
+    rule = optimizer === nothing ? nothing : scheduled(optimizer, schedule, round)
+    server, Δ = optimizer_step(rule, st.server, ū, ctx)
     shared, Δ = publish!(f.rules, (; shared), Δ, ctx)
     return (; shared, server, Δ = decoded(Δ), published = Δ, ū.stats)
+end
+
+"The new state of the server's optimizer, and the step that it takes."
+optimizer_step(::Nothing, server, ū, ctx) = server, ū.delta
+function optimizer_step(rule, server, ū, ctx)
+    server, step = Optimisers.apply!(rule, deepcopy(server), ctx.θ, -ū.delta)
+    return server, .-step       # a lazy broadcast until here
+end
+function optimizer_step(rule::FunctionStep, server, ū, ctx)
+    Δ, server = call_step(rule.f, ctx.θ, ū.delta, server, ctx)
+    return server, checked_vector(Δ, length(ū.delta), "server $(rule.name)", ctx.round)
 end
 
 """
@@ -171,6 +176,10 @@ function aggregator_reference(f, st, clients, pool)
     return hide!(f.rules, st.shared, worker.w .- st.θ)
 end
 
-"The run's seed, the number of the round, and the largest weight that a client can have."
+"""
+The run's seed, the number of the round, the largest weight that a client can have, and what
+the aggregator kept.
+"""
 round_facts(f, st, clients) = (; f.seed, round = st.round + 1,
-    max_weight = Float64(maximum(k -> weight(f, clients, k), 1:length(clients))))
+    max_weight = Float64(maximum(k -> weight(f, clients, k), 1:length(clients))),
+    kept = st.aggregator)

@@ -180,7 +180,7 @@ end
 function check_cohort(f, n, N)
     check_clients_per_round(n, N)
     needed = min_updates(f.aggregate)
-    needed <= n || fail(nameof(typeof(f.aggregate)), " needs at least ", needed,
+    needed <= n || fail(title(f.aggregate), " needs at least ", needed,
         " updates per round, and clients_per_round is ", n)
 end
 

@@ -9,13 +9,15 @@ clock() = time_ns() / 1e9
 Run `work(i)` for i in 1:n, each in a task of its own, until all have ended; with
 `spawn = false` on the thread of the calling task, for work that waits for others. Meanwhile
 `tick()`, if it isn't `nothing`, is called in the calling task several times per second.
-An exception of `tick` or of any `work` stops the others (through `control`) and is thrown
-here, unwrapped. For work that doesn't look at `control`, `halt()` is called after one of
-`tick`; what doesn't end within `HALT_SECONDS` then is left alone.
+So is what `work` asks for with [`in_calling_task`](@ref). An exception of these, or of any
+`work`, stops the others (through `control`) and is thrown here, unwrapped. For work that
+doesn't look at `control`, `halt()` is called after one of `tick`; what doesn't end within
+`HALT_SECONDS` then is left alone.
 """
 function in_parallel(work, n, control::Control, tick; spawn = true, halt = nothing)
-    events = Channel{Symbol}(Inf)
+    events = Channel{Any}(Inf)
     function run_one(i)
+        task_local_storage(CALLS, events)
         try
             work(i)
         catch
@@ -32,10 +34,12 @@ function in_parallel(work, n, control::Control, tick; spawn = true, halt = nothi
     try
         done = 0
         while done < n
-            take!(events) === :done ? (done += 1) : tick()
+            event = take!(events)
+            event isa Call ? reply!(event) : event === :done ? (done += 1) : tick()
         end
     catch
         @atomic control.stop = true
+        @async foreach(refuse!, events)     # who still waits for an answer gets none
         if halt !== nothing
             halt()
             timedwait(() -> all(istaskdone, tasks), HALT_SECONDS; pollint = 0.02)
@@ -45,6 +49,7 @@ function in_parallel(work, n, control::Control, tick; spawn = true, halt = nothi
     finally
         timer === nothing || close(timer)
         foreach(wait_quietly, tasks)
+        halt === nothing && close(events)
         @atomic control.stop = false
     end
     for t in tasks
@@ -53,6 +58,39 @@ function in_parallel(work, n, control::Control, tick; spawn = true, halt = nothi
 end
 
 const HALT_SECONDS = 0.5
+
+# What a task of `in_parallel` asks of the task that called it.
+struct Call
+    f::Any
+    answer::Channel{Any}
+end
+const CALLS = :fedflux_calls
+
+"""
+    in_calling_task(f)
+
+`f()`, called in the task that called [`in_parallel`](@ref), for a work that only this one
+may do, such as a call into Python; outside `in_parallel`, in the task at hand. What `f`
+throws ends all work, and is thrown by `in_parallel`.
+"""
+function in_calling_task(f)
+    calls = get(task_local_storage(), CALLS, nothing)
+    calls === nothing && return f()
+    call = Call(f, Channel{Any}(1))
+    put!(calls, call)
+    return take!(call.answer)
+end
+
+function reply!(call::Call)
+    try
+        put!(call.answer, call.f())
+    catch
+        refuse!(call)
+        rethrow()
+    end
+end
+refuse!(call::Call) = close(call.answer)
+refuse!(event) = nothing
 
 wait_quietly(t::Task) =
     try

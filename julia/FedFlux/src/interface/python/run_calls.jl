@@ -112,14 +112,14 @@ _recorded(folder::AbstractString) =
     end
 
 """
-    _pypartition(config, data) -> json
+    _pypartition(config, data, objects = nothing) -> json
 
 The distribution of the data under these options (see [`holdings`](@ref)), and as a text
-`table`. `config` and `data` as in `_pyrun`.
+`table`. `config`, `data` and `objects` as in `_pyrun`.
 """
-_pypartition(config::AbstractString, data) =
+_pypartition(config::AbstractString, data, objects = nothing) =
     json_answer() do
-        o = python_options(config, nothing)
+        o = python_options(config, objects)
         dataset, o = prepare_data(o; data = python_dataset(data, o.dataset))
         (; clients) = prepare_clients(o, dataset)
         (; name, classes) = dataset
@@ -176,7 +176,7 @@ as_dict(figures::NamedTuple) = Dict(string(k) => as_json(v) for (k, v) in pairs(
 function python_options(config, objects)
     given = arguments(config)
     for (name, object) in something(objects, ())
-        given[Symbol(name)] = object
+        given[Symbol(name)] = object isa Tuple ? numbered(object) : object
     end
     return Options(given)
 end

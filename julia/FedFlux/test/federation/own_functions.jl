@@ -1,0 +1,102 @@
+# Plain functions in the place of aggregators, cohorts, steps and partitions.
+using FedFlux: FunctionAggregate, FunctionSampling, Listed, combine_updates, in_calling_task
+
+const SMALL = (; dataset = "digits", model = "softmax_regression", rounds = 3, lr = 0.3,
+    clients = 7)
+run(; options...) = FedFlux.run(; SMALL..., options...)
+fails(text; options...) = @test_throws text run(; options...)
+
+updates = [Update(; delta = Float32[k, 1]) for k in (1, 2, 100)]
+
+median_by_hand(X, weights) = [sort(row)[(end+1)÷2] for row in eachrow(X)]
+
+@testset "an aggregator" begin
+    @test combine_updates(FunctionAggregate(median_by_hand), updates).delta == [2, 1]
+    result = run(aggregate = median_by_hand)
+    @test result.params_sha256 == run(aggregate = "median").params_sha256
+    @test FedFlux.result_facts(result)["objects"]["aggregate"] == "median_by_hand"
+    @test run(aggregate = median_by_hand, threads = 1).params_sha256 == result.params_sha256
+    fails("median_by_hand needs at least 8 updates per round, and clients_per_round is 7";
+        aggregate = FunctionAggregate(median_by_hand; min_updates = 8))
+    fails("aggregate function in round 1: expected a vector of 650 numbers, got 2-element";
+        aggregate = (X, weights) -> [1, 2])
+    fails("Scaffold and aggregate median_by_hand don't go together"; rules = "scaffold",
+        aggregate = median_by_hand)
+end
+
+@testset "statistics of BatchNorm" begin
+    with_stats = [Update(; delta = Float32[k], stats = Float32[k, -k]) for k in (1, 2, 90)]
+    first_one(X, weights) = X[:, 1]
+    @test combine_updates(FunctionAggregate(first_one), with_stats).stats == [2, -2]
+    own = FunctionAggregate(first_one; statistics = (S, weights) -> S[:, 3])
+    @test combine_updates(own, with_stats).stats == [90, -90]
+end
+
+@testset "cohorts and availability" begin
+    odd(round, clients, rng) = filter(isodd, clients)
+    one(round, clients, rng) = [rand(rng, clients)]
+    result = run(sampling = one, availability = odd)
+    cohorts = [r.cohort for r in result.history]
+    @test all(c -> length(c) == 1 && isodd(only(c)), cohorts)
+    @test run(sampling = one, availability = odd).params_sha256 == result.params_sha256
+    @test result.options.sampling === one
+    fails(
+        "sampling function in round 1: expected a list of some of the clients that it " *
+        "was given, got 8, which is none of these"; sampling = (r, c, rng) -> [1, 8])
+    fails("got 2 twice"; availability = (r, c, rng) -> [2, 1, 2])
+    fails("given, got nothing"; sampling = (r, c, rng) -> nothing)
+    fails("ClientDP can't account for cohorts drawn by FunctionSampling"; sampling = one,
+        rules = "client_dp", weights = "uniform")
+end
+
+@testset "the server's step" begin
+    half(θ, mean, state, ctx) = (0.5f0 .* mean, something(state, 0) + 1)
+    result = run(server = half)
+    @test result.params_sha256 == run(server = "sgd(lr=0.5)").params_sha256
+    @test result.state.server == 3
+    fails("server function in round 1: expected a vector of 650 numbers, got nothing";
+        server = (θ, mean, state, ctx) -> (nothing, nothing))
+end
+
+@testset "a partition that is given" begin
+    parts = [1:2:1437, 2:2:1437]
+    result = run(partition = Listed(parts; names = ["north", "south"]))
+    @test [row.name for row in result.clients] == ["north", "south"]
+    @test [row.samples for row in result.clients] == [719, 718]
+    deal(y, clients, rng) = parts
+    @test run(partition = deal, clients = 2).params_sha256 == result.params_sha256
+    fails("client 2 holds sample 1438"; partition = Listed([[1], [1438]]))
+end
+
+# What a hook in Python needs: only one thread may call it.
+@testset "work that only the calling task may do" begin
+    here = current_task()
+    control, answers = FedFlux.Control(), zeros(Int, 4)
+    calls = Task[]
+    FedFlux.in_parallel(4, control, nothing) do i
+        for k = 1:50
+            answers[i] += in_calling_task(() -> (push!(calls, current_task()); k))
+        end
+    end
+    @test answers == fill(1275, 4) && all(==(here), calls) && length(calls) == 200
+    @test in_calling_task(() -> current_task() === here)
+    # An exception of one ends all, those too that wait for an answer.
+    done = Threads.Atomic{Int}(0)
+    @test_throws "the third" FedFlux.in_parallel(3, control, nothing) do i
+        try
+            in_calling_task(() -> i == 3 ? error("the third") : sleep(0.01))
+            in_calling_task(() -> sleep(0.01))
+        finally
+            Threads.atomic_add!(done, 1)
+        end
+    end
+    @test done[] == 3 && !control.stop
+end
+
+@testset "a function of Python's stays where Python is" begin
+    own = FunctionAggregate(FedFlux.PythonFunction(error); name = "theirs")
+    f = Federated(softmax_regression(4, 2); aggregate = own, rules = (FedProx(),))
+    there = FedFlux.deserialize(IOBuffer(FedFlux.packed(f)))
+    @test there.aggregate.f === nothing && there.aggregate.name == "theirs"
+    @test there.rules == f.rules
+end
