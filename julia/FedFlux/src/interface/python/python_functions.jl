@@ -100,8 +100,8 @@ _state(names, arrays) =
 
 A [`Rule`](@ref) with the hooks of a `fedflux.Rule`: `f(hook, …)` is a Python function
 that calls the one of this name. Vectors change in place, and states are Dicts of arrays.
-`sends` names the vectors that clients send beside their update; `number` is the rule's place in the
-chain, for random numbers of its own.
+`sends` names the vectors that clients send beside their update; `number` is the rule's
+place in the chain, for random numbers of its own.
 """
 struct PythonRule <: Rule
     f::Any
