@@ -66,9 +66,9 @@ def seconds(f: Callable[[], Any], repeats: int = 9) -> float:
 
 
 def aggregators() -> None:
+    core = boot().core  # first: with the settings that fedflux needs
     from juliacall import Main as jl
 
-    core = boot().core
     x = np.random.default_rng(0).normal(size=(CLIENTS, PARAMETERS)).astype(np.float32)
     updates = jl.seval(f"using FedFlux; {UPDATES}")(x.T)
     print(
