@@ -31,15 +31,6 @@ Write the logits and the features of the batch `x` at the parameters `w`, in tes
 """
 function ends! end
 
-"""
-    valgrad!(teach, e::Engine, g, w, x, y, b::Ends) -> loss
-
-The loss and its gradient with a term added: after the forward pass `teach(n)` meets the
-logits and the features of the `n` samples in `b`, adds the gradients of its term to `dz`,
-which holds the loss's own, and to `dh`, which is zero, and returns the term.
-"""
-function valgrad! end
-
 "The features that the last layer of a model takes, and what it gives."
 both_ends(model, x) = (x, model(x))
 function both_ends(model::Chain, x)
@@ -65,6 +56,13 @@ function write_ends!(b::Ends, h, z)
     copyto!(b.z, z)
 end
 
+"""
+    valgrad!(teach, e::Engine, g, w, x, y, b::Ends) -> loss
+
+The loss and its gradient with a term added: after the forward pass `teach(n)` meets the
+logits and the features of the `n` samples in `b`, adds the gradients of its term to `dz`,
+which holds the loss's own, and to `dh`, which is zero, and returns the term.
+"""
 valgrad!(teach, e::ZygoteEngine, g, w, x, y, b::Ends) =
     differentiate!(e, g, w) do
         (h, z), back = Zygote.pullback(m -> both_ends(m, x), e.model)
