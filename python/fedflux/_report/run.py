@@ -176,7 +176,7 @@ def command_of(options: Options) -> str:
 
     Example:
         >>> command_of({"lr": 0.1, "rules": ["fedprox(mu=0.01)"], "rounds": 10})
-        "fedflux run --lr 0.1 --rule 'fedprox(mu=0.01)'"
+        "fedflux run --rule 'fedprox(mu=0.01)' --lr 0.1"
     """
     words = ["fedflux", "run"]
     for name, option in declared().items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -46,11 +47,11 @@ fedflux run --partition 'dirichlet(0.1)' --rule 'fedprox(mu=0.01)'
         self.format_help_text(ctx, formatter)
         wanted = {p.name for p in self.params} - {"help_all"}
         with formatter.section("Options (--help-all says what each does)"):
-            rows = [
-                (f"{group}:", " ".join(p.opts[0] for p in params if p.name in wanted))
-                for group, params in self._groups(ctx).items()
-            ]
-            formatter.write_dl(rows)
+            for group, params in self._groups(ctx).items():
+                flags = " ".join(p.opts[0] for p in params if p.name in wanted)
+                lines = textwrap.wrap(flags, formatter.width - 25, break_on_hyphens=False)
+                names = [f"{group}:".ljust(19), *[" " * 19] * len(lines)]
+                formatter.write_dl(list(zip(names, lines, strict=False)))
         with formatter.section("Examples"):
             formatter.write_dl([(line, "") for line in self.examples.splitlines()])
 
