@@ -145,7 +145,8 @@ function start(a::SecureMean, n, facts)
     a.noise === nothing || facts.max_weight == 1 ||
         fail("SecureMean: with noise the updates count the same, and a weight may be ",
             facts.max_weight, "; use weights=uniform")
-    return SecureCohort(n, fixed_point(a, n), facts)
+    used = (; facts.seed, facts.round, facts.max_weight)
+    return SecureCohort(n, fixed_point(a, n), used)
 end
 SecureCohort(n, fixed::FixedPoint{T}, facts) where {T} =
     SecureCohort{T}(n, fixed, nothing, facts, nothing, [], nothing, 0)
