@@ -6,9 +6,9 @@ import numpy
 
 def run(core, config, x, y):
     numbers = [numpy.ascontiguousarray(a).T for a in (x, y, x, y)]
-    for data in (None, (*numbers, *[None] * 4)):
+    for data in (None, (*numbers, *[None] * 5)):
         answer, arrays, result = core._pyrun(
-            config, data, None, None, lambda kind, payload: str(kind) == "", None
+            config, data, None, None, lambda kind, payload: str(kind) == "", None, False
         )
         [numpy.array(a, dtype=numpy.float32).T for a in arrays], str(answer)
 
