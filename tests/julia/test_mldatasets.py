@@ -96,7 +96,7 @@ def test_a_run_installs_it_once(runner: Runner, mnist: Path) -> None:
     assert installed(runner.project) == without
     assert mldatasets.version(runner.project) is not None
 
-    done = runner.fedflux(run, PYTHON_JULIAPKG_OFFLINE="yes")
+    done = runner.fedflux(f"{run} --quiet", PYTHON_JULIAPKG_OFFLINE="yes")
     assert (done.returncode, done.stderr) == (0, "")
 
     # a download that fails is not tried again for a while
