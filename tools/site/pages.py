@@ -19,6 +19,7 @@ KINDS = {
     "partition": "Partitions",
     "sampling": "Choice of clients",
     "availability": "Availability",
+    "optimizer": "Optimizers",
     "schedule": "Schedules",
     "augment": "Augmentation",
     "fault": "Faults",
