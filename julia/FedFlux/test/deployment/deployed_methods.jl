@@ -3,7 +3,8 @@ include(joinpath(@__DIR__, "..", "setup", "deployed.jl"))
 include(joinpath(@__DIR__, "..", "setup", "erased.jl"))
 
 const METHODS = ["lgfedavg", "fedbabu", "fedlc", "fedrod", "fedrs(few=3)", "fedexp",
-    "fedcm", "feddc", "fedadmm(rho=0.1)", "term", "fedsam", "perfedavg", "pfedme(lam=5)",
+    "fedcm", "feddc", "fedadmm(rho=0.1)", "term", "fedsam", "perfedavg",
+    "pfedme(lam=5)",
     "apfl(adaptive=true)", "mimelite", "fedntd", "moon", "fedproto", "fedala"]
 
 @testset "$name" for name in METHODS

@@ -39,7 +39,10 @@ const BESIDE = Any[(;)=>keys(OTHER_VALUE),
     (; rules = "fedbuff(concurrency=3)", clients_per_round = 3)=>OF_A_ROUND,
     (; sampling = "poisson(rate=0.6)")=>OF_A_ROUND,
     (; sampling = "poisson(rate=0.9)", overselect = 2)=>(:clients_per_round,),
-    (; sampling = "poisson(rate=0.6)", rules = "fedbuff(concurrency=3)")=>(
+    (;
+        sampling = "poisson(rate=0.6)",
+        rules = "fedbuff(concurrency=3)"
+    )=>(
         :clients_per_round,),
     (; clients_per_round = 3, faults = "delay(mean=1)")=>OF_A_ROUND,
     (; clients_per_round = 3, faults = "crash(p=0.2)")=>OF_A_ROUND,
