@@ -128,7 +128,7 @@ function compare_runs(then, folder, now, warn)
         "data" => "dataset: the data or its split",
         "trainer" => "the trainer")
         then[name] == now[name] && continue
-        shown(x) = x isa AbstractDict ? listed(x) : x
+        shown(x) = x isa AbstractDict ? (isempty(x) ? "nothing" : listed(x)) : x
         change = name == "data" ? "" : " (was $(shown(then[name])), is $(shown(now[name])))"
         fail("resume: ", what, " changed since the checkpoints in ", folder,
             " were written", change, "; give the same, or start anew in another folder")

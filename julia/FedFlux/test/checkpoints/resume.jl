@@ -54,11 +54,11 @@ end
             refused(dataset = Dataset(xs, ys, xs, ys))
         )
         @test occursin(
-            "what is given as Julia objects changed",
+            "what is given as objects changed",
             refused(rules = (Drift(),))
         )
         @test occursin(
-            "Julia objects changed",
+            "given as objects changed",
             refused(loss = (ŷ, y) -> CrossEntropy()(ŷ, y))
         )
         @test occursin("expected one folder", refused(checkpoint = joinpath(dir, "other")))
