@@ -138,11 +138,10 @@ end
         y = [0 1 2; 1 label 0]
         @test occursin("y_train contains the label $label; expected labels in 0..999999",
             lstm(x, y))
-        flat = message(
-            () -> FedFlux.run(; model = "mlp", clients = 1, rounds = 1,
-                dataset = Dataset(rand(Float32, 4, 3), [0, label, 1], nothing, nothing))
-        )
-        @test occursin("the label $label", flat)
+        # Labels of samples, and not of tokens, may be any numbers: they are names.
+        named = FedFlux.run(; model = "mlp", clients = 1, rounds = 1,
+            dataset = Dataset(rand(Float32, 4, 3), [0, label, 1], nothing, nothing))
+        @test named.classes == sort([0, label, 1])
     end
     model() = Chain(Flux.Embedding(3 => 2), Dense(2 => 3))
     for token in (0, 4, typemax(Int))
