@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -90,11 +91,15 @@ def linked(source: str) -> str:
     )
 
 
+@cache
+def options_page() -> dict[str, Any]:
+    """Load what makes the page of options, which words bounds and defaults."""
+    return runpy.run_path(str(ROOT / "tools" / "make_options.py"))
+
+
 def parameters(entry: dict[str, Any]) -> list[str]:
     """Make the table of a method's parameters."""
-    import runpy
-
-    made = runpy.run_path(str(ROOT / "tools" / "make_options.py"))
+    made = options_page()
     rows = [
         f"| `{p}` | {made['bounds'](e)} | {made['default'](e)} | {e.get('help', '')} |"
         for p, e in entry.get("params", {}).items()
