@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import tomllib
 import warnings
+from functools import cache, cached_property
 from types import FrameType
 from typing import Any
 
+from ._core_files import TABLES, core_folder
 
-class FedFluxError(Exception):
-    """Base class; the message names what is wrong, what was expected and what was given."""
+ENTRIES = "https://fedflux.github.io/fedflux/errors/"
+
+
+class _Explained:
+    """A message that the page of errors has an entry for."""
+
+    @property
+    def help(self) -> str:
+        """The address of the entry with the causes and the remedies.
+
+        Example:
+            >>> OptionError("rounds: expected at least 1, got 0").help
+            'https://fedflux.github.io/fedflux/errors/#values-out-of-range'
+        """
+        return help_address(str(self))
+
+
+class FedFluxError(_Explained, Exception):
+    """Base class; the message names what is wrong, what was expected and what was given.
+
+    Attributes:
+        help: the address of the entry that has the causes and the remedies.
+    """
+
+    @cached_property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        """What Python shows below the message: where to read more."""
+        return [f"see {self.help}"]
 
 
 class OptionError(FedFluxError, ValueError):
@@ -32,6 +62,11 @@ class JuliaUnavailable(FedFluxError, RuntimeError):
         super().__init__(message)
         self.absent = absent
 
+    @property
+    def help(self) -> str:
+        """The address of the entry with the causes and the remedies."""
+        return f"{ENTRIES}#julia-doesnt-start"
+
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during a run.
@@ -50,8 +85,34 @@ class Interrupted(KeyboardInterrupt):
         self.result = result
 
 
-class FedFluxWarning(UserWarning):
-    """A problem that does not stop the run."""
+class FedFluxWarning(_Explained, UserWarning):
+    """A problem that does not stop the run.
+
+    Attributes:
+        help: the address of the entry that has the causes and the remedies.
+    """
+
+
+@cache
+def _kinds() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """The kinds of errors, in the core's order, each with what its messages have."""
+    folder = core_folder()
+    if folder is None:
+        return ()
+    with (folder / TABLES / "errors.toml").open("rb") as file:
+        kinds = tomllib.load(file)["kind"]
+    return tuple((k["name"], re.compile("|".join(k["texts"]))) for k in kinds)
+
+
+def help_address(message: str) -> str:
+    """Return the address of the entry on a message; the whole page if none fits.
+
+    Example:
+        >>> help_address("rules DPSGD and MOON don't go together: ...").rpartition("#")[2]
+        'rules-that-dont-go-together'
+    """
+    found = next((f"#{name}" for name, texts in _kinds() if texts.search(message)), "")
+    return ENTRIES + found
 
 
 def warn(message: str) -> None:

@@ -57,8 +57,9 @@ def test_setup_and_doctor_do_not_send_you_to_each_other(
     env = no_julia | {"PATH": str(tmp_path)}
     done = python(SETUP, env=env, check=False)
     assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
+    *_, last, see = done.stderr.splitlines()
     assert last == f"fedflux: error: Julia can't be started: {exe} ends with exit code 3"
+    assert see.endswith("/errors/#julia-doesnt-start")
 
 
 def test_with_julia(julia: None, python: Run) -> None:

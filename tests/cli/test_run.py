@@ -62,6 +62,9 @@ def test_options_override_the_config(fed: Run, tmp_path: Path) -> None:
     }
 
 
+SEE = r"fedflux: see https://\S+/errors/#[a-z-]+\n"
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -88,7 +91,7 @@ def test_options_override_the_config(fed: Run, tmp_path: Path) -> None:
         (["run", "--json", "no/such/out.json"], ["can't write no/such/out.json"]),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(
+def test_a_mistake_is_one_line_an_address_and_exit_code_2(
     fed: Run, tmp_path: Path, args: list[str], words: list[str]
 ) -> None:
     (tmp_path / "bad.toml").write_text("rounds = = 3")
@@ -96,7 +99,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     done = fed(*args, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert re.fullmatch(r"fedflux: error: [^\n]+\n", done.stderr)
+    assert re.fullmatch(rf"fedflux: error: [^\n]+\n{SEE}", done.stderr)
     assert all(word in done.stderr for word in words)
 
 
@@ -111,7 +114,7 @@ def test_without_julia_auto_falls_back_and_julia_fails(
     assert any("reference engine" in w for w in facts["warnings"])
     done = fed(*auto, "--engine", "julia", env=no_julia, check=False, timeout=60)
     assert done.returncode == 1
-    assert re.search(r"^fedflux: error: Julia [^\n]+\n\Z", done.stderr, re.M)
+    assert re.search(rf"^fedflux: error: Julia [^\n]+\n{SEE}\Z", done.stderr, re.M)
     assert "Traceback" not in done.stderr
 
 

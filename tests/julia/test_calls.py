@@ -270,7 +270,8 @@ def test_an_offline_project_without_packages_fails_cleanly(
         timeout=300,
     )
     assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
+    *_, last, see = done.stderr.splitlines()
+    assert see.endswith("/errors/#julia-doesnt-start")
     assert "JuliaUnavailable: Julia can't be started" in last
     assert "fedflux doctor" in last
     assert "engine='reference'" in last

@@ -57,7 +57,7 @@ def test_debug_shows_the_stack_of_a_users_error_too(python: Run) -> None:
     done = python(["-m", "fedflux", "--debug", *FAST, "--rounds", "0"], check=False)
     assert done.returncode == 2
     assert "Traceback" in done.stderr
-    assert done.stderr.splitlines()[-1] == (
+    assert done.stderr.splitlines()[-2] == (
         "fedflux: error: rounds: expected at least 1, got 0"
     )
 
@@ -77,7 +77,8 @@ def test_a_model_larger_than_memory(python: Run) -> None:
         ["-m", "fedflux", *FAST, "--model", "mlp", "--hidden", str(10**12)],
         check=False,
     )
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2)
+    assert done.stderr.endswith("/errors/#memory\n")
     assert "out of memory" in done.stderr
 
 

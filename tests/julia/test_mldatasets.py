@@ -174,7 +174,7 @@ def test_one_that_cannot_be_installed(runner: Runner, mnist: Path, broken: str) 
 
     done = run("fashionmnist")  # one that is asked for by name is
     assert done.returncode == 2
-    announced, error = done.stderr.splitlines()
+    announced, error, _ = done.stderr.splitlines()
     assert announced.startswith("fedflux: installing MLDatasets.jl for fashionmnist")
     assert error.startswith("fedflux: error: dataset fashionmnist needs the Julia package")
 

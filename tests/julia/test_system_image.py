@@ -114,7 +114,7 @@ def test_a_users_own_image_is_left_alone(julia: None, python: Run, tmp_path: Pat
         env=os.environ | {"PYTHON_JULIACALL_SYSIMAGE": str(tmp_path / "mine.so")},
     )
     assert done.returncode == 1
-    assert "PYTHON_JULIACALL_SYSIMAGE" in done.stderr.splitlines()[-1]
+    assert "PYTHON_JULIACALL_SYSIMAGE" in done.stderr.splitlines()[-2]
 
 
 WHERE = """

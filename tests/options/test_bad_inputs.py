@@ -1,5 +1,6 @@
 """Bad inputs: each a line with the thing, what was expected and what came, none ignored."""
 
+import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
@@ -90,7 +91,9 @@ def test_in_a_shell(
     assert end.value.code == 2
     assert out == ""
     assert err.startswith("fedflux: error: ")
-    check(err, words)
+    said, see = err.splitlines()
+    check(said, words)
+    assert re.fullmatch(r"fedflux: see https://\S+/errors/#[a-z-]+", see)
 
 
 @of("python")

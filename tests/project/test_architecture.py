@@ -100,11 +100,12 @@ def external(tree: ast.AST) -> set[str]:
 # Which rooms a room uses, from the ground up; docs/design.md draws them. A folder is a
 # room, and so is each file at the top.
 ARROWS: dict[str, set[str]] = {
-    "errors": set(),
+    "_core_files": set(),
+    "errors": {"_core_files"},
     "_version": set(),
     "_typing": set(),
     "_pictures": {"errors"},
-    "_options": {"errors"},
+    "_options": {"_core_files", "errors"},
     "_data": {"errors", "_typing", "_options"},
     "_extensions": {"errors", "_typing", "_options"},
     "_julia": {"errors", "_typing", "_options", "_extensions"},

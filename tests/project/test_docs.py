@@ -145,7 +145,7 @@ def printed(page: str) -> tuple[str, str]:
     )
 
 
-@pytest.mark.parametrize("page", ["index.md", "tour.md"])
+@pytest.mark.parametrize("page", ["index.md", "tour.md", "errors.md"])
 def test_a_page_prints_what_it_shows(
     page: str, julia: None, python: Run, tmp_path: Path
 ) -> None:

@@ -80,3 +80,9 @@ def test_search_knows_the_methods(site: Path) -> None:
     index = (site / "search" / "search_index.json").read_text()
     assert '"methods/rule/scaffold/' in index
     assert '"errors/' in index
+
+
+def test_each_kind_of_error_has_its_anchor(site: Path) -> None:
+    text = page(site, "errors")
+    for kind in tomllib.loads((SPECS.parent / "errors.toml").read_text())["kind"]:
+        assert f'id="{kind["name"]}"' in text, kind["name"]

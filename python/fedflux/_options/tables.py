@@ -7,9 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .._core_files import PLACES, TABLES, core_folder
 from ..errors import FedFluxError
-
-TABLES = Path("src", "options")
 
 
 @cache
@@ -27,18 +26,12 @@ def core_path() -> Path:
         >>> core_path().name
         'FedFlux'
     """
-    package = Path(__file__).resolve().parent.parent
-    candidates = (
-        package / "julia" / "FedFlux",
-        package.parent.parent / "julia" / "FedFlux",
-    )
-    table = TABLES / "options.toml"
-    for candidate in candidates:
-        if (candidate / table).is_file():
-            return candidate
+    found = core_folder()
+    if found is not None:
+        return found
     raise FedFluxError(
-        f"the Julia core is missing: expected {table.as_posix()} in {candidates[0]} or "
-        f"{candidates[1]}; reinstall fedflux"
+        "the Julia core is missing: expected src/options/options.toml in "
+        f"{' or '.join(map(str, PLACES))}; reinstall fedflux"
     )
 
 

@@ -20,7 +20,7 @@ from .._julia import start
 from .._options.options import column, declared, unknown
 from .._results.atomic_write import remove_unfinished, write_whole
 from .._version import __version__
-from ..errors import FedFluxError, OptionError
+from ..errors import FedFluxError, OptionError, help_address
 from . import (
     comparison,
     ending,
@@ -305,6 +305,7 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except click.ClickException as error:
         _print("error", error.format_message())
+        _see(help_address(error.format_message()))
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         _print("error", "interrupted")
@@ -317,10 +318,16 @@ def main(args: Sequence[str] | None = None) -> None:
             traceback.print_exc()
         message, code = ending.described(error)
         _print("error", message)
+        if isinstance(error, FedFluxError):
+            _see(error.help)
         with contextlib.suppress(OSError):
             ending.flush()
         sys.exit(code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _see(address: str) -> None:
+    click.echo(f"fedflux: see {address}", err=True)
 
 
 def _print(kind: str, message: str) -> None:
