@@ -225,12 +225,14 @@ def test_the_outputs_in_the_docs(fed: Command) -> None:
 def test_a_mistake_is_one_line(fed: Command, args: list[str], words: str) -> None:
     code, out, err = fed(*args)
     assert (code, out) == (2, "")
-    assert re.fullmatch(r"fedflux: error: [^\n]+\n", err)
+    assert re.fullmatch(r"fedflux: error: [^\n]+\nfedflux: see \S+\n", err)
     assert words in err
 
 
 def test_without_julia(python: Run, no_julia: dict[str, str]) -> None:
     done = python(["-m", "fedflux", *EPSILON], env=no_julia, check=False, timeout=60)
     assert done.returncode == 1
-    assert re.search(r"^fedflux: error: Julia [^\n]+\n\Z", done.stderr, re.M)
+    assert re.search(
+        r"^fedflux: error: Julia [^\n]+\nfedflux: see \S+\n\Z", done.stderr, re.M
+    )
     assert "Traceback" not in done.stderr

@@ -95,7 +95,7 @@ def test_command(julia: None, command: Command) -> None:
     )
     code, out, err = command("--rule", "fedprox")
     assert (code, out) == (2, "")
-    assert re.fullmatch(r"fedflux: error: [^\n]+\n", err)
+    assert re.fullmatch(r"fedflux: error: [^\n]+\nfedflux: see \S+\n", err)
 
 
 def test_a_broken_rule_has_a_status_of_its_own(
