@@ -96,24 +96,24 @@ export Engine, ZygoteEngine, LayerEngine, valgrad!, clipped_gradient!, predict
 
 # Data: sources, clients, partitions, text, normalization, augmentation.
 include("data/clients.jl")
+include("data/mapped.jl")
 include("data/partition.jl")
 include("data/skew.jl")
 include("data/describe.jl")
 include("data/partitions/named_partitions.jl")
 include("data/sources.jl")
 include("data/labels.jl")
-include("data/npz.jl")
-include("data/mldatasets.jl")
 include("data/advice.jl")
-include("data/text.jl")
-include("data/load.jl")
+include("data/named/named_data.jl")
 include("data/normalise.jl")
+include("data/mapped_values.jl")
 include("data/contract.jl")
 include("data/client_test_data.jl")
 include("data/validation.jl")
 include("data/augment.jl")
 export Dataset, Clients, describe, IID, Dirichlet, Shards, LabelSkew, QuantitySkew, ByOwner
 export FeatureNoise, Pathological, Sizes, InnerDirichlet, Similarity, RedrawnDirichlet
+export Mapped
 
 # Updates: what a client sends, and what it costs on the wire.
 include("updates/update.jl")

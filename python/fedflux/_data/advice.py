@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
+from .mapped import is_mapped
 from .parts import Parts
 
+SAMPLES = 100  # of a mapped array that are looked at
 LARGE = 1000.0  # the size of inputs from which plain SGD at the usual rates hardly learns
 
 
@@ -30,6 +32,8 @@ def of_inputs(x: Array | Parts, columns: Sequence[Any] | None = None) -> Iterato
     if isinstance(x, Parts):  # the first with large inputs speaks for all
         yield from next(filter(None, (list(of_inputs(a, columns)) for a in x)), ())
         return
+    if is_mapped(x):
+        x = x[:SAMPLES]  # a look at the whole would read the whole file
     if x.dtype.kind != "f" or max(x.max(), -x.min()) < LARGE:
         return
     each = (0,) if x.ndim == 2 else (0, 2, 3) if x.ndim == 4 else (0, 1, 2)

@@ -11,6 +11,7 @@ from .._typing import Array
 from ..errors import DataError, warn
 from .conversion import checked_array, finite, from_zero
 from .labels import codes, numbered
+from .mapped import is_mapped, mapped, stays
 from .owners import owned
 from .parts import Parts
 from .targets import checked_targets
@@ -49,11 +50,20 @@ class Data(NamedTuple):
     @property
     def arrays(self) -> tuple[Array | list[Array] | str | None, ...]:
         """What the core takes: all but the owners' names, and the classes as JSON."""
-        given = (*self[:6], self.x_val, self.y_val)
-        arrays = (a.arrays if isinstance(a, Parts) else a for a in given)
+        x, x_test, x_val = map(_for_core, (self.x_train, self.x_test, self.x_val))
+        owners = (self.owner, self.owner_test)
+        arrays = (x, self.y_train, x_test, self.y_test, *owners, x_val, self.y_val)
         # a list, or an array where another process has read it from a file
         named = None if self.classes is None else np.asarray(self.classes).tolist()
         return (*arrays, None if named is None else json.dumps(named))
+
+
+def _for_core(x: Any) -> Any:
+    """Return what the core takes: what is mapped stays, and so do the parts beside it."""
+    if isinstance(x, Parts):
+        anywhere = any(map(is_mapped, x))
+        return [mapped(a) for a in x] if anywhere else x.arrays
+    return mapped(x) if is_mapped(x) else x
 
 
 def from_arrays(
@@ -186,7 +196,7 @@ def checked_inputs(name: str, value: Any, tokens: bool) -> Any:
         if x.size == 0:
             raise DataError(f"{name}: expected at least one token, got shape {x.shape}")
         advice = "number the tokens from 0, or pass other numbers as floats"
-        return from_zero(name, x, "tokens", advice)
+        return from_zero(name, x, "tokens", advice, keep=stays(name, x))
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(
             f"{name}: expected shape (n, features), (n, height, width) or "
@@ -197,6 +207,8 @@ def checked_inputs(name: str, value: Any, tokens: bool) -> Any:
             f"{name}: shape {x.shape} is read as (n, channels, height, width); if the "
             f"channels come last, give layout='NHWC', or pass np.moveaxis({name}, -1, 1)"
         )
+    if stays(name, x) and (x.dtype == np.uint8 or x.dtype.kind == "f"):
+        return x
     if x.dtype == np.uint8:
         return np.ascontiguousarray(x)
     if x.dtype.kind != "f":

@@ -10,6 +10,7 @@ import numpy as np
 from .._typing import Array
 from ..errors import DataError, shown
 from .conversion import checked_array
+from .mapped import from_npy
 from .parts import Parts
 from .torch_data import as_numpy, is_dataset, samples_of
 
@@ -112,7 +113,7 @@ def _arrays(name: Any, value: Any) -> tuple[Any, ...]:
             f"clients: expected (x, y) or (x, y, x_test, y_test) for client {name!r}, got "
             f"{shown(value, 40)}"
         )
-    return tuple(value)
+    return tuple(from_npy(f"clients: {name!r}", v) for v in value)
 
 
 def _lined_up(

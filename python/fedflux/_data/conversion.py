@@ -185,8 +185,12 @@ def finite(name: str, values: Array, dtype: Any = np.float32) -> Array:
     return values
 
 
-def from_zero(name: str, values: Array, what: str, advice: str) -> Array:
+def from_zero(
+    name: str, values: Array, what: str, advice: str, keep: bool = False
+) -> Array:
     """Check that integers, named `what`, count from 0, and convert them to int64.
+
+    With `keep` they stay as they are, where they are.
 
     Example:
         >>> from_zero("y_train", np.array([0, 2], "uint8"), "labels", "")
@@ -198,4 +202,4 @@ def from_zero(name: str, values: Array, what: str, advice: str) -> Array:
         raise DataError(
             f"{name}: expected {what} below {MAX_CLASSES}, got {values.max()}; {advice}"
         )
-    return np.ascontiguousarray(values, dtype=np.int64)
+    return values if keep else np.ascontiguousarray(values, dtype=np.int64)

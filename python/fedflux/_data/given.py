@@ -10,6 +10,7 @@ from .._typing import Array
 from ..errors import DataError, OptionError, shown
 from .by_client import Given, is_data, joined
 from .conversion import checked_array
+from .mapped import from_npy
 from .parts import Parts
 from .tables import named_columns
 from .torch_data import as_numpy, is_dataset, samples_of
@@ -49,6 +50,7 @@ def prepared(given: Given, clients: Any, layout: str) -> tuple[Given, list[Any] 
                 )
         given, names = joined(clients)
     else:
+        given = Given(**{name: from_npy(name, v) for name, v in given._asdict().items()})
         given = named_columns(_without_datasets(given))
     if layout == "NHWC":
         given = given._replace(

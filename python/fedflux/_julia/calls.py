@@ -18,7 +18,9 @@ from .start import boot
 
 TOO_LARGE = ("OutOfMemoryError", "invalid Array dimensions", "invalid Array size")
 
-Arrays = Sequence[NDArray[Any] | list[NDArray[Any]] | str | None]
+Mapped = tuple[NDArray[Any], tuple[int, ...] | None]
+Given = NDArray[Any] | Mapped
+Arrays = Sequence[Given | list[NDArray[Any]] | list[Mapped] | str | None]
 
 
 def run(
@@ -281,6 +283,10 @@ def _turned(value: Any) -> Any:
         return value
     if isinstance(value, list):  # Julia joins them in the array that it makes anyway
         return [_turned(a) for a in value]
+    if isinstance(value, tuple):  # mapped, and its axes, which Julia counts from the last
+        array, axes = value
+        n = array.ndim
+        return array.T, None if axes is None else [n - axis for axis in reversed(axes)]
     return np.ascontiguousarray(value).T
 
 

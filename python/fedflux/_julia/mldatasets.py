@@ -20,7 +20,7 @@ from . import failed_downloads, install as installing, start
 from .project import find_julia, installed, own_project
 
 PACKAGE = "MLDatasets"
-FOLDER = "mldatasets"  # of its project, in the core's; data/mldatasets.jl knows it too
+FOLDER = "mldatasets"  # of its project, in the core's, whose mldatasets.jl knows it too
 NEEDED_FOR = ("auto", "mnist", "fashionmnist")
 DIGITS = "the run uses digits (8×8 images) instead"
 MNIST = "mnist"  # as what a failed download is remembered

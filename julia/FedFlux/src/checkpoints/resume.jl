@@ -102,6 +102,15 @@ checksum(a::Array) =
     GC.@preserve a crc32c(unsafe_wrap(Array, Ptr{UInt8}(pointer(a)), sizeof(a)))
 checksum(a) = checksum(collect(a))
 
+# Of some of the samples, spread over all: to read a whole file may take hours.
+const CHECKED_SAMPLES = 4096
+
+function checksum(x::Mapped)
+    n = numobs(x)
+    some = unique(round.(Int, range(1, n; length = min(n, CHECKED_SAMPLES))))
+    return checksum([Float64.(vec(getobs(x, some))); n])
+end
+
 """
     check_same_run(saved, facts, warn)
 

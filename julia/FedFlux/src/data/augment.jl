@@ -210,13 +210,6 @@ function training_batch(a::Augmenter, e, x, y, idx)
     return batch(e, a.x, a.y, Base.OneTo(n))
 end
 
-function gather_samples!(to, from, idx)
-    m = length(from) ÷ size(from, ndims(from))
-    for (i, k) in enumerate(idx)
-        copyto!(to, (i - 1) * m + 1, from, (k - 1) * m + 1, m)
-    end
-end
-
 gather_targets!(to, y, idx) = gather_samples!(to, y, idx)
 # soft labels
 function gather_targets!(to::Matrix{Float32}, y::AbstractVector{<:Integer}, idx)

@@ -65,13 +65,16 @@ from the `center` of their channel, and that of the squares.
 """
 function client_sums(samples, held, center)
     dims = size(samples)
-    x = reshape(samples, :, dims[end-1], dims[end])     # (values, channels, samples)
-    sums = zeros(3, dims[end-1])
-    for i in held, c in axes(x, 2), j in axes(x, 1)
-        v = Float64(x[j, c, i]) - center[c]
-        sums[1, c] += 1
-        sums[2, c] += v
-        sums[3, c] += v^2
+    inner, channels = prod(dims[1:(end-2)]), dims[end-1]
+    sums = zeros(3, channels)
+    for i in held
+        values, before = sample_at(samples, i, inner * channels)
+        for c = 1:channels, j = 1:inner
+            v = Float64(values[before+(c-1)*inner+j]) - center[c]
+            sums[1, c] += 1
+            sums[2, c] += v
+            sums[3, c] += v^2
+        end
     end
     return sums
 end

@@ -192,6 +192,7 @@ function skew_features(partitioner::FeatureNoise, x, parts, seed)
     eltype(x) <: AbstractFloat ||
         fail("partition noise adds noise to inputs, and these are tokens (", eltype(x),
             "); use another partition")
+    must_be_in_memory(x, "partition noise")
     noisy = reshape(copy(x), :, numobs(x))
     for (k, part) in enumerate(parts)
         rng = Stream(seed, :partition, 0, k)

@@ -27,15 +27,15 @@ Dataset(rand(Float32, 8, 6), [0, 1, 0, 1, 0, 1], nothing, nothing)
 ```
 """
 struct Dataset
-    x::Array
+    x::AbstractArray
     y::Array
-    xtest::Union{Nothing,Array}
+    xtest::Union{Nothing,AbstractArray}
     ytest::Union{Nothing,Array}
     name::String
     owner::Union{Nothing,Vector}
     owner_test::Union{Nothing,Vector}
     dtype::Union{Nothing,String}
-    validation::Union{Nothing,Tuple{Array,Array}}
+    validation::Union{Nothing,Tuple{AbstractArray,Array}}
     classes::Union{Nothing,Vector}
 end
 
@@ -153,6 +153,11 @@ in_float32(x::AbstractArray{Float64}) = convert(Array{Float32}, x)
 
 function as_inputs(x, tokens)
     tokens || return convert(Array{Float32}, x)
+    check_tokens(x)
+    return x .+ 1
+end
+
+function check_tokens(x)
     eltype(x) <: Integer ||
         fail("the model takes tokens, and the samples are ", eltype(x),
             "; expected whole numbers from 0, as an array of integers")
@@ -160,7 +165,6 @@ function as_inputs(x, tokens)
     bad === nothing ||
         fail("the samples contain the token ", x[bad], "; expected whole numbers from 0 ",
             "to ", MAX_CLASSES - 1)
-    return x .+ 1
 end
 
 function checkpair(which, x, y)

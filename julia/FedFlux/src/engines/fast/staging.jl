@@ -24,11 +24,14 @@ end
 
 "Gather tokens as Int32; throw unless all of them are in 1:vocabulary."
 function stage_tokens!(to::Ptr{Int32}, x, idx, size, vocabulary)
-    for (n, k) in enumerate(idx), i = 1:size
-        token = @inbounds x[(k-1)*size+i]
-        1 <= token <= vocabulary ||
-            throw(ArgumentError("token $token; the embedding takes 1 to $vocabulary"))
-        unsafe_store!(to, Int32(token), (n - 1) * size + i)
+    for (n, k) in enumerate(idx)
+        values, before = sample_at(x, k, size)
+        for i = 1:size
+            token = @inbounds values[before+i]
+            1 <= token <= vocabulary ||
+                throw(ArgumentError("token $token; the embedding takes 1 to $vocabulary"))
+            unsafe_store!(to, Int32(token), (n - 1) * size + i)
+        end
     end
 end
 
@@ -36,16 +39,20 @@ end
 function stage_input!(to::Ptr32, b::Buffer, kind::Symbol, x, idx)
     kind === :image || return stage_flat!(to, x, idx, features(b))
     for (n, k) in enumerate(idx)
-        stage_image!(at(to, (n - 1) * sample_stride(b)), b, x, (k - 1) * features(b))
+        values, before = sample_at(x, k, features(b))
+        stage_image!(at(to, (n - 1) * sample_stride(b)), b, values, before)
     end
 end
+
+"Values that hold sample `k` of `x`, and how many of them come before it."
+sample_at(x, k, size) = (x, (k - 1) * size)
 
 "Gather samples in the data's own order."
 function stage_flat!(to::Ptr{T}, x, idx, size) where {T}
     for (n, k) in enumerate(idx)
-        from = (k - 1) * size
+        values, before = sample_at(x, k, size)
         for i = 1:size
-            @inbounds unsafe_store!(to, T(x[from+i]), (n - 1) * size + i)
+            @inbounds unsafe_store!(to, T(values[before+i]), (n - 1) * size + i)
         end
     end
 end

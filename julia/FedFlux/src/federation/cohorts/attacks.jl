@@ -66,6 +66,7 @@ may hold a sample of an attacker.
 poisoned(::Nothing, f, clients) = clients
 function poisoned(a::Attackers, f, clients)
     changes_data(a.attack) || return clients
+    must_be_in_memory(clients.x, "an attack on data")
     x, y = copy(clients.x), copy(clients.y)
     bad = hostile(a, f.seed, length(clients))
     held = BitSet(Iterators.flatten(indices(clients, k) for k in bad))

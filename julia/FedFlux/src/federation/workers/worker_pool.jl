@@ -41,6 +41,8 @@ function WorkerPool(f::Federated, x, y = nothing; threads = Threads.nthreads(),
         fail("threads is ", threads, ", and Julia runs with ", Threads.nthreads(),
             ": start Julia with more, by `julia --threads ", threads, "`, or in Python by ",
             "JULIA_NUM_THREADS=", threads, " in the environment")
+    workers in (nothing, 0) || must_be_in_memory(x, "workers")
+    machines === nothing || must_be_in_memory(x, "machines")
     n = min(f.train.batchsize, numobs(x))
     n = min(largest_batch(example_privacy(f.rules), n), numobs(x))
     soft = soft_labels(f)

@@ -191,9 +191,28 @@ function python_dataset(data, name)
         classes)
 end
 
-# Copied once: Julia's fast paths need its own arrays. A list has one for each client.
+# Copied once: Julia's fast paths need its own arrays. A list has one for each client. Pairs
+# of an array and its axes stand for files that stay where they are.
 own_array(::Nothing) = nothing
-own_array(a::AbstractArray) = eltype(a) <: Real ? Array(a) : own_whole(collect(Any, a))
+own_array(pair::Tuple) = mapped_arrays([pair])
+function own_array(a::AbstractArray)
+    eltype(a) <: Real && return Array(a)
+    listed = collect(Any, a)
+    return first(listed) isa Tuple ? mapped_arrays(listed) : own_whole(listed)
+end
+
+mapped_arrays(pairs) = Mapped([wrapped(pair...) for pair in pairs]; owner = pairs)
+
+"""
+Julia's array over the memory of another's `a`, whose first axis varies fastest; its axes in
+another order, if `axes` says which.
+"""
+function wrapped(a, axes)
+    strides(a) == Base.size_to_strides(1, size(a)...) ||
+        fail("a mapped array has strides ", strides(a), "; expected values without gaps")
+    own = unsafe_wrap(Array, Ptr{eltype(a)}(pointer(a)), size(a))
+    return axes === nothing ? own : PermutedDimsArray(own, Tuple(Int.(collect(axes))))
+end
 
 "The arrays of a list, joined along their last dimension in a new one."
 function own_whole(arrays)
