@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import tomllib
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -77,31 +78,36 @@ def stamps(*more: Path) -> list[tuple[str, int, int]]:
         True
     """
     core = source()
-    files = [
-        core / "Project.toml",
-        *sorted(core.glob("src/**/*")),
-        *sorted(core.glob("ext/*")),
-    ]
-    return [(str(f), s.st_size, s.st_mtime_ns) for f in [*files, *more] for s in [f.stat()]]
+    parts = (sorted(core.glob(part)) for part in ("Project.toml", "src/**/*", "ext/*"))
+    found = ((f, f.stat()) for f in (*chain(*parts), *more))
+    return [(str(f), s.st_size, s.st_mtime_ns) for f, s in found]
+
+
+def project() -> dict[str, Any]:
+    """Return what the core's Project.toml says.
+
+    Example:
+        >>> project()["name"]
+        'FedFlux'
+    """
+    return tomllib.loads((core_path() / "Project.toml").read_text(encoding="utf-8"))
 
 
 def _spec(path: Path) -> dict[str, Any]:
     """What juliapkg is told of the core at this path."""
-    project = tomllib.loads((core_path() / "Project.toml").read_text(encoding="utf-8"))
-    version = f"={project['version']}"
-    return {"uuid": project["uuid"], "dev": True, "version": version, "path": str(path)}
+    uuid, version = project()["uuid"], f"={project()['version']}"
+    return {"uuid": uuid, "dev": True, "version": version, "path": str(path)}
 
 
 def _shared() -> Path | None:
     """Where the copy belongs, or None for a checkout."""
-    digest = core_path().parent / DIGEST
-    if not digest.is_file():
+    file = core_path().parent / DIGEST
+    if not file.is_file():
         return None
     from juliapkg.state import STATE
 
-    return (
-        Path(STATE["depot"]) / "fedflux" / digest.read_text(encoding="utf-8").strip() / NAME
-    )
+    digest = file.read_text(encoding="utf-8").strip()
+    return Path(STATE["depot"]) / "fedflux" / digest / NAME
 
 
 def _entry() -> dict[str, Any] | None:

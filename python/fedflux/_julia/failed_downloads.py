@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 KEPT = 600.0  # seconds
-MAX_BYTES = 10_000
+MAX_LENGTH = 10_000  # of what is read
 JULIA = "julia"
 
 
@@ -25,13 +25,10 @@ def recall(what: str) -> str | None:
         >>> recall(JULIA) is None
         True
     """
-    file = _folder() / f"no-{what}.json"
     try:
-        if file.stat().st_size > MAX_BYTES:
-            return None
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        age = time.time() - float(kept["time"])
-        reason = str(kept["reason"])
+        with _file(what).open(encoding="utf-8") as file:
+            kept = json.loads(file.read(MAX_LENGTH))
+        age, reason = time.time() - float(kept["time"]), str(kept["reason"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return reason if 0 <= age < KEPT else None
@@ -40,22 +37,21 @@ def recall(what: str) -> str | None:
 def remember(what: str, reason: str) -> None:
     """Keep why something couldn't be downloaded, if the folder can be written."""
     with contextlib.suppress(OSError):
-        _folder().mkdir(parents=True, exist_ok=True)
+        _file(what).parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"time": time.time(), "reason": reason})
-        (_folder() / f"no-{what}.json").write_text(text, encoding="utf-8")
+        _file(what).write_text(text, encoding="utf-8")
 
 
 def forget() -> None:
     """Remove all that was kept."""
-    for file in _folder().glob("no-*.json"):
+    for file in _file(JULIA).parent.glob("no-*.json"):
         with contextlib.suppress(OSError):
             file.unlink()
 
 
-def _folder() -> Path:
-    """The user's folder for caches."""
-    if sys.platform == "win32":
-        folder = os.environ.get("LOCALAPPDATA") or Path.home()
-    else:
-        folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(folder) / "fedflux"
+def _file(what: str) -> Path:
+    """The file of it, in the user's folder for caches."""
+    windows = sys.platform == "win32"
+    folder = os.environ.get("LOCALAPPDATA" if windows else "XDG_CACHE_HOME")
+    default = Path.home() / ("" if windows else ".cache")
+    return Path(folder or default) / "fedflux" / f"no-{what}.json"

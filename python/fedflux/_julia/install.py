@@ -7,9 +7,8 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from ..errors import JuliaUnavailable, first_line
 from . import core_source, failed_downloads
@@ -29,6 +28,13 @@ def say(message: str) -> None:
     print(f"fedflux: {message}", file=sys.stderr, flush=True)
     for listener in listeners:
         listener(message)
+
+
+def begin(message: str) -> Callable[[str], None]:
+    """Say that something begins; return what says that it is done, and how long it took."""
+    say(message)
+    began = time.monotonic()
+    return lambda done: say(f"{done}, after {time.monotonic() - began:.0f} s")
 
 
 def offline() -> bool:
@@ -51,10 +57,9 @@ def install() -> None:
     import juliapkg
 
     core_source.declare()
-    began = None
+    done = None
     if not offline() and not resolved():
-        began = time.monotonic()
-        say(
+        done = begin(
             "step 1 of 2: installing Julia (if it is missing) and the core's packages, and "
             "compiling them; this happens once and takes minutes"
         )
@@ -86,9 +91,8 @@ def install() -> None:
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
-    if began is not None:
-        packages = len(installed(find_julia()[1]))
-        say(f"{packages} packages are installed, after {time.monotonic() - began:.0f} s")
+    if done is not None:
+        done(f"{len(installed(find_julia()[1]))} packages are installed")
         say("step 2 of 2: starting Julia with the core")
 
 
@@ -110,31 +114,17 @@ def run_script(script: str, doing: str, *flags: str) -> str | None:
     """
     exe, project = find_julia()
     assert exe is not None  # what `install` leaves
-    command = [exe, f"--project={project}", "--startup-file=no", *flags, "-e", script]
-    env = {"JULIA_PYTHONCALL_EXE": sys.executable} | os.environ
-    began = time.monotonic()
     process = subprocess.Popen(
-        command,
+        [exe, f"--project={project}", "--startup-file=no", *flags, "-e", script],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=env,
-        encoding="utf-8",
-        errors="replace",
+        env={"JULIA_PYTHONCALL_EXE": sys.executable} | os.environ,
     )
-    lines = [""]
-    # Julia writes to a pipe at once, and to a file when it ends
-    reader = threading.Thread(target=_collect, args=(process, lines), daemon=True)
-    reader.start()
     try:
-        with _line() as show:
-            while process.poll() is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=1)
-                show(doing, time.monotonic() - began, lines[-1])
+        lines = _follow(process, doing)
     except BaseException:
         process.kill()
         raise
-    reader.join(timeout=5)  # what it started may hold the pipe
     if process.returncode == 0:
         return None
     errors = [line for line in lines if line.startswith("ERROR: ")]
@@ -142,26 +132,29 @@ def run_script(script: str, doing: str, *flags: str) -> str | None:
     return errors[-1].removeprefix("ERROR: ") if errors else code
 
 
-def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line.strip())
+def _follow(process: subprocess.Popen[bytes], doing: str) -> list[str]:
+    """Show what goes on until a process ends, and return the lines that it wrote.
 
-
-@contextlib.contextmanager
-def _line() -> Iterator[Callable[[str, float, str], None]]:
-    """Show what goes on: one line of a terminal, elsewhere a line now and then."""
+    A terminal shows one line. Elsewhere a line is printed now and then.
+    """
     from rich.console import Console
     from rich.text import Text
 
-    console, due = Console(stderr=True), HEARTBEAT
+    console, began, due = Console(stderr=True), time.monotonic(), HEARTBEAT
+    lines: list[str] = []
+    ended = False
     with console.status("") as status:
-
-        def show(doing: str, elapsed: float, last: str) -> None:
-            nonlocal due
+        while not ended:
+            ended = process.poll() is not None  # though what it started may hold the pipe
+            try:
+                output, ended = process.communicate(timeout=1)[0], True
+            except subprocess.TimeoutExpired as waiting:
+                output = waiting.output or b""
+            lines = [x.strip() for x in output.decode(errors="replace").splitlines()]
+            elapsed = time.monotonic() - began
+            last = lines[-1] if lines else ""
             status.update(Text(f"fedflux: {doing}: {elapsed:.0f} s  {last}"))
             if elapsed > due and not console.is_terminal:
                 due += HEARTBEAT
                 say(f"{doing}: {elapsed:.0f} s so far")
-
-        yield show
+    return lines

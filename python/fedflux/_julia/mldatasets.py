@@ -8,22 +8,19 @@ stay what they were compiled as; a process of its own reads the data there.
 from __future__ import annotations
 
 import hashlib
-import time
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .._options.tables import core_path
 from .._typing import Options
 from ..errors import DataError, JuliaUnavailable
-from . import failed_downloads, install as installing, start
+from . import core_source, failed_downloads, install as installing, start
 from .project import find_julia, installed, own_project
 
 PACKAGE = "MLDatasets"
 FOLDER = "mldatasets"  # of its project, in the core's, whose mldatasets.jl knows it too
 NEEDED_FOR = ("auto", "mnist", "fashionmnist")
 DIGITS = "the run uses digits (8×8 images) instead"
-MNIST = "mnist"  # as what a failed download is remembered
+MNIST = "mnist"  # the data set, and as what its failed download is remembered
 AGAIN = "(a few minutes ago; run `fedflux setup` to let the next run try again)"
 
 
@@ -47,21 +44,19 @@ def provided(
         >>> provided({"dataset": "digits"}, print, lambda: False)
         {'dataset': 'digits'}
     """
-    name = options["dataset"]
+    name, message = options["dataset"], None
     if name not in NEEDED_FOR:
         return options
     if name == "auto" and not options.get("data_dir") and not has_mnist():
-        reason = failed_downloads.recall(MNIST)
-        if reason is not None:
-            warn(f"{reason} {AGAIN}; {DIGITS}")
-            return options | {"dataset": "digits"}
-    reason = _install(name)
-    if reason is None:
-        return options
-    message = (
-        f"dataset {'mnist' if name == 'auto' else name} needs the Julia package {PACKAGE}, "
-        f"which can't be installed: {reason}"
-    )
+        message = _lately(MNIST)
+    if message is None:
+        reason = _install(name)
+        if reason is None:
+            return options
+        message = (
+            f"dataset {MNIST if name == 'auto' else name} needs the Julia package "
+            f"{PACKAGE}, which can't be installed: {reason}"
+        )
     if name != "auto":
         raise DataError(f"{message}; dataset='digits' needs no package")
     warn(f"{message}; {DIGITS}")
@@ -97,6 +92,12 @@ def version(project: Path) -> str | None:
     return (installed(project / FOLDER) | installed(project)).get(PACKAGE)
 
 
+def _lately(what: str) -> str | None:
+    """Return why a download failed a few minutes ago, or None if it did not."""
+    reason = failed_downloads.recall(what)
+    return reason and f"{reason} {AGAIN}"
+
+
 def _install(name: str) -> str | None:
     """Install the package; return why it can't be."""
     try:
@@ -109,17 +110,13 @@ def _install(name: str) -> str | None:
     if installing.offline():
         return f"{installing.OFFLINE} is set"
     what = f"{PACKAGE}-{hashlib.sha256(str(project).encode()).hexdigest()[:12]}"
-    if name == "auto":
-        reason = failed_downloads.recall(what)
-        if reason is not None:
-            return f"{reason} {AGAIN}"
+    if name == "auto" and (reason := _lately(what)):
+        return reason
     from filelock import FileLock  # a dependency of juliapkg, which is there
 
     try:
         with FileLock(project / "lock.pid"):  # juliapkg's: one process changes the project
-            if version(project) is not None:
-                return None
-            reason = _add(name)
+            reason = _add(name) if version(project) is None else None
     except OSError as error:
         reason = f"{project} can't be written ({error.strerror})"
     if reason is not None:
@@ -129,16 +126,14 @@ def _install(name: str) -> str | None:
 
 def _add(name: str) -> str | None:
     # Pkg makes the project only if all can be had.
-    project = tomllib.loads((core_path() / "Project.toml").read_text(encoding="utf-8"))
-    spec = f'name = "{PACKAGE}", uuid = "{project["weakdeps"][PACKAGE]}"'
-    which = "MNIST" if name == "auto" else name
-    installing.say(f"installing {PACKAGE}.jl for {which}; this happens once")
-    began = time.monotonic()
-    reason = installing.run_script(
+    spec = f'name = "{PACKAGE}", uuid = "{core_source.project()["weakdeps"][PACKAGE]}"'
+    which, doing = "MNIST" if name == "auto" else name, f"installing {PACKAGE}.jl"
+    done = installing.begin(f"{doing} for {which}; this happens once")
+    script = (
         f'import Pkg; cd(dirname(Base.active_project())); Pkg.activate("{FOLDER}"); '
-        f"Pkg.add(; {spec})",
-        f"installing {PACKAGE}.jl",
+        f"Pkg.add(; {spec})"
     )
+    reason = installing.run_script(script, doing)
     if reason is None:
-        installing.say(f"{PACKAGE}.jl is installed, after {time.monotonic() - began:.0f} s")
+        done(f"{PACKAGE}.jl is installed")
     return reason

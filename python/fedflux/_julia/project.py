@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,7 @@ def find_julia() -> tuple[str | None, Path]:
     from juliapkg.state import STATE
 
     project = Path(STATE["project"])
-    exe = os.environ.get("PYTHON_JULIAPKG_EXE")
-    if exe:
+    if exe := os.environ.get("PYTHON_JULIAPKG_EXE"):
         return shutil.which(exe), project
     if resolved():
         return str(STATE["executable"]), project
@@ -74,29 +72,6 @@ def installed(project: Path) -> dict[str, str]:
     """
     packages = manifest(project).get("deps", {})
     return {name: str(told[0].get("version", "?")) for name, told in packages.items()}
-
-
-def julia_version(exe: str) -> str | None:
-    """Return the version of a Julia, or None if it does not run."""
-    try:
-        said = subprocess.check_output(
-            [exe, "--version"], stderr=subprocess.DEVNULL, encoding="utf-8", timeout=60
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return said.strip().removeprefix("julia version ")
-
-
-def taken(version: str) -> bool:
-    """Whether juliapkg takes a version of Julia.
-
-    Example:
-        >>> taken("1.11.4"), taken("1.12.0")
-        (True, False)
-    """
-    from juliapkg.compat import Compat, Version
-
-    return Version.parse(version) in Compat.parse(compat())
 
 
 def compat() -> str:

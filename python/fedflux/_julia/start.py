@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,13 +95,9 @@ def boot() -> Boot:
         FedFluxError: the call comes from a forked child, or from a thread other than the
             one that started Julia.
     """
-    global _boot, _failure
-    if _boot is not None:
-        _check_caller(_boot)
-        return _boot
+    global _boot
     with _lock:
-        if _boot is None:
-            _boot = _once(_start)
+        _boot = _boot or _once(_start)
     _check_caller(_boot)
     return _boot
 
@@ -132,9 +127,8 @@ def _once(action: Callable[[], T]) -> T:
 
 def callable_here() -> bool:
     """Whether this thread may call Julia: it started Julia, or nobody did yet."""
-    if _boot is None:
-        return True
-    return (os.getpid(), threading.get_ident()) == (_boot.pid, _boot.thread)
+    here = (os.getpid(), threading.get_ident())
+    return _boot is None or here == (_boot.pid, _boot.thread)
 
 
 def _check_caller(boot: Boot) -> None:
@@ -205,14 +199,13 @@ def _set_environment(main: bool) -> Path | None:
     Returns:
         The system image that is started, if it is fedflux's.
     """
-    defaults = {"PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION": "no"}
-    if main:
-        if "JULIA_NUM_THREADS" not in os.environ:
-            defaults["PYTHON_JULIACALL_THREADS"] = str(_usable_cpus())
-        defaults["PYTHON_JULIACALL_HANDLE_SIGNALS"] = "yes"
-    else:  # Ctrl-C can be restored in the main thread only
-        defaults["PYTHON_JULIACALL_THREADS"] = "1"
-        defaults["PYTHON_JULIACALL_HANDLE_SIGNALS"] = "no"
+    defaults = {
+        "PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION": "no",
+        # Ctrl-C can be restored in the main thread only
+        "PYTHON_JULIACALL_HANDLE_SIGNALS": "yes" if main else "no",
+    }
+    if not main or "JULIA_NUM_THREADS" not in os.environ:
+        defaults["PYTHON_JULIACALL_THREADS"] = "auto" if main else "1"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     if IMAGE in os.environ or "juliacall-sysimage" in sys._xoptions:
@@ -223,35 +216,25 @@ def _set_environment(main: bool) -> Path | None:
     return image
 
 
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _import_juliacall() -> Any:
     try:
         import juliacall
-    except subprocess.CalledProcessError as error:
-        raise JuliaUnavailable(
-            f"Julia can't be started: it ended with exit code {error.returncode}{_hint}"
-        ) from None
     except Exception as error:  # juliacall has no error class of its own
-        raise JuliaUnavailable(
-            f"Julia can't be started: {first_line(error)}{_hint}"
-        ) from error
+        reason = first_line(error)
+        if isinstance(error, subprocess.CalledProcessError):
+            reason = f"it ended with exit code {error.returncode}"
+        raise JuliaUnavailable(f"Julia can't be started: {reason}{_hint}") from error
     return juliacall
 
 
 def _compile() -> None:
     """Compile the core in its own process, which shows that something goes on."""
-    began = time.monotonic()
-    installing.say(
+    done = installing.begin(
         "compiling the core, once after each change of it; this takes some minutes"
     )
     # if this fails, the import tells why
     installing.run_script('import Pkg; Pkg.precompile("FedFlux")', "compiling the core")
-    installing.say(f"the core is compiled, after {time.monotonic() - began:.0f} s")
+    done("the core is compiled")
 
 
 def _import_core(julia: Any, in_image: bool) -> Any:

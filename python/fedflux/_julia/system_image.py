@@ -14,7 +14,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,7 @@ def find() -> Path | None:
         True
     """
     image = _place()
-    if image is None or not image.is_file() or not _tried(image).is_file():
-        return None
-    return image
+    return image if image and image.is_file() and _tried(image).is_file() else None
 
 
 def build() -> Path:
@@ -71,13 +68,11 @@ def build() -> Path:
         )
     from filelock import FileLock  # a dependency of juliapkg
 
-    began = time.monotonic()
-    install.say(
+    done = install.begin(
         "making a system image of the core, once after each change; this takes minutes"
     )
-    script = BUILD.format(
-        compiler=_text(image.parent / "compiler"), image=_text(image), package=COMPILER
-    )
+    compiler = _text(image.parent / "compiler")
+    script = BUILD.format(compiler=compiler, image=_text(image), package=COMPILER)
     try:
         image.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(image.with_suffix(".lock")):
@@ -87,7 +82,7 @@ def build() -> Path:
                 _tried(image).touch()
     except OSError as error:
         raise FedFluxError(f"{image}: can't be written: {error.strerror}") from None
-    install.say(f"{image} is made, after {time.monotonic() - began:.0f} s")
+    done(f"{image} is made")
     return image
 
 
@@ -116,9 +111,8 @@ def _place() -> Path | None:
     from juliapkg.state import STATE
 
     stamps = core_source.stamps(Path(exe).resolve())
-    settings = [
-        f.read_text(encoding="utf-8") for f in sorted(project.glob("*Preferences.toml"))
-    ]
+    files = sorted(project.glob("*Preferences.toml"))
+    settings = [f.read_text(encoding="utf-8") for f in files]
     made_of = repr((stamps, packages, settings, _processor()))
     name = hashlib.sha256(made_of.encode()).hexdigest()[:16]
     return Path(STATE["depot"]) / "fedflux" / "images" / f"{name}{SUFFIX}"
@@ -128,14 +122,13 @@ def _packages(project: Path) -> list[Any] | None:
     """A manifest's Julia, and the core's packages and theirs with their versions."""
     told = manifest(project)
     found: dict[str, Any] = {}
-    missing = [core_source.NAME]
+    names = [core_source.NAME]
     try:
-        while missing:
-            name = missing.pop()
+        for name in names:  # more come in the loop
             if name not in found:
                 package = told["deps"][name][0]
                 found[name] = {k: v for k, v in package.items() if k != "extensions"}
-                missing += found[name].get("deps", ())
+                names += package.get("deps", ())
     except LookupError:
         return None
     return [told.get("julia_version"), *sorted(found.items())]

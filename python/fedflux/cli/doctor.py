@@ -22,10 +22,8 @@ from .._julia.project import (
     compat,
     find_julia,
     installed,
-    julia_version,
     own_project,
     resolved,
-    taken,
 )
 from .._options.tables import core_path
 from .._version import __version__
@@ -109,13 +107,16 @@ def _check_julia() -> list[Finding]:
             detail = f"the Python package {name} is not installed"
             return [Finding("juliacall", detail, "missing", "pip install juliacall")]
     findings = [Finding("juliacall", importlib.metadata.version("juliacall"))]
+    from juliapkg.compat import Compat
+    from juliapkg.find_julia import julia_version
+
     exe, project = find_julia()
-    version = None if exe is None else julia_version(exe)
+    version = julia_version(exe)
     julia = f"{version} at {exe}"
     if version is None:
         found = f"{exe} does not run" if exe else "none on PATH, of juliaup or juliapkg"
         findings.append(Finding("Julia", found, "missing", _setup("downloads it")))
-    elif taken(version):
+    elif version in Compat.parse(compat()):
         findings.append(Finding("Julia", julia))
     elif own_project() is not None or os.environ.get("PYTHON_JULIAPKG_EXE"):
         untested = f"{julia}, as you chose; tested with {_tested()}"
