@@ -14,6 +14,7 @@ import numpy as np
 
 from ._pictures import clients as _clients, curves as _curves
 from ._pictures.style import PathLike, figure as _figure, saved as _saved
+from ._results.predict import labeled as _labeled
 from ._results.result import Result
 from .errors import DataError, OptionError, shown
 
@@ -168,7 +169,7 @@ def confusion(
     if given is not None:
         predicted, true = (np.searchsorted(given, labels) for labels in (predicted, true))
         classes = [str(name) for name in given] if classes is None else classes
-    if result.options["loss"] in ("mse", "huber") or predicted.shape != true.shape:
+    if not _labeled(result) or predicted.shape != true.shape:
         raise OptionError("confusion: expected a model that predicts one label a sample")
     n = int(max(predicted.max(), true.max())) + 1
     if classes is not None and len(classes) < n:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._options.models import has_labels
 from .._typing import Array
 from ..errors import DataError
 from .conversion import checked_array, missing_label
@@ -41,7 +42,7 @@ def numbered(
         True
     """
     same = (y_train, y_test, None)
-    if loss not in ("cross_entropy", "binary_cross_entropy"):
+    if not has_labels(loss):
         return same
     y = _labels("y_train", y_train)
     yt = None if y_test is None else _labels("y_test", y_test)

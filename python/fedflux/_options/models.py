@@ -1,4 +1,4 @@
-"""The option `model`: a name, or a description in JSON."""
+"""The options `model`, a name or a description in JSON, and `loss`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ def is_described(model: Any) -> bool:
         (True, False)
     """
     return isinstance(model, str) and model.lstrip().startswith("[")
+
+
+def has_labels(loss: str) -> bool:
+    """Whether a named loss has labels as targets, rather than numbers.
+
+    Example:
+        >>> has_labels("cross_entropy"), has_labels("mse")
+        (True, False)
+    """
+    return loss in column("labels")["loss"]
 
 
 def takes_tokens(model: Any) -> bool:

@@ -17,7 +17,7 @@ from .._data.labels import codes
 from .._data.targets import checked_truth
 from .._data.torch_data import as_numpy
 from .._julia import calls
-from .._options.models import is_described, takes_tokens
+from .._options.models import has_labels, is_described, takes_tokens
 from .._options.options import column
 from .._reference.models import Model
 from .._typing import Array, Named
@@ -258,10 +258,8 @@ def _is_named(result: Predictor) -> bool:
 
 def labeled(result: Predictor) -> bool:
     """Whether the model predicts labels, rather than numbers."""
-    return result.options["loss"] not in (
-        "mse",
-        "huber",
-    ) and "loss" not in result.details.get("objects", {})
+    own = "loss" in result.details.get("objects", {})
+    return has_labels(result.options["loss"]) and not own
 
 
 def decide(result: Predictor, out: Array) -> Array:
