@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 import tomllib
 import warnings
+from collections.abc import Iterator
 from functools import cache, cached_property
 from types import FrameType
 from typing import Any
@@ -139,6 +141,32 @@ def shown(value: object, longest: int = 80) -> str:
     text = " ".join(repr(value).split())
     cut = text if len(text) <= longest else f"{text[: longest - 3]}..."
     return f"{cut} ({type(value).__name__})"
+
+
+@contextlib.contextmanager
+def needs(package: str, extra: str, instead: str = "") -> Iterator[None]:
+    """Say how to install a package that is imported inside a `with` block.
+
+    Args:
+        package: its name.
+        extra: the extra of fedflux that brings it.
+        instead: what to do without it, for the end of the message.
+
+    Raises:
+        FedFluxError: it is not installed.
+
+    Example:
+        >>> with needs("PyTorch", "torch"):  # doctest: +ELLIPSIS
+        ...     raise ImportError
+        Traceback (most recent call last):
+        fedflux.errors.FedFluxError: PyTorch is not installed: run pip install ...
+    """
+    try:
+        yield
+    except ImportError:
+        raise FedFluxError(
+            f"{package} is not installed: run pip install 'fedflux[{extra}]'{instead}"
+        ) from None
 
 
 def first_line(error: BaseException) -> str:

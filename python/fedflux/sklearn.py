@@ -32,6 +32,12 @@ except ImportError:
 
 __all__ = ["FederatedClassifier", "FederatedRegressor"]
 
+# Parameters that are options of a run as they are.
+AS_GIVEN = (
+    *("model", "rounds", "local_epochs", "batch_size", "lr"),
+    *("rules", "aggregate", "engine"),
+)
+
 
 class _Federated(BaseEstimator):  # type: ignore[misc, unused-ignore]
     """What both estimators are: their parameters, and how a run is made of them."""
@@ -72,15 +78,8 @@ class _Federated(BaseEstimator):  # type: ignore[misc, unused-ignore]
         self._inputs = _moments(x, self.scale)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         given = {
-            "model": self.model,
+            **{name: getattr(self, name) for name in AS_GIVEN},
             "clients": min(self.clients, len(x)),
-            "rounds": self.rounds,
-            "local_epochs": self.local_epochs,
-            "batch_size": self.batch_size,
-            "lr": self.lr,
-            "rules": self.rules,
-            "aggregate": self.aggregate,
-            "engine": self.engine,
             "seed": int(seed),
             "loss": loss,
         }

@@ -14,7 +14,7 @@ from .._pictures.curves import Curve, of_compared, overview
 from .._pictures.style import saved
 from .._results.atomic_write import as_path
 from .._results.result import Result
-from ..errors import DataError, FedFluxError
+from ..errors import DataError, FedFluxError, needs
 
 if TYPE_CHECKING:
     import pandas
@@ -139,12 +139,8 @@ class Comparison:
         Raises:
             FedFluxError: pandas is not installed.
         """
-        try:
+        with needs("pandas", "pandas", ", or use rows"):
             import pandas
-        except ImportError:
-            raise FedFluxError(
-                "pandas is not installed: run pip install 'fedflux[pandas]', or use rows"
-            ) from None
         plain = [{k: v for k, v in row.items() if k != "settings"} for row in self.rows]
         settings = [row["settings"] for row in self.rows]
         return pandas.DataFrame([s | p for s, p in zip(settings, plain, strict=True)])

@@ -12,7 +12,7 @@ from .._options.options import declared, unknown
 from .._results.atomic_write import as_path
 from .._results.progress import in_notebook
 from .._simulation.run import run
-from ..errors import FedFluxError, OptionError, shown
+from ..errors import FedFluxError, OptionError, needs, shown
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -61,12 +61,8 @@ def sweep(
         >>> study.best_params  # doctest: +SKIP
         {'lr': 0.31}
     """
-    try:
+    with needs("Optuna", "sweep"):
         import optuna
-    except ImportError:
-        raise FedFluxError(
-            "Optuna is not installed: run pip install 'fedflux[sweep]'"
-        ) from None
     if metric not in METRICS:
         raise OptionError(f"metric: expected accuracy or loss, got {shown(metric)}")
     if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:

@@ -40,13 +40,3 @@ class Parts:
         """Join the arrays, for whoever needs one."""
         joined = np.concatenate(self.arrays)
         return joined if dtype is None else joined.astype(dtype, copy=False)
-
-
-def arrays_of(x: Array | Parts) -> list[Array]:
-    """Return the arrays that hold the samples.
-
-    Example:
-        >>> len(arrays_of(np.zeros((2, 3))))
-        1
-    """
-    return x.arrays if isinstance(x, Parts) else [x]

@@ -6,7 +6,7 @@ import math
 import numbers
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 from ..errors import FedFluxError, OptionError, shown
@@ -38,13 +38,13 @@ class Option:
     name: str
     kind: str
     optional: bool
-    default: Any
-    choices: tuple[Any, ...]
-    min: float | None
-    max: float | None
-    above: float | None
-    group: str
-    help: str
+    default: Any = None
+    choices: tuple[Any, ...] = ()
+    min: float | None = None
+    max: float | None = None
+    above: float | None = None
+    group: str = "Other"
+    help: str = ""
     flag: str = ""
     default_with: Mapping[str, Any] = field(default_factory=dict, hash=False)
     words: tuple[str, ...] = ()
@@ -78,23 +78,14 @@ class Option:
                 f"{name}: expected a type of {', '.join(cls.KINDS)} in the core's tables, "
                 f"got {entry['type']!r}; reinstall fedflux"
             )
-        return cls(
-            name=name,
-            kind=kind,
-            optional=entry["type"].endswith("?"),
-            default=entry.get("default"),
-            choices=tuple(entry.get("choices", ())),
-            min=entry.get("min"),
-            max=entry.get("max"),
-            above=entry.get("above"),
-            group=entry.get("group", "Other"),
-            help=entry.get("help", ""),
-            flag=entry.get("flag", name.replace("_", "-")),
-            default_with=dict(entry.get("default_with", {})),
-            words=tuple(entry.get("words", ())),
-            single=entry.get("single", False),
-            described=entry.get("described", False),
-        )
+        own = {f.name for f in fields(cls)} - {"name", "kind", "optional"}
+        known: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) and key != "default" else value
+            for key, value in entry.items()
+            if key in own
+        }
+        known.setdefault("flag", name.replace("_", "-"))
+        return cls(name, kind, entry["type"].endswith("?"), **known)
 
     @property
     def expected(self) -> str:

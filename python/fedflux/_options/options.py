@@ -38,8 +38,7 @@ class SpecOption(Option):
     @classmethod
     def declare(cls, name: str, entry: Mapping[str, Any]) -> Self:
         """Make an option from its entry in options.toml."""
-        kind, names = entry.get("kind", name), tuple(entry.get("names", ()))
-        return replace(super().declare(name, entry), spec_kind=kind, names=names)
+        return replace(super().declare(name, entry), spec_kind=entry.get("kind", name))
 
     def _check_list(self, value: Any) -> list[Any]:
         return super()._check_list([value] if isinstance(value, str | Spec) else value)
@@ -139,13 +138,24 @@ def check(given: Mapping[str, Any]) -> dict[str, Any]:
         if given[name] is None:
             table[name].check(None)
     cohort = options.get("clients_per_round")
-    by_owner = options["partition"].startswith("owner")  # has as many clients as owners
-    if cohort is not None and cohort > options["clients"] and not by_owner:
+    by_number = not by_owner(options)  # it has as many clients as owners
+    if cohort is not None and cohort > options["clients"] and by_number:
         raise OptionError(
             f"clients_per_round: expected at most clients={options['clients']}, got "
             f"{cohort}"
         )
     return options
+
+
+def by_owner(options: Mapping[str, Any]) -> bool:
+    """Whether each owner of samples is a client.
+
+    Example:
+        >>> by_owner({"partition": "owner"}), by_owner({"partition": "iid"})
+        (True, False)
+    """
+    partition: str = options["partition"]
+    return partition.startswith(("owner", "ByOwner"))
 
 
 def settled(options: Mapping[str, Any], dataset: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FedFluxError, OptionError, shown
+from ..errors import FedFluxError, OptionError, needs, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,12 +42,8 @@ def figure(width: float = 7.2, height: float = 3.6) -> Figure:
     Raises:
         FedFluxError: matplotlib is not installed.
     """
-    try:
+    with needs("matplotlib", "plots"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise FedFluxError(
-            "matplotlib is not installed: run pip install 'fedflux[plots]'"
-        ) from None
 
     class Shown(Figure):
         """A figure that a notebook shows, without pyplot, whose state is global."""

@@ -11,7 +11,7 @@ from typing import Any
 from .._julia import calls
 from .._options.models import is_described
 from .._typing import Named
-from ..errors import FedFluxError, OptionError, shown
+from ..errors import OptionError, needs, shown
 from .atomic_write import as_path, write_whole
 
 Layers = list[dict[str, Any]]
@@ -53,13 +53,9 @@ def to_torch(
         sample: the shape of a sample.
         parameters, statistics: of the Flux model, in its order.
     """
-    try:
+    with needs("PyTorch", "torch"):
         from .._torch.modules import build
         from .._torch.translate import translate
-    except ImportError:
-        raise FedFluxError(
-            "PyTorch is not installed: run pip install 'fedflux[torch]'"
-        ) from None
     if module is None:
         return build(describe(), sample, parameters, statistics)
     if not hasattr(module, "state_dict"):
@@ -76,11 +72,7 @@ def to_onnx(
 ) -> Path:
     """Write a trained model as an ONNX file; see `Predictor.to_onnx` and `to_torch`."""
     file = as_path("path", path)
-    try:
+    with needs("onnx", "onnx"):
         from .._onnx.export import export
-    except ImportError:
-        raise FedFluxError(
-            "onnx is not installed: run pip install 'fedflux[onnx]'"
-        ) from None
     write_whole(file, export(describe(), sample, parameters, statistics))
     return file

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FedFluxError, OptionError
+from ..errors import FedFluxError, OptionError, needs
 from .atomic_write import as_path, write_whole
 
 if TYPE_CHECKING:
@@ -71,10 +71,6 @@ def _cell(value: Any) -> Any:
 
 def of(history: list[dict[str, Any]]) -> pandas.DataFrame:
     """Make the table of a history; see `Result.to_frame`."""
-    try:
+    with needs("pandas", "pandas", ", or use history"):
         import pandas
-    except ImportError:
-        raise FedFluxError(
-            "pandas is not installed: run pip install 'fedflux[pandas]', or use history"
-        ) from None
     return pandas.DataFrame(rows(history))

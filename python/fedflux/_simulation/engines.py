@@ -13,11 +13,12 @@ from .._data.arrays import Data
 from .._data.owners import names_of
 from .._extensions.own import OWN, title
 from .._julia import calls, mldatasets, start as _julia
-from .._options.options import declared, settled
+from .._options.options import by_owner, declared, settled
 from .._options.specs import parse
 from .._reference import run as reference_run
 from .._reference.progress import Progress
 from .._reference.supported import check_supported
+from .._results.predict import by_name
 from .._results.result import Result
 from .._results.snapshot import FIGURES, Snapshot
 from .._typing import Options
@@ -89,16 +90,11 @@ def execute(task: Task, monitor: Monitor) -> Result:
     if result.best is not None:
         result.best.module = result.module
         result.best.state = None if state is None else state.best
-    if task.data is not None and task.data.owners is not None and _by_owner(options):
+    if task.data is not None and task.data.owners is not None and by_owner(options):
         _name_clients(result, names_of(task.data.owners))
     if result.stopped == "interrupted":
         raise Interrupted(result)
     return result
-
-
-def _by_owner(options: Options) -> bool:
-    partition: str = options["partition"]
-    return partition.startswith(("owner", "ByOwner"))
 
 
 def _name_clients(result: Result, names: list[Any]) -> None:
@@ -157,14 +153,14 @@ def _see(task: Task, monitor: Monitor, options: Options) -> Callable[..., None]:
     known = _data_facts(task)
 
     def see(facts: dict[str, Any], arrays: list[Any], state: Any) -> None:
-        names, statistics = facts["names"], facts["statistics"]
-        named = dict(zip((*names, *statistics), arrays, strict=True))
+        details = {"objects": task.objects, "sample": facts.get("sample"), **known}
+        parameters, statistics = by_name(facts, arrays)
         monitor.model = Snapshot(
             **{name: facts[name] for name in FIGURES},
-            parameters={name: named[name] for name in names},
-            statistics={name: named[name] for name in statistics},
+            parameters=parameters,
+            statistics=statistics,
             options=options,
-            details={"objects": task.objects, "sample": facts.get("sample"), **known},
+            details=details,
             state=state,
         )
 

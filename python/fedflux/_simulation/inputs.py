@@ -13,7 +13,8 @@ from .._data.targets import ANY_TARGETS
 from .._extensions.own import check_on_clients, own_object
 from .._extensions.partition import Listed
 from .._julia import calls
-from .._options.options import SpecOption, column, declared
+from .._options.models import has_labels
+from .._options.options import SpecOption, by_owner, column, declared
 from .._typing import Options
 from ..errors import OptionError, shown
 from .resume import ARRAYS
@@ -154,10 +155,10 @@ def user_data(
         DataError: the data does not fit.
     """
     clients, dataset = options["clients"], options["dataset"]
-    if options["partition"].startswith(("owner", "ByOwner")):
+    if by_owner(options):
         clients = 1  # the number of owners decides
     loss = ANY_TARGETS if own_loss else options["loss"]
-    if options["target_accuracy"] is not None and loss in ("mse", "huber"):
+    if options["target_accuracy"] is not None and not (own_loss or has_labels(loss)):
         raise OptionError(
             f"target_accuracy: expected a loss with classes, and {loss} compares numbers"
         )

@@ -14,7 +14,7 @@ from .._data.given import prepared
 from .._julia import calls, mldatasets
 from .._options.effects import without_effect
 from .._options.models import is_described
-from .._options.options import check, column, declared, settled
+from .._options.options import by_owner, check, column, declared, settled
 from .._options.signatures import describe
 from .._results.result import Result
 from ..errors import OptionError, shown, warn
@@ -141,7 +141,7 @@ def run(
                     monitor.warn(message)
     for message in without_effect(given, checked, objects):
         monitor.warn(message)
-    if not checked["partition"].startswith(("owner", "ByOwner")):
+    if not by_owner(checked):
         for name, given_owner in (("owner", owner), ("owner_test", owner_test)):
             if given_owner is not None:
                 monitor.warn(f"{name} has no effect: it needs partition=owner")

@@ -21,24 +21,17 @@ from .._options.options import column, declared, unknown
 from .._results.atomic_write import remove_unfinished, write_whole
 from .._version import __version__
 from ..errors import FedFluxError, OptionError, help_address
-from . import (
-    comparison,
-    ending,
-    listing,
-    pictures,
-    privacy as _privacy_commands,
-    spelling,
-    sweeps,
-)
-from .run_options import RunCommand, as_click, help_all
+from . import comparison, ending, listing, pictures, privacy, spelling, sweeps
+from .run_options import PATH, RunCommand, as_click, chosen, help_all, named
 
 if TYPE_CHECKING:
     from .._results.result import Result
 
 MAX_CONFIG_BYTES = 2**20
+SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="fedflux")
 @click.option("--debug", is_flag=True, expose_value=False, help="show an error's stack")
 def cli() -> None:
@@ -48,7 +41,7 @@ def cli() -> None:
 @cli.command(cls=RunCommand)
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="a TOML file of options, named as here, in sections or not; the options of the "
     "command line override it",
 )
@@ -59,16 +52,10 @@ def cli() -> None:
     help="write the facts and the history to this file; - is stdout",
 )
 @click.option(
-    "--save",
-    "save_file",
-    type=click.Path(path_type=Path),
-    help="save the result to this safetensors file",
+    "--save", "save_file", type=PATH, help="save the result to this safetensors file"
 )
 @click.option(
-    "--init",
-    "init_file",
-    type=click.Path(path_type=Path),
-    help="begin with the parameters of this saved result",
+    "--init", "init_file", type=PATH, help="begin with the parameters of this saved result"
 )
 @click.option("--quiet", is_flag=True, help="no progress bar, and no result on stdout")
 @click.option(
@@ -94,12 +81,7 @@ def run(
         if file is not None and not file.resolve().parent.is_dir():
             folder = file.resolve().parent
             raise FedFluxError(f"can't write {file}: there is no folder {folder}")
-    options = _read_config(config) if config else {}
-    for name, value in given.items():
-        if isinstance(value, tuple):  # of a repeatable option: a list for each time
-            value = [item for items in value for item in items] or None
-        if value is not None:
-            options[name] = value
+    options = (_read_config(config) if config else {}) | chosen(given)
     checkpoints = options.get("resume") or options.get("checkpoint")
     run_file = Path(checkpoints) / "run.json" if isinstance(checkpoints, str) else None
     for file in (json_file, run_file, save_file):
@@ -158,15 +140,14 @@ run.params[:0] = [as_click(option) for option in declared().values()]
 @click.option(
     "--plot",
     "plot_file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="draw the split to this file (.png, .svg or .pdf)",
 )
 def partition(plot_file: Path | None, **given: Any) -> None:
     """Show how a partition splits the data among the clients."""
     from .._simulation.run import partition as fedflux_partition
 
-    options = {name: value for name, value in given.items() if value is not None}
-    split = fedflux_partition(**options)
+    split = fedflux_partition(**chosen(given))
     click.echo(split["table"], nl=False)
     if plot_file is not None:
         from ..plots import clients
@@ -177,16 +158,12 @@ def partition(plot_file: Path | None, **given: Any) -> None:
 partition.params[:0] = [as_click(declared()[name]) for name in column("splits")]
 
 
-cli.add_command(comparison.compare)
-cli.add_command(pictures.plot)
-cli.add_command(pictures.report)
-cli.add_command(sweeps.sweep)
-cli.add_command(listing.list_objects)
-cli.add_command(listing.rules)
-cli.add_command(_privacy_commands.epsilon)
-cli.add_command(_privacy_commands.noise)
-cli.add_command(_privacy_commands.audit)
-cli.add_command(_privacy_commands.ckks_key)
+for command in (
+    *(comparison.compare, pictures.plot, pictures.report, sweeps.sweep),
+    *(listing.list_objects, listing.rules),
+    *(privacy.epsilon, privacy.noise, privacy.audit, privacy.ckks_key),
+):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -233,12 +210,11 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise OptionError(f"config {path}: can't be read: {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"config {path}: expected TOML: {error}") from None
-    flags = {option.flag: option.name for option in declared().values()}
     options: dict[str, Any] = {}
     for name, value in table.items():  # of a section or not
         section = value if isinstance(value, dict) else {name: value}
         for key, v in section.items():
-            option = flags.get(key.replace("_", "-"), key.replace("-", "_"))
+            option = named(key)
             if option in options:
                 raise OptionError(f"config {path}: {key} is given twice")
             options[option] = v

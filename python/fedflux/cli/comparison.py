@@ -9,7 +9,7 @@ import click
 
 from .._options.options import DECIDED, declared
 from ..errors import OptionError
-from .run_options import OptionType, RunCommand, as_click, help_all
+from .run_options import PATH, OptionType, RunCommand, as_click, help_all
 
 
 class ValueType(OptionType):
@@ -51,20 +51,17 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> Any
 @click.option(
     "--grid",
     "grid_file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="a TOML file of a grid, as a comparison writes it into its folder",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("comparison"),
-    help="folder for the runs and the tables; started again, the comparison goes on there  "
-    "[default: comparison]",
+    help="folder for the runs and the tables; started again, the comparison goes on there",
 )
 @click.option(
-    "--seeds",
-    callback=_seeds,
-    help="how many seeds, or seeds with commas  [default: 3]",
+    "--seeds", callback=_seeds, help="how many seeds, or seeds with commas  [default: 3]"
 )
 @click.option("--target", type=float, help="count the rounds to this value of the metric")
 @click.option("--metric", help="accuracy, personal_accuracy or loss")

@@ -11,6 +11,7 @@ from .._options.hints import suggestion
 from .._options.options import SpecOption, declared
 from .._options.tables import read_table
 from ..errors import OptionError
+from .run_options import named
 
 WIDTH = 88
 
@@ -27,9 +28,7 @@ def list_objects(option: str | None) -> None:
         for name, declaration in options.items():
             click.echo(f"{name:16}{declaration.help}")
         return
-    name = option.replace("-", "_")
-    flags = {o.flag.replace("-", "_"): o.name for o in options.values()}
-    name = flags.get(name, name)
+    name = named(option)
     if name not in options:
         near = suggestion(option, options)
         raise OptionError(

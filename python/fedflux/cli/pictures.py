@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .run_options import PATH
+
 if TYPE_CHECKING:
     from .._pictures.curves import Curve
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("rounds.png"),
-    help="the picture: .png, .svg or .pdf  [default: rounds.png]",
+    "--out", type=PATH, default=Path("rounds.png"), help="the picture: .png, .svg or .pdf"
 )
 def plot(runs: tuple[Path, ...], out: Path) -> None:
     """Draw accuracy, loss, bytes, ε and seconds by round.
@@ -44,13 +43,8 @@ def plot(runs: tuple[Path, ...], out: Path) -> None:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("report.html"),
-    help="the page  [default: report.html]",
-)
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, default=Path("report.html"), help="the page")
 def report(run: Path, out: Path) -> None:
     """Write a page about a run or a comparison that needs nothing beside it.
 

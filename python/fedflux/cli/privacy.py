@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import OptionError
+from .run_options import PATH
 
 if TYPE_CHECKING:
     from .._privacy.audit import Audit
@@ -30,7 +31,7 @@ def _plan(command: Command) -> Command:
             "--sampling",
             type=click.Choice(SAMPLINGS),
             default="poisson",
-            help="how a cohort is drawn; none claims no amplification  [default: poisson]",
+            help="how a cohort is drawn; none claims no amplification",
         ),
         click.option("--delta", type=float, required=True, help="δ, between 0 and 1"),
         click.option("--steps", type=int, required=True, help="number of rounds"),
@@ -38,7 +39,7 @@ def _plan(command: Command) -> Command:
             "--sampling-rate",
             type=float,
             default=1.0,
-            help="share of the clients in a cohort  [default: 1.0]",
+            help="share of the clients in a cohort",
         ),
     ):
         command = option(command)
@@ -75,7 +76,7 @@ def epsilon(as_json: bool, **plan: Any) -> None:
     "--accountant",
     type=click.Choice(("rdp", "pld")),
     default="rdp",
-    help="how ε is computed; pld needs less noise  [default: rdp]",
+    help="how ε is computed; pld needs less noise",
 )
 @_plan
 def noise(as_json: bool, **plan: Any) -> None:
@@ -95,24 +96,19 @@ def noise(as_json: bool, **plan: Any) -> None:
 
 @click.command()
 @click.option("--rule", required=True, help="such as client_dp(noise_multiplier=2)")
-@click.option("--clients", type=int, default=20, help="[default: 20]")
+@click.option("--clients", type=int, default=20)
 @click.option("--clients-per-round", type=int, help="[default: all]")
 @click.option(
     "--sampling",
     default="poisson",
-    help="how cohorts are drawn: poisson, uniform or round_robin  [default: poisson]",
+    help="how cohorts are drawn: poisson, uniform or round_robin",
 )
-@click.option("--rounds", type=int, default=10, help="rounds of a run  [default: 10]")
+@click.option("--rounds", type=int, default=10, help="rounds of a run")
 @click.option(
-    "--trials",
-    type=int,
-    default=1000,
-    help="runs with the canary, and as many without it  [default: 1000]",
+    "--trials", type=int, default=1000, help="runs with the canary, and as many without it"
 )
-@click.option(
-    "--confidence", type=float, default=0.95, help="of the lower bound  [default: 0.95]"
-)
-@click.option("--seed", type=int, default=0, help="of the trials  [default: 0]")
+@click.option("--confidence", type=float, default=0.95, help="of the lower bound")
+@click.option("--seed", type=int, default=0, help="of the trials")
 @click.option("--json", "as_json", is_flag=True, help="print a JSON object")
 def audit(as_json: bool, **plan: Any) -> None:
     """Attack a private rule: a lower bound for ε beside the accountant's upper one.
@@ -135,7 +131,7 @@ def audit(as_json: bool, **plan: Any) -> None:
 
 
 @click.command(name="ckks-key")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--aggregate", help="that of the run  [default: as a deployment needs it]")
 def ckks_key(file: Path, aggregate: str | None) -> None:
     """Make the key of a deployment's nodes for aggregate ckks, in the new file FILE."""

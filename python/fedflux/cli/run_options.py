@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from .._options.options import SpecOption, declared
 from .._options.specs import known
 
 FILES = "Files and output"
+PATH = click.Path(path_type=Path)
 # click.ParamType takes a type parameter from 8.4 on only.
 _ParamType: Any = click.ParamType
 
@@ -90,6 +92,33 @@ def help_all(command: Callable[..., Any]) -> Callable[..., Any]:
         callback=show,
         help="show what each option does, and exit",
     )(command)
+
+
+def chosen(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what was given, with one list for all times that an option was repeated.
+
+    Example:
+        >>> chosen({"lr": 0.1, "seed": None, "rules": (["scaffold"], ["ditto"])})
+        {'lr': 0.1, 'rules': ['scaffold', 'ditto']}
+    """
+    joined = {
+        name: [item for items in value for item in items] or None
+        if isinstance(value, tuple)
+        else value
+        for name, value in given.items()
+    }
+    return {name: value for name, value in joined.items() if value is not None}
+
+
+def named(flag: str) -> str:
+    """Return the name of the option that a flag, or its name with hyphens, stands for.
+
+    Example:
+        >>> named("rule"), named("batch-size"), named("batch_size")
+        ('rules', 'batch_size', 'batch_size')
+    """
+    flags = {option.flag: option.name for option in declared().values()}
+    return flags.get(flag.replace("_", "-"), flag.replace("-", "_"))
 
 
 def as_click(option: Option) -> click.Option:

@@ -9,7 +9,7 @@ import click
 
 from .._options.options import declared, unknown
 from ..errors import OptionError
-from .run_options import RunCommand, as_click, help_all
+from .run_options import PATH, RunCommand, as_click, chosen, help_all, named
 
 
 class SweepCommand(RunCommand):
@@ -23,11 +23,10 @@ fedflux sweep --search 'rule=scaffold|fedprox(mu=0.1)' --dataset digits
 
 def _space(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> Any:
     """Read `NAME=LOW..HIGH`, `NAME=LOW..HIGH:log` or `NAME=VALUE|VALUE`."""
-    flags = {option.flag: name for name, option in declared().items()}
     space: dict[str, Any] = {}
     for text in texts:
         given, equals, values = text.partition("=")
-        name = flags.get(given.replace("_", "-"), given)
+        name = named(given)
         if name not in declared():
             raise OptionError(unknown(name))
         if not equals or name in space:
@@ -56,15 +55,13 @@ def _space(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -
     metavar="NAME=VALUES",
     help="an option and its values: LOW..HIGH, LOW..HIGH:log, VALUE|VALUE (repeatable)",
 )
-@click.option(
-    "--trials", type=int, default=20, help="trials in all, with earlier ones  [default: 20]"
-)
-@click.option("--metric", default="accuracy", help="accuracy or loss  [default: accuracy]")
+@click.option("--trials", type=int, default=20, help="trials in all, with earlier ones")
+@click.option("--metric", default="accuracy", help="accuracy or loss")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("sweep"),
-    help="folder of the study; started again, it is gone on with  [default: sweep]",
+    help="folder of the study; started again, it is gone on with",
 )
 @click.option("--quiet", is_flag=True, help="no line for each trial")
 @help_all
@@ -74,17 +71,12 @@ def sweep(
     """Search for the best values of options with Optuna."""
     from .._comparison.sweep import sweep as search  # imports NumPy
 
-    options: dict[str, Any] = {}
-    for name, value in given.items():
-        if isinstance(value, tuple):  # of a repeatable option: a list for each time
-            value = [item for items in value for item in items] or None
-        if value is not None:
-            options[name] = value
+    options = chosen(given)
     study = search(
         space, trials=trials, folder=out, metric=metric, progress=not quiet, **options
     )
-    chosen = ", ".join(f"{name}={value}" for name, value in study.best_params.items())
-    click.echo(f"best: {metric} {study.best_value:.4f} with {chosen}")
+    best = ", ".join(f"{name}={value}" for name, value in study.best_params.items())
+    click.echo(f"best: {metric} {study.best_value:.4f} with {best}")
 
 
 sweep.params[:0] = [
