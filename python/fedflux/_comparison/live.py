@@ -107,7 +107,7 @@ def _table(state: State) -> Table:
 
 
 def _in_lines() -> Callable[[Event], None]:
-    """Return what prints a line for a run that ended, where nothing can be replaced."""
+    """Return what prints a line for a run that ended, if nothing can be replaced."""
     ended = 0
 
     def show(event: Event) -> None:

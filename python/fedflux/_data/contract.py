@@ -86,7 +86,7 @@ def check(contract: Contract, x: Array, any_shape: bool) -> None:
 def scaled(contract: Mapping[str, Any], x: Array) -> NDArray[np.float32]:
     """Scale inputs as those that the model was trained on.
 
-    In float64 where the inputs are, so that large numbers keep their differences.
+    In float64 if the inputs are, so that large numbers keep their differences.
 
     Args:
         contract: what has the `mean` and `std`: a contract, or the options of a run.

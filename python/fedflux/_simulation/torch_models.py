@@ -23,7 +23,7 @@ def taken(options: Options, init: Any) -> tuple[Options, Any, Any]:
 
     Returns:
         The options with the module's description, initial parameters without modules, and
-        a copy of the module; as given where there are no modules.
+        a copy of the module; as given if there are no modules.
 
     Raises:
         DataError: a module that can't be translated, or a state_dict that does not fit.

@@ -89,7 +89,7 @@ title(a::Aggregator) = string(nameof(typeof(a)))
     report(a::Aggregator, acc) -> NamedTuple
 
 Numbers about a round's aggregation, by name, for the round's record: after `finish`, or
-before it where the round was skipped. `bytes_up` and `bytes_down` among them replace those
+before it if the round was skipped. `bytes_up` and `bytes_down` among them replace those
 of the record, if updates travel in another form than rules gave them.
 """
 report(::Aggregator, acc) = (;)

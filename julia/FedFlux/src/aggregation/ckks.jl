@@ -61,7 +61,7 @@ function ask_party end
 
 """
 The sum that a deployment's clients gave, of updates of the shape `like` times shares that
-add up to `shares`, and their weights to `weight`; `nothing` where there is none, and why.
+add up to `shares`, and their weights to `weight`; `nothing` if there is none, and why.
 Bytes are those of the protocol.
 """
 struct Decrypted

@@ -3,7 +3,7 @@
 """
     NormClipping(c = 1.0)
 
-The weighted mean of the updates, each scaled down to the norm `c` where it is longer:
+The weighted mean of the updates, each scaled down to the norm `c` if it is longer:
 ū = Σ wᵢ uᵢ min(1, c/‖uᵢ‖) / Σ wᵢ. The norm is that of all vectors and statistics together.
 Streamed, as [`Mean`](@ref). Sun et al. 2019 (arXiv:1911.07963), section 4.
 """

@@ -117,7 +117,7 @@ end
 
 Combines the updates of a round by a function of your own: `f(X, weights)` gives one vector
 of as many values as `X` has rows. Each column of `X`, a matrix of Float32, is the update of
-a client, and `weights` holds the weight of each. Where an option takes an aggregator, you
+a client, and `weights` holds the weight of each. When an option takes an aggregator, you
 may give `f` itself.
 
 - `name`: what results call it.  `min_updates`: the fewest updates that `f` takes.

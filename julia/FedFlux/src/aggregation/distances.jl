@@ -4,8 +4,8 @@
     pairwise_distances(X, threads) -> Matrix{Float64}
 
 ‖xᵢ − xⱼ‖² for all columns of `X`. By differences: ‖xᵢ‖² + ‖xⱼ‖² − 2xᵢ·xⱼ, one matrix
-product, loses every digit where two updates are close to each other and far from 0. Each
-block of coordinates is summed in Float32, or in Float64 where that overflows; the blocks
+product, loses every digit if two updates are close to each other and far from 0. Each
+block of coordinates is summed in Float32, or in Float64 if that overflows; the blocks
 are summed in Float64.
 """
 function pairwise_distances(X::AbstractMatrix{Float32}, threads)

@@ -4,7 +4,7 @@
 The point with the least weighted sum of distances to the updates, by the smoothed Weiszfeld
 algorithm: z ← Σ βᵢuᵢ / Σ βᵢ with βᵢ = αᵢ / max(ν, ‖z − uᵢ‖). It tolerates hostile updates
 with less than half of the weight, at any distance. Pillutla, Kakade, Harchaoui 2022
-(arXiv:1912.13445), Algorithm 2; here from the weighted median of each coordinate, where
+(arXiv:1912.13445), Algorithm 2; here from the weighted median of each coordinate, while
 theirs begins at a point that one update can move as far as it likes.
 
 - `iterations`: the maximum number.  `tolerance`: each update pulls z with its weight; the

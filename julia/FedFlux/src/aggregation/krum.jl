@@ -32,7 +32,7 @@ end
 """
     MultiKrum(f = 1, m = nothing)
 
-The mean of the `m` updates with the best [`Krum`](@ref) scores; `n − f` of them where `m`
+The mean of the `m` updates with the best [`Krum`](@ref) scores; `n − f` of them if `m`
 isn't given. Needs `2f + 3` updates, and `m` of them. Blanchard et al. 2017
 (arXiv:1703.02757), section 4.
 """

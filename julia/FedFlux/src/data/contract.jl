@@ -58,7 +58,7 @@ end
     as_trained(c::InputContract, x; any_size) -> x
 
 The samples `x` as a user has them, scaled as those of the training. Floats from 0 to 1 are
-bytes that a [`Dataset`](@ref) has scaled. Throws a [`FedFluxError`](@ref) where they are
+bytes that a [`Dataset`](@ref) has scaled. Throws a [`FedFluxError`](@ref) if they are
 bytes and those were not, or the reverse, or of another size, unless the model takes
 `any_size`.
 """

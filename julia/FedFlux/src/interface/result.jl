@@ -10,7 +10,7 @@ The result of a run:
 - `parameters`: the arrays in model order, their `names`, and `params_sha256` over their
   bytes; `statistics`, such as BatchNorm's running means, by name;
 - `best`: the [`Snapshot`](@ref) after the best round by the option `monitor`, or `nothing`
-  where no round was evaluated;
+  if no round was evaluated;
 - `history`: a vector of [`Record`](@ref)s; `stopped`: why the run ended;
 - `finetuned_accuracy` and `baselines`, if they were asked for;
 - `dataset`; `trainer` and why that one (`trainer_reason`); `threads`;

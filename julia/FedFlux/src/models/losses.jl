@@ -122,7 +122,7 @@ function (loss::BinaryCrossEntropy)(ŷ, y)
         weights .* Flux.logitbinarycrossentropy(ŷ, targets; agg = identity))
 end
 
-"The weight of a target; between 0 and 1, where mixup mixes them, in between."
+"The weight of a target; between 0 and 1, if mixup mixes them, in between."
 answer_weight(loss::BinaryCrossEntropy, t) =
     loss.class_weights === nothing ? 1.0f0 :
     loss.class_weights[1] + Float32(t) * (loss.class_weights[2] - loss.class_weights[1])

@@ -16,7 +16,7 @@ end
 const MOST_PARAMETERS = 2^28
 
 """
-Throw where a model's Dense layers of these `widths`, and `more` parameters, are too many,
+Throw if a model's Dense layers of these `widths`, and `more` parameters, are too many,
 before any is made.
 """
 function check_parameters(name, widths, more = 0)

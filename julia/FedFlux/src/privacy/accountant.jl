@@ -52,7 +52,7 @@ Accounts by privacy-loss distributions, for Gaussian noise with Poisson cohorts 
 amplification by sampling: a smaller ε than [`RDPAccountant`](@ref)'s for the same run.
 Steps are only counted; `epsilon` computes, as a rule in 10 to 100 ms for each different
 step. `interval` is the spacing of the grid of losses: ε is rounded up on it, so a smaller
-one gives a smaller ε where the losses of single steps are small, in more time.
+one gives a smaller ε if the losses of single steps are small, in more time.
 
 Throws a [`FedFluxError`](@ref) for a `delta` outside (0, 1) or an `interval` that is not
 positive.

@@ -17,7 +17,7 @@ binomial_upper(failures, n, confidence) =
 """
     epsilon_lower(fpr, fnr, delta) -> Float64
 
-The smallest ε that an (ε, `delta`) private mechanism can have, where an attack that tells
+The smallest ε that an (ε, `delta`) private mechanism can have, if an attack that tells
 neighbors apart has at most these false positive and false negative rates; 0 if they
 tell nothing. From both inequalities that bound any test: 1 − fnr ≤ e^ε fpr + δ, and the
 same with the rates exchanged (Kairouz, Oh, Viswanath 2015, arXiv:1311.0776, Theorem 2.1).

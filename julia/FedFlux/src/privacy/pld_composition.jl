@@ -13,7 +13,7 @@ const TAIL_SHARE = 1e-7
 """
 What rounding may add to or take from δ for each step; it is added. The transform's error is
 about 2^-53 at each frequency, and raising to the power of the count multiplies it by that.
-Beside a transform in 128 bits, δ was wrong by at most this, and by a tenth of it where δ is
+Beside a transform in 128 bits, δ was wrong by at most this, and by a tenth of it if δ is
 small.
 """
 const ROUNDING = 2.0^-53
@@ -76,7 +76,7 @@ end
 
 Points of the grid outside of which, on each side, the sum of `counts[i]` losses of each
 `grids[i]` has at most the probability `tail`: by Chernoff's bound at a few λ, or all points
-where those are fewer.
+if those are fewer.
 """
 function window(grids, counts, tail)
     lowest = sum(counts .* [g.first for g in grids])

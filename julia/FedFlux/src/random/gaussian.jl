@@ -84,6 +84,6 @@ end
     return negate_if(cosine, quarter + 0x0000000000000001), negate_if(sine, quarter)
 end
 
-"-x where bit 1 of `quarter` is set."
+"-x if bit 1 of `quarter` is set."
 @inline negate_if(x::Lanes64, quarter::Words64) =
     reinterpret(Lanes64, reinterpret(Words64, x) ⊻ ((quarter << 62) & 0x8000000000000000))

@@ -72,7 +72,7 @@ end
 The server's step by a function of your own: `f(θ, mean, state, ctx)` gives `(Δ, state)`,
 the vector that the server adds to the parameters `θ`, and what it keeps for the next round,
 `nothing` before the first. `mean` is the aggregate of the round's updates, and `ctx` is
-what [`Rule`](@ref)s meet on the server. Where the option `server` takes an optimizer, you
+what [`Rule`](@ref)s meet on the server. When the option `server` takes an optimizer, you
 may give `f` itself.
 
 ```julia

@@ -2,7 +2,7 @@
 # floating point (Canonne, Kamath, Steinke 2020, arXiv:2004.00010, Algorithms 1 to 3), or
 # Skellam's.
 
-"Uniform from 0 to n − 1: as many bits as n − 1 has, again where they are more."
+"Uniform from 0 to n − 1: as many bits as n − 1 has, again if they are more."
 function uniform!(r::WordRNG, n::UInt128)
     bits = 128 - leading_zeros(n - 1)
     while true

@@ -6,7 +6,7 @@
 `k` labels per client: each label in turn goes to the first clients, by number, that hold
 fewer than `k` labels, `clients·k/labels` of them (rounded up), in equal shares of its
 shuffled samples. PFLlib's "pat" split with equal shares (Zhang et al. 2023,
-arXiv:2312.04992). Neighboring clients hold the same labels, where those of
+arXiv:2312.04992). Neighboring clients hold the same labels, while those of
 [`LabelSkew`](@ref) overlap. Labels that no client takes are left out.
 
 ```julia

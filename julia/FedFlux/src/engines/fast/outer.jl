@@ -24,7 +24,7 @@ end
 
 How to find the norm of one example's gradient of (M, K) weights, in each of the `groups`: a
 sum of outer products over the `T` columns of the example (its pixels or time steps). Either
-by the gradient itself, or by the inner products of the columns, which is less work where
+by the gradient itself, or by the inner products of the columns, which is less work if
 the columns are few (Goodfellow 2015, arXiv:1510.01799; Li et al. 2022, arXiv:2110.05679,
 section 4). The gradient is kept for each example, if `keep`; it is then no larger than the
 columns are.

@@ -40,7 +40,7 @@ end
     each_vector(f, width, n)
 
 Call `f(i, width, mask)` for i = 0, L, 2L, … below `n`. `f` works on the lanes i, i+1, …,
-i+L-1. `mask` is `nothing` for full vectors and masks the last one where it is partial.
+i+L-1. `mask` is `nothing` for full vectors and masks the last one if it is partial.
 """
 @inline function each_vector(f::F, width::Val{L}, n) where {F,L}
     i = 0

@@ -206,7 +206,7 @@ end
 
 The cohort of a round, or the clients that are available in it, by a function of your own:
 `f(round, clients, rng)` gives some of the `clients`, a list of their numbers from 1: those
-that are available, or all. All randomness comes from `rng`. Where an option takes a
+that are available, or all. All randomness comes from `rng`. When an option takes a
 [`Sampling`](@ref) or an [`Availability`](@ref), you may give `f` itself.
 
 Throws a [`FedFluxError`](@ref) that names the round if `f` gives anything else, or a client

@@ -8,7 +8,7 @@ function membership_attack(o::Options, f, st, clients, test, pool)
     return MembershipInference(f, st, clients, test; pool, samples = o.membership)
 end
 
-"How good the final models are on the clients' own test data, where they have some."
+"How good the final models are on the clients' own test data, if they have some."
 function figures_of_clients(o::Options, f, st, clients, own_test, pool)
     own_test === nothing && return (;)
     figures = own_figures((worker, k) -> put_global!(worker, st), pool, f, own_test)

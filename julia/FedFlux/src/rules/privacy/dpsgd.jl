@@ -9,7 +9,7 @@ Example-level differential privacy: each local step is
     g = (Σᵢ gᵢ·min(1, C/‖gᵢ‖) + N(0, (σC)²I)) / B,
 
 where `gᵢ` is the gradient of one example's own loss, over all parameters; C is `clip`, σ is
-`noise_multiplier`, and B is `batchsize` (the number of the client's examples where that is
+`noise_multiplier`, and B is `batchsize` (the number of the client's examples if that is
 smaller). An example enters a step with probability q = B/nₖ, independently of the others,
 so batches differ in size, and one without examples is a step of noise. A client takes as
 many steps as without the rule. Other rules correct the gradient after the noise. The
