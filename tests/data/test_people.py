@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import fedflux
+from fedflux._data import tables
 from fedflux._data.by_client import alone_with_labels, joined
 from fedflux._data.parts import Parts
 
@@ -133,6 +134,42 @@ def test_tables_and_files_by_the_names_of_columns(tmp_path: Path) -> None:
         fedflux.run(x_train=table, y_train="diagnosis", **RUN)
     with pytest.raises(fedflux.DataError, match=r"no file .*none.csv"):
         fedflux.run(x_train=tmp_path / "none.csv", y_train="diagnosis", **RUN)
+
+
+def test_parquet_is_the_csv_of_the_same_table(tmp_path: Path) -> None:
+    table = pd.DataFrame(X, columns=list("abcd"))
+    table["n"] = np.arange(60, dtype=np.int64) % 5
+    table["diagnosis"] = pd.Categorical(NAMES[Y])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table.to_parquet(tmp_path / "t.parquet")
+    read = [
+        fedflux.run(x_train=tmp_path / f"t.{kind}", y_train="diagnosis", **RUN)
+        for kind in ("csv", "parquet")
+    ]
+    assert read[0].params_sha256 == read[1].params_sha256
+    assert read[1].classes == ["maybe", "no", "yes"]
+    given = fedflux.run(x_train=table, y_train="diagnosis", **RUN)
+    assert given.params_sha256 == read[1].params_sha256
+
+
+def test_parquet_files_that_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def why(path: Path) -> str:
+        with pytest.raises(fedflux.DataError) as caught:
+            fedflux.run(x_train=path, y_train="b", **RUN)
+        return str(caught.value)
+
+    path = tmp_path / "t.parquet"
+    path.write_bytes(b"PAR1 and nothing else")
+    assert "x_train: t.parquet can't be read" in why(path)
+    pd.DataFrame({"a": [1.0]}).to_parquet(path)
+    assert "x_train has no column 'b'; its columns are 'a'" in why(path)
+    small = pd.DataFrame({"a": np.zeros(10**6), "b": np.zeros(10**6, int)})
+    small.to_parquet(path)
+    assert path.stat().st_size < 10**5  # equal values take nearly nothing
+    monkeypatch.setattr(tables, "MOST_UNPACKED", 15 * 10**6)
+    assert "holds 1,000,000 rows of 2 columns, 16,000,000 bytes in memory" in why(path)
 
 
 def test_channels_last() -> None:

@@ -22,6 +22,7 @@ IMPORTS = {
     "flower": "import fedflux.flower, fedflux.flower.client, fedflux.flower.server",
     "he": "import tenseal, fedflux.he",
     "pandas": "import pandas, fedflux; fedflux.Result",
+    "parquet": "import pandas, pyarrow.parquet, fedflux",
     "plots": "import matplotlib.pyplot, fedflux.plots",
     "sklearn": "import fedflux.sklearn",
     "onnx": "import fedflux._onnx.export",

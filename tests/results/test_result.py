@@ -219,6 +219,5 @@ def test_the_history_as_a_file(tmp_path: Path) -> None:
     with pytest.raises(fedflux.OptionError, match=r"a file \.csv or \.parquet"):
         result.save_history(tmp_path / "history.txt")
     pandas = pytest.importorskip("pandas")
-    pytest.importorskip("pyarrow", reason="pyarrow is not installed: Parquet is not tested")
     frame = pandas.read_parquet(result.save_history(tmp_path / "history.parquet"))
     assert list(frame["accuracy"]) == [record["accuracy"] for record in result.history]

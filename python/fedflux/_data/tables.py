@@ -11,6 +11,8 @@ from .by_client import Given
 
 FORMATS = (".csv", ".parquet")
 MOST_BYTES = 4 << 30  # of a file: a table in memory is several times as large
+MOST_UNPACKED = 16 << 30
+CELL = 8  # bytes of a number in a table
 
 
 def named_columns(given: Given) -> Given:
@@ -72,11 +74,31 @@ def _table(name: str, value: Any) -> Any:
     try:
         if path.suffix.lower() == ".csv":
             return pandas.read_csv(path)
-        return pandas.read_parquet(path)
-    except ImportError as error:
-        raise FedFluxError(f"{name}: {path.name}: {first_line(error)}") from None
+        _check_parquet(name, path)
+        return pandas.read_parquet(path, engine="pyarrow")
+    except ImportError:
+        raise FedFluxError(
+            f"{name}: reading {path.name} needs pyarrow, which is not installed: run "
+            "pip install 'fedflux[parquet]'"
+        ) from None
     except (OSError, ValueError, pandas.errors.ParserError) as error:
         raise DataError(f"{name}: {path.name} can't be read: {first_line(error)}") from None
+
+
+def _check_parquet(name: str, path: Path) -> None:
+    """Refuse a file that unpacks to very much: equal values take nearly no bytes in it."""
+    from pyarrow.parquet import read_metadata
+
+    facts = read_metadata(path)
+    groups = range(facts.num_row_groups)
+    unpacked = sum(facts.row_group(i).total_byte_size for i in groups)
+    size = max(unpacked, CELL * facts.num_rows * facts.num_columns)
+    if size > MOST_UNPACKED:
+        raise DataError(
+            f"{name}: {path.name} holds {facts.num_rows:,} rows of {facts.num_columns} "
+            f"columns, {size:,} bytes in memory; expected at most {MOST_UNPACKED:,}; read "
+            "a part of it, and give the table"
+        )
 
 
 def _columns(table: Any) -> list[Any]:

@@ -52,7 +52,7 @@ def write(history: list[dict[str, Any]], path: str | os.PathLike[str]) -> Path:
         of(history).to_parquet(content)
     except ImportError:
         raise FedFluxError(
-            "Parquet needs pyarrow: run pip install pyarrow, or write a .csv"
+            "Parquet needs pyarrow: run pip install 'fedflux[parquet]', or write a .csv"
         ) from None
     write_whole(file, content.getvalue())
     return file
