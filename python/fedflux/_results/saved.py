@@ -30,7 +30,7 @@ def facts_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     Example:
         >>> facts_of("no/such/run")
         Traceback (most recent call last):
-        fedflux.errors.DataError: no file or folder 'no/such/run'
+        fedflux.errors.DataError: no file or folder 'no/such/run'...
     """
     given = as_path("path", path)
     if not given.exists():
