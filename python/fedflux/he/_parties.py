@@ -125,7 +125,7 @@ class Server:
     Example:
         >>> Server(Parameters()).add([b"no message"])
         Traceback (most recent call last):
-        fedflux.errors.FedFluxError: ckks: a message has 10 bytes; it is cut off
+        fedflux.errors.FedFluxError: ckks: a message has 10 bytes; it is cut off...
     """
 
     def __init__(self, parameters: Parameters) -> None:
