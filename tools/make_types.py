@@ -110,7 +110,7 @@ def stub() -> str:
     lines.append("from typing import Literal\n\n")
     for name in fedflux.__all__:
         if name != "__version__":
-            module = fedflux._MODULES.get(name, "errors")
+            module = fedflux._MODULES[name]
             lines.append(f"from .{module} import {name} as {name}\n")
     for name in fedflux._PACKAGES:
         lines.append(f"from . import {name} as {name}\n")

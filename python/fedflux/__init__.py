@@ -11,64 +11,25 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ._version import __version__
+from ._version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from ._comparison.compare import compare
-    from ._comparison.comparison import Comparison
-    from ._comparison.sweep import sweep
-    from ._extensions.aggregator import Aggregator
-    from ._extensions.context import Context
-    from ._extensions.rule import Rule
-    from ._julia.start import setup
-    from ._privacy.accountant import epsilon, noise_multiplier
-    from ._privacy.audit import Audit, audit
-    from ._report.report import report
-    from ._results.result import Result
-    from ._simulation.run import partition, run
-    from .errors import (
-        DataError,
-        FedFluxError,
-        FedFluxWarning,
-        Interrupted,
-        JuliaUnavailable,
-        OptionError,
-    )
-
-__all__ = [
-    "Aggregator",
-    "Audit",
-    "Comparison",
-    "Context",
-    "DataError",
-    "FedFluxError",
-    "FedFluxWarning",
-    "Interrupted",
-    "JuliaUnavailable",
-    "OptionError",
-    "Result",
-    "Rule",
-    "Snapshot",
-    "__version__",
-    "audit",
-    "compare",
-    "epsilon",
-    "noise_multiplier",
-    "partition",
-    "report",
-    "run",
-    "setup",
-    "sweep",
-]
-
+# Where each public name stands; __init__.pyi says what it is.
 _MODULES = {
     "Aggregator": "_extensions.aggregator",
     "Audit": "_privacy.audit",
     "Comparison": "_comparison.comparison",
     "Context": "_extensions.context",
+    "DataError": "errors",
+    "FedFluxError": "errors",
+    "FedFluxWarning": "errors",
+    "Interrupted": "errors",
+    "JuliaUnavailable": "errors",
+    "OptionError": "errors",
+    "Result": "_results.result",
     "Rule": "_extensions.rule",
+    "Snapshot": "_results.snapshot",
     "audit": "_privacy.audit",
     "compare": "_comparison.compare",
     "epsilon": "_privacy.accountant",
@@ -78,15 +39,9 @@ _MODULES = {
     "run": "_simulation.run",
     "setup": "_julia.start",
     "sweep": "_comparison.sweep",
-    "Result": "_results.result",
-    "Snapshot": "_results.snapshot",
 }
-_PACKAGES = (
-    "flower",
-    "he",
-    "plots",
-    "sklearn",
-)  # public modules, loaded when they are named
+__all__ = sorted(("__version__", *_MODULES))
+_PACKAGES = ("flower", "he", "plots", "sklearn")  # loaded when they are named
 
 
 def __getattr__(name: str) -> Any:
@@ -95,9 +50,9 @@ def __getattr__(name: str) -> Any:
 
     if name in _PACKAGES:
         return import_module(f".{name}", __name__)
-    if name not in __all__:
+    if name not in _MODULES:
         return _object_class(name)
-    value = getattr(import_module(f".{_MODULES.get(name, 'errors')}", __name__), name)
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     globals()[name] = value
     return value
 
