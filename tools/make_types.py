@@ -34,6 +34,7 @@ NAMES = {
 OWN = {
     "aggregate": "Aggregator | aggregator.Function",
     "availability": "cohorts.Function",
+    "metrics": "metrics.Given",
     "partition": "partition.Given",
     "sampling": "cohorts.Function",
     "server": "server_step.Function",
@@ -43,7 +44,7 @@ MADE = '"""{what}\n\nMade by tools/make_types.py from the core\'s tables.\n"""\n
 
 def type_of(option: Option) -> str:
     """Return the type of an option's or a parameter's value."""
-    if option.kind == "str" and option.choices:
+    if option.kind == "str" and option.choices and not option.names_of:
         text = f"Literal[{', '.join(map(repr, option.choices))}]"
     else:
         text = NAMES[option.kind]
@@ -90,7 +91,7 @@ def option_types() -> str:
         + "from __future__ import annotations\n\n"
         + "from collections.abc import Iterable\nfrom os import PathLike\n"
         + "from typing import Any, Literal, TypedDict\n\n"
-        + "from .._extensions import aggregator, cohorts, partition, server_step\n"
+        + "from .._extensions import aggregator, cohorts, metrics, partition, server_step\n"
         + "from .._extensions.aggregator import Aggregator\n"
         + "from .._extensions.rule import Rule\n"
         + "from .._options.classes import Spec\nfrom .._results.result import Result\n"

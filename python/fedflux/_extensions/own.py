@@ -9,16 +9,17 @@ from .._options.classes import Spec
 from ..errors import OptionError
 from .aggregator import Aggregator, aggregator
 from .cohorts import Chooser, chooser
+from .metrics import Metrics, metrics
 from .partition import FunctionPartition, Listed, partition
 from .rule import CLIENT_HOOKS, Rule, rule
 from .server_step import ServerStep, server_step
 
-OWN = (Aggregator, Rule, Chooser, Listed, FunctionPartition, ServerStep)
-Own = Aggregator | Rule | Chooser | Listed | FunctionPartition | ServerStep
+OWN = (Aggregator, Rule, Chooser, Listed, FunctionPartition, Metrics, ServerStep)
+Own = Aggregator | Rule | Chooser | Listed | FunctionPartition | Metrics | ServerStep
 
 
-def title(own: Own) -> str:
-    """Return what results and messages call an object.
+def title(own: Own) -> str | list[str]:
+    """Return what results and messages call an object; metrics are several.
 
     Example:
         >>> title(aggregator(lambda updates, weights: updates[0]))
@@ -63,6 +64,8 @@ def own_object(option: str, value: Any) -> Own | None:
             return chooser(option, value)
         case "partition" if callable(value) or isinstance(value, Mapping | list | tuple):
             return partition(value)
+        case "metrics" if isinstance(value, Mapping):
+            return metrics(value)
         case "server" if callable(value):
             return server_step(value)
         case "rules" if isinstance(value, Rule):

@@ -193,6 +193,16 @@ def provide_ckks(parties: Callable[..., Any]) -> None:
     boot().core._provide_ckks(parties)
 
 
+def metric_names(given: Any) -> list[str]:
+    """Return the names of metrics that are Julia's.
+
+    Raises:
+        FedFluxError: they are no functions by name.
+    """
+    names: list[str] = _facts(boot().core._metric_names(given))["names"]
+    return names
+
+
 def recorded_options(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the options of the run whose checkpoints are in a folder.
 

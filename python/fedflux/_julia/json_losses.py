@@ -22,12 +22,16 @@ def named(loss: float) -> float | str:
 
 
 def restored(table: dict[str, Any]) -> dict[str, Any]:
-    """Give the losses of an object of JSON back their numbers, in place.
+    """Give the losses and metrics of an object of JSON back their numbers, in place.
 
     Example:
         >>> restored({"test_loss": "Infinity", "loss": "mse"})
         {'test_loss': inf, 'loss': 'mse'}
     """
+    metrics = table.get("metrics")
+    if isinstance(metrics, dict):
+        for name, value in metrics.items():
+            metrics[name] = NAMES.get(value, value) if isinstance(value, str) else value
     for name in LOSSES:
         value = table.get(name)
         if isinstance(value, str) and value in NAMES:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._extensions.aggregator import Aggregator, aggregated, combined_statistics
 from .._extensions.cohorts import Chooser
+from .._extensions.metrics import Metric, Metrics
 from .._extensions.partition import FunctionPartition, Listed
 from .._extensions.rule import Rule, RuleCalls
 from .._extensions.server_step import ServerStep
@@ -32,6 +33,8 @@ def julia_object(core: Any, option: str, value: Any) -> Any:
             return core._own(option, f, name, value.min_clients, _statistics(value))
         case Chooser():
             return core._own(option, _choose(value), value.name)
+        case Metrics():
+            return _metrics(core, value)
         case FunctionPartition():
             return core._own(option, _split(value), value.name, None)
         case Listed():
@@ -42,6 +45,20 @@ def julia_object(core: Any, option: str, value: Any) -> Any:
             f, hooks = _hooks(core, value), value._hooks()
             return core._own(option, f, value._title(), hooks, list(value.sends))
     return value
+
+
+def _metrics(core: Any, own: Metrics) -> Any:
+    def measuring(metric: Metric) -> Callable[..., float]:
+        def measure(labels: Any, answers: Any, round: int) -> float:
+            y, said = np.array(labels).T, np.array(answers).T
+            return metric.measure(y, said, round, own.classes)
+
+        return measure
+
+    functions = [
+        m.function if isinstance(m.function, str) else measuring(m) for m in own.metrics
+    ]
+    return core._metrics(own.name, functions, [m.of_probabilities for m in own.metrics])
 
 
 def _array(array: Any) -> Array:

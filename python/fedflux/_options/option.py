@@ -23,6 +23,7 @@ class Option:
         optional: whether the option may be unset (None).
         default: None if it is unset by default.
         choices: the values allowed; empty if all are.
+        names_of: another option; the names of the objects given for it are choices too.
         described: whether a list in JSON, which says what to build, is allowed too.
         min, max: inclusive bounds, or None.
         above: an exclusive lower bound, or None.
@@ -50,6 +51,7 @@ class Option:
     words: tuple[str, ...] = ()
     single: bool = False
     described: bool = False
+    names_of: str = ""
 
     KINDS: ClassVar[Mapping[str, str]] = {
         "int": "an integer",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar, Self
@@ -13,6 +13,7 @@ from .hints import hint
 from .option import Option
 from .specs import parse
 from .tables import read_table
+from .target_metric import target
 
 # What a comparison decides for each of its runs.
 DECIDED = ("seed", "checkpoint", "resume", "engine")
@@ -105,11 +106,14 @@ def column(name: str) -> Mapping[str, Any]:
     return {option: entry[name] for option, entry in table.items() if name in entry}
 
 
-def check(given: Mapping[str, Any]) -> dict[str, Any]:
+def check(
+    given: Mapping[str, Any], names: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """Check the options of a run and fill in the defaults.
 
     Args:
         given: values by option name, or None for unset.
+        names: of the objects of the user's own that are given for options, by option.
 
     Returns:
         Every declared option in the order of the table; None if unset, and for a default
@@ -128,7 +132,9 @@ def check(given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in table:
             raise OptionError(unknown(name))
     options = {
-        name: option.default if given.get(name) is None else option.check(given[name])
+        name: option.default
+        if given.get(name) is None
+        else _with_names(option, names or {}).check(given[name])
         for name, option in table.items()
     }
     for name, option in table.items():
@@ -137,6 +143,8 @@ def check(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:  # None is an error for an option that can't be unset
         if given[name] is None:
             table[name].check(None)
+    if options["target_metric"] is not None:
+        target(options["target_metric"])
     cohort = options.get("clients_per_round")
     by_number = not by_owner(options)  # it has as many clients as owners
     if cohort is not None and cohort > options["clients"] and by_number:
@@ -156,6 +164,12 @@ def by_owner(options: Mapping[str, Any]) -> bool:
     """
     partition: str = options["partition"]
     return partition.startswith(("owner", "ByOwner"))
+
+
+def _with_names(option: Option, names: Mapping[str, Sequence[str]]) -> Option:
+    """Return the option with the names of the user's own objects among its choices."""
+    own = names.get(option.names_of, ())
+    return replace(option, choices=(*option.choices, *own)) if own else option
 
 
 def settled(options: Mapping[str, Any], dataset: str) -> dict[str, Any]:

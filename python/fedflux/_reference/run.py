@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from .._data import contract
 from .._data.arrays import Data
 from .._data.parts import Parts
-from .._extensions.aggregator import Aggregator, aggregated
 from .._extensions.states import State
 from .._typing import Array, Record
 from ..errors import DataError, OptionError
@@ -22,8 +21,8 @@ from . import training as ref
 from .clients import hold_out, table
 from .losses import balanced
 from .models import Model
+from .own_functions import OwnFunctions
 from .progress import Progress, checksum
-from .random_streams import COHORT, PARTITION, first_word
 from .supported import check_supported
 
 
@@ -40,6 +39,9 @@ class EventHandler(Protocol):
 
 
 OnModel = Callable[[Record, list[Array], None], None]
+
+# The figures of which less is better, by name.
+LESS = ("loss", "perplexity", "mae", "mse")
 
 
 def outputs_and_classes(loss: str, data: Data) -> tuple[int, int]:
@@ -80,8 +82,8 @@ class Run:
         progress: Progress,
         own: Mapping[str, Any],
     ) -> None:
-        check_supported(options)
-        self.own, self.aggregator_state = own, progress.aggregator_state
+        self.own = OwnFunctions(own, options, progress.aggregator_state)
+        check_supported(options, {"metrics": self.own.metrics.name})
         self.options = options
         outputs, self.classes = outputs_and_classes(options["loss"], data)
         sample = data.x_train.shape[1:]
@@ -89,7 +91,10 @@ class Run:
         self.x, self.y = self._images(data.x_train), data.y_train
         self.xt = None if data.x_test is None else self._images(data.x_test)
         self.yt = data.y_test
-        parts = self._split(options["clients"], options["seed"])
+        if self.own.metrics.metrics and self.xt is None:
+            names = ", ".join(self.own.metrics.name)
+            raise OptionError(f"metrics: expected test data to measure {names} on")
+        parts = self.own.split(self.y)
         share = options["client_test"]
         self.parts, self.own_tests = hold_out(parts, share, options["seed"])
         if progress.params is None:
@@ -124,22 +129,6 @@ class Run:
                 f"{classes} classes"
             )
 
-    def _split(self, clients: int, seed: int) -> list[NDArray[np.int64]]:
-        if "partition" not in self.own:
-            return ref.iid(len(self.y), clients, seed)
-        parts: list[NDArray[np.int64]]
-        parts = self.own["partition"].split(self.y, clients, first_word(seed, PARTITION))
-        return parts
-
-    def _cohort(self, number: int) -> list[int]:
-        clients, seed = self.options["clients"], self.options["seed"]
-        if "sampling" not in self.own:
-            return ref.cohort(clients, self.options["clients_per_round"], seed, number)
-        word = first_word(seed, COHORT, number)
-        chosen: list[int]
-        chosen = self.own["sampling"].choose(number, range(1, clients + 1), word).tolist()
-        return chosen
-
     def _images(self, x: Array | Parts) -> Array:
         x = contract.scaled(self.options, np.asarray(x))
         return x[:, None] if x.ndim == 3 else x
@@ -156,7 +145,7 @@ class Run:
     def round(self, number: int) -> Record:
         """Train one round and return its record, without an evaluation."""
         began = time.perf_counter()
-        cohort = self._cohort(number)
+        cohort = self.own.cohort(number)
         trained, weights, loss, seen = [], [], 0.0, 0
         rejected: list[Record] = []
         for k in cohort:
@@ -174,7 +163,7 @@ class Run:
         trained_at = time.perf_counter()
         skipped = self._aggregate(trained, weights, number)
         bytes_sent = len(cohort) * sum(a.nbytes for a in self.params)
-        return {
+        record: Record = {
             "round": number,
             "train_loss": loss / seen if seen else None,
             "test_loss": None,
@@ -199,41 +188,22 @@ class Run:
             "validation_accuracy": None,
             "metric": None,
         }
+        metrics = self.own.unmeasured()
+        return record | {"metrics": metrics} if metrics else record
 
     def _aggregate(
         self, trained: list[list[Array]], weights: list[float], number: int
     ) -> str | None:
         """Average the clients' parameters; return why the round is skipped, or None."""
-        own = self.own.get("aggregate")
-        if own is not None and len(trained) < own.min_clients:
-            return f"{len(trained)} updates came, and {own.min_clients} are needed"
+        needed = self.own.min_clients
+        if len(trained) < needed:
+            return f"{len(trained)} updates came, and {needed} are needed"
         if trained:
-            if own is None:
-                params = ref.average(self.params, trained, weights)
-            else:
-                params = self._aggregated(own, trained, weights, number)
+            params = self.own.combine(self.params, trained, weights, number)
             if _all_finite(params):
                 self.params = params
                 return None
         return "no finite update came"
-
-    def _aggregated(
-        self,
-        own: Aggregator,
-        trained: list[list[Array]],
-        weights: list[float],
-        number: int,
-    ) -> list[Array]:
-        """The parameters after a step by the user's aggregate of the updates."""
-        start = np.concatenate([a.ravel() for a in self.params])
-        updates = np.stack([np.concatenate([a.ravel() for a in w]) for w in trained])
-        updates -= start
-        state = self.aggregator_state
-        step, state = aggregated(own, updates, np.array(weights), state, number)
-        self.aggregator_state = state
-        ends = np.cumsum([a.size for a in self.params])[:-1]
-        moved = np.split(start + step, ends)
-        return [v.reshape(a.shape) for v, a in zip(moved, self.params, strict=True)]
 
     def evaluate(self, record: Record) -> None:
         """Evaluate the model on the test data, and add the results to a record."""
@@ -246,6 +216,12 @@ class Run:
         record["test_loss"] = loss
         if by_class is not None:
             record["client_accuracy"] = ref.spread(by_class, self.counts)
+        metrics = self.own.measured(
+            self.model, self.params, self.xt, self.yt, record["round"]
+        )
+        if metrics:
+            record["metrics"] = metrics
+            record["metric"] = metrics.get(self._monitor)
         record["seconds_eval"] = time.perf_counter() - began
         if self._compare(record):
             self.best = (record["round"], list(self.params))
@@ -258,14 +234,14 @@ class Run:
     def _compare(self, record: Record) -> bool:
         """Count the evaluations since the best one; return whether this is the best."""
         monitor = self._monitor
-        value = record["test_loss" if monitor == "loss" else "accuracy"]
+        value = self.own.value(monitor, record)
         if value is None:
             return False
         self.since_best += 1
         if not np.isfinite(value):
             return False
         best = self.best_figure
-        if best is not None and (value >= best if monitor == "loss" else value <= best):
+        if best is not None and (value >= best if monitor in LESS else value <= best):
             return False
         self.best_figure, self.since_best = value, 0
         return True
@@ -276,7 +252,7 @@ class Run:
         return {
             "round": record["round"],
             "monitor": monitor,
-            "value": loss if monitor == "loss" else accuracy,
+            "value": self.own.value(monitor, record),
             "loss": loss,
             "accuracy": accuracy,
             "params_sha256": fingerprint(params),
@@ -292,6 +268,9 @@ class Run:
         patience, budget = self.options["patience"], self.options["time_budget"]
         if target is not None and accuracy is not None and accuracy >= target:
             return "target_accuracy"
+        goal = self.own.target
+        if goal is not None and goal.reached(self.own.value(goal.name, record)):
+            return "target_metric"
         if patience is not None and self.since_best >= patience:
             return "patience"
         if budget is not None and elapsed >= budget:
@@ -414,7 +393,7 @@ def run(
     }
     if data.classes is not None:
         facts["classes"] = data.classes
-    return facts, parameters, federation.aggregator_state
+    return facts, parameters, federation.own.state
 
 
 def fingerprint(params: Sequence[Array]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .._options.options import column, declared
@@ -10,11 +10,14 @@ from .._options.specs import parse
 from ..errors import OptionError
 
 
-def check_supported(options: Mapping[str, Any]) -> None:
+def check_supported(
+    options: Mapping[str, Any], names: Mapping[str, Collection[str]] | None = None
+) -> None:
     """Check that the reference engine supports the options.
 
     Args:
         options: every option of the run, checked.
+        names: of the objects of the user's own, by option.
 
     Raises:
         OptionError: an option or a value that only the core supports.
@@ -29,7 +32,8 @@ def check_supported(options: Mapping[str, Any]) -> None:
             "for text"
         )
     for name, value in options.items():
-        if not _supported(name, value):
+        own = (names or {}).get(declared()[name].names_of, ())
+        if value not in own and not _supported(name, value):
             raise OptionError(
                 f"{name}={value!r} needs the Julia core; the reference engine does not "
                 "support it"

@@ -209,6 +209,52 @@ def evaluate(
     return total / len(x), accuracy, by_class
 
 
+def outputs(model: Model, w: Sequence[Array], x: Array) -> Array:
+    """Compute the outputs of a model, (n, outputs)."""
+    starts = range(0, len(x), 1000)
+    return np.concatenate([model.forward(w, x[i : i + 1000])[0] for i in starts])
+
+
+def predictions(out: Array, loss: str, axes: int) -> Array:
+    """Return the labels or the numbers that outputs predict.
+
+    Args:
+        out: (n, outputs).
+        loss: its name.
+        axes: of the targets; one if there is one for a sample.
+
+    Example:
+        >>> predictions(np.array([[0.0, 2.0]]), "cross_entropy", 1)
+        array([1])
+    """
+    if loss == "cross_entropy":
+        labels: Array = out.argmax(axis=1)
+        return labels
+    if axes == 1:
+        out = out[:, 0]
+    return (out > 0).astype(np.int64) if loss == "binary_cross_entropy" else out
+
+
+def probabilities(out: Array, loss: str, axes: int) -> Array:
+    """Return the probabilities of the classes; arguments as of `predictions`.
+
+    Raises:
+        OptionError: the loss has no classes.
+
+    Example:
+        >>> probabilities(np.array([[0.0]]), "binary_cross_entropy", 1)
+        array([[0.5, 0.5]])
+    """
+    if loss == "cross_entropy":
+        p: Array = np.exp(out - out.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        return p
+    if loss != "binary_cross_entropy":
+        raise OptionError("the loss has no classes, and so no probabilities")
+    p = 1 / (1 + np.exp(-out))
+    return np.concatenate([1 - p, p], axis=1) if axes == 1 else p
+
+
 def spread(by_class: Array, counts: Array) -> dict[str, float]:
     """Summarize the accuracy of the model on the labels of each client.
 

@@ -84,7 +84,15 @@ def _history(path: Path, told: Facts) -> list[Facts]:
         if len(text) != told["bytes"] or chain.hex() != told["chain"]:
             raise DataError(f"{file}: damaged, its SHA-256 differs")
         rows = [json.loads(line) for line in text.splitlines()]
-    return [dict(zip(told["fields"], map(unpacked, row), strict=True)) for row in rows]
+    return [_record(told["fields"], row) for row in rows]
+
+
+def _record(fields: list[str], row: list[Any]) -> Facts:
+    """Return the record of a row; one without metrics ends before these."""
+    if fields[-1] == "metrics" and len(row) == len(fields) - 1:
+        fields = fields[:-1]
+    values = (unpacked(v, finite=n != "metrics") for n, v in zip(fields, row, strict=True))
+    return dict(zip(fields, values, strict=True))
 
 
 def _unsealed(path: Path) -> Facts:
@@ -151,8 +159,12 @@ def _digest(names: list[str], arrays: Arrays, put: str) -> str:
     return fingerprint({name: arrays[put + name] for name in names})
 
 
-def unpacked(value: Any) -> Any:
+def unpacked(value: Any, finite: bool = True) -> Any:
     """Return what the core packed, as a record of a history has it.
+
+    Args:
+        value: packed.
+        finite: whether a number that isn't finite is None.
 
     Example:
         >>> unpacked({"names": ["min"], "values": [{"number": "Float32", "is": "0.5"}]})
@@ -161,7 +173,8 @@ def unpacked(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     if "names" in value:
-        return dict(zip(value["names"], map(unpacked, value["values"]), strict=True))
+        values = (unpacked(v, finite) for v in value["values"])
+        return dict(zip(value["names"], values, strict=True))
     if "list" in value:
         return [unpacked(v) for v in value["list"]]
     if "tuple" in value:
@@ -170,5 +183,5 @@ def unpacked(value: Any) -> Any:
         return value["symbol"]
     number = float(value["is"].replace("Inf", "inf"))
     if not math.isfinite(number):
-        return None  # as JSON has it
+        return None if finite else number  # None as JSON has it
     return number if "Float" in value["number"] else int(value["is"])

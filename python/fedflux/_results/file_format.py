@@ -113,11 +113,22 @@ def fingerprint(parameters: Mapping[str, NDArray[np.float32]]) -> str:
     return digest.hexdigest()
 
 
+def _metrics(figures: Any) -> Any:
+    """Convert the metrics of a round; those that aren't finite have names."""
+    if not isinstance(figures, Mapping):
+        return plain(figures)
+    return {n: named(v) if isinstance(v, float) else plain(v) for n, v in figures.items()}
+
+
 def plain(value: Any) -> Any:
     """Convert to what JSON can hold."""
     if isinstance(value, Mapping):
         return {
-            str(k): named(v) if k in LOSSES and isinstance(v, float) else plain(v)
+            str(k): named(v)
+            if k in LOSSES and isinstance(v, float)
+            else _metrics(v)
+            if k == "metrics"
+            else plain(v)
             for k, v in value.items()
         }
     if isinstance(value, list | tuple):

@@ -26,7 +26,7 @@ def rows(history: list[dict[str, Any]]) -> Rows:
         spread = row.pop("client_accuracy", None) or {}
         for name in SPREAD:
             row[f"client_accuracy_{name}"] = spread.get(name)
-        for group in ("aggregation", "membership"):
+        for group in ("aggregation", "membership", "metrics"):
             for name, number in (row.pop(group, None) or {}).items():
                 row[f"{group}_{name}"] = number
         found.append(row)

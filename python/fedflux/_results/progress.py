@@ -207,4 +207,9 @@ def figures(record: dict[str, Any]) -> str:
     accuracy = next((figure for figure in accuracies if figure is not None), None)
     if accuracy is not None:
         parts.append(f"accuracy {accuracy:.4f}")
+    parts += [
+        f"{name} {figure:.4f}"
+        for name, figure in record.get("metrics", {}).items()
+        if figure is not None
+    ]
     return "  ".join(parts)

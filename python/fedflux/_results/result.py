@@ -45,12 +45,14 @@ class Result(Predictor):
             aggregator reports, by name) and cohort (the clients that were asked, by number
             from 1, or empty if a private rule hides them), validation_loss,
             validation_accuracy and metric (the figure of the option monitor, if it is
-            neither loss nor accuracy). None for what was not measured. With validation data
-            only the last round is measured on the test data.
+            neither loss nor accuracy); and metrics, a dict of the figures that the option
+            metrics asks for, if it does. None for what was not measured. With validation
+            data only the last round is measured on the test data.
         parameters: float32 arrays by name, in model order. A Dense weight is (in, out).
         params_sha256: SHA-256 of the parameters' bytes, in model order.
-        stopped: why the run ended: rounds, target_accuracy, patience, time_budget, budget
-            (of ε), callback, interrupted (by Ctrl-C), or checkpoint (loaded from one).
+        stopped: why the run ended: rounds, target_accuracy, target_metric, patience,
+            time_budget, budget (of ε), callback, interrupted (by Ctrl-C), or checkpoint
+            (loaded from one).
         seconds: duration of the run.
         options: every option of the run.
         clients: a dict for each client (none above 100,000): its number `client` and its
@@ -139,8 +141,8 @@ class Result(Predictor):
 
         Returns:
             One row per round; client_accuracy becomes the columns client_accuracy_min, _q1,
-            _median, _q3 and _max, and each number of aggregation and of membership a column
-            such as aggregation_NAME.
+            _median, _q3 and _max, and each number of aggregation, membership and metrics a
+            column such as aggregation_NAME.
 
         Raises:
             FedFluxError: pandas is not installed.

@@ -26,7 +26,7 @@ from ..errors import FedFluxError, Interrupted, JuliaUnavailable, OptionError
 from . import initial_parameters, other_process
 from .events import Monitor
 from .initial_parameters import Parameters
-from .inputs import user_data_name
+from .inputs import own_names, user_data_name
 from .resume import ReferenceState
 
 
@@ -73,7 +73,7 @@ def execute(task: Task, monitor: Monitor) -> Result:
     if task.data is None and "dataset" not in task.objects and _may_be_core(task):
         options = mldatasets.provided(task.options, monitor.warn, datasets.has_mnist)
         task = replace(task, options=options)
-    engine = _choose(task.options, monitor)
+    engine = _choose(task.options, task.objects, monitor)
     run = _run_reference if engine == "reference" else _run_core_somewhere
     facts, parameters, state = run(task, monitor)
     for message in facts.get("warnings", ()):
@@ -116,7 +116,7 @@ def _may_be_core(task: Task) -> bool:
     return task.options["engine"] != "reference" and _julia.callable_here()
 
 
-def _choose(options: Options, monitor: Monitor) -> str:
+def _choose(options: Options, objects: dict[str, Any], monitor: Monitor) -> str:
     """Return "julia" or "reference"."""
     engine: str = options["engine"]
     if engine != "auto":
@@ -131,7 +131,7 @@ def _choose(options: Options, monitor: Monitor) -> str:
                 f"{error}; engine='reference' runs the slow engine without Julia"
             ) from None
         try:
-            check_supported(options)
+            check_supported(options, own_names(objects))
         except OptionError as unsupported:
             message = f"{unsupported}, and Julia can't be had: {error}"
             raise OptionError(message) from None
@@ -168,7 +168,7 @@ def _see(task: Task, monitor: Monitor, options: Options) -> Callable[..., None]:
 
 
 # What the reference engine takes of the user's own, by option.
-REFERENCE_OWN = ("aggregate", "partition", "sampling")
+REFERENCE_OWN = ("aggregate", "metrics", "partition", "sampling")
 
 
 Outcome = tuple[dict[str, Any], list[Any], Any]
@@ -181,7 +181,7 @@ def _run_reference(task: Task, monitor: Monitor) -> Outcome:
                 f"{name}: an object of your own needs engine='julia'; give a name"
             )
     options, data, init = task.options, task.data, task.init
-    check_supported(options)
+    check_supported(options, own_names(task.objects))
     for name in ("threads", "trainer"):
         if options[name] != declared()[name].default:
             monitor.warn(f"{name} has no effect: the reference engine has one of its own")

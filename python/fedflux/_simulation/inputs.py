@@ -10,6 +10,7 @@ from .._data import datasets
 from .._data.arrays import Data, from_arrays, with_validation
 from .._data.npz import from_npz
 from .._data.targets import ANY_TARGETS
+from .._extensions.metrics import Metrics
 from .._extensions.own import check_on_clients, own_object
 from .._extensions.partition import Listed
 from .._julia import calls
@@ -106,6 +107,21 @@ def split_objects(options: Options) -> tuple[Options, dict[str, Any]]:
     return others, objects
 
 
+def own_names(objects: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the names of metrics of the user's own, by the option: `metrics`.
+
+    Example:
+        >>> own_names({})
+        {}
+    """
+    given = objects.get("metrics")
+    if given is None:
+        return {}
+    return {
+        "metrics": given.name if isinstance(given, Metrics) else calls.metric_names(given)
+    }
+
+
 def _check_own(options: Options, objects: Mapping[str, Any]) -> None:
     """Check objects of the user's own beside the other options."""
     listed, clients = objects.get("partition"), options.get("clients")
@@ -190,7 +206,7 @@ def user_data(
 
 
 def _check_no_test_data_needed(options: Mapping[str, Any]) -> None:
-    for name in ("target_accuracy", "patience", "monitor"):
+    for name in ("target_accuracy", "target_metric", "patience", "monitor", "metrics"):
         if options[name] != declared()[name].default:
             raise OptionError(
                 f"{name}: expected test data to measure it on; give x_test and y_test, or "

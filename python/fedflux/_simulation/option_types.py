@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import Any, Literal, TypedDict
 
-from .._extensions import aggregator, cohorts, partition, server_step
+from .._extensions import aggregator, cohorts, metrics, partition, server_step
 from .._extensions.aggregator import Aggregator
 from .._extensions.rule import Rule
 from .._options.classes import Spec
@@ -233,12 +233,23 @@ class Options(TypedDict, total=False):
     target_accuracy: float | None
     """stop when the accuracy on the validation or the test data reaches this value."""
 
+    target_metric: str | None
+    """stop when a figure on the validation or the test data reaches a value, as in
+    f1>=0.9 or loss<=0.2; of loss, accuracy, any of metrics or a name that metrics
+    takes.
+    """
+
     patience: int | None
     """stop after this many evaluations in a row that are not better by monitor."""
 
-    monitor: Literal["loss", "accuracy", "f1", "auc", "perplexity", "r2", "mae", "mse"]
+    monitor: str
     """the figure by which rounds are compared, on the validation or the test data: for
     patience, the best model of the result and the best checkpoint. Default: 'loss'.
+    """
+
+    metrics: Iterable[str] | metrics.Given
+    """further figures in the history, on the validation or the test data after each
+    evaluated round; in Python and Julia also functions of your own, by name.
     """
 
     time_budget: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from .._data import advice, datasets
 from .._data.arrays import Data, check_next_tokens
 from .._data.by_client import Given, alone_with_labels
 from .._data.given import prepared
+from .._extensions.metrics import Metrics
 from .._julia import calls, mldatasets
 from .._options.effects import without_effect
 from .._options.models import is_described
@@ -126,10 +128,12 @@ def run(
     else:
         previous = None
         plain = inputs.with_recorded_options(plain, arrays_given)
-    checked = check(plain)
+    checked = check(plain, inputs.own_names(objects))
     data = _data(arrays, checked, "dataset" in given, objects, validation, init is not None)
     if data is not None:
         checked = settled(checked, "arrays")
+        if isinstance(objects.get("metrics"), Metrics):
+            objects["metrics"] = replace(objects["metrics"], classes=data.classes)
         columns = getattr(arrays.x_train, "columns", None)
         for message in _advice(data, checked, columns, own_loss="loss" in objects):
             monitor.warn(message)

@@ -114,13 +114,12 @@ def _show_curve(result: Result, verbose: bool) -> None:
 
 
 def _print_round(record: dict[str, Any]) -> None:
+    names = ("train_loss", "test_loss", "accuracy", "validation_loss")
+    measured = {n: record[n] for n in (*names, "validation_accuracy")}
     figures = (
-        f"{name.replace('_', ' ')} {record[name]:.4f}"
-        for name in (
-            *("train_loss", "test_loss", "accuracy"),
-            *("validation_loss", "validation_accuracy"),
-        )
-        if record[name] is not None
+        f"{name.replace('_', ' ')} {figure:.4f}"
+        for name, figure in (measured | record.get("metrics", {})).items()
+        if figure is not None
     )
     click.echo(f"round {record['round']}: {', '.join(figures)}", err=True)
 

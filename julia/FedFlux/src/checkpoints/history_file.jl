@@ -22,7 +22,7 @@ end
 HistoryFile() = HistoryFile(0, 0, zeros(UInt8, 32))
 
 history_line(r::Record) = Vector{UInt8}(JSON.json(pack_record(r)) * "\n")
-pack_record(r) = Any[pack_field(getfield(r, name)) for name in fieldnames(Record)]
+pack_record(r) = Any[pack_field(getfield(r, name)) for name in recorded_fields(r)]
 pack_field(v) = pack(v, "history", Dict{String,Array}())
 pack_field(v::Vector{Int}) = Dict("list" => v, "size" => [length(v)])     # short
 
@@ -106,5 +106,11 @@ function split_lines(text)
     return lines
 end
 
-unpack_record(names, row) =
-    Record(; (names .=> (unpack(v, Dict{String,Array}()) for v in row))...)
+"The record of a line; one without metrics ends before these."
+function unpack_record(names, row)
+    length(row) in (length(names) - (last(names) === :metrics), length(names)) ||
+        fail("checkpoint: a round of the history has ", length(row), " figures; expected ",
+            length(names))
+    named = zip(names, row)
+    return Record(; (name => unpack(v, Dict{String,Array}()) for (name, v) in named)...)
+end

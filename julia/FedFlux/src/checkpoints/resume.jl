@@ -84,10 +84,11 @@ function run_facts(o::Options, trainer, clients, test, versions, validation = no
 end
 
 # Rules and the like show their settings; a model is compared by its arrays; a function has
-# no lasting name.
+# no lasting name, but metrics are given by name.
 const SHOWN =
     ("rules", "server", "optimizer", "augment", "sampling", "availability", "aggregate")
-as_recorded(name, object) = name in SHOWN ? repr(object) : "given"
+as_recorded(name, object) =
+    name in SHOWN ? repr(object) : name == "metrics" ? names_in(object) : "given"
 
 # CRC-32C: it must reveal changed data, not withstand an attack, and is fast.
 data_checksum(clients::Clients, test, validation) =

@@ -54,6 +54,8 @@ type_name(text::Union{AbstractString,Symbol}) = string(text)
 type_name(objects::Union{Tuple,AbstractVector}) =
     Any[type_name(object) for object in objects]
 type_name(f::Function) = function_name(f)
+type_name((name, f)::Pair) = string(name)      # of a metric
+type_name(metrics::Union{NamedTuple,AbstractDict}) = names_in(metrics)
 type_name(
     object::Union{FunctionAggregate,FunctionSampling,FunctionAvailability,FunctionStep}
 ) = object.name

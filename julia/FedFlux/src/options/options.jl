@@ -63,7 +63,8 @@ function Options(given::AbstractDict)
                 hint("option", name, keys(DECLARED_OPTIONS)))
     end
     value(name) =
-        haskey(given, name) ? checked(name, given[name]) : default_beside(name, value)
+        haskey(given, name) ? checked(name, given[name], given) :
+        default_beside(name, value)
     return Options((value(string(name)) for name in OPTION_NAMES)...)
 end
 
@@ -96,9 +97,23 @@ function default_beside(name, value)
     return checked(name, declared["default_with"]["value"])
 end
 
-checked(name, value) =
+checked(name, value, given = Dict{String,Any}()) =
     takes_object(name) && !is_text(value) ? value :
-    check_option(name, DECLARED_OPTIONS[name], value)
+    check_option(name, declared_beside(name, given), value)
+
+"The declaration of an option, with the names of the user's own objects among the choices."
+function declared_beside(name, given)
+    declared = DECLARED_OPTIONS[name]
+    own = names_in(get(given, get(declared, "names_of", ""), ()))
+    return isempty(own) ? declared :
+           merge(declared, Dict("choices" => [declared["choices"]; own]))
+end
+
+names_in(objects) = String[]
+names_in(objects::NamedTuple) = collect(string.(keys(objects)))
+names_in(objects::AbstractDict) = sort!(collect(String, string.(keys(objects))))
+names_in(objects::Union{Tuple,AbstractVector}) =
+    String[string(first(o)) for o in objects if o isa Pair]
 
 "Whether a value is the text of an option rather than a Julia object."
 is_text(v) =

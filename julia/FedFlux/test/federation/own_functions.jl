@@ -58,6 +58,74 @@ end
         server = (θ, mean, state, ctx) -> (nothing, nothing))
 end
 
+@testset "metrics" begin
+    hits(y, ŷ) = count(y .== ŷ) / length(y)
+    surprise(y, p) = -sum(log(p[label+1, i]) for (i, label) in enumerate(y)) / length(y)
+    metrics = (; hits, surprise = FedFlux.OfProbabilities(surprise))
+    result = run(; metrics, eval_every = 3, monitor = "hits")
+    @test result.params_sha256 == run().params_sha256
+    @test result.history[1].metrics == (hits = nothing, surprise = nothing)
+    last_one = last(result.history)
+    @test last_one.metrics.hits ≈ last_one.accuracy
+    @test last_one.metrics.surprise ≈ last_one.test_loss rtol = 1e-5
+    @test result.best.value == last_one.metric == last_one.metrics.hits
+    @test FedFlux.history_table(result)[3].metrics_hits == last_one.metric
+    @test FedFlux.result_facts(result)["objects"]["metrics"] == ["hits", "surprise"]
+    # A Dict, pairs, and names of what there is.
+    of(metrics) = last(run(; metrics).history).metrics
+    @test of(Dict("hits" => hits)) == of(["hits" => hits]) == (; last_one.metrics.hits)
+    @test of(["hits" => hits, "area" => "auc"]).area == of(["auc"]).auc
+    # A record without metrics is as it was before there were any.
+    plain = FedFlux.ordered(last(run().history))
+    @test keys(plain) == Base.front(fieldnames(Record)) && last(keys(plain)) == :metric
+
+    # NaN is recorded, and never ends a run; the best of two numbers is what decides.
+    figures = Ref(0)
+    falling(y, ŷ) = (0.5, NaN, 0.9, 0.1)[figures[]+=1]
+    again(; options...) = (figures[] = 0; run(; metrics = (; falling), options...))
+    r = again(; rounds = 4, target_metric = "falling>=0.8", monitor = "falling")
+    @test (r.stopped, length(r.history), r.best.round) == ("target_metric", 3, 3)
+    @test isnan(r.history[2].metrics.falling)
+    @test occursin("\"NaN\"", FedFlux.JSON.json(FedFlux.ordered(r.history[2])))
+    @test again(; rounds = 4, target_metric = "falling<=0.2").stopped == "target_metric"
+    mktempdir() do folder
+        again(; rounds = 2, checkpoint = folder)
+        figures[] = 2
+        rest = run(; metrics = (; falling), resume = folder, rounds = 3)
+        @test isequal([r.metrics.falling for r in rest.history], [0.5, NaN, 0.9])
+        fails("metrics"; resume = folder, rounds = 4)
+    end
+
+    fails(
+        "metric m in round 1: expected a number, got 360-element";
+        metrics = (;
+            m = (y, ŷ) -> y)
+    )
+    fails(
+        "metric m in round 1: expected a number, got nothing";
+        metrics = (;
+            m = (y, ŷ) -> nothing)
+    )
+    fails("the history doesn't have yet, got \"accuracy\""; metrics = (; accuracy = hits))
+    fails(
+        "expected a function of the targets and the predictions for m, got 3";
+        metrics =
+        (; m = 3)
+    )
+    fails("metrics: expected one of f1, auc"; metrics = ["f2"])
+    fails(
+        "monitor: expected one of loss, accuracy, f1, auc, perplexity, r2, mae, mse, hits";
+        metrics = (; hits), monitor = "misses")
+    fails("there is no metric mine; expected one of loss, accuracy, hits";
+        metrics =
+        (; hits), target_metric = "mine>=1")
+    fails("expected a metric and its value, as in f1>=0.9"; target_metric = "f1=0.9")
+    unlucky(y, ŷ) = throw(DomainError(13))
+    @test_logs (:error, "metric m failed in round 1") match_mode = :any begin
+        @test_throws DomainError run(; metrics = (; m = unlucky))
+    end
+end
+
 @testset "a partition that is given" begin
     parts = [1:2:1437, 2:2:1437]
     result = run(partition = Listed(parts; names = ["north", "south"]))

@@ -5,7 +5,7 @@
          clients_per_round = length(clients), sampling = CohortSampling(clients_per_round),
          test = nothing, eval_every = 1, workers = nothing, pool = nothing,
          callback = Returns(false), warn = m -> @warn(m), checkpoints = nothing,
-         progress = Progress(), membership = nothing, validation = nothing)
+         progress = Progress(), membership = nothing, validation = nothing, metrics = (;))
         -> (st, history, stopped)
 
 Run rounds until a stop condition holds; changes `st`.
@@ -23,6 +23,8 @@ Run rounds until a stop condition holds; changes `st`.
 - `checkpoints`: a [`Checkpoints`](@ref), or `nothing`.  `progress`: the [`Progress`](@ref)
   before, for a state that [`restore`](@ref) returned; afterwards it holds the
   [`Best`](@ref) model, by the criterion of `stopping`.
+- `metrics`: a NamedTuple of functions of the model's outputs, the targets and the number of
+  the round, whose figures are to be in the history wherever the model is evaluated.
 - `membership`: a [`MembershipInference`](@ref) on `st`, whose findings are to be in the
   history wherever the model is evaluated.
 
@@ -52,20 +54,21 @@ function run_rounds!(f, st, clients, pool; rounds = 10,
     stopping = Stopping(; rounds), clients_per_round = length(clients),
     sampling = CohortSampling(clients_per_round), test = nothing, eval_every = 1,
     callback = Returns(false), warn = m -> @warn(m), checkpoints = nothing,
-    progress = Progress(), membership = nothing, validation = nothing)
-    return each_round!(f, st, clients, stopping, sampling, test, validation, eval_every,
-        pool, Callback(callback), Callback(warn), checkpoints, progress, membership)
+    progress = Progress(), membership = nothing, validation = nothing, metrics = (;))
+    return each_round!(f, st, clients, stopping, sampling, test, validation, metrics,
+        eval_every, pool, Callback(callback), Callback(warn), checkpoints, progress,
+        membership)
 end
 
 "The rounds themselves, compiled once for all callbacks."
 function each_round!(f::Federated, st::State, clients::Clients, stopping, sampling, test,
-    validation, eval_every, pool, callback::Callback, warn::Callback, checkpoints, progress,
-    membership)
+    validation, metrics, eval_every, pool, callback::Callback, warn::Callback, checkpoints,
+    progress, membership)
     evaluation = TestData(f, test, clients)
     validation = ValidationData(f, validation, clients)
     run_log =
         RunLog(f, st, clients; stopping, sampling, evaluation, validation, eval_every,
-            pool, warn, checkpoints, progress, membership)
+            pool, warn, checkpoints, progress, membership, metrics)
     data = poisoned(f.attack, f, clients)
     # Threads work on clients; BLAS's own would change the sums.
     try

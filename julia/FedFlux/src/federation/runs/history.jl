@@ -13,6 +13,8 @@ there are no classes.
   only the last round has them.
 - `validation_loss`, `validation_accuracy`: of the new global model on validation data.
 - `metric`: the figure of a [`Monitor`](@ref) other than loss and accuracy.
+- `metrics`: the figures of further metrics by name, on the same data as the loss; each is
+  `nothing` in a round that was not evaluated. Empty if the run has no such metrics.
 - `client_accuracy`: `(; min, q1, median, q3, max)` over all clients of the accuracy at each
   client's own mix of labels.
 - `personal_accuracy`: the mean over the round's clients of the accuracy of each one's own
@@ -55,22 +57,29 @@ Base.@kwdef struct Record
     validation_loss::Union{Nothing,Float64} = nothing
     validation_accuracy::Union{Nothing,Float64} = nothing
     metric::Union{Nothing,Float64} = nothing
+    metrics::NamedTuple = (;)      # the last: see `recorded_fields`
 end
 
 "The record with these fields in the place of its own."
 Record(r::Record; changes...) =
     Record(; (name => getfield(r, name) for name in fieldnames(Record))..., changes...)
 
+"The fields that say something of a round: without metrics a history is as it always was."
+recorded_fields(r::Record) =
+    isempty(r.metrics) ? Base.front(fieldnames(Record)) : fieldnames(Record)
+
 asdict(r::Record) =
-    Dict{String,Any}(string(name) => figure(r, name) for name in fieldnames(Record))
+    Dict{String,Any}(string(name) => figure(r, name) for name in recorded_fields(r))
 
 "The fields of a record as a NamedTuple, in their order, as JSON can hold them."
-ordered(r::Record) =
-    NamedTuple{fieldnames(Record)}(
-        map(name -> kept_order(r, name), fieldnames(Record)))
+function ordered(r::Record)
+    names = recorded_fields(r)
+    return NamedTuple{names}(map(name -> kept_order(r, name), names))
+end
 
 # A NamedTuple keeps its order in JSON, a Dict doesn't.
 kept_order(r::Record, name) =
+    name === :metrics ? map(loss_as_json, r.metrics) :
     getfield(r, name) isa NamedTuple ? map(as_json, getfield(r, name)) : figure(r, name)
 
 # A loss that isn't finite is told from one that wasn't taken: a run that diverged says so.
@@ -90,8 +99,10 @@ function history_table(history::AbstractVector{Record})
     reported = unique(k for r in history for k in keys(r.aggregation))
     spread = (:min, :q1, :median, :q3, :max)
     attacked = any(r -> r.membership !== nothing, history)
+    measured = unique(k for r in history for k in keys(r.metrics))
     parts = (:client_accuracy => spread, :aggregation => reported,
-        :membership => (attacked ? (:auc, :accuracy, :epsilon) : ()))
+        :membership => (attacked ? (:auc, :accuracy, :epsilon) : ()),
+        :metrics => measured)
     plain = Tuple(n for n in fieldnames(Record) if n ∉ first.(parts))
     return map(history) do r
         row = NamedTuple{plain}(map(n -> getfield(r, n), plain))
@@ -116,6 +127,9 @@ function Base.show(io::IO, r::Record)
         @printf(io, ", validation accuracy %.4f", r.validation_accuracy)
     r.personal_accuracy === nothing ||
         @printf(io, ", personal accuracy %.4f", r.personal_accuracy)
+    for (name, value) in pairs(r.metrics)
+        value === nothing || @printf(io, ", %s %.4f", name, value)
+    end
     isempty(r.rejected) || @printf(io, ", %d rejected", length(r.rejected))
     isempty(r.dropped) || @printf(io, ", %d dropped", length(r.dropped))
     r.skipped === nothing || print(io, ", model unchanged")

@@ -33,7 +33,8 @@ end_checkpoints(::Nothing, history, warn) = nothing
 
 """
     RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
-           checkpoints, progress, membership = nothing, validation = nothing)
+           checkpoints, progress, membership = nothing, validation = nothing,
+           metrics = (;))
 
 The log of a run before its next round, after all checks; it has `stopped` if the run has
 ended already. The arguments are those of [`fit!`](@ref); `evaluation` and `validation` are
@@ -46,6 +47,7 @@ mutable struct RunLog       # fields of any type: its methods are compiled once
     stopping::Stopping
     evaluation::Any         # a TestData, or nothing
     validation::Any         # a TestData, or nothing
+    metrics::NamedTuple     # what measures outputs and targets in a round
     eval_every::Int
     privacy::Any            # a Guarantee, or nothing
     checkpoints::Any
@@ -61,7 +63,7 @@ mutable struct RunLog       # fields of any type: its methods are compiled once
 end
 
 function RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool, warn,
-    checkpoints, progress, membership = nothing, validation = nothing)
+    checkpoints, progress, membership = nothing, validation = nothing, metrics = (;))
     check_cohort(f, sampling.clients_per_round, length(clients))
     privacy = guarantee(f, sampling, clients)
     exhausted(privacy, 0) &&
@@ -71,7 +73,11 @@ function RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool
     privacy === nothing || privacy.warning === nothing || warn(privacy.warning)
     told_before = worth_warning(f.aggregate, sampling.clients_per_round)
     told_before === nothing || warn(told_before)
-    check_monitor(f, st, pool, stopping.monitor, or_else(validation, evaluation))
+    data = or_else(validation, evaluation)
+    isempty(metrics) || data !== nothing ||
+        fail("metrics: expected test or validation ",
+            "data to measure ", join(keys(metrics), ", "), " on")
+    check_monitor(f, st, pool, stopping.monitor, data)
     (; history, seconds) = progress
     _, since = best_of(stopping.monitor, history)
     stopped = reason_to_stop(stopping, history, seconds, since)
@@ -79,7 +85,8 @@ function RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool
         (stopped = something(stopped, "budget"))
     begin_checkpoints(checkpoints, f, st, engine(pool), progress, stopping.monitor,
         privacy !== nothing)
-    return RunLog(f, st, pool, stopping, evaluation, validation, eval_every, privacy,
+    return RunLog(f, st, pool, stopping, evaluation, validation, metrics, eval_every,
+        privacy,
         checkpoints, membership, warn, Set{Symbol}(), history, reports(history), progress,
         since, clock() - seconds, stopped)
 end
@@ -101,6 +108,14 @@ end
 measured(m::Monitor, pool, f, st, d) =
     m.measure === nothing ? nothing :
     Float64(m.measure(outputs_of(pool, f, st.θ, st.stats, d.x, d.y), d.y))
+
+"The figures of the metrics of a run, all of the same outputs of the model."
+function measured_metrics(log, d)
+    isempty(log.metrics) && return (;)
+    (; f, st, pool) = log
+    outputs = outputs_of(pool, f, st.θ, st.stats, d.x, d.y)
+    return map(measure -> measure(outputs, d.y, st.round), log.metrics)
+end
 
 "What the aggregator told of each round."
 reports(history) = NamedTuple[r.aggregation for r in history]
@@ -127,6 +142,7 @@ function note_round!(log::RunLog, cohort, metrics)
     due = st.round % log.eval_every == 0 || last_one
     metrics = (; metrics..., epsilon = epsilon_after(privacy, st.round, log.reports),
         cohort = hides_cohort(f.rules) ? Int[] : cohort,
+        metrics = map(Returns(nothing), log.metrics),
         membership = due ? infer_membership(log.membership) : nothing)
     # Before the evaluation, which Ctrl-C may end.
     push!(history, Record(; st.round, metrics...))
@@ -153,8 +169,9 @@ function evaluate!(log::RunLog, cohort)
     figures =
         log.validation === nothing ? test_figures(pool, f, st, cohort, data) :
         validation_figures(pool, f, st, data)
-    metric = measured(monitor, pool, f, st, data)
-    history[end] = timed(last(history), begun; figures..., metric)
+    metrics = measured_metrics(log, data)
+    metric = get(() -> measured(monitor, pool, f, st, data), metrics, Symbol(monitor.name))
+    history[end] = timed(last(history), begun; figures..., metric, metrics)
     before = progress.best
     progress.best = better(monitor, before, last(history), st)
     log.since = progress.best === before ? log.since + 1 : 0

@@ -89,6 +89,22 @@ own_of_python(::Val{:server}, f, name) = FunctionStep(f; name)
 own_of_python(::Val{:partition}, f, name, names) =
     PythonPartition(f, name, names === nothing ? nothing : collect(Any, names))
 
+"""
+    _metrics(names, functions, of_probabilities)
+
+For Python: metrics by name, as the option takes them. A text in place of a function is the
+name of one that there is.
+"""
+function _metrics(names, functions, of_probabilities)
+    given = zip(names, functions, of_probabilities)
+    return Pair{String,Any}[String(name) => python_metric(f, p) for (name, f, p) in given]
+end
+python_metric(name::AbstractString, p) = String(name)
+python_metric(f, p) = p ? OfProbabilities(PythonFunction(f)) : PythonFunction(f)
+is_metric(::PythonFunction) = true
+call_metric(f::PythonFunction, name, round, classes, y, answers, of_labels) =
+    call_python(Float64, f, y, answers, round)
+
 type_name(object::PythonPartition) = object.name
 
 "For Python: arrays by name, as states hold them, with reversed axes."

@@ -181,6 +181,9 @@ function python_options(config, objects)
     return Options(given)
 end
 
+"For Python: the names of metrics that are Julia's, as `{\"names\": …}`."
+_metric_names(given) = json_answer(() -> Dict("names" => first.(named_metrics(given))))
+
 python_dataset(::Nothing, name) = nothing
 function python_dataset(data, name)
     padded = (data..., ntuple(Returns(nothing), 9 - length(data))...)

@@ -176,7 +176,8 @@ function open_server(o, facts, data, init, lock, warnings, note)
         test === nothing ? nothing :
         TestData(test..., counted_outputs(loss, test[2], outputs), nothing)
     run_log = RunLog(f, st, clients; stopping = stopping_of(o), sampling, evaluation,
-        o.eval_every, pool, warn = Callback(note), checkpoints, progress)
+        o.eval_every, pool, warn = Callback(note), checkpoints, progress,
+        metrics = run_metrics(o, loss, d.classes))
     session = ServerSession(f, st, clients, pool, run_log, sampling; federation, outputs,
         options = shared_options(o), key = common_key(f.aggregate, facts))
     check_encryption(f.aggregate, session, o.rounds)

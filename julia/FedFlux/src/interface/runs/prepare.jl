@@ -187,11 +187,12 @@ cohort_sampling(o::Options, N) =
         availability = built(o, :availability))
 
 stopping_of(o::Options) =
-    Stopping(; o.rounds, o.target_accuracy, o.patience, o.time_budget,
-        monitor = monitor_of(o))
+    Stopping(; o.rounds, o.target_accuracy, target = target_of(o), o.patience,
+        o.time_budget, monitor = monitor_of(o))
 
 function monitor_of(o::Options)
-    o.monitor in ("loss", "accuracy") && return Monitor(o.monitor)
+    o.monitor in ("loss", "accuracy", first.(named_metrics(o.metrics))...) &&
+        return Monitor(o.monitor)
     loss = loss_of(o)
     return Monitor(o.monitor, (out, y) -> measure(o.monitor, loss, out, y))
 end

@@ -17,6 +17,10 @@ Run a federation until a stop condition holds. The options are those of Python's
 - `partition`: a function `partitioner(y, clients, rng)` that returns parts;
 - `sampling`: a [`Sampling`](@ref);  `availability`: an [`Availability`](@ref);
 - `aggregate`: an [`Aggregator`](@ref);
+- `metrics`: functions of the targets and the predictions by name, a NamedTuple, a Dict or
+  pairs, such as `(; close = f)`; [`OfProbabilities`](@ref) gives one probabilities. The
+  history has their figures, and `monitor` and `target_metric` may name them; as a monitor,
+  more is better;
 - `workers`: an `AbstractWorkerPool` of Distributed, or a list of process ids.
 
 Further:
@@ -199,6 +203,7 @@ function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, f
     st, history, stopped = or_interrupted(hooks, st, progress) do
         fit!(f, st, clients; stopping = stopping_of(o), test, validation, o.eval_every,
             pool, sampling, callback, warn, checkpoints, progress,
+            metrics = run_metrics(o, f.loss, input.classes),
             membership = membership_attack(o, f, st, clients, unseen, pool))
     end
     left = nothing_left(previous, st)
@@ -249,12 +254,16 @@ end
 
 "Throw if a run is to stop by what is not measured."
 function check_measurable(o, f, test, clients)
-    for name in (:target_accuracy, :patience)
+    for name in (:target_accuracy, :target_metric, :patience)
         getfield(o, name) === nothing || test !== nothing ||
             fail(name, ": expected test data to measure it on")
     end
-    o.target_accuracy === nothing || counted_in_test(f, test, clients) > 0 ||
-        fail("target_accuracy: expected a loss with classes, and this one has none")
+    target = target_of(o)
+    name =
+        o.target_accuracy !== nothing ? "target_accuracy" :
+        target !== nothing && target.name == "accuracy" ? "target_metric" : return
+    counted_in_test(f, test, clients) > 0 ||
+        fail(name, ": expected a loss with classes, and this one has none")
 end
 
 "Throw if no client was there in any round, so that nothing was learned."
