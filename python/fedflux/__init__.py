@@ -41,7 +41,7 @@ _MODULES = {
     "sweep": "_comparison.sweep",
 }
 __all__ = sorted(("__version__", *_MODULES))
-_PACKAGES = ("flower", "he", "plots", "sklearn")  # loaded when they are named
+_PACKAGES = ("flower", "he", "plots", "sklearn", "tracking")  # loaded when they are named
 
 
 def __getattr__(name: str) -> Any:

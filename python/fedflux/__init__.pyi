@@ -7,7 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from . import flower as flower, he as he, plots as plots, sklearn as sklearn
+from . import (
+    flower as flower,
+    he as he,
+    plots as plots,
+    sklearn as sklearn,
+    tracking as tracking,
+)
 from ._comparison.compare import compare as compare
 from ._comparison.comparison import Comparison as Comparison
 from ._comparison.sweep import sweep as sweep

@@ -128,13 +128,14 @@ ARROWS: dict[str, set[str]] = {
         "_reference",
     },
     "plots": {"errors", "_pictures", "_results"},
+    "tracking": {"errors", "_typing", "_options", "_results"},
     "_simulation": {
         *("errors", "_typing", "_options", "_data", "_extensions", "_julia", "he"),
-        *("_reference", "_results", "_torch"),
+        *("_reference", "_results", "_torch", "tracking"),
     },
     "_comparison": {
         *("errors", "_typing", "_pictures", "_options", "_data", "_julia", "he"),
-        *("_results", "_simulation"),
+        *("_results", "tracking", "_simulation"),
     },
     "_report": {
         *("errors", "_typing", "_pictures", "_options", "_results", "_comparison"),
@@ -163,6 +164,7 @@ ARROWS: dict[str, set[str]] = {
 # The package itself names what is public, and imports it when it is asked for.
 PUBLIC = {"errors", "_version", "_options", "_julia", "_privacy", "_results", "_simulation"}
 PUBLIC |= {"plots", "flower", "he", "sklearn", "_extensions", "_comparison", "_report"}
+PUBLIC |= {"tracking"}
 
 
 def room(module: str) -> str:

@@ -27,6 +27,9 @@ IMPORTS = {
     "sklearn": "import fedflux.sklearn",
     "onnx": "import fedflux._onnx.export",
     "sweep": "import optuna, fedflux",
+    "tensorboard": "import fedflux; fedflux.tracking.TensorBoard()",
+    "mlflow": "import fedflux; fedflux.tracking.MLflow()",
+    "wandb": "import fedflux; fedflux.tracking.WandB()",
 }
 NO_NETWORK = ("error sending request", "Failed to fetch", "network was disabled")
 Make = Callable[[str], "Lowest"]

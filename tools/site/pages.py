@@ -248,7 +248,7 @@ def python_api() -> str:
     lines = ["# The API of Python", ""]
     for name in sorted(n for n in fedflux.__all__ if n != "__version__"):
         lines += [f"::: fedflux.{name}", ""]
-    for package in ("flower", "he", "plots"):
+    for package in ("flower", "he", "plots", "tracking"):
         lines += [f"::: fedflux.{package}", ""]
     return "\n".join(lines)
 

@@ -19,8 +19,10 @@ from .._options.signatures import describe
 from .._simulation.inputs import split_objects, user_data, user_data_name
 from .._typing import Options
 from ..errors import FedFluxError, OptionError, shown, warn
+from ..tracking._tracks import Plan
 from .comparison import Comparison
 from .live import watched
+from .tracked import tracked
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -49,6 +51,7 @@ def compare(
     owner_test: Any = None,
     callback: Callable[[Event], bool | None] | None = None,
     progress: bool = False,
+    track: Any = None,
     **options: Unpack[RunOptions],
 ) -> Comparison:
     """Run every configuration of a grid with every seed, and compare what they reach.
@@ -76,6 +79,7 @@ def compare(
             returns True to end the comparison with what is finished.
         progress: whether to show a live table, on stderr or in a notebook; without a
             terminal, a line for each run that ended.
+        track: where else each run is noted while it runs, see `fedflux.run`.
         **options: those of `fedflux.run`, alike in all runs.
 
     Returns:
@@ -91,7 +95,7 @@ def compare(
         ... )
         >>> print(c)  # doctest: +SKIP
     """
-    shared = _shared(dict(options))
+    shared, plan = _shared(dict(options)), Plan.of(track)
     config: dict[str, Any] = {"seeds": _seeds(seeds), "target": target, "metric": metric}
     config |= {"baseline": baseline, "parallel": parallel}
     if isinstance(grid, str | os.PathLike):
@@ -120,22 +124,25 @@ def compare(
         shared["threads"] = 1
     calls.provide_ckks(he.Exchange)
     config["options"] = shared
-    with watched(progress) as show:
+    with watched(progress) as show, tracked(plan, folder) as note:
         facts = calls.compare(
-            config, None if data is None else data.arrays, _on(show, callback)
+            config, None if data is None else data.arrays, _on(show, note, callback)
         )
     return Comparison.of(facts, None if folder is None else Path(folder))
 
 
 def _on(
-    show: Callable[[Event], None], callback: Callable[[Event], bool | None] | None
+    show: Callable[[Event], None],
+    note: Callable[[Event], None],
+    callback: Callable[[Event], bool | None] | None,
 ) -> Callable[[Event], bool]:
-    """Return what handles the core's events: warnings once, the table, the callback."""
+    """Return what handles the core's events: warnings, the table, tracks, the callback."""
 
     def on_event(event: Event) -> bool:
         if event["kind"] == "warning":
             warn(event["payload"])
         show(event)
+        note(event)
         return callback is not None and bool(callback(event))
 
     return on_event

@@ -13,6 +13,7 @@ from .._results.atomic_write import as_path
 from .._results.progress import in_notebook
 from .._simulation.run import run
 from ..errors import FedFluxError, OptionError, needs, shown
+from ..tracking._tracks import Plan, chosen
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -30,6 +31,7 @@ def sweep(
     metric: str = "accuracy",
     seed: int = 1,
     progress: bool = False,
+    track: Any = None,
     **options: Any,
 ) -> Study:
     """Search for the best values of options with Optuna, one run after another.
@@ -44,6 +46,7 @@ def sweep(
         metric: accuracy or loss, of the last evaluated round.
         seed: of the search; the runs have the option `seed` as it is given among them.
         progress: whether to print a line for each trial.
+        track: where else each trial is noted while it runs, see `fedflux.run`.
         **options: those of `fedflux.run`, alike in all trials.
 
     Returns:
@@ -74,11 +77,13 @@ def sweep(
     if twice:
         raise OptionError(f"{min(twice)}: is searched, and given for all runs too")
     path = as_path("folder", folder)
-    study = _study(optuna, path, metric, seed)
+    study, trackers = _study(optuna, path, metric, seed), chosen(track)
 
     def objective(trial: Trial) -> float:
-        chosen = {name: _suggested(trial, name, v) for name, v in checked.items()}
-        return _value(trial, metric, optuna, {**options, **chosen})
+        values = {name: _suggested(trial, name, v) for name, v in checked.items()}
+        texts = [f"trial {trial.number + 1}", *(f"{n}={v}" for n, v in values.items())]
+        plan = Plan(trackers, ", ".join(texts), path.name)
+        return _value(trial, metric, optuna, {**options, **values, "track": plan})
 
     def show(_: Study, trial: Any) -> None:
         if progress and not in_notebook():

@@ -357,6 +357,7 @@ def run(
         "trainer": "numpy",
         "clients": options["clients"],
         "parameters": sum(a.size for a in federation.params),
+        "resumed": resumed,
         "warnings": [],
     }
     on_event("start", start)

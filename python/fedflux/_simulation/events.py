@@ -14,6 +14,7 @@ from ..errors import OptionError, shown, warn
 
 if TYPE_CHECKING:
     from .._results.snapshot import Snapshot
+    from ..tracking._tracks import Tracks
 
 Callback = Callable[[Record], bool | None] | Callable[[Record, "Snapshot"], bool | None]
 
@@ -30,6 +31,7 @@ class Monitor:
         warnings: the warnings so far. Each is issued once.
         wants_model: whether the callback takes the model.
         model: after the round of the next event, a Snapshot, set by the engine.
+        tracks: what notes the run elsewhere, or None.
 
     Raises:
         OptionError: the callback can't be called, or returns neither a bool nor None.
@@ -44,6 +46,7 @@ class Monitor:
         self.warnings: list[str] = []
         self.wants_model = callback is not None and _takes_two(callback)
         self.model: Snapshot | None = None
+        self.tracks: Tracks | None = None
         self._bar: Progress | None = None
 
     @contextlib.contextmanager
@@ -85,10 +88,14 @@ class Monitor:
             self.warn(message)
         if self._bar is not None:
             self._bar.start(facts)
+        if self.tracks is not None:
+            self.tracks.start(facts)
 
     def _round(self, record: Record) -> bool:
         if self._bar is not None:
             self._bar.round(record)
+        if self.tracks is not None:
+            self.tracks.round(record)
         loss = record["train_loss"]
         if record["clients"] and (loss is None or not math.isfinite(loss)):
             self.warn(

@@ -20,9 +20,11 @@ from .._options.options import by_owner, check, column, declared, settled
 from .._options.signatures import describe
 from .._results.result import Result
 from ..errors import OptionError, shown, warn
+from ..tracking._tracks import Plan
 from . import engines, initial_parameters, inputs, torch_models
 from .events import Callback, Monitor
 from .resume import inherited
+from .tracked import tracked
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -42,6 +44,7 @@ def run(
     init: initial_parameters.Init | None = None,
     callback: Callback | None = None,
     progress: bool = False,
+    track: Any = None,
     **options: Unpack[Options],
 ) -> Result:
     """Train a model by federated averaging, with the clients simulated on this machine.
@@ -69,6 +72,9 @@ def run(
             the run. With a second parameter it gets the model after the round too, a
             `Snapshot`.
         progress: whether to show a progress bar, on stderr or in a notebook.
+        track: where else each round is noted, and the options: "tensorboard", "mlflow" or
+            "wandb", with a place behind it such as "tensorboard:runs", a tracker of
+            `fedflux.tracking` or of your own, or a list of those. See docs/tracking.md.
         **options: any option that `fedflux run --help` lists, with underscores: dataset,
             model, clients, rounds, lr, seed, ... Where an option names an object, such as
             model, loss, rules or aggregate, it may be one made through juliacall. `model`
@@ -106,7 +112,7 @@ def run(
     arrays_given = any(a is not None for a in arrays)
     if not isinstance(progress, bool):
         raise OptionError(f"progress: expected True or False, got {shown(progress)}")
-    monitor = Monitor(callback)
+    monitor, plan = Monitor(callback), Plan.of(track)
     chosen, init, module = torch_models.taken(dict(options), init)
     plain, objects = inputs.split_objects(chosen)
     given = [*plain, *objects]
@@ -153,8 +159,10 @@ def run(
     if data is not None and "loss" not in objects:
         start = initial_parameters.fit(start, checked, data, "model" in objects)
     task = engines.Task(checked, data, objects, start, previous, layout, module)
-    with monitor.progress(progress, checked["rounds"]):
-        result = engines.execute(task, monitor)
+    with tracked(plan, monitor, checked, previous) as end:
+        with monitor.progress(progress, checked["rounds"]):
+            result = engines.execute(task, monitor)
+        end(result)
     known = result.options | {"dataset": checked["dataset"]}  # auto, where that was asked
     for message in without_effect(given, known, objects):
         monitor.warn(message)  # of what only the data set decided

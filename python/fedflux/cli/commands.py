@@ -22,7 +22,7 @@ from .._results.atomic_write import remove_unfinished, write_whole
 from .._version import __version__
 from ..errors import FedFluxError, OptionError, help_address
 from . import comparison, ending, listing, pictures, privacy, spelling, sweeps
-from .run_options import PATH, RunCommand, as_click, chosen, help_all, named
+from .run_options import PATH, RunCommand, as_click, chosen, help_all, named, track
 
 if TYPE_CHECKING:
     from .._results.result import Result
@@ -57,6 +57,7 @@ def cli() -> None:
 @click.option(
     "--init", "init_file", type=PATH, help="begin with the parameters of this saved result"
 )
+@track
 @click.option("--quiet", is_flag=True, help="no progress bar, and no result on stdout")
 @click.option(
     "--verbose", is_flag=True, help="a line for each round and a curve, without a bar"
@@ -67,6 +68,7 @@ def run(
     json_file: Path | None,
     save_file: Path | None,
     init_file: Path | None,
+    track: tuple[str, ...],
     quiet: bool,
     verbose: bool,
     **given: Any,
@@ -90,7 +92,7 @@ def run(
     if verbose:
         options["callback"] = _print_round
     progress = not quiet and not verbose
-    result = fedflux_run(progress=progress, init=init_file, **options)
+    result = fedflux_run(progress=progress, init=init_file, track=track, **options)
     for file in (json_file, run_file):
         if file is not None:
             _write_facts(file, result)

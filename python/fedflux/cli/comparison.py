@@ -9,7 +9,7 @@ import click
 
 from .._options.options import DECIDED, declared
 from ..errors import OptionError
-from .run_options import PATH, OptionType, RunCommand, as_click, help_all
+from .run_options import PATH, OptionType, RunCommand, as_click, help_all, track
 
 
 class ValueType(OptionType):
@@ -69,6 +69,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> Any
 @click.option(
     "--parallel", type=int, help="runs at the same time  [default: one for each thread]"
 )
+@track
 @click.option("--quiet", is_flag=True, help="no live table, and no table on stdout")
 @help_all
 def compare(grid_file: Path | None, out: Path, quiet: bool, **given: Any) -> None:
@@ -81,7 +82,7 @@ def compare(grid_file: Path | None, out: Path, quiet: bool, **given: Any) -> Non
 
     settings = {
         name: given.pop(name)
-        for name in ("seeds", "target", "metric", "baseline", "parallel")
+        for name in ("seeds", "target", "metric", "baseline", "parallel", "track")
     }
     values = {n: v for n, v in given.items() if v is not None and v != ()}
     several = {n: list(v) for n, v in values.items() if isinstance(v, tuple) and len(v) > 1}

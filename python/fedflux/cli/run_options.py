@@ -121,6 +121,17 @@ def named(flag: str) -> str:
     return flags.get(flag.replace("_", "-"), flag.replace("-", "_"))
 
 
+def track(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--track`."""
+    return click.option(
+        "--track",
+        multiple=True,
+        metavar="NAME[:PLACE]",
+        help="note the rounds in tensorboard, mlflow or wandb too, such as "
+        "tensorboard:FOLDER, mlflow:URI or wandb:PROJECT (repeatable)",
+    )(command)
+
+
 def as_click(option: Option) -> click.Option:
     """Return a declared option as one of click."""
     name = option.flag

@@ -9,7 +9,7 @@ import click
 
 from .._options.options import declared, unknown
 from ..errors import OptionError
-from .run_options import PATH, RunCommand, as_click, chosen, help_all, named
+from .run_options import PATH, RunCommand, as_click, chosen, help_all, named, track
 
 
 class SweepCommand(RunCommand):
@@ -63,17 +63,30 @@ def _space(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -
     default=Path("sweep"),
     help="folder of the study; started again, it is gone on with",
 )
+@track
 @click.option("--quiet", is_flag=True, help="no line for each trial")
 @help_all
 def sweep(
-    space: Any, trials: int, metric: str, out: Path, quiet: bool, **given: Any
+    space: Any,
+    trials: int,
+    metric: str,
+    out: Path,
+    quiet: bool,
+    track: tuple[str, ...],
+    **given: Any,
 ) -> None:
     """Search for the best values of options with Optuna."""
     from .._comparison.sweep import sweep as search  # imports NumPy
 
     options = chosen(given)
     study = search(
-        space, trials=trials, folder=out, metric=metric, progress=not quiet, **options
+        space,
+        trials=trials,
+        folder=out,
+        metric=metric,
+        progress=not quiet,
+        track=track,
+        **options,
     )
     best = ", ".join(f"{name}={value}" for name, value in study.best_params.items())
     click.echo(f"best: {metric} {study.best_value:.4f} with {best}")

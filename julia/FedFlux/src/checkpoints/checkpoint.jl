@@ -136,8 +136,9 @@ function begin_checkpoints(c::Checkpoints, f, st, engine, progress, monitor, pri
     private && close_folder(c.folder, is_of_checkpoints)
 end
 
+# track.json is Python's: where the run's track goes on.
 is_of_checkpoints(name) =
-    name in (LOCK_FILE, HISTORY_FILE) ||
+    name in (LOCK_FILE, HISTORY_FILE, "track.json") ||
     occursin(r"^round-\d{6,12}\.(json|safetensors)$", name)
 
 checkpoint_due(c::Checkpoints, st, stopped) = st.round % c.every == 0 || stopped !== nothing

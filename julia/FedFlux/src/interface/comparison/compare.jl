@@ -65,8 +65,9 @@ Run every configuration of a grid with every seed, and compare what they reach.
   goes after another. The numbers are those of `FedFlux.run`, whatever their number.
 - `callback(event)`: called in this task with NamedTuples of `kind` ("start", "round",
   "end", "kept", "failed", "warning" or "tick"), the `run`, how many there are (`of`), the
-  `configuration`, the `seed` and the `payload`, such as the round's [`Record`](@ref);
-  `true` ends the comparison with what is finished.
+  `configuration`, the `seed` and the `payload`, such as the round's [`Record`](@ref). A
+  "start" has the `options` that are texts and numbers, and the `folder`, an "end" a
+  `summary`. `true` ends the comparison with what is finished.
 - `verbose = true` prints a line for each run that ended.
 - `options`: those of [`run`](@ref FedFlux.run), alike in all runs; Julia objects too, if
   there is no folder.
@@ -215,10 +216,10 @@ function run_planned(notify, plan::ComparisonPlan)
             i = Threads.atomic_add!(next, 1)
             i > length(jobs) && break
             c, seed = jobs[i]
-            report(kind, payload) = put!(
+            report(kind, payload; more...) = put!(
                 events,
                 (; kind, run = i, of = length(jobs),
-                    configuration = c.name, seed, payload)
+                    configuration = c.name, seed, payload, more...)
             )
             runs[i] = attempt_run(plan, c, seed, report, control)
         end
@@ -241,8 +242,9 @@ function attempt_run(plan, c::Configuration, seed, report, control)
     named = plan.folder === nothing ? nothing : joinpath("runs", c.folder, "seed-$seed")
     folder = named === nothing ? nothing : joinpath(plan.folder, named)
     hooks = RunHooks(; warned = message -> report("warning", message),
-        started = facts -> (report("start", facts);
-            foreach(w -> report("warning", w), facts.warnings)),
+        started = facts ->
+            (report("start", facts; options = text_options(c), folder = named);
+                foreach(w -> report("warning", w), facts.warnings)),
         tick = () -> (@atomic control.stop) && throw(RunStopped()),
         callback = record -> (report("round", record); @atomic control.stop))
     failed(message) =
@@ -253,7 +255,8 @@ function attempt_run(plan, c::Configuration, seed, report, control)
             kept === nothing ?
             run_with_seed(c, seed, folder, plan.threads, plan.data, hooks) : kept
         run = ComparedRun(c.name, seed, named, facts)
-        report(kept === nothing ? "end" : "kept", sprint(show_figures, run))
+        report(kept === nothing ? "end" : "kept", sprint(show_figures, run);
+            summary = run_summary(run))
         return run
     catch err
         err isa RunStopped && return failed("not finished: the comparison was ended")
@@ -263,6 +266,13 @@ function attempt_run(plan, c::Configuration, seed, report, control)
         return failed(message)
     end
 end
+
+"The options of a configuration that aren't objects, by name."
+text_options(c::Configuration) =
+    Dict{String,Any}(string(n) => v for (n, v) in c.options if is_text(v))
+
+run_summary(r::ComparedRun) = (; r.accuracy, r.loss, r.rounds, r.seconds, r.stopped,
+    r.params_sha256)
 
 function show_figures(io::IO, r::ComparedRun)
     r.accuracy === nothing || @printf(io, "accuracy %.4f, ", r.accuracy)

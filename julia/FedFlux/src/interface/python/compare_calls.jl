@@ -28,4 +28,5 @@ arguments_of(object) = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in object)
 
 event_json(e) =
     e.kind == "tick" ? "" :
-    JSON.json((; e..., payload = e.payload isa Record ? ordered(e.payload) : e.payload))
+    JSON.json((; e..., payload = e.payload isa Record ? ordered(e.payload) : e.payload,
+        summary = map(loss_as_json, get(e, :summary, (;)))))

@@ -188,7 +188,7 @@ function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, f
         Checkpoints(folder; every = o.checkpoint_every, keep = o.checkpoint_keep,
             run = facts)
     hooks.started((; dataset, pool.trainer, trainer_reason = pool.reason,
-        clients = length(clients), parameters = f.layout.n, threads, warnings,
+        clients = length(clients), parameters = f.layout.n, threads, resumed, warnings,
         slow_start = slow_start(f, pool)))
 
     # Round after round: draw a cohort, train, aggregate, step, evaluate.
