@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FedFluxError, OptionError, needs, shown
+from .fonts import readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,10 +44,17 @@ def figure(width: float = 7.2, height: float = 3.6) -> Figure:
         FedFluxError: matplotlib is not installed.
     """
     with needs("matplotlib", "plots"):
+        from matplotlib import rcParams
         from matplotlib.figure import Figure
 
     class Shown(Figure):
         """A figure that a notebook shows, without pyplot, whose state is global."""
+
+        def draw(self, renderer: Any) -> None:
+            """Draw, with fonts that have the letters of all names."""
+            spelled = rcParams["svg.fonttype"] == "none"
+            with readable(self, spelled):
+                super().draw(renderer)
 
         def _repr_png_(self) -> bytes:
             picture = io.BytesIO()
