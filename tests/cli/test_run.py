@@ -1,5 +1,6 @@
 """The command line in a process of its own."""
 
+import csv
 import json
 import re
 import shlex
@@ -39,6 +40,25 @@ def test_run_writes_json_and_result(fed: Run, tmp_path: Path) -> None:
     assert [r["round"] for r in facts["history"]] == [1, 2]
     saved = fedflux.Result.load(tmp_path / "out.safetensors")
     assert saved.params_sha256 == facts["params_sha256"]
+
+
+def test_the_history_is_a_file_by_its_ending(fed: Run, tmp_path: Path) -> None:
+    fed(*FAST, "--history", "rounds.csv", "--json", "out.json")
+    history = json.loads((tmp_path / "out.json").read_text())["history"]
+    rows = list(csv.DictReader((tmp_path / "rounds.csv").open(newline="")))
+    for name in ("train_loss", "accuracy", "bytes_up"):
+        assert [float(row[name]) for row in rows] == [record[name] for record in history]
+    done = fed(*FAST, "--history", "rounds.xlsx", "--json", "new.json", check=False)
+    assert done.returncode == 2
+    assert "history: expected a file .csv or .parquet, got 'rounds.xlsx'" in done.stderr
+    done = fed(*FAST, "--history", "none/rounds.csv", "--json", "new.json", check=False)
+    assert "there is no folder" in done.stderr
+    assert not (tmp_path / "new.json").exists()  # said before the training
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: Parquet is not tested")
+    fed(*FAST, "--history", "rounds.parquet")
+    frame = pandas.read_parquet(tmp_path / "rounds.parquet")
+    assert list(frame["accuracy"]) == [record["accuracy"] for record in history]
 
 
 def test_rules_are_given_one_by_one(fed: Run) -> None:

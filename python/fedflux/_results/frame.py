@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,8 @@ def rows(history: list[dict[str, Any]]) -> Rows:
 
 def write(history: list[dict[str, Any]], path: str | os.PathLike[str]) -> Path:
     """Write a history as CSV or as Parquet, see `Result.save_history`."""
-    file = as_path("path", path)
-    if file.suffix == ".csv":
+    file = writable("path", path)
+    if file.suffix.lower() == ".csv":
         text = io.StringIO(newline="")
         table = rows(history)
         names = list(dict.fromkeys(name for row in table for name in row))
@@ -45,16 +46,39 @@ def write(history: list[dict[str, Any]], path: str | os.PathLike[str]) -> Path:
         writer.writerows({n: _cell(v) for n, v in row.items()} for row in table)
         write_whole(file, text.getvalue().encode())
         return file
-    if file.suffix != ".parquet":
-        raise OptionError(f"path: expected a file .csv or .parquet, got {str(file)!r}")
     content = io.BytesIO()
-    try:
-        of(history).to_parquet(content)
-    except ImportError:
-        raise FedFluxError(
-            "Parquet needs pyarrow: run pip install 'fedflux[parquet]', or write a .csv"
-        ) from None
+    of(history).to_parquet(content)
     write_whole(file, content.getvalue())
+    return file
+
+
+def writable(name: str, path: Any) -> Path:
+    """Return the path of a history's file; see that its kind can be written.
+
+    Args:
+        name: of the argument that the path was given for.
+        path: as it was given.
+
+    Raises:
+        OptionError: it is no path, or has another ending than .csv and .parquet.
+        FedFluxError: .parquet, without pandas and pyarrow.
+
+    Example:
+        >>> writable("path", "run/history.csv").name
+        'history.csv'
+    """
+    file = as_path(name, path)
+    if file.suffix.lower() == ".parquet":
+        try:
+            import_module("pandas")
+            import_module("pyarrow")
+        except ImportError:
+            raise FedFluxError(
+                "Parquet needs pandas and pyarrow: run pip install 'fedflux[parquet]', or "
+                "write a .csv"
+            ) from None
+    elif file.suffix.lower() != ".csv":
+        raise OptionError(f"{name}: expected a file .csv or .parquet, got {str(file)!r}")
     return file
 
 

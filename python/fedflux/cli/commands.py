@@ -19,6 +19,7 @@ import click
 from .._julia import start
 from .._options.options import column, declared, unknown
 from .._results.atomic_write import remove_unfinished, write_whole
+from .._results.frame import writable
 from .._version import __version__
 from ..errors import FedFluxError, OptionError, help_address
 from . import comparison, ending, listing, pictures, privacy, spelling, sweeps
@@ -55,6 +56,12 @@ def cli() -> None:
     "--save", "save_file", type=PATH, help="save the result to this safetensors file"
 )
 @click.option(
+    "--history",
+    "history_file",
+    type=PATH,
+    help="write a line for each round to this file, .csv or .parquet",
+)
+@click.option(
     "--init", "init_file", type=PATH, help="begin with the parameters of this saved result"
 )
 @track
@@ -67,6 +74,7 @@ def run(
     config: Path | None,
     json_file: Path | None,
     save_file: Path | None,
+    history_file: Path | None,
     init_file: Path | None,
     track: tuple[str, ...],
     quiet: bool,
@@ -79,14 +87,16 @@ def run(
     to_stdout = json_file == Path("-")
     if to_stdout:
         json_file = None
-    for file in (json_file, save_file):  # fail before the training, not after it
+    if history_file is not None:
+        writable("history", history_file)
+    for file in (json_file, save_file, history_file):  # fail before, not after training
         if file is not None and not file.resolve().parent.is_dir():
             folder = file.resolve().parent
             raise FedFluxError(f"can't write {file}: there is no folder {folder}")
     options = (_read_config(config) if config else {}) | chosen(given)
     checkpoints = options.get("resume") or options.get("checkpoint")
     run_file = Path(checkpoints) / "run.json" if isinstance(checkpoints, str) else None
-    for file in (json_file, run_file, save_file):
+    for file in (json_file, run_file, save_file, history_file):
         if file is not None:
             remove_unfinished(file)
     if verbose:
@@ -98,6 +108,8 @@ def run(
             _write_facts(file, result)
     if save_file is not None:
         result.save(save_file)
+    if history_file is not None:
+        result.save_history(history_file)
     if to_stdout:
         click.echo(_facts_text(result), nl=False)
     elif not quiet:
