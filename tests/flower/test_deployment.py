@@ -22,8 +22,10 @@ from fedflux.he import _nodes
 from fedflux.he._parameters import ROOMY
 
 from ..conftest import ROOT
-from ..federation import Federation, wait_until
+from ..federation import Federation, free_port, wait_until
 from ..processes import alive, all_pids, children, command
+from ..tracking.test_prometheus import scraped, values
+from ..tracking.test_tracks import in_tensorboard, of_history, same
 
 pytest.importorskip("flwr", reason="Flower is not installed: fedflux[flower]")
 pytestmark = pytest.mark.deployment
@@ -127,6 +129,41 @@ def test_a_deployment_gives_the_parameters_of_a_simulation(
         for key in ("accuracy", "test_loss", "clients", "rejected", "dropped", "bytes_up"):
             assert ours[key] == theirs[key], key
     assert facts["accuracy"] > 0.9
+
+
+def test_a_deployment_is_tracked_and_scraped_while_it_runs(
+    federation: Federation, mnist: str, tmp_path: Path
+) -> None:
+    """By TensorBoard's writer, and from a real port of the server."""
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    pytest.importorskip("prometheus_client", reason="prometheus_client is not installed")
+    port, logs = free_port(), tmp_path / "logs"
+    asked = {"track": f"tensorboard:{logs}", "metrics_port": port, "rounds": 6}
+    run = federation.run(ROGUE, dataset=mnist, **SMALL | asked)
+    seen = [""]
+
+    def same_twice() -> bool:
+        """Whether two scrapes after a round are alike: none was in the middle of one."""
+        try:
+            seen.append(scraped(port))
+        except OSError:
+            return False  # not yet there
+        return seen[-1] == seen[-2] and "fedflux_clients_accepted_total 0.0" not in seen[-1]
+
+    wait_until(same_twice, 600, "two scrapes", run.log)
+    found, history = values(seen[-1]), run.facts()["history"]
+    done = history[: int(found["fedflux_round"])]
+    assert 1 <= len(done) <= 6
+    for name in ("accuracy", "train_loss", "bytes_up", "clients"):
+        assert found[f"fedflux_{name}"] == done[-1][name]
+    assert found["fedflux_clients_accepted_total"] == 3 * len(done)
+    received = sum(record["bytes_up"] for record in done)
+    assert found["fedflux_received_bytes_total"] == received
+    with pytest.raises(OSError):
+        scraped(port)  # the run is over
+    (folder,) = logs.iterdir()
+    points, _ = in_tensorboard(folder)
+    same(points, of_history(history), 1e-6)
 
 
 def test_secure_aggregation_gives_the_parameters_of_a_simulation(

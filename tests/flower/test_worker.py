@@ -50,6 +50,9 @@ def test_options_come_from_the_code_and_from_the_run_config() -> None:
         settings.gather({}, {"fedflux.roundz": 3})
     with pytest.raises(OptionError, match="timeout: expected seconds"):
         settings.Server(timeout=-1)
+    for wrong in ({"track": "tensorbord"}, {"metrics_port": 70000}):
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            settings.Server(**wrong)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="faults can't be used in a deployment"):
         settings.run_options({"faults": "dropout(p=0.1)"})
 

@@ -152,6 +152,7 @@ ARROWS: dict[str, set[str]] = {
         "_data",
         "_reference",
         "_results",
+        "tracking",
         "flower.worker",
     },
     "cli": {

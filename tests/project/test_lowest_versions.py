@@ -30,6 +30,7 @@ IMPORTS = {
     "tensorboard": "import fedflux; fedflux.tracking.TensorBoard()",
     "mlflow": "import fedflux; fedflux.tracking.MLflow()",
     "wandb": "import fedflux; fedflux.tracking.WandB()",
+    "prometheus": "import fedflux; fedflux.tracking.Prometheus(0)",
 }
 NO_NETWORK = ("error sending request", "Failed to fetch", "network was disabled")
 Make = Callable[[str], "Lowest"]

@@ -9,6 +9,8 @@ from typing import Any
 from .._options.hints import suggestion
 from .._options.options import check, column, declared, settled
 from ..errors import OptionError
+from ..tracking import Prometheus
+from ..tracking._tracks import Plan, chosen
 
 PREFIX = "fedflux."
 
@@ -26,6 +28,9 @@ class Server:
             no such clients, or all count the same.
         max_samples: the most samples that a client may say it has, since it counts for as
             many with weights="samples", or None for a thousand million.
+        track: where else each round is noted, as in `fedflux.run`; names with commas.
+        metrics_port: the port on which Prometheus finds the figures of the run, or None.
+        metrics_host: the address of that port, which others reach if it isn't the default.
     """
 
     save: str | None = None
@@ -34,6 +39,9 @@ class Server:
     wait: float = 600.0
     plain_samples: int | None = None
     max_samples: int | None = None
+    track: Any = None
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         for name in ("save", "json"):
@@ -49,6 +57,14 @@ class Server:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise OptionError(f"{name}: expected a number above 0, got {value!r}")
+        self.plan()  # what is wrong with it is said now
+
+    def plan(self) -> Plan:
+        """Return how the run is tracked."""
+        trackers = chosen(self.track)
+        if self.metrics_port is not None:
+            trackers.append(Prometheus(self.metrics_port, self.metrics_host))
+        return Plan(trackers)
 
 
 SERVER = tuple(field.name for field in fields(Server))

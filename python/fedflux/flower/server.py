@@ -15,6 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 from .._results.atomic_write import write_whole
 from .._results.result import Result
 from ..errors import DataError, FedFluxError, OptionError, first_line
+from ..tracking._tracks import Tracks
 from . import records
 from .exchange import UnreadableError, exchange
 from .options import Server, gather, run_options, split
@@ -39,12 +40,14 @@ def server_app(
         load_data: takes Flower's context and returns the server's own data, (x_test,
             y_test) or, for fltrust, (x_test, y_test, x_root, y_root), or None to evaluate
             nothing.
-        **options: of the run, as `fedflux.run` takes, and six of the server: `save`, the
+        **options: of the run, as `fedflux.run` takes, and those of the server: `save`, the
             safetensors file of the result; `json`, the file of its facts and history;
             `timeout`, the seconds that a client has for an answer (default 3600); `wait`,
             the seconds that the run waits for its clients (default 600); `plain_samples`,
             how many samples a client without fedflux counts for; `max_samples`, the most
-            that a client may say it has. Entries `fedflux.NAME` of Flower's run config win.
+            that a client may say it has; `track`, as in `fedflux.run`; `metrics_port` and
+            `metrics_host`, where Prometheus finds the figures (no port: nowhere). Entries
+            `fedflux.NAME` of Flower's run config win.
 
     Returns:
         The app.
@@ -111,21 +114,35 @@ class Rounds:
 
     def run(self, data: Arrays | None) -> Result:
         """Run until the core says that the run is done."""
-        self._open(data)
+        tracks = Tracks(self._settings.plan(), warned, self._options)
+        try:
+            result = self._rounds(data, tracks)
+            tracks.end(result)
+        finally:
+            tracks.end({"stopped": "error"})
+        return result
+
+    def _rounds(self, data: Arrays | None, tracks: Tracks) -> Result:
+        told, dataset = self._open(data), self._options["dataset"]
+        named = "deployment" if dataset == "auto" else dataset  # the nodes have their own
+        facts = {"dataset": named, "trainer": told["trainer"], "resumed": told["round"]}
+        tracks.start(facts)
         while True:
             said, bodies, model = self._core.ask({"op": "next"})
             if said["record"] is not None:
                 print(f"fedflux: {describe(said['record'])}", flush=True)
+                tracks.round(said["record"])
             if said["done"] is not None:
                 break
             self._exchange(said, bodies, model)
         facts, _, parameters = self._core.ask({"op": "result"})
         warnings = list(facts.get("warnings", ()))
         for line in warnings:
-            print(f"fedflux: warning: {line}")
+            warned(line)
         return Result.from_facts("julia", self._options, facts, parameters, warnings)
 
-    def _open(self, data: Arrays | None) -> None:
+    def _open(self, data: Arrays | None) -> dict[str, Any]:
+        """Open the core's server, and return what it says."""
         self._roster.gather(self._settings.wait)
         seats = sorted(self._roster.seats.items())
         plain = {"samples": self._plain_samples()} if self._roster.plain() else {}
@@ -139,6 +156,7 @@ class Rounds:
             what = "a plain Flower client" if seat.facts is None else "here"
             engine = "" if seat.facts is None else f", engine {seat.facts.get('engine')}"
             print(f"fedflux: client {k}: {what}, node {seat.node}{engine}", flush=True)
+        return told
 
     def _exchange(
         self, said: dict[str, Any], bodies: list[bytes], model: list[Any]
@@ -238,6 +256,11 @@ class Rounds:
 
     def _reject(self, k: int, reason: str) -> None:
         self._core.ask({"op": "rejected", "client": k, "reason": reason})
+
+
+def warned(message: str) -> None:
+    """Print a warning to the log of the run."""
+    print(f"fedflux: warning: {message}", flush=True)
 
 
 def describe(record: dict[str, Any]) -> str:

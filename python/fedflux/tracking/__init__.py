@@ -1,7 +1,8 @@
 """Runs in TensorBoard, MLflow, Weights & Biases, or a tracker of your own.
 
 `fedflux.run(track="tensorboard")` is enough. The classes here set where a track goes. Each
-needs its extra: `fedflux[tensorboard]`, `fedflux[mlflow]` or `fedflux[wandb]`.
+needs its extra: `fedflux[tensorboard]`, `fedflux[mlflow]`, `fedflux[wandb]` or
+`fedflux[prometheus]`.
 
 Example:
     >>> import fedflux
@@ -22,8 +23,9 @@ Example:
 """
 
 from ._mlflow import MLflow
+from ._prometheus import Prometheus
 from ._protocol import Run, Track, Tracker
 from ._tensorboard import TensorBoard
 from ._wandb import WandB
 
-__all__ = ["MLflow", "Run", "TensorBoard", "Track", "Tracker", "WandB"]
+__all__ = ["MLflow", "Prometheus", "Run", "TensorBoard", "Track", "Tracker", "WandB"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..errors import FedFluxError
+from ..errors import needs
 from ._protocol import Run
 
 LONGEST_VALUE = 500  # characters of a parameter that every version of MLflow takes
@@ -40,13 +40,9 @@ class MLflow:
         self.uri = uri
         usual = os.environ.get("MLFLOW_EXPERIMENT_NAME", "fedflux")
         self.experiment = usual if experiment is None else experiment
-        try:
+        with needs("MLflow", "mlflow"):
             self._tracking = import_module("mlflow.tracking")
             self._entities = import_module("mlflow.entities")
-        except ImportError:
-            raise FedFluxError(
-                "MLflow is not installed: run pip install 'fedflux[mlflow]'"
-            ) from None
 
     def start(self, run: Run) -> _Track:
         """Begin a run of the experiment, or go on with the one of the key."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._results.atomic_write import as_path
-from ..errors import FedFluxError
+from ..errors import needs
 from ._protocol import Run
 
 LONGEST_FOLDER = 160  # bytes; with the time behind it, within the 255 of file systems
@@ -37,12 +37,8 @@ class TensorBoard:
 
     def __init__(self, folder: str | os.PathLike[str] = "runs") -> None:
         self.folder = as_path("folder", folder)
-        try:
+        with needs("tensorboardX", "tensorboard"):
             self._library = import_module("tensorboardX")
-        except ImportError:
-            raise FedFluxError(
-                "tensorboardX is not installed: run pip install 'fedflux[tensorboard]'"
-            ) from None
 
     def start(self, run: Run) -> _Track:
         """Make the folder of a run, or go on in the one that the key names."""

@@ -36,8 +36,8 @@ def chosen(track: Any) -> list[Tracker]:
     """Return the trackers that the argument `track` names.
 
     Args:
-        track: a name, a name and where to, such as "tensorboard:runs", an object, a list of
-            those, or None.
+        track: a name, a name and where to, such as "tensorboard:runs", several with commas,
+            an object, a list of those, or None.
 
     Raises:
         OptionError: it is none of those.
@@ -51,6 +51,8 @@ def chosen(track: Any) -> list[Tracker]:
         return []
     if isinstance(track, list | tuple):
         return [tracker for one in track for tracker in chosen(one)]
+    if isinstance(track, str) and "," in track:
+        return chosen([one.strip() for one in track.split(",")])
     if isinstance(track, str):
         name, _, where = track.partition(":")
         if name.strip().lower() not in NAMES:

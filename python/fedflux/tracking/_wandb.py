@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..errors import FedFluxError
+from ..errors import needs
 from ._protocol import Run
 
 LONGEST_KEY = 64  # of a run's id
@@ -38,12 +38,8 @@ class WandB:
         usual = os.environ.get("WANDB_PROJECT", "fedflux")
         self.project = usual if project is None else project
         self.settings = settings
-        try:
+        with needs("wandb", "wandb"):
             self._library = import_module("wandb")
-        except ImportError:
-            raise FedFluxError(
-                "wandb is not installed: run pip install 'fedflux[wandb]'"
-            ) from None
 
     def start(self, run: Run) -> _Track:
         """Begin a run of the project, or go on with the one of the key."""
