@@ -93,13 +93,6 @@ end
     end
 end
 
-"The bytes that a plain step and a clipped one allocate."
-function step_bytes(e, g, w, b)
-    steps() = (valgrad!(e, g, w, b...); clipped_gradient!(e, g, w, b..., 0.1); nothing)
-    steps()
-    return @allocated steps()
-end
-
 @testset "steps of branches allocate nothing" begin
     depthwise = Chain(conv3(2 => 8), GroupNorm(8, 4), hardswish,
         conv3(8 => 8, relu; groups = 8), AdaptiveMeanPool((2, 2)), Flux.flatten,

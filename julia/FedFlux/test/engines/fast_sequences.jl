@@ -1,6 +1,7 @@
 # Sequences: embeddings and recurrent layers.
 
 include("../setup/fast.jl")
+include("../setup/clipped.jl")
 
 tokens(vocabulary, dims...) = n -> rand(1:vocabulary, dims..., n)
 
@@ -11,6 +12,19 @@ tokens(vocabulary, dims...) = n -> rand(1:vocabulary, dims..., n)
     check(no_bias, (5, 4); batches = (2,))
     one_step = Chain(Dense(4 => 5, relu), cell(5 => 33), Dense(33 => 2))
     check(one_step, (4, 1); batches = (1, 3), loss = MSE())
+end
+
+@testset "GRU with PyTorch's two biases" begin
+    gru(sizes) = FedFlux.two_bias_gru(sizes; init = Flux.glorot_uniform)
+    model = Chain(gru(5 => 9), Dense(9 => 3))
+    check(model, (5, 4); batches = (1, 2, 20))
+    check_clipped(model, (5, 4); batches = (1, 7))
+    fused = Chain(Embedding(11 => 5), gru(5 => 6), Dense(6 => 3))
+    check(fused, (8,); data = tokens(11, 8), batches = (1, 3))
+    check_clipped(fused, (8,); data = tokens(11, 8))
+    e, w = LayerEngine(model, CrossEntropy(), (5, 4), 3), FedFlux.flatten(model)
+    g, b = similar(w), FedFlux.batch(e, randn(Float32, 5, 4, 3), rand(0:2, 4, 3), 1:3)
+    @test step_bytes(e, g, w, b) == 0
 end
 
 @testset "RNN, relu" check(Chain(RNN(5 => 7, relu), Dense(7 => 3)), (5, 6))

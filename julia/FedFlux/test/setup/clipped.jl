@@ -24,6 +24,13 @@ function each_gradient(slow, θ, x, y)
     return reduce(hcat, gradients)
 end
 
+"The bytes that a plain step and a clipped one allocate."
+function step_bytes(e, g, w, b)
+    steps() = (valgrad!(e, g, w, b...); clipped_gradient!(e, g, w, b..., 0.1); nothing)
+    steps()
+    return @allocated steps()
+end
+
 clipped(g, clip) = g .* min(1, clip / norm(g))
 
 """

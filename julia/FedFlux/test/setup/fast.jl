@@ -47,7 +47,7 @@ end
 # The layers go into a vector: Zygote compiles each type of layer once, not each chain.
 exact_pools(l) = l
 function exact_pools(l::MaxPool)
-    return l.k == l.stride && all(iszero, l.pad) ? ExactMaxPool(l.k) : l
+    return length(l.k) == 2 && l.k == l.stride && all(iszero, l.pad) ? ExactMaxPool(l.k) : l
 end
 exact_pools(l::Chain) = Chain(Any[exact_pools(x) for x in values(l.layers)])
 exact_pools(l::SkipConnection) =

@@ -24,8 +24,8 @@ struct BatchNormOp{S,DX,DY} <: Operation
 end
 
 function output_shape(l::BatchNorm, s::Shape)
-    s.kind in (:image, :features) ||
-        unsupported("BatchNorm takes images (W, H, C) and features (F)")
+    has_pixels(s) || s.kind === :features ||
+        unsupported("BatchNorm takes images (W, H, C), signals (W, C) and features (F)")
     l.chs == s.C || unsupported("it takes $(l.chs) channels, but its input has $(s.C)")
     s.flat === nothing || unsupported("BatchNorm follows a flatten; put it before")
     return s

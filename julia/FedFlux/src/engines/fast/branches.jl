@@ -60,6 +60,9 @@ function input_border(l::Branches, s::Shape)
     return used === nothing ? NO_BORDER : input_border(first(l.lists[used]).layer, s)
 end
 
+takes_signals(l::Branches) =
+    any(list -> any(named -> takes_signals(named.layer), list), l.lists)
+
 has_parameters(l::Branches) =
     any(list -> any(named -> has_parameters(named.layer), list), l.lists)
 

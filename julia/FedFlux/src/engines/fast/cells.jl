@@ -12,7 +12,7 @@ function Cell(c::Flux.RNNCell)
     return RNNStep(c.σ)
 end
 Cell(::Flux.LSTMCell) = LSTMStep()
-Cell(::Flux.GRUCell) = GRUStep()
+Cell(::Union{Flux.GRUCell,TwoBiasGRUCell}) = GRUStep()
 Cell(c) = unsupported("unsupported cell $(typeof(c))")
 
 "The number of gates."

@@ -31,30 +31,41 @@ struct ConvOp{S,DX} <: Operation
 end
 
 function output_shape(l::Conv, s::Shape)
-    s.kind === :image && length(l.stride) == 2 ||
-        unsupported("only convolutions over images (W, H, C) are supported")
-    channels = size(l.weight, 3) * l.groups
+    check_pixels("convolutions", length(l.stride), s)
+    channels = size(l.weight)[end-1] * l.groups
     channels == s.C || unsupported("it takes $channels channels, but its input has $(s.C)")
-    return Shape(:image, size(l.weight, 4), outsize(Window(l), s.W, s.H)...)
+    return Shape(s.kind, size(l.weight)[end], outsize(Window(l), s.W, s.H)...)
 end
-input_border(l::Conv, s::Shape) = both_sides(l.pad)
+takes_signals(l::Conv) = length(l.stride) == 1
+input_border(l::Conv, s::Shape) = both_sides(length(l.stride), l.pad)
 gradient_border(l::Conv, s::Shape) = gradient_border(Window(l), s.W, s.H)
 
-Window(l::Conv) = Window(size(l.weight)[1:2], l.stride, both_sides(l.pad), l.dilation)
+Window(l::Conv) =
+    layer_window(size(l.weight)[1:(end-2)], l.stride, l.pad, l.dilation)
 
 # depthwise.jl has the method.
 function depthwise_operation end
 
-isdepthwise(l::Conv) =
-    l.groups > 1 && l.groups == size(l.weight, 4) && size(l.weight, 3) == 1
+function isdepthwise(l::Conv)
+    cin, cout = size(l.weight)[(end-1):end]
+    return l.groups > 1 && l.groups == cout && cin == 1
+end
+
+"""
+The offsets of the weights, with the axes (kx, ky, Cin/groups, Cout/groups, groups) in the
+engine's order `perm`, and of the bias, -1 without one.
+"""
+function conv_parameters!(l::Conv, b::Builder, win::Window, perm)
+    cin, cout = size(l.weight)[(end-1):end]
+    order = Order((win.k..., cin, cout ÷ l.groups, l.groups), (1, 2), perm)
+    return parameter!(b, l.weight, order), l.bias === false ? -1 : parameter!(b, l.bias)
+end
 
 function make_operation(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
     isdepthwise(l) && return depthwise_operation(l, b, x, dx, y, dy)
     win, groups = Window(l), l.groups
     cin, cout = x.C ÷ groups, y.C ÷ groups
-    order = Order((win.k..., cin, cout, groups), (1, 2), (4, 3, 1, 2, 5))
-    w = parameter!(b, l.weight, order)
-    bias = l.bias === false ? -1 : parameter!(b, l.bias)
+    w, bias = conv_parameters!(l, b, win, (4, 3, 1, 2, 5))
     forward = forward_offsets(win, x, y, cin)
     inside(p) = p[1] < x.W && p[2] < x.H
     ps = dx === nothing ? empty(phases(win)) : filter(inside, phases(win))
@@ -71,7 +82,7 @@ function make_operation(l::Conv, b::Builder, s::Shape, x, dx, y, dy)
         Tiling(cin, V -> tile_pixels(V, most_columns(backward), b.cpu), b.cpu),
         Tiling(cout, V -> tile_weights(V, longest_run, b.cpu), b.cpu),
         ExampleWeights(b, cin * prod(win.k), cout, pixels(y); groups),
-        ExampleValues(b, l.bias === false ? 0 : y.C)
+        ExampleValues(b, bias < 0 ? 0 : y.C)
     )
 end
 

@@ -21,8 +21,8 @@ struct DenseOp{S,DX} <: Operation
 end
 
 function output_shape(l::Dense, s::Shape)
-    s.kind === :image &&
-        unsupported("Dense works on the first dimension of an image: flatten it first")
+    has_pixels(s) &&
+        unsupported("Dense works on the first axis of the pixels: flatten them first")
     size(l.weight, 2) == s.C ||
         unsupported("it takes $(size(l.weight, 2)) features, but its input has $(s.C)")
     return Shape(s.kind, size(l.weight, 1), s.W, s.H)

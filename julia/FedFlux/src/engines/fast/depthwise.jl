@@ -22,8 +22,7 @@ end
 
 function depthwise_operation(l::Conv, b::Builder, x, dx, y, dy)
     win = Window(l)
-    w = parameter!(b, l.weight, Order((win.k..., x.C), (1, 2), (3, 1, 2)))
-    bias = l.bias === false ? -1 : parameter!(b, l.bias)
+    w, bias = conv_parameters!(l, b, win, (5, 1, 2, 3, 4))
     weights = ExampleValues(b, x.C * prod(win.k))
     biases = ExampleValues(b, bias < 0 ? 0 : x.C)
     return DepthwiseOp(l.σ, x, dx, y, dy, w, bias, win, weights, biases)

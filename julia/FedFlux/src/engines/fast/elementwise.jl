@@ -69,7 +69,7 @@ end
 function output_shape(::Flatten, s::Shape)
     s.kind in (:token, :tokens) && unsupported("flatten doesn't take tokens")
     s.kind === :features && return s
-    flat = s.kind === :image && s.C > 1 && s.W * s.H > 1 ? (s.W, s.H, s.C) : nothing
+    flat = has_pixels(s) && s.C > 1 && s.W * s.H > 1 ? (s.W, s.H, s.C) : nothing
     return Shape(:features, s.C * s.W * s.H, 1, 1, flat)
 end
 

@@ -174,9 +174,9 @@ function backpropagate!(o::RecurrentOp, p::Pass, lo, hi)
         backward_block!(o, p, from, to)
         project_inputs!(o.inputs, p, gates(o, p, from), from, T * (to - from + 1))
     end
-    o.b < 0 && return
     for n = lo:hi
-        sum_columns!(address(p, o.biases, n), gates(o, p, n), rows, T, false)
+        state_bias_gradient!(o, p, address(p, o.state_biases, n), n, T, false)
+        o.b < 0 || sum_columns!(address(p, o.biases, n), gates(o, p, n), rows, T, false)
     end
 end
 
@@ -187,7 +187,8 @@ function example_norm!(o::RecurrentOp, p::Pass, n)
         hidden(o, p, n), forward.yoffsets, forward.xoffsets
     )
     return recurrent + projection_norm!(o.inputs, p, gates(o, p, n), n) +
-           sum_of_squares(address(p, o.biases, n), o.biases.size)
+           sum_of_squares(address(p, o.biases, n), o.biases.size) +
+           sum_of_squares(address(p, o.state_biases, n), o.state_biases.size)
 end
 
 function scale_example!(o::RecurrentOp, p::Pass, n, factor)
@@ -199,6 +200,8 @@ end
 
 function sum_examples!(o::RecurrentOp, p::Pass, factors, lo, hi, accumulate)
     o.b < 0 || weighted_sum!(at(p.g, o.b), p, o.biases, factors, lo, hi, accumulate)
+    o.c < 0 ||
+        weighted_sum!(at(p.g, o.c), p, o.state_biases, factors, lo, hi, accumulate)
     each_block(lo, hi) do from, to
         add = accumulate || from > lo
         recurrent_weight_gradient!(o, p, from, to, add, Ptr32(C_NULL))

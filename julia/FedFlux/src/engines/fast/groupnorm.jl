@@ -41,7 +41,7 @@ decompose(l::SampleNorm) =
     l.λ isa FROM_OUTPUT ? (l,) : (without_activation(l), Activation(l.λ))
 
 function output_shape(l::SampleNorm, s::Shape)
-    s.kind === :image || unsupported("only images (W, H, C) are supported")
+    has_pixels(s) || unsupported("it takes images (W, H, C) and signals (W, C)")
     l.track_stats && unsupported("it keeps running statistics (track_stats = true)")
     l.chs == s.C || unsupported("it takes $(l.chs) channels, but its input has $(s.C)")
     return s

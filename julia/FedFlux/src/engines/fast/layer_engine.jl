@@ -85,8 +85,8 @@ function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
         throw(ArgumentError("maxbatch is $maxbatch; expected a positive number"))
     (; operations, builder, input, output, gradient, shape, kind) =
         plan(model, Dims(dims), maxbatch, cpu)
-    shape.kind === :image &&
-        unsupported("the model's output is an image: end the model with a flatten")
+    has_pixels(shape) &&
+        unsupported("the model's output has pixels: end the model with a flatten")
     shape.flat === nothing ||
         unsupported("the model ends with a flatten: end it with a Dense layer")
     check_class_weights(loss, shape.C)      # they are read without a check of bounds

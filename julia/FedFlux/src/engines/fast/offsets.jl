@@ -32,9 +32,18 @@ struct Window
     dilation::NTuple{2,Int}
 end
 
-both_sides(pad::NTuple{2,Int})::Border = (pad[1], pad[1], pad[2], pad[2])
-both_sides(pad::NTuple{4,Int})::Border = pad
-both_sides(pad)::Border = (0, 0, 0, 0)      # not an image's; the layer is unsupported
+"The window for the sizes of a layer of one or two axes: a signal is an image of one row."
+function layer_window(k, stride, pad, dilation)
+    two(sizes) = (sizes[1], length(sizes) == 1 ? 1 : sizes[2])
+    return Window(two(k), two(stride), both_sides(length(k), pad), two(dilation))
+end
+
+"The border of a layer's padding, on both sides of each of its axes."
+function both_sides(axes, pad)::Border
+    axes == 1 && return (first(pad), last(pad), 0, 0)
+    axes == 2 && return length(pad) == 4 ? pad : (pad[1], pad[1], pad[2], pad[2])
+    return NO_BORDER      # no layer of this engine
+end
 
 function outsize(win::Window, W, H)
     function side(n, d, before, after)

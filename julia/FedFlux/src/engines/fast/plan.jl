@@ -28,6 +28,13 @@ decompose(::typeof(identity)) = ()
 decompose(l::Union{Conv,Dense}) =
     l.σ isa FROM_OUTPUT ? (l,) : (linear(l), Activation(l.σ))
 decompose(f::Function) = (hasmethod(f, Tuple{Array{Float32,3}}) ? Activation(f) : f,)
+decompose(f::typeof(as_sequence)) = (f,)
+output_shape(::typeof(as_sequence), s::Shape) =
+    unsupported("it must be the first layer of several")
+
+"The axes of the sequences that `as_sequence` makes of images of one row."
+without_row(dims::Dims) = length(dims) == 3 && dims[3] == 1 ? dims[1:2] : dims
+
 decompose(::Union{typeof(Flux.flatten),typeof(MLUtils.flatten)}) = (Flatten(),)
 decompose(f::Base.Broadcast.BroadcastFunction) = (Activation(f.f),)
 
@@ -75,7 +82,10 @@ function plan(model, dims, maxbatch, cpu)
     list = fused(named_layers(model))
     isempty(list) && unsupported("the model has no layers")
     b = Builder(model, maxbatch, cpu)
-    s = with_layer_name(() -> Shape(dims, list[1].layer), list[1])
+    if list[1].layer === as_sequence && length(list) > 1
+        list, dims = list[2:end], without_row(dims)
+    end
+    s = with_layer_name(() -> Shape(dims, [l.layer for l in list]), list[1])
     kind = s.kind
     list = fuse_embedding(list, s.W * maxbatch)
     border = with_layer_name(() -> input_border(list[1].layer, s), list[1])

@@ -29,31 +29,39 @@ const AnyMeanPool = Union{MeanPool,GlobalMeanPool,AdaptiveMeanPool}
 const AnyPool = Union{AnyMaxPool,AnyMeanPool}
 
 function Window(l::Union{MaxPool,MeanPool}, s::Shape)
-    return Window(l.k, l.stride, both_sides(l.pad), (1, 1))
+    return layer_window(l.k, l.stride, l.pad, map(_ -> 1, l.k))
 end
 function Window(l::Union{GlobalMaxPool,GlobalMeanPool}, s::Shape)
     return Window((s.W, s.H), (1, 1), NO_BORDER, (1, 1))
 end
 function Window(l::Union{AdaptiveMaxPool,AdaptiveMeanPool}, s::Shape)
-    stride = (s.W, s.H) .÷ l.out
-    return Window((s.W, s.H) .- (l.out .- 1) .* stride, stride, NO_BORDER, (1, 1))
+    sides = sides_along(l, s)
+    stride = sides .÷ l.out
+    k = sides .- (l.out .- 1) .* stride
+    return layer_window(k, stride, map(_ -> 0, k), map(_ -> 1, k))
 end
 Window(l::ReluMaxPool, s::Shape) = Window(l.pool, s)
 
-spatial_dims(l) = 2
-spatial_dims(l::Union{MaxPool,MeanPool}) = length(l.k)
-spatial_dims(l::Union{AdaptiveMaxPool,AdaptiveMeanPool}) = length(l.out)
-spatial_dims(l::ReluMaxPool) = spatial_dims(l.pool)
+"The sides of a signal or an image, of as many axes as the pool gives."
+sides_along(l, s::Shape) = (s.W, s.H)[1:length(l.out)]
+
+spatial_dims(l, s::Shape) = s.kind === :signal ? 1 : 2      # a global pool takes both
+spatial_dims(l::Union{MaxPool,MeanPool}, s::Shape) = length(l.k)
+spatial_dims(l::Union{AdaptiveMaxPool,AdaptiveMeanPool}, s::Shape) = length(l.out)
+spatial_dims(l::ReluMaxPool, s::Shape) = spatial_dims(l.pool, s)
+takes_signals(l::Union{MaxPool,MeanPool}) = length(l.k) == 1
+takes_signals(l::Union{AdaptiveMaxPool,AdaptiveMeanPool}) = length(l.out) == 1
 
 function output_shape(l::AnyPool, s::Shape)
-    s.kind === :image && spatial_dims(l) == 2 ||
-        unsupported("only pools over images (W, H, C) are supported")
-    fits(l, s) || unsupported("it gives $(l.out) pixels of an input of $((s.W, s.H))")
-    return Shape(:image, s.C, outsize(Window(l, s), s.W, s.H)...)
+    check_pixels("pools", spatial_dims(l, s), s)
+    fits(l, s) ||
+        unsupported("it gives $(l.out) pixels of an input of $(sides_along(l, s))")
+    return Shape(s.kind, s.C, outsize(Window(l, s), s.W, s.H)...)
 end
 
 fits(l, s::Shape) = true
-fits(l::Union{AdaptiveMaxPool,AdaptiveMeanPool}, s::Shape) = all((s.W, s.H) .>= l.out)
+fits(l::Union{AdaptiveMaxPool,AdaptiveMeanPool}, s::Shape) =
+    all(sides_along(l, s) .>= l.out)
 
 function make_operation(l::AnyMaxPool, b::Builder, s::Shape, x, dx, y, dy)
     argmax = workspace!(b, features(y) * b.maxbatch)

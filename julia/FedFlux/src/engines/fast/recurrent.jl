@@ -38,6 +38,7 @@ struct RecurrentOp{C<:Cell,I} <: Operation
     dy::Buffer
     wh::Int
     b::Int           # -1: no bias
+    c::Int           # of a bias of the hidden state's projection; -1: none
     gates::Int
     hidden::Int
     memory::Int
@@ -49,6 +50,7 @@ struct RecurrentOp{C<:Cell,I} <: Operation
     full_gemm::Gemm  # wh, for all time steps
     examples::ExampleWeights
     biases::ExampleValues
+    state_biases::ExampleValues
 end
 
 const Recurrent = Union{RNN,LSTM,GRU}
@@ -80,6 +82,7 @@ function build_recurrent(l, b::Builder, inputs, y, dy)
     block = min(N, SAMPLE_BLOCK)
     cell_b = cell_bias(l.cell)
     bias = cell_b isa AbstractArray ? parameter!(b, cell_b) : -1
+    state_bias = hasproperty(l.cell, :c) ? parameter!(b, l.cell.c) : -1
     hidden = workspace!(b, H * T * N)
     memory = workspace!(b, nmemory(cell) * H * T * N)
     carry = workspace!(b, 2 * H * N)
@@ -88,9 +91,10 @@ function build_recurrent(l, b::Builder, inputs, y, dy)
     back_gemm = Gemm(b.cpu, H, k * H, k * H * T, 2 * H, block)
     full_gemm = Gemm(b.cpu, k * H, H, H, k * H, T * block)
     return RecurrentOp(
-        cell, inputs, y, dy, wh, bias, gates, hidden, memory, states, carry, packed,
+        cell, inputs, y, dy, wh, bias, state_bias, gates, hidden, memory, states, carry,
+        packed,
         step_gemm, back_gemm, full_gemm, ExampleWeights(b, H, k * H, T; keep = false),
-        ExampleValues(b, bias < 0 ? 0 : k * H)
+        ExampleValues(b, bias < 0 ? 0 : k * H), ExampleValues(b, state_bias < 0 ? 0 : H)
     )
 end
 
@@ -119,7 +123,7 @@ function forward_block!(o::RecurrentOp, p::Pass, lo, hi)
     H, T, N = o.y.C, o.y.W, hi - lo + 1
     k = ngates(o.cell) * H
     project!(o.inputs, p, step_at(o, p, o.gates, k, 0, lo), lo, T * N, bias(o, p.w))
-    separate_states(o.cell) && zeros!(step_at(o, p, o.states, k, 0, lo), k * T * N)
+    separate_states(o.cell) && begin_states!(o, p, lo, T * N)
     for t = 0:(T-1)
         if t > 0
             states = step_at(o, p, o.states, k, t, lo)
@@ -138,11 +142,33 @@ function forward_block!(o::RecurrentOp, p::Pass, lo, hi)
     end
 end
 
+"""
+Let the hidden state's projections of `n` steps begin with their bias, which only PyTorch's
+GRU has, for the candidate, or with zero.
+"""
+function begin_states!(o::RecurrentOp, p::Pass, lo, n)
+    H, k = o.y.C, ngates(o.cell) * o.y.C
+    zeros!(states(o, p, lo), k * n)
+    o.c < 0 && return
+    for i = 0:(n-1)
+        unsafe_copyto!(at(states(o, p, lo), k * (i + 1) - H), at(p.w, o.c), H)
+    end
+end
+
+"The gradient of that bias at `dc`, from `n` steps; added to what is there if `accumulate`."
+function state_bias_gradient!(o::RecurrentOp, p::Pass, dc, lo, n, accumulate)
+    o.c < 0 && return
+    H, k = o.y.C, ngates(o.cell) * o.y.C
+    sum_columns!(dc, at(states(o, p, lo), k - H), H, n, accumulate; stride = k)
+end
+
 function backward!(o::RecurrentOp, p::Pass, lo, hi)
     pack_states!(o, p)
     each_block(lo, hi) do from, to
         backward_block!(o, p, from, to)
         recurrent_weight_gradient!(o, p, from, to, from > lo, bias(o, p.g))
+        n = o.y.W * (to - from + 1)
+        state_bias_gradient!(o, p, at(p.g, o.c), from, n, from > lo)
         project_inputs!(o.inputs, p, gates(o, p, from), from, o.y.W * (to - from + 1))
     end
     finish!(o.inputs, p, bias(o, p.g))
@@ -193,10 +219,13 @@ function recurrent_weight_gradient!(o::RecurrentOp, p::Pass, lo, hi, accumulate,
     gemm_weight_gradient!(o.full_gemm, dw, dstates, h, n; accumulate)
 end
 
-"The sum of `n` columns of `C` values, added to what is there if `accumulate`."
-function sum_columns!(to::Ptr32, x::Ptr32, C, n, accumulate)
+"""
+The sum of `n` columns of `C` values, `stride` floats apart, added to what is there if
+`accumulate`.
+"""
+function sum_columns!(to::Ptr32, x::Ptr32, C, n, accumulate; stride = C)
     each_vector(Val(16), C) do i, width, mask
-        sum = column_sum(at(x, i), C, n, width, mask)
+        sum = column_sum(at(x, i), stride, n, width, mask)
         store(accumulate ? load(width, at(to, i), mask) + sum : sum, at(to, i), mask)
     end
 end

@@ -37,7 +37,7 @@ end
 
 "Gather the samples `idx` of `x` to `to`, channels first."
 function stage_input!(to::Ptr32, b::Buffer, kind::Symbol, x, idx)
-    kind === :image || return stage_flat!(to, x, idx, features(b))
+    kind in (:image, :signal) || return stage_flat!(to, x, idx, features(b))
     for (n, k) in enumerate(idx)
         values, before = sample_at(x, k, features(b))
         stage_image!(at(to, (n - 1) * sample_stride(b)), b, values, before)
@@ -57,7 +57,7 @@ function stage_flat!(to::Ptr{T}, x, idx, size) where {T}
     end
 end
 
-"Copy the image (W, H, C) after the first `from` values of `x` to (C, W, H) in its border."
+"Copy the image (W, H, C) or signal (W, C) after the first `from` values of `x` to (C, W, H) in its border."
 function stage_image!(to::Ptr32, b::Buffer, x, from)
     for c = 1:b.C, j = 0:(b.H-1)
         line = at(to, offset(b, 0, j) + c - 1)
