@@ -19,7 +19,7 @@ const ACTIVATIONS = [
     relu6,
     hardsigmoid, hardtanh, logsigmoid, Flux.NNlib.tanh_fast, Flux.NNlib.sigmoid_fast,
     celu, selu, hardswish, mish, lisht, tanhshrink, softshrink, logcosh, trelu,
-    Flux.NNlib.gelu_sigmoid
+    Flux.NNlib.gelu_sigmoid, FedFlux.gelu_exact
 ]
 
 "The derivative as a layer computes it: from the output or from the input."

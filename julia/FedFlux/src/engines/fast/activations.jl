@@ -15,6 +15,7 @@ const FROM_OUTPUT = Union{
 # Activations whose derivative needs the input x.
 const FROM_INPUT = Union{
     typeof(gelu),
+    typeof(gelu_exact),
     typeof(swish),
     typeof(softplus),
     typeof(softsign),
@@ -64,6 +65,7 @@ const Gelu = Union{typeof(gelu),typeof(NNlib.gelu_sigmoid)}
 @inline gelu_gate(x) = fastsigmoid(1.5957692f0 * x * muladd(0.044715f0, x * x, 1.0f0))
 
 @inline activate(::Gelu, x) = x * gelu_gate(x)
+@inline activate(::typeof(gelu_exact), x) = x * fast_normal_cdf(x)
 @inline activate(::typeof(swish), x) = x * fastsigmoid(x)
 @inline activate(::typeof(softplus), x) = max(x, zero(x)) + fastlog1p(fastexp(-abs(x)))
 @inline activate(::typeof(logsigmoid), x) = -activate(softplus, -x)
@@ -89,11 +91,32 @@ const Gelu = Union{typeof(gelu),typeof(NNlib.gelu_sigmoid)}
     return n / (n + 2.0f0), 4.0f0 * (n - e) / ((n + 2.0f0) * (n + 2.0f0))
 end
 
+"""
+The distribution function of the normal distribution, erfc(-x/√2)/2. Press et al., Numerical
+Recipes, section 6.2.2: erfc(z) = t·exp(-z² + P(t)) for z ≥ 0, with t = 1/(1 + z/2).
+"""
+@inline function fast_normal_cdf(x)
+    z = 0.70710677f0 * abs(x)
+    t = 1.0f0 / muladd(0.5f0, z, 1.0f0)
+    p = muladd(t, 0.17087277f0, -0.82215223f0)
+    p = muladd(t, p, 1.48851587f0)
+    p = muladd(t, p, -1.13520398f0)
+    p = muladd(t, p, 0.27886807f0)
+    p = muladd(t, p, -0.18628806f0)
+    p = muladd(t, p, 0.09678418f0)
+    p = muladd(t, p, 0.37409196f0)
+    p = muladd(t, p, 1.00002368f0)
+    tail = 0.5f0 * t * fastexp(muladd(-z, z, muladd(t, p, -1.26551223f0)))
+    return select(x < 0.0f0, tail, 1.0f0 - tail)
+end
+
 "The derivative of σ, from its input x."
 @inline function deriv_from_input(::Gelu, x)
     s = gelu_gate(x)
     return muladd(x * s * (1.0f0 - s), 1.5957692f0 * muladd(0.134145f0, x * x, 1.0f0), s)
 end
+@inline deriv_from_input(::typeof(gelu_exact), x) =
+    muladd(0.3989423f0 * x, fastexp(-0.5f0 * x * x), fast_normal_cdf(x))
 @inline function deriv_from_input(::typeof(swish), x)
     s = fastsigmoid(x)
     return muladd(x * s, 1.0f0 - s, s)
