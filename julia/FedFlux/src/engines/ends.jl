@@ -31,12 +31,12 @@ Write the logits and the features of the batch `x` at the parameters `w`, in tes
 """
 function ends! end
 
-"The features that the last layer of a model takes, and what it gives."
-both_ends(model, x) = (x, model(x))
-function both_ends(model::Chain, x)
-    final = model.layers[end]
-    h = foldl((h, layer) -> layer(h), model.layers[1:(end-1)]; init = x)
-    return final isa Chain ? both_ends(final, h) : (h, final(h))
+"All layers of a model but its last one, as a `Chain`, and that one."
+front_and_last(model) = Chain(Any[]), model
+function front_and_last(model::Chain)
+    layers = collect(Any, values(model.layers))
+    front, final = front_and_last(layers[end])
+    return Chain(Any[layers[1:(end-1)]; front.layers]), final
 end
 
 function ends_size(e::ZygoteEngine)
@@ -47,7 +47,9 @@ end
 
 function ends!(b::Ends, e::ZygoteEngine, w, x)
     scatter!(e.params, w)
-    write_ends!(b, both_ends(e.model, x)...)
+    front, final = front_and_last(e.model)
+    h = front(x)
+    write_ends!(b, h, final(h))
     return b
 end
 
@@ -63,14 +65,19 @@ The loss and its gradient with a term added: after the forward pass `teach(n)` m
 logits and the features of the `n` samples in `b`, adds the gradients of its term to `dz`,
 which holds the loss's own, and to `dh`, which is zero, and returns the term.
 """
-valgrad!(teach, e::ZygoteEngine, g, w, x, y, b::Ends) =
-    differentiate!(e, g, w) do
-        (h, z), back = Zygote.pullback(m -> both_ends(m, x), e.model)
+function valgrad!(teach, e::ZygoteEngine, g, w, x, y, b::Ends)
+    parts = front, final = front_and_last(e.model)
+    differentiate!(e, g, w, parts) do
+        h, back = Zygote.pullback(m -> m(x), front)
+        z, last_back = Zygote.pullback((l, h) -> l(h), final, h)
         loss, dz = Zygote.withgradient(ŷ -> e.loss(ŷ, y), z)
         write_ends!(b, h, z)
         copyto!(b.dz, dz[1])
         fill!(b.dh, 0)
         term = teach(numobs(x))
         like(a, d) = reshape(d[1:length(a)], size(a))
-        return loss + term, back((like(h, b.dh), like(z, b.dz)))
+        dfinal, dh = last_back(like(z, b.dz))
+        dfront, = back(dh .+ like(h, b.dh))
+        return loss + term, ((dfront, dfinal),)
     end
+end

@@ -59,14 +59,17 @@ reseed!(e::ZygoteEngine, rng) = (Random.seed!(e.rng, rand(rng, UInt64)); nothing
 valgrad!(e::ZygoteEngine, g, w, x, y) =
     differentiate!(() -> value_and_gradient(e.loss, e.model, x, y), e, g, w)
 
-"Write the gradient that `work() -> (loss, gradients)` computes at `w` to `g`."
-function differentiate!(work, e::ZygoteEngine, g, w)
+"""
+Write the gradient that `work() -> (loss, (gradient,))` computes at `w` to `g`; of the
+model, or of its `parts`.
+"""
+function differentiate!(work, e::ZygoteEngine, g, w, parts = e.model)
     scatter!(e.params, w)
     variances = map(l -> copy(l.σ²), e.norms)
     loss, grads = with_generator(work, e.rng)
     foreach(keep_variance!, e.norms, variances)
     fill!(g, 0)
-    add_gradient!(g, e.ranges, e.model, grads[1])
+    add_gradient!(g, e.ranges, parts, grads[1])
     return Float32(loss)
 end
 
