@@ -25,13 +25,24 @@ struct ZygoteEngine <: Engine
 end
 
 function ZygoteEngine(model, loss)
-    fixed, model = fixed_arrays(model), deepcopy(model)
+    fixed, model = fixed_arrays(model), in_vectors(deepcopy(model))
     params = Optimisers.trainables(model)
     nstats = sum(length, statistics(model); init = 0)
     norms = filter(has_variance, collect(Any, Flux.modules(model)))
     return ZygoteEngine(model, loss, params, ranges_of(params), nstats, norms, fixed,
         Xoshiro(0))
 end
+
+"""
+The model with the layers of its chains and branches in vectors. What differentiates a
+vector of layers is compiled once, and of a tuple anew for each model.
+"""
+in_vectors(l) = l
+in_vectors(c::Chain) = Chain(Any[in_vectors(l) for l in values(c.layers)])
+in_vectors(l::SkipConnection) =
+    SkipConnection(Chain(Any[in_vectors(l.layers)]), l.connection)
+in_vectors(l::Parallel) =
+    Parallel(l.connection, Tuple(Chain(Any[in_vectors(b)]) for b in values(l.layers)))
 
 has_variance(l) = hasproperty(l, :σ²) && l.σ² isa AbstractArray
 

@@ -27,6 +27,21 @@ end
     @test g ≈ Flux.gradient(θ -> MSE()(rebuild(θ)(x), y), θ)[1] rtol = 1e-5
 end
 
+@testset "models of the same layers have the same type, and their own names and order" begin
+    net(n) = Chain(front = Dense(3 => 4, tanh),
+        sum = SkipConnection(Chain([Dense(4 => 4) for _ = 1:n]...), +),
+        both = Parallel(+, Dense(4 => 4), identity), last = Dense(4 => 2))
+    e, other = ZygoteEngine(net(1), MSE()), ZygoteEngine(net(3), MSE())
+    @test typeof(e.model) == typeof(other.model)
+    @test length.(e.params) == length.(Optimisers.trainables(net(1)))
+    model = net(3)
+    w, g, x, y = flatten(model), zeros(Float32, nparams(other)), randn(Float32, 3, 5),
+    randn(Float32, 2, 5)
+    θ, rebuild = Optimisers.destructure(model)
+    @test valgrad!(other, g, w, x, y) ≈ MSE()(model(x), y)
+    @test g ≈ Flux.gradient(θ -> MSE()(rebuild(θ)(x), y), θ)[1] rtol = 1e-5
+end
+
 @testset "an unused parameter has gradient zero" begin
     e = ZygoteEngine(Chain(Dense(2 => 2), x -> 0 .* x), MSE())
     g = ones(Float32, 6)
@@ -87,4 +102,14 @@ end
     e = ZygoteEngine(Chain(Dense(2 => 1)), MSE())
     x, y = rand(Float32, 2, 5), rand(Float32, 5)
     @test batch(e, x, y, view([4, 1], 1:2)) == (x[:, [4, 1]], y[[4, 1]])
+end
+
+@testset "the ends of a model that ends with a chain" begin
+    model = Chain(Dense(3 => 4, tanh), Chain(Dense(4 => 5, tanh), Dense(5 => 2)))
+    e = ZygoteEngine(model, MSE())
+    w, x, y = flatten(model), randn(Float32, 3, 6), randn(Float32, 2, 6)
+    g, taught = similar(w), similar(w)
+    value = valgrad!(e, g, w, x, y)
+    @test valgrad!(n -> 0, e, taught, w, x, y, FedFlux.Ends(e, 6)) ≈ value
+    @test taught ≈ g rtol = 1e-5
 end
