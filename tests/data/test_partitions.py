@@ -129,6 +129,13 @@ def test_a_play(tmp_path: Path) -> None:
     scores = [row["accuracy"] for row in result.clients]
     weights = [row["test_samples"] for row in result.clients]
     assert np.average(scores, weights=weights) == pytest.approx(result.accuracy)
+    transformer = fedflux.run(**play, partition="owner", model="transformer", rounds=2)
+    first, last = (record["test_loss"] for record in transformer.history)
+    assert transformer.trainer == "fast"
+    assert last < first
+    assert transformer.options["embedding"] == 64
+    with pytest.raises(fedflux.OptionError, match="no models for text"):
+        fedflux.run(**play, model="transformer", engine="reference")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,10 +77,10 @@ include("models/untrained.jl")
 include("models/initial.jl")
 include("models/losses.jl")
 include("models/sizes.jl")
-include("models/residual.jl")
 include("models/models.jl")
 export case_study_cnn, lenet, mcmahan_cnn, mlp, next_token, softmax_regression
 export CrossEntropy, BinaryCrossEntropy, MSE, Huber, mobilenet_small, resnet18_gn, resnet8
+export transformer
 
 # Engines: the loss of a batch and its gradient.
 include("engines/engine.jl")

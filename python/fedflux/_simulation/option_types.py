@@ -153,24 +153,28 @@ class Options(TypedDict, total=False):
             "rnn",
             "gru",
             "lstm",
+            "transformer",
             "resnet8",
             "resnet18_gn",
             "mobilenet_small",
         ]
         | TorchModule
     )
-    """the model to train; rnn, gru and lstm predict the next token. Or the description
-    of one, a list of layers in JSON; in Python a PyTorch module, which is
-    translated into that. Default: 'case_study_cnn'; mlp with dataset=digits.
+    """the model to train; rnn, gru, lstm and transformer predict the next token. Or
+    the description of one, a list of layers in JSON; in Python a PyTorch module,
+    which is translated into that. Default: 'case_study_cnn'; mlp with
+    dataset=digits.
     """
 
     hidden: Iterable[int]
-    """sizes of the hidden layers of mlp, and of the recurrent layers of rnn, gru and
-    lstm. Default: [200, 200].
+    """sizes of the hidden layers of mlp and of the recurrent layers of rnn, gru and
+    lstm; of transformer the inner size of each block. Default: [200, 200].
     """
 
     embedding: int
-    """size of a token's vector in rnn, gru and lstm. Default: 8."""
+    """size of a token's vector in rnn, gru, lstm and transformer. Default: 8; 64 with
+    model=transformer.
+    """
 
     freeze: Iterable[str]
     """layers or arrays of the model, by name, that stay as they are, such as layers.1;

@@ -52,8 +52,8 @@ def run(
     Args:
         x_train, x_test: inputs, in place of a named data set: uint8 (scaled to 0..1) or
             floats of shape (n, features), (n, height, width) or (n, channels, height,
-            width); for rnn, gru and lstm tokens, integers from 0 of shape (n, length). Test
-            data is optional. They may be tables, the paths of .csv or .parquet files, which
+            width); for models of text, tokens from 0 of shape (n, length). Test data
+            is optional. They may be tables, the paths of .csv or .parquet files, which
             pandas reads, tensors, or data sets of (x, y) as of PyTorch.
         y_train, y_test: labels of shape (n,), integers, texts or booleans, or, for tokens,
             integers from 0 of shape (n, length); for `mse` and `huber` numbers of shape

@@ -1,7 +1,11 @@
 # The models that a run can name, as ordinary Flux models. Any other Flux model can be
 # passed instead.
 
+include("residual.jl")
 include("more_layers.jl")
+include("attention.jl")
+include("padded.jl")
+include("transformer.jl")
 include("described.jl")
 include("description.jl")
 
@@ -175,8 +179,9 @@ const CELLS = Dict("rnn" => Flux.RNN, "gru" => Flux.GRU, "lstm" => Flux.LSTM)
 
 "Whether a model, or the model with this name, takes tokens."
 takes_tokens(name::Union{AbstractString,Symbol}) =
-    is_described(name) ? described_tokens(name) : haskey(CELLS, string(name))
-takes_tokens(model) = model isa Chain && first(model.layers) isa Flux.Embedding
+    is_described(name) ? described_tokens(name) :
+    string(name) == "transformer" || haskey(CELLS, string(name))
+takes_tokens(model) = model isa Chain && first_layer(model) isa Flux.Embedding
 
 const IMAGE_MODELS = Dict("case_study_cnn" => case_study_cnn, "lenet" => lenet,
     "mcmahan_cnn" => mcmahan_cnn, "resnet8" => resnet8, "resnet18_gn" => resnet18_gn,
@@ -189,6 +194,8 @@ the one that a description says.
 function build_model(name, dims::Dims, outputs; hidden = (200, 200), embedding = 8, rng)
     is_described(name) && return described_model(name; rng)
     haskey(CELLS, name) && return next_token(outputs; cell = name, embedding, hidden, rng)
+    name == "transformer" &&
+        return transformer(outputs; longest = prod(dims), embedding, hidden, rng)
     if haskey(IMAGE_MODELS, name)
         length(dims) == 3 ||
             fail("model ", name, " takes images of size (W, H, C), and the samples have ",
@@ -257,7 +264,7 @@ check_targets(loss, output, name, y) = nothing
 
 "Check that the model's Embedding holds the tokens `x`, from 1, named `name` in errors."
 function check_vocabulary(model, name, x)
-    n = size(first(model.layers).weight, 2)
+    n = size(first_layer(model).weight, 2)
     eltype(x) <: Integer && eltype(x) !== Bool || return    # one-hot; see checkmodel
     bad = findfirst(!in(1:n), x)
     bad === nothing ||

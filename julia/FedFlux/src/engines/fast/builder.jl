@@ -5,7 +5,7 @@
 
 The state of a plan in progress: the slots of the parameters and statistics that are still
 unused, the orders of the parameters that the engine holds differently, and the sizes of the
-workspace and of the examples' gradients.
+workspace and of the examples' gradients, and where the lengths of a batch's sequences are.
 """
 mutable struct Builder
     slots::IdDict{Any,UnitRange{Int}}
@@ -14,13 +14,17 @@ mutable struct Builder
     workspace::Int
     examples::Int
     maxbatch::Int
+    lengths::Vector{Int}     # of a batch's sequences; empty where they are all alike
     cpu::CPU
 end
 
 function Builder(model, maxbatch, cpu)
     parameters = Optimisers.trainables(model)
     running = [statistics(model); fixed_moments(model)]
-    return Builder(ranges_of(parameters), ranges_of(running), [], 0, 0, maxbatch, cpu)
+    lengths = padding_of(model) === nothing ? Int[] : zeros(Int, maxbatch)
+    return Builder(
+        ranges_of(parameters), ranges_of(running), [], 0, 0, maxbatch, lengths, cpu
+    )
 end
 
 """

@@ -5,6 +5,7 @@ include("buffer.jl")
 include("activations.jl")
 include("shape.jl")
 include("order.jl")
+include("padding.jl")
 include("builder.jl")
 include("microkernel.jl")
 include("transpose.jl")
@@ -30,8 +31,10 @@ include("loss.jl")
 include("staging.jl")
 include("lay_out.jl")
 include("branches.jl")
+include("attention.jl")
 include("plan.jl")
 include("examples.jl")
+include("positions.jl")
 
 """
     LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
@@ -73,6 +76,8 @@ struct LayerEngine{N} <: Engine
     nstats::Int                   # running statistics that change in training
     stats::Vector{Float32}        # those, in the order of `statistics`, then the others
     orders::Vector{Pair{UnitRange{Int},Order}}
+    padding::Float32              # what fills sequences up
+    lengths::Vector{Int}          # of the batch's sequences; empty where they are all alike
 end
 
 "Floats that tiles may read beyond the last value."
@@ -104,7 +109,8 @@ function LayerEngine(model, loss, dims, maxbatch; cpu = CPU())
         operations, Ref{Pass}(), loss, kind, vocabulary(first(operations)), input, output,
         gradient, parameters, Int(maxbatch), arena, Float32[], builder.examples + SLACK,
         zeros(maxbatch), zeros(Float32, maxbatch), staged, targets, Ref(false), predicted,
-        nstats, stats, builder.orders
+        nstats, stats, builder.orders, something(padding_of(model), 0.0f0),
+        builder.lengths
     )
 end
 
@@ -148,9 +154,12 @@ function stage!(e::LayerEngine, x, y, idx)
     GC.@preserve e begin
         to = pointer(e.staged)
         if e.kind in (:token, :tokens)
-            stage_tokens!(Ptr{Int32}(to), x, idx, features(e.input), e.vocabulary)
+            tokens = Ptr{Int32}(to)
+            stage_tokens!(tokens, x, idx, features(e.input), e.vocabulary)
+            note_lengths!(e, tokens, n)
         else
             stage_input!(to, e.input, e.kind, x, idx)
+            note_lengths!(e, to, n)
         end
         if y !== nothing
             targets = at(to, e.targets)
@@ -161,6 +170,10 @@ function stage!(e::LayerEngine, x, y, idx)
     end
     return n
 end
+
+note_lengths!(e, staged, n) =
+    isempty(e.lengths) ||
+    find_lengths!(e.lengths, staged, n, e.input.C, e.input.W, e.padding)
 
 "Whether the targets `y` are soft labels: floats of the output's size."
 is_soft(e::LayerEngine, y) = false

@@ -10,6 +10,7 @@ end
 
 function decompose_named(l, path)
     l isa Chain && return named_layers(l, path)
+    l isa Padded && return named_layers(l.layers, path)
     name = "layer $path, $(summary_of(l))"
     l isa Union{SkipConnection,Parallel} && return [NamedLayer(branches(l, path), name)]
     return [NamedLayer(part, name) for part in decompose(l)]
@@ -79,6 +80,7 @@ The model's operations, over buffers for batches up to `maxbatch`. The input is 
 staging area. Values that don't depend on a parameter have no gradient.
 """
 function plan(model, dims, maxbatch, cpu)
+    check_padded(model)
     list = fused(named_layers(model))
     isempty(list) && unsupported("the model has no layers")
     b = Builder(model, maxbatch, cpu)

@@ -57,7 +57,10 @@ function stage_flat!(to::Ptr{T}, x, idx, size) where {T}
     end
 end
 
-"Copy the image (W, H, C) or signal (W, C) after the first `from` values of `x` to (C, W, H) in its border."
+"""
+Copy the image (W, H, C) or signal (W, C) after the first `from` values of `x` to (C, W, H)
+in its border.
+"""
 function stage_image!(to::Ptr32, b::Buffer, x, from)
     for c = 1:b.C, j = 0:(b.H-1)
         line = at(to, offset(b, 0, j) + c - 1)

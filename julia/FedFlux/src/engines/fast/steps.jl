@@ -7,6 +7,7 @@ struct StepsOp{DX,DY} <: Operation
     y::Buffer
     dy::DY
     mean::Bool
+    lengths::Vector{Int}
 end
 
 const FromSteps = Union{typeof(last_step),typeof(mean_of_steps)}
@@ -19,12 +20,13 @@ function output_shape(f::FromSteps, s::Shape)
 end
 
 make_operation(f::FromSteps, b::Builder, s::Shape, x, dx, y, dy) =
-    StepsOp(x, dx, y, dy, f === mean_of_steps)
+    StepsOp(x, dx, y, dy, f === mean_of_steps, b.lengths)
 
 function forward!(o::StepsOp, p::Pass, lo, hi)
-    C, T = o.x.C, o.x.W
+    C = o.x.C
     for n = lo:hi
         x, y = address(p, o.x, n), address(p, o.y, n)
+        T = real_length(o.lengths, n, o.x.W)
         if o.mean
             sum_columns!(y, x, C, T, false)
             scale!(y, C, 1.0f0 / T)
@@ -36,9 +38,11 @@ end
 
 function backward!(o::StepsOp, p::Pass, lo, hi)
     o.dx === nothing && return
-    C, T = o.x.C, o.x.W
+    C = o.x.C
     for n = lo:hi
         dx, dy = address(p, o.dx, n), address(p, o.dy, n)
+        T = real_length(o.lengths, n, o.x.W)
+        zeros!(at(dx, C * T), C * (o.x.W - T))
         for t = 0:(T-2)
             o.mean ? scaled_copy!(at(dx, C * t), dy, C, 1.0f0 / T) :
             zeros!(at(dx, C * t), C)

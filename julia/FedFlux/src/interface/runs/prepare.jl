@@ -229,7 +229,7 @@ check_enough_outputs(output, outputs) =
     fail("the model gives ", size(output, 1), " outputs, and labels go up to ", outputs - 1)
 
 function check_embedding(model, d)
-    n = size(first(model.layers).weight, 2)
+    n = size(first_layer(model).weight, 2)
     top = maximum(maximum(x) for x in (d.x, d.xtest) if x !== nothing)
     top <= n ||
         fail("the model's Embedding holds ", n, " tokens, and those of the data go up to ",
