@@ -176,8 +176,7 @@ class FederatedClassifier(ClassifierMixin, _Federated):  # type: ignore[misc, un
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class, (n, classes)."""
         out = self._outputs(X).astype(np.float64)
-        p = np.exp(out - out.max(axis=1, keepdims=True))
-        return np.asarray(p / p.sum(axis=1, keepdims=True))
+        return predict.probabilities(self.result_, out)
 
 
 class FederatedRegressor(RegressorMixin, _Federated):  # type: ignore[misc, unused-ignore]

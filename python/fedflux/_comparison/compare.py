@@ -13,8 +13,7 @@ from .. import he
 from .._data import datasets
 from .._data.arrays import Data
 from .._julia import calls, mldatasets, start
-from .._options.option import Option
-from .._options.options import DECIDED, check, column, declared, unknown
+from .._options.options import DECIDED, check, column, declared, option_named
 from .._options.signatures import describe
 from .._simulation.inputs import split_objects, user_data, user_data_name
 from .._typing import Options
@@ -168,9 +167,7 @@ def _shared(options: Options) -> Options:
 
 def _checked(name: str, value: Any) -> Any:
     """Check a value; None and "none" are no objects, or unset."""
-    if name not in declared():
-        raise OptionError(unknown(name))
-    option: Option = declared()[name]
+    option = option_named(name)
     if value is None or (isinstance(value, str) and value.lower() == "none"):
         if option.kind == "specs":
             return []

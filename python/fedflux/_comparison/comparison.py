@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._julia.json_losses import restored
 from .._pictures.curves import Curve, of_compared, overview
 from .._pictures.style import saved
 from .._results.atomic_write import as_path
 from .._results.result import Result
+from .._results.saved import read_json
 from ..errors import DataError, FedFluxError, needs
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE = "comparison.json"
-MAX_BYTES = 2**29
 
 
 @dataclass(repr=False)
@@ -83,17 +81,15 @@ class Comparison:
             DataError: there is none, or its file is damaged.
         """
         path = as_path("folder", folder) / FILE
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                raise DataError(f"{path}: expected at most {MAX_BYTES} bytes")
-            facts = json.loads(path.read_text(encoding="utf-8"), object_hook=restored)
-            return cls.of(facts, path.parent)
-        except FileNotFoundError:
+        if not path.is_file():
             raise DataError(
                 f"{path.parent} holds no finished comparison (no file {FILE}): run "
                 "fedflux compare with this folder again to finish it"
-            ) from None
-        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+            )
+        facts = read_json(path, "a comparison of fedflux")
+        try:
+            return cls.of(facts, path.parent)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise DataError(
                 f"{path}: not a comparison of fedflux ({type(error).__name__}: {error})"
             ) from None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._options.options import declared, unknown
+from .._options.options import option_named
 from .._results.atomic_write import as_path
 from .._results.progress import in_notebook
 from .._simulation.run import run
@@ -122,9 +122,7 @@ def _study(optuna: Any, folder: Path, metric: str, seed: int) -> Study:
 
 def _checked(name: str, values: Any) -> Any:
     """Check the values of an option: a list, or the ends of a range."""
-    if name not in declared():
-        raise OptionError(unknown(name))
-    option = declared()[name]
+    option = option_named(name)
     if isinstance(values, tuple):
         low, high, *scale = values if len(values) in (2, 3) else (None, None)
         numbers = all(isinstance(v, int | float) for v in (low, high))

@@ -88,6 +88,21 @@ def declared() -> Mapping[str, Option]:
     }
 
 
+def option_named(name: str) -> Option:
+    """Return the option of this name.
+
+    Raises:
+        OptionError: there is none; the message suggests one.
+
+    Example:
+        >>> option_named("clients").default
+        10
+    """
+    if name not in declared():
+        raise OptionError(unknown(name))
+    return declared()[name]
+
+
 @cache
 def column(name: str) -> Mapping[str, Any]:
     """Read a column of the table of options.
@@ -129,8 +144,7 @@ def check(
     """
     table = declared()
     for name in given:
-        if name not in table:
-            raise OptionError(unknown(name))
+        option_named(name)
     options = {
         name: option.default
         if given.get(name) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._julia.json_losses import restored
-from ..errors import DataError
+from ..errors import DataError, first_line
 from . import file_format
 from .atomic_write import as_path
 from .result import Result
@@ -38,8 +38,10 @@ def facts_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     file = _file_in(given) if given.is_dir() else given
     if file is None:  # what an unfinished run had reached
         return Result.load(given).facts()
-    is_arrays = file.suffix == ".safetensors"
-    facts = file_format.read(file)[0] if is_arrays else _read_json(file)
+    if file.suffix == ".safetensors":
+        facts = file_format.read(file)[0]
+    else:
+        facts = read_json(file, "the facts of a run")
     if not isinstance(facts, dict) or any(name not in facts for name in NEEDED):
         raise DataError(f"{file}: expected the facts of a run")
     return facts
@@ -49,10 +51,15 @@ def _file_in(folder: Path) -> Path | None:
     return next((folder / n for n in IN_FOLDER if (folder / n).is_file()), None)
 
 
-def _read_json(file: Path) -> Any:
+def read_json(file: Path, what: str) -> Any:
+    """Read JSON that fedflux wrote, `what` it holds in words; losses are numbers again.
+
+    Raises:
+        DataError: the file is too large, can't be read or holds no JSON.
+    """
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise DataError(f"{file}: expected at most {MAX_BYTES} bytes")
-        return json.loads(file.read_text(encoding="utf-8"), object_hook=restored)
+        if file.stat().st_size <= MAX_BYTES:
+            return json.loads(file.read_text(encoding="utf-8"), object_hook=restored)
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not the facts of a run ({error})") from None
+        raise DataError(f"{file}: not {what} ({first_line(error)})") from None
+    raise DataError(f"{file}: expected at most {MAX_BYTES} bytes")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .._options.options import declared, unknown
+from .._options.options import declared, option_named
 from ..errors import OptionError
 from .run_options import PATH, RunCommand, as_click, chosen, help_all, named, track
 
@@ -27,14 +27,12 @@ def _space(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -
     for text in texts:
         given, equals, values = text.partition("=")
         name = named(given)
-        if name not in declared():
-            raise OptionError(unknown(name))
+        option = option_named(name)
         if not equals or name in space:
             raise OptionError(
                 f"search: expected NAME=LOW..HIGH or NAME=VALUE|VALUE, once for each "
                 f"option, got {text!r}"
             )
-        option = declared()[name]
         if ".." in values:
             ends, _, scale = values.partition(":")
             low, _, high = ends.partition("..")
