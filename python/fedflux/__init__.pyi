@@ -45,6 +45,8 @@ __all__ = [
     "CKKS",
     "DPFTRL",
     "DPSGD",
+    "EMA",
+    "IFCA",
     "IID",
     "IPM",
     "MOON",
@@ -85,12 +87,14 @@ __all__ = [
     "FedALA",
     "FedAdagrad",
     "FedAdam",
+    "FedAsync",
     "FedAvgM",
     "FedBABU",
     "FedBN",
     "FedBuff",
     "FedCM",
     "FedDC",
+    "FedDisco",
     "FedDyn",
     "FedExP",
     "FedFluxError",
@@ -119,6 +123,7 @@ __all__ = [
     "LocalDP",
     "Mean",
     "Median",
+    "Mime",
     "MimeLite",
     "MinMax",
     "MinSum",
@@ -148,6 +153,7 @@ __all__ = [
     "Rotate",
     "RoundRobin",
     "Rule",
+    "Scaffnew",
     "Scaffold",
     "Scaling",
     "SecureMean",
@@ -617,6 +623,55 @@ class MimeLite(Spec):
     """The server's momentum in every step of the clients, who don't change it."""
 
     beta: float = ...
+
+@dataclass(frozen=True)
+class Mime(Spec):
+    """The server's momentum, and steps corrected by the cohort's gradient; two rounds
+    each.
+    """
+
+    beta: float = ...
+
+@dataclass(frozen=True)
+class Scaffnew(Spec):
+    """ProxSkip: control variates, and a random number of local steps, the same for
+    all.
+    """
+
+    p: float = ...
+
+@dataclass(frozen=True)
+class FedAsync(Spec):
+    """Asynchronous: each client's model is mixed into the global one, less if it is
+    stale.
+    """
+
+    alpha: float = ...
+    a: float = ...
+    b: float | None = ...
+    concurrency: int = ...
+    spread: float = ...
+
+@dataclass(frozen=True)
+class EMA(Spec):
+    """Evaluate and return a moving average of the server's models."""
+
+    decay: float = ...
+
+@dataclass(frozen=True)
+class FedDisco(Spec):
+    """Weighs clients by how near their mix of labels is to a uniform one, too."""
+
+    a: float = ...
+    b: float = ...
+
+@dataclass(frozen=True)
+class IFCA(Spec):
+    """Clusters of clients, a model for each; a client takes the one with the lowest
+    loss.
+    """
+
+    clusters: int = ...
 
 @dataclass(frozen=True)
 class FedNTD(Spec):

@@ -140,12 +140,12 @@ include("rules/algorithms/qffl.jl")
 include("rules/algorithms/afl.jl")
 include("rules/algorithms/fedbuff.jl")
 include("rules/algorithms/fedopt.jl")
+include("rules/methods.jl")
 export Rule, FedProx, Scaffold, FedNova, FedDyn, Ditto, FedPer, FedRep, FedBN, FedSGD, QFFL
 export AFL, FedBuff, FedAdagrad, FedAdam, FedYogi
-
-include("rules/methods.jl")
 export LGFedAvg, FedBABU, FedLC, FedRoD, FedRS, FedExP, FedCM, FedDC, FedADMM, TERM, FedSAM
-export PerFedAvg, PFedMe, APFL, MimeLite, FedNTD, MOON, FedProto, FedALA
+export PerFedAvg, PFedMe, APFL, MimeLite, Mime, FedNTD, MOON, FedProto, FedALA, Scaffnew
+export FedAsync, EMA, FedDisco, IFCA
 
 include("rules/privacy/mechanism.jl")
 include("rules/privacy/clientdp.jl")

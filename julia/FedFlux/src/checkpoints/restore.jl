@@ -136,7 +136,10 @@ function restored_best(saved, f, st, engine)
     best = get(saved.content, "best", nothing)
     best === nothing && return nothing
     round, value = expect(Int64, best["round"]), Float64(best["value"])
-    round == st.round && return Best(round, value, copy(st.θ), copy(st.stats))
+    if round == st.round
+        (; θ, stats) = returned_state(f, st)
+        return Best(round, value, copy(θ), copy(stats))
+    end
     θ = saved_parameters(saved, f.layout, "best")
     stats = held(Vector{Float32}, saved.arrays, "best_stats")
     length(stats) == length(st.stats) || fail("resume: ", saved.path, " is damaged: its ",

@@ -32,6 +32,7 @@ function train_client!(worker, buffer, f, st, clients, k, private, n, control,
         (; client_context(f, st, clients, k, n)..., lr = learning_rate(training.optimizer),
             training.optimizer, steps = nsteps(training, length(order)), w, stats)
     s = (; st.shared, private)
+    ctx = (; ctx..., steps = local_steps(f.rules, s, ctx.steps, ctx))
     downloaded = downloaded_bytes(f, st, s, ctx)
     own = LocalData(worker, x, y, indices(clients, k), training, f.loss,
         Stream(f.seed, :personal, round, k), control)

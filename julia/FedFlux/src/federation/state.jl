@@ -85,6 +85,7 @@ function Federated(model; loss = CrossEntropy(), train = LocalTraining(), rules 
     rules = map(r -> prepare(r, layout, train), rules)
     check_examples(rules, model, train, freeze)
     server = server isa ServerStep ? server : ServerStep(server)
+    check_server(rules, server.optimizer)
     return Federated(model, loss, train, rules, aggregate, server, weights,
         trainer, UInt64(seed), faults, attack, layout)
 end
@@ -138,6 +139,12 @@ end
 "The state as a client sees it that started from an older model."
 State(st::State; round, θ, stats, shared) =
     State(round, θ, stats, shared, st.private, st.server, st.aggregator)
+
+"The state with the model that is evaluated and returned, which a rule may choose."
+function returned_state(f::Federated, st::State)
+    θ = returned(f.rules, st.shared, st.θ)
+    return θ === st.θ ? st : State(st; st.round, θ, st.stats, st.shared)
+end
 
 "The private state of client k: what its rules kept, or begin with."
 private_state(f::Federated, st::State, k) =

@@ -8,6 +8,10 @@ private_init(rules::Tuple, θ) = map(r -> init(r, θ)[2], rules)
 head(s) = map(first, s)
 rest(s) = map(Base.tail, s)
 
+local_steps(::Tuple{}, s, steps, ctx) = steps
+local_steps(rules::Tuple, s, steps, ctx) = local_steps(
+    Base.tail(rules), rest(s), local_steps(first(rules), head(s), steps, ctx), ctx)
+
 # What a client downloads passes the rules in reverse order, as the aggregate does.
 receive!(::Tuple{}, s, m, ctx, own) = ()
 function receive!(rules::Tuple, s, m, ctx, own)
@@ -45,6 +49,16 @@ admitted(::Tuple{}, shared, u) = u
 admitted(rules::Tuple, shared, u) =
     admitted(Base.tail(rules), Base.tail(shared), admitted(first(rules), first(shared), u))
 
+sees_each(rules::Tuple) = any(sees_each, rules)
+
+each!(::Tuple{}, s, u, ctx) = ((), u)
+function each!(rules::Tuple, s, u, ctx)
+    r = first(rules)
+    seen, u = sees_each(r) ? each!(r, head(s), u, ctx) : (nothing, u)
+    others, u = each!(Base.tail(rules), rest(s), u, ctx)
+    return (seen, others...), u
+end
+
 # `ctx.known`: what the rules before say of the values that clients send.
 behind(r, shared, ctx) = (; ctx..., known = kept(r, shared, :delta, ctx.known))
 
@@ -64,6 +78,9 @@ function publish!(rules::Tuple, s, Δ, ctx)
     return (shared, others...), Δ
 end
 
+returned(rules::Tuple, shared, θ) =
+    foldl((θ, (r, s)) -> returned(r, s, θ), zip(rules, shared); init = θ)
+
 download_bytes(::Tuple{}, s, bytes, ctx) = bytes
 download_bytes(rules::Tuple, s, bytes, ctx) =
     download_bytes(first(rules), head(s),
@@ -71,7 +88,7 @@ download_bytes(rules::Tuple, s, bytes, ctx) =
 
 personalises(rules::Tuple) = any(personalises, rules)
 
-function personal!(rules::Tuple, private, m)
-    foreach((r, p) -> personal!(r, p, m), rules, private)
+function personal!(rules::Tuple, shared, private, m)
+    foreach((r, s, p) -> personal!(r, s, p, m), rules, shared, private)
     return m
 end

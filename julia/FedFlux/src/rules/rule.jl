@@ -27,7 +27,11 @@ Rules that look at the model, or change it elsewhere:
 - `publish!(r, s, Δ, ctx) -> (shared, Δ)`: changes the server's step `Δ` before it is
   taken and sent to the clients;
 - `personal!(r, private, m) -> m`: turns the global model `m = (; w, stats)` into the one
-  that the client would use itself, for a rule with `personalises(r) = true`.
+  that the client would use itself, for a rule with `personalises(r) = true`; or
+  `personal!(r, shared, private, m)`, if it takes the server's state;
+- `local_steps(r, s, steps, ctx) -> steps`: how many of its local `steps` a client takes;
+- `returned(r, shared, θ) -> θ`: the parameters that are evaluated and returned, if they
+  aren't those that clients train from.
 
 Rules that add to the loss, with `teaches(r) = true` ([`FedNTD`](@ref) on the logits,
 [`MOON`](@ref) on the features); one in a chain:
@@ -39,6 +43,16 @@ Rules that add to the loss, with `teaches(r) = true` ([`FedNTD`](@ref) on the lo
   Column j of `z` holds the logits of the j-th sample, whose label is `labels[j]`, and
   column j of `h` what the last layer takes; `teachers` is a list of the same for each
   frozen model. Other columns mean nothing.
+
+Rules whose server sees each update with its sender, with `sees_each(r) = true`
+([`FedDisco`](@ref), [`IFCA`](@ref)). A secure sum, encryption, and noise that is meant for
+the sum hide that, so they are refused:
+
+- `each!(r, s, u, ctx) -> (seen, u)`: on the server, for each update that counts, in the
+  order of the cohort, before it is aggregated: changes the update, and notes something.
+  `s.seen` is what it has noted in this round, `nothing` before the first update. In
+  `server!` it is that of the whole round. `ctx` holds `client`, its `weight`, the `share`
+  of that in the weights of the cohort, `round`, `n`, `N`, `θ` and `layout`.
 
 Rules that change what is sent, or must know it:
 
@@ -91,12 +105,16 @@ check_model(::Rule, model) = nothing
 prepare(r::Rule, layout, training) = r
 init(::Rule, θ) = (nothing, nothing)
 download_bytes(::Rule, s, bytes, ctx) = bytes
+local_steps(::Rule, s, steps, ctx) = steps
 receive!(::Rule, s, m, ctx, own) = s.private
 correct!(::Rule, s, g, w, ctx) = g
 client!(::Rule, s, u, ctx) = (s.private, u)
 admitted(::Rule, shared, u) = u
+sees_each(::Rule) = false
+function each! end
 server!(::Rule, s, ū, ctx) = (s.shared, ū)
 publish!(::Rule, s, Δ, ctx) = (s.shared, Δ)
+returned(::Rule, shared, θ) = θ
 sent(::Rule, s, private, u, ctx) = private
 hide!(::Rule, shared, v) = v
 for_client(::Rule, shared, client) = nothing
@@ -108,6 +126,7 @@ teachers(::Rule, s, ctx) = ()
 function teach! end
 personalises(::Rule) = false
 personal!(::Rule, private, m) = m
+personal!(r::Rule, shared, private, m) = personal!(r, private, m)
 
 """
     train!(f, own::LocalData, m; epochs, maxsteps) -> m

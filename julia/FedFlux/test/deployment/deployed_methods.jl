@@ -5,7 +5,8 @@ include(joinpath(@__DIR__, "..", "setup", "erased.jl"))
 const METHODS = ["lgfedavg", "fedbabu", "fedlc", "fedrod", "fedrs(few=3)", "fedexp",
     "fedcm", "feddc", "fedadmm(rho=0.1)", "term", "fedsam", "perfedavg",
     "pfedme(lam=5)",
-    "apfl(adaptive=true)", "mimelite", "fedntd", "moon", "fedproto", "fedala"]
+    "apfl(adaptive=true)", "mimelite", "mime", "scaffnew(p=0.5)", "ema",
+    "feddisco", "ifca", "fedntd", "moon", "fedproto", "fedala"]
 
 @testset "$name" for name in METHODS
     f = federated(normed, (erased(rule(name)),))

@@ -16,7 +16,9 @@ const RULES =
 # Further methods: with every rule and each other, and with every aggregator alone.
 const METHODS = ["lgfedavg", "fedbabu", "fedlc", "fedrod", "fedrs", "fedexp", "fedcm",
     "feddc", "fedadmm", "term", "fedsam", "perfedavg", "pfedme", "apfl", "mimelite",
-    "fedntd", "moon", "fedproto", "fedala"]
+    "fedntd", "moon", "fedproto", "fedala", "mime", "scaffnew",
+    "fedasync(concurrency=2)",
+    "ema", "feddisco", "ifca"]
 rule_of(name) = name == "download" ? Download(Quantize(8)) : build("rule", name)
 
 const AGGREGATORS = ["mean", "median", "trimmed_mean(fraction=0.25)", "krum(f=0)",

@@ -5,7 +5,8 @@ using FedFlux: WorkerPool, engine, flatten, global_model, build, Unsupported, SP
 const RULES =
     ["fedprox(mu=0.1)", "scaffold", "fednova", "feddyn(alpha=0.1)", "ditto(lam=0.5)",
         "fedper", "fedrep(head_epochs=2)", "fedbn",
-        "fedsgd", "qffl(q=1)", "afl(lr=0.05)", "fedbuff(concurrency=2)"]
+        "fedsgd", "qffl(q=1)", "afl(lr=0.05)", "fedbuff(concurrency=2)",
+        "fedasync(concurrency=2)"]
 # Steps of at most lr a value: small ones, for a small model.
 const SERVERS =
     [
@@ -20,9 +21,11 @@ const METHODS =
     ["lgfedavg", "fedbabu", "fedlc", "fedrod", "fedrs(few=12)", "fedexp",
         "fedcm(alpha=0.5)",
         "feddc", "fedadmm", "term", "fedsam", "perfedavg", "pfedme(lam=5)", "apfl",
-        "mimelite", "fedntd", "moon", "fedproto", "fedala"]
+        "mimelite", "mime", "scaffnew", "ema", "feddisco", "ifca", "fedntd", "moon",
+        "fedproto", "fedala"]
 # Those that take one loss only.
-const ON_LABELS = ("fedlc", "fedrod", "fedrs(few=12)", "fedntd", "moon", "fedproto")
+const ON_LABELS =
+    ("feddisco", "fedlc", "fedrod", "fedrs(few=12)", "fedntd", "moon", "fedproto")
 
 x, y = blobs(240)
 clients = Clients(x, y, [1:100, 101:130, 131:240])
@@ -73,9 +76,10 @@ plain, _, history = rounds(federated())
     θ, st, history = rounds(f)
     @testset "it trains, and changes something" begin
         @test all(isfinite, θ)
-        # Here FedExP's factor is 1.
-        @test θ != plain || FedFlux.personalises(f.rules) || rule == "fedexp"
-        @test last(history).train_loss < first(history).train_loss
+        # Here FedExP's factor is 1, and EMA leaves the training as it is.
+        @test θ != plain || FedFlux.personalises(f.rules) || rule in ("fedexp", "ema")
+        # In odd rounds Mime tells the loss of one batch.
+        @test rule == "mime" || last(history).train_loss < first(history).train_loss
         @test (last(history).personal_accuracy === nothing) ==
               !FedFlux.personalises(f.rules)
     end

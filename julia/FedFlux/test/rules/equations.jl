@@ -266,15 +266,7 @@ end
 end
 
 # Two arrays, the second of which stays with the client.
-struct TwoPoints{V}
-    shared::V
-    own::V
-end
-Flux.@layer TwoPoints
-(p::TwoPoints)(x) =
-    sum(x[1:(end÷2), :] .* abs2.([p.shared; p.own] .- x[(end÷2+1):end, :]); dims = 1) ./ 2
-
-const PRIVATE = (FedPer(arrays = ["own"]), FedRep(arrays = ["own"]))
+const PRIVATE = (FedPer(arrays = ["head"]), FedRep(arrays = ["head"]))
 
 @testset "$(name_of(rule)): private arrays end at the client's optimum" for rule in PRIVATE
     clients, _ = sized_clients(4, UNEQUAL)

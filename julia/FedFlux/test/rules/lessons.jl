@@ -2,6 +2,7 @@
 # differences in Float64 of the terms as the papers write them.
 include("../setup/known_clients.jl")
 include("../setup/erased.jl")
+include("../setup/allocations.jl")
 using FedFlux: Ends, LayerEngine, ZygoteEngine, teach!
 
 softmax(z) = exp.(z .- maximum(z)) ./ sum(exp.(z .- maximum(z)))
@@ -159,18 +160,7 @@ end
 
 @testset "a step that is taught allocates nothing: $(name_of(rule))" for rule in
                                                                          (FedNTD(), MOON())
-    x, y = blobs(400)
-    clients = Clients(x, y, [1:400])
-    function allocated(steps)
-        f = Federated(mlp(6, 3; hidden = (5,)); trainer = :fast, rules = (rule,),
-            batchsize = 4, maxsteps = steps)
-        pool = WorkerPool(f, clients; threads = 1)
-        st = State(f, pool)
-        foreach(_ -> round!(f, st, clients, 1:1; pool), 1:2)     # compiles both states
-        # The least of three: a busy machine makes workers yield, which allocates.
-        return minimum(_ -> (@allocated round!(f, st, clients, 1:1; pool)), 1:3)
-    end
-    @test allocated(99) - allocated(9) < 2000
+    @test allocated_in_steps(rule, mlp(6, 3; hidden = (5,))) < 2000
 end
 
 @testset "what can't be taught is refused" begin

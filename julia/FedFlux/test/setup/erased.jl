@@ -15,6 +15,9 @@ F.prepare(r::ErasedRule, layout, training) =
 F.init(r::ErasedRule, θ) = F.init(r.inner, θ)
 F.for_client(r::ErasedRule, shared, client) = F.for_client(r.inner, shared, client)
 F.download_bytes(r::ErasedRule, s, bytes, ctx) = F.download_bytes(r.inner, s, bytes, ctx)
+F.conflict(r::ErasedRule, o::F.Optimisers.AbstractRule) = F.conflict(r.inner, o)
+F.local_steps(r::ErasedRule, s, steps, ctx) = F.local_steps(r.inner, s, steps, ctx)
+F.returned(r::ErasedRule, shared, θ) = F.returned(r.inner, shared, θ)
 F.receive!(r::ErasedRule, s, m, ctx, own) = F.receive!(r.inner, s, m, ctx, own)
 F.correct!(r::ErasedRule, s, g, w, ctx) = F.correct!(r.inner, s, g, w, ctx)
 F.client!(r::ErasedRule, s, u, ctx) = F.client!(r.inner, s, u, ctx)
@@ -33,8 +36,12 @@ F.teaches(r::ErasedRule) = F.teaches(r.inner)
 F.teachers(r::ErasedRule, s, ctx) = F.teachers(r.inner, s, ctx)
 F.teach!(r::ErasedRule, s, student, more...) = F.teach!(r.inner, s, student, more...)
 F.personalises(r::ErasedRule) = F.personalises(r.inner)
-F.personal!(r::ErasedRule, private, m) = F.personal!(r.inner, private, m)
+F.personal!(r::ErasedRule, shared, private, m) =
+    F.personal!(r.inner, shared, private, m)
+F.sees_each(r::ErasedRule) = F.sees_each(r.inner)
+F.each!(r::ErasedRule, s, u, ctx) = F.each!(r.inner, s, u, ctx)
 
 "The rule behind one type, but for those that a federation asks for by their type."
-erased(r::Rule) = r isa Union{FedBuff,FedBN,ClientDP,LocalDP,DPSGD} ? r : ErasedRule(r)
+erased(r::Rule) =
+    r isa Union{F.Asynchronous,FedBN,ClientDP,LocalDP,DPSGD} ? r : ErasedRule(r)
 inner(r) = r isa ErasedRule ? r.inner : r

@@ -6,6 +6,8 @@
 Why a rule can't be used with an aggregator, or `nothing`.
 """
 function conflict(r::Rule, a::Aggregator)
+    sees_each(r) && a isa Union{SecureMean,CKKS} &&
+        return "its server sees each update with its sender, and here nobody does"
     why = needs_mean(r)
     return why === nothing || ismean(a) ? nothing :
            "it needs the weighted mean of the updates, and $(title(a)) is none: " *
@@ -21,7 +23,11 @@ Why the server's part of a rule is right for the weighted mean of the updates al
 needs_mean(::Rule) = nothing
 needs_mean(::Union{Reweighing,FedCM}) = "its server divides by what clients report"
 needs_mean(::FedProto) = "its server weighs class means by their numbers of samples"
-needs_mean(::MimeLite) = "its momentum is the mean of the clients' full gradients"
+needs_mean(
+    ::Union{MimeLite,Mime}
+) = "its momentum is the mean of the clients' full gradients"
+needs_mean(::FedDisco) = "its server weighs the updates anew"
+needs_mean(::IFCA) = "each cluster's model takes a mean of its own"
 needs_mean(::FedExP) = "its server's step grows with what clients report"
 needs_mean(
     ::FedNova
@@ -33,7 +39,7 @@ needs_mean(::CountSketch) = "sketches add up, and nothing else can be made of th
 needs_mean(::CentralDP) = "the noise is meant for the sum of all updates"
 
 conflict(
-    ::FedBuff,
+    ::Asynchronous,
     ::FLTrust
 ) = "FLTrust gives every update the same length, which cancels the weight of stale ones"
 conflict(
@@ -60,7 +66,7 @@ conflict(
     ::SecureMean
 ) = "the masked vector is dense, so what the rule leaves out would be sent all the same"
 conflict(
-    ::FedBuff,
+    ::Asynchronous,
     ::SecureMean
 ) = "clients send at different times, and masks cancel only in the sum of one cohort"
 conflict(
@@ -78,6 +84,31 @@ conflict(::Union{DriftCorrection,FedProto}, a::SecureMean) =
 conflict(::Union{LocalDP,DPSGD}, a::SecureMean) =
     a.noise === nothing ? nothing :
     "with its noise each protects something else, and the history tells one ε"
+
+"""
+    conflict(r::Rule, optimizer) -> reason or nothing
+
+Why a rule can't be used with an optimizer of the server's, or `nothing`.
+"""
+conflict(::Rule, ::Optimisers.AbstractRule) = nothing
+conflict(
+    ::Mime,
+    ::Optimisers.AbstractRule
+) = "the optimizer would step in the rounds in which clients only send their gradients"
+
+conflict(
+    ::IFCA,
+    ::Optimisers.AbstractRule
+) = "each cluster's model takes the mean of its own updates"
+
+check_server(rules, ::Nothing) = nothing
+function check_server(rules, optimizer)
+    for r in rules
+        reason = conflict(r, optimizer)
+        reason === nothing || fail("rule ", nameof(typeof(r)), " and a server optimizer, ",
+            nameof(typeof(optimizer)), ", don't go together: ", reason)
+    end
+end
 
 function check_aggregator(rules, aggregate)
     for r in rules

@@ -1,40 +1,38 @@
 # Which rules don't go together, and why.
 
 "Rules that keep, on both sides, how far clients drift from the mean of all."
-const DriftCorrection = Union{Scaffold,FedDyn,FedDC,FedADMM}
-"Rules with a momentum of the server's in the clients' steps."
-const ServerMomentum = Union{FedCM,MimeLite}
+const DriftCorrection = Union{ControlVariates,FedDyn,FedDC,FedADMM}
 "Rules that ask for the gradient of a batch at other points."
-const Regrading = Union{FedSAM,PerFedAvg,PFedMe,APFL}
+const Regrading = Union{FedSAM,PerFedAvg,PFedMe,APFL,Mime}
 "Rules whose server's model follows from the plain weighted mean of the updates."
 const MeanFollowing = Union{FedDyn,FedDC,FedADMM}
 "Rules that weigh the updates anew in each round."
 const Reweighing = Union{QFFL,AFL,TERM}
 "Rules whose clients report numbers beside their update."
-const Reporting = Union{FedNova,Reweighing,FedExP,FedCM,FedADMM}
+const Reporting = Union{FedNova,Reweighing,FedDisco,FedExP,FedCM,FedADMM}
 
 conflict(
     ::Union{FedProx,MeanFollowing},
     ::FedNova
 ) = "FedNova's normalization holds for plain local steps only"
 conflict(
-    a::Union{Reweighing,FedNova,FedExP},
+    a::Union{Reweighing,FedDisco,FedNova,FedExP},
     b::MeanFollowing
 ) = "$(nameof(typeof(b)))'s correction holds for the plain weighted mean only"
 conflict(
-    ::Union{DriftCorrection,ServerMomentum},
-    ::Union{DriftCorrection,ServerMomentum}
+    ::Union{DriftCorrection,ServerDirection},
+    ::Union{DriftCorrection,ServerDirection}
 ) = "both correct the drift of local steps"
 conflict(
     ::FedSGD,
-    ::Union{DriftCorrection,FedProx,ServerMomentum,FedRS,Regrading}
+    ::Union{DriftCorrection,FedProx,ServerDirection,FedRS,Regrading}
 ) = "FedSGD takes no local steps that could be corrected"
 conflict(
     ::FedExP,
-    ::Union{Reweighing,FedNova}
+    ::Union{Reweighing,FedDisco,FedNova}
 ) = "both set the length of the server's step"
 conflict(
-    ::ServerMomentum,
+    ::ServerDirection,
     ::PrivateArrays
 ) = "its momentum has nothing for private arrays, whose steps it would only shorten"
 conflict(
@@ -44,7 +42,7 @@ conflict(
 conflict(::PrivateArrays, ::PrivateArrays) = "both say which arrays are shared"
 conflict(
     ::FedRS,
-    ::Union{DriftCorrection,ServerMomentum,FedSAM}
+    ::Union{DriftCorrection,ServerDirection,FedSAM}
 ) = "it trains the last layer on a scale that the correction doesn't know"
 conflict(
     ::LabelCounts,
@@ -52,17 +50,64 @@ conflict(
 ) = "the latter trains a second model, whose logits would be left as they are"
 conflict(
     ::Union{PerFedAvg,PFedMe},
-    ::Union{FedProx,DriftCorrection,ServerMomentum,FedNova,FedSAM}
+    ::Union{FedProx,DriftCorrection,ServerDirection,FedNova,FedSAM}
 ) = "the former's steps aren't along gradients that could be changed or counted"
 conflict(
     ::FedProto,
-    ::Union{DriftCorrection,ServerMomentum,Regrading,Reporting,AFL,FedSGD,FedBuff,
+    ::Union{DriftCorrection,ServerDirection,Regrading,Reporting,AFL,FedSGD,Asynchronous,
         LabelCounts,FedNTD,MOON,Pruning,Compressor,Download,CentralDP,LocalDP,DPSGD}
 ) = "FedProto sends class means, and no update that the other could work on"
 conflict(
     ::FedALA,
-    ::Union{DriftCorrection,ServerMomentum,FedNova,FedSGD,FedBuff,LabelCounts}
+    ::Union{DriftCorrection,ServerDirection,FedNova,FedSGD,Asynchronous,LabelCounts}
 ) = "FedALA's clients don't begin at the global model, and the other rule counts on that"
+conflict(
+    ::Mime,
+    ::Union{FedSAM,PerFedAvg,PFedMe,APFL,LabelCounts}
+) = "Mime corrects each step by the gradient of the plain loss, and the other changes it"
+conflict(
+    ::Mime,
+    ::Union{Reweighing,FedExP}
+) = "half of what Mime sends are gradients, which the other would scale as if it were steps"
+conflict(
+    ::Mime,
+    c::Compressor
+) =
+    c isa CountSketch || feedback(c) ?
+    "updates and gradients alternate, and what the compressor keeps of one would be " *
+    "added to the other; with feedback=false nothing is kept" : nothing
+conflict(
+    ::FedDisco,
+    ::CountSketch
+) = "what the sketches leave out would have the weights of another round"
+conflict(
+    ::DPSGD,
+    ::FedDisco
+) = "clients would tell of their labels too, which carries no noise"
+conflict(
+    ::IFCA,
+    ::Union{DriftCorrection,ServerDirection,PrivateArrays,FedNova,Reweighing,FedDisco,
+        FedExP,Asynchronous,Pruning,Download}
+) = "it counts on one model for all, and IFCA has one for each cluster"
+conflict(
+    ::IFCA,
+    ::Union{CentralDP,LocalDP,DPSGD}
+) = "which cluster a client chooses tells of its data, and carries no noise"
+conflict(
+    ::IFCA,
+    c::Compressor
+) =
+    c isa CountSketch || feedback(c) ?
+    "what the compressor keeps may be of another cluster; with feedback=false nothing is " *
+    "kept" : nothing
+conflict(
+    ::Scaffnew,
+    ::DPSGD
+) = "the number of steps is random, and ε counts those of the local training"
+conflict(
+    ::FedAsync,
+    ::Union{QFFL,TERM,FedNova}
+) = "FedAsync's share of a client is that of its model, which the other scales"
 conflict(
     ::Union{FedNTD,MOON},
     ::Union{FedNTD,MOON}
@@ -107,8 +152,8 @@ conflict(
     ::FedBN
 ) = "a channel's scale and shift are private, so that no server can prune it"
 conflict(
-    ::FedBuff,
-    ::Union{DriftCorrection,ServerMomentum,AFL,Pruning,CountSketch,Download}
+    ::Asynchronous,
+    ::Union{DriftCorrection,ServerDirection,AFL,Pruning,CountSketch,Download}
 ) = "clients start from older models, and the server's state is newer"
 
 conflict(
@@ -116,7 +161,7 @@ conflict(
     ::Union{CentralDP,LocalDP}
 ) = "what clients report beside their update would need a clip and noise of its own"
 conflict(
-    ::FedBuff,
+    ::Asynchronous,
     ::CentralDP
 ) = "who trains next follows from who was fastest, which is no cohort to account for"
 conflict(

@@ -99,6 +99,7 @@ end
 
 function losses_one_by_one(a::MembershipInference, x, y, samples)
     e = engine(a.pool)
-    setstats!(e, a.st.stats)
-    return [sumloss(Returns(nothing), e, a.f.loss, a.st.θ, x, y, i:i) for i in samples]
+    (; θ, stats) = returned_state(a.f, a.st)
+    setstats!(e, stats)
+    return [sumloss(Returns(nothing), e, a.f.loss, θ, x, y, i:i) for i in samples]
 end

@@ -55,7 +55,7 @@ function put_personal!(worker::Worker, f::Federated, st::State, k)
     copyto!(worker.w, st.θ)
     copyto!(worker.stats, st.stats)
     haskey(st.private, k) &&
-        personal!(f.rules, st.private[k], (; worker.w, worker.stats))
+        personal!(f.rules, st.shared, st.private[k], (; worker.w, worker.stats))
     return worker
 end
 

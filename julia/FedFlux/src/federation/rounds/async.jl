@@ -1,16 +1,16 @@
-# Asynchronous rounds: the simulated clock of a federation with FedBuff.
+# Asynchronous rounds: the simulated clock of a federation with FedBuff or FedAsync.
 
 "The time that client k trains: its samples by its speed, which stays the same."
-duration(r::FedBuff, clients, k, seed) =
+duration(r::Asynchronous, clients, k, seed) =
     nsamples(clients, k) * exp(r.spread * normal!(Stream(seed, :availability, 0, k)))
 
 """
-    arrivals(r::FedBuff, s, st, clients, n, seed) -> (s, arrived)
+    arrivals(r::Asynchronous, s, st, clients, n, seed) -> (s, arrived)
 
 Advance the simulated time until `n` clients have finished; returns the new state and these
 clients, in order of arrival. None arrives twice.
 """
-function arrivals(r::FedBuff, s, st, clients, n, seed)
+function arrivals(r::Asynchronous, s, st, clients, n, seed)
     (; clock, begun) = s
     underway, arrived = copy(s.underway), Underway[]
     θ, stats = copy(st.θ), copy(st.stats)
@@ -34,13 +34,14 @@ end
 """
     async_round!(f, st, clients, n; pool) -> (cohort, metrics)
 
-The round of a federation whose rules contain a [`FedBuff`](@ref): the next `n` arrivals,
-each trained from the model that it started with, and the server's step.
+The round of a federation whose rules contain a [`FedBuff`](@ref) or a [`FedAsync`](@ref):
+the next `n` arrivals, each trained from the model that it started with, and the server's
+step.
 """
 function async_round!(f::Federated, st::State, clients::Clients, n; pool)
-    i = findfirst(r -> r isa FedBuff, f.rules)
+    i = findfirst(r -> r isa Asynchronous, f.rules)
     shared, arrived = arrivals(f.rules[i], st.shared[i], st, clients, n, f.seed)
-    seen = Base.setindex(st.shared, shared, i)
+    seen = Base.setindex(st.shared, at_arrival(f.rules[i], shared, st), i)
     start_states = Dict(c.client => State(st; c.round, c.θ, c.stats, shared = seen)
          for c in arrived)
     cohort = [c.client for c in arrived]
@@ -49,4 +50,4 @@ function async_round!(f::Federated, st::State, clients::Clients, n; pool)
     return cohort, metrics
 end
 
-is_async(rules::Tuple) = any(r -> r isa FedBuff, rules)
+is_async(rules::Tuple) = any(r -> r isa Asynchronous, rules)

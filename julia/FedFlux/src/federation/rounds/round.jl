@@ -123,7 +123,7 @@ function server_part!(f, st, clients, work, pool, expected)
         work.weight / sum(k -> weight(f, clients, k), 1:length(clients))
     facts = (; n = work.accepted, N = length(clients), share, expected, mean = ū,
         total = total(f.aggregate, work.acc))
-    step = server_step(f, st, ū, facts, engine(pool))
+    step = server_step(f, st, ū, work.noted, facts, engine(pool))
     allfinite(step.Δ) || return "the server's step is not finite: $hint"
     st.aggregator, st.shared, st.server = aggregator, step.shared, step.server
     st.θ .+= step.Δ
@@ -135,13 +135,13 @@ function server_part!(f, st, clients, work, pool, expected)
 end
 
 "The rules on the server, in reverse order, and the step that its optimizer takes."
-function server_step(f::Federated, st::State, ū, facts, engine)
+function server_step(f::Federated, st::State, ū, seen, facts, engine)
     round = st.round + 1
     lr = learning_rate(at_round(f.train, round).optimizer)
     ctx = (; st.θ, round, client = 0, facts..., lr,
         rng = Stream(f.seed, :rules, round, 0), f.layout, federation = f, engine,
         known = nothing)
-    shared, ū = server!(f.rules, (; st.shared), ū, ctx)
+    shared, ū = server!(f.rules, (; st.shared, seen), ū, ctx)
     (; optimizer, schedule) = f.server
     rule = optimizer === nothing ? nothing : scheduled(optimizer, schedule, round)
     server, Δ = optimizer_step(rule, st.server, ū, ctx)

@@ -26,6 +26,8 @@ Base.@kwdef mutable struct RoundState{F,C,V,B}
     accepted::Int = 0
     counted::Vector{Tuple{Int,Float64}} = Tuple{Int,Float64}[]    # (client, weight) added
     weight::Float64 = 0.0                        # of the accepted updates
+    asked::Float64                               # weight of the cohort
+    noted::Any                                   # what each rule noted of the updates
     rejected::Vector{Dropped} = Dropped[]
     dropped::Vector{Dropped} = Dropped[]         # who sent nothing that is in the aggregate
     errors::Vector{Tuple{Int,Any}} = Tuple{Int,Any}[]    # position => exception
@@ -49,6 +51,8 @@ function RoundState(f, st, clients, cohort, start_states, trainers, reference, b
     return RoundState(; f, st, clients,
         cohort = omniscient ? filter(!in(bad), cohort) : collect(Int, cohort),
         begun, start_states, sampling, buffers,
+        asked = sum(k -> Float64(weight(f, clients, k)), cohort; init = 0.0),
+        noted = map(Returns(nothing), f.rules),
         acc = start(f.aggregate, length(cohort), reference),
         validator = Validator(st, cohort, max_weight), hostile = bad, omniscient)
 end
@@ -167,9 +171,20 @@ function accept!(work::RoundState, m::Message)
         return false
     end
     count!(work, m.client, m.weight)
-    update = admitted(work.f.rules, work.st.shared, m.update)
+    update = seen!(work, m, admitted(work.f.rules, work.st.shared, m.update))
     work.acc = add!(work.f.aggregate, work.acc, update, m.weight)
     return true
+end
+
+"What the rules that see each update make of one."
+function seen!(work::RoundState, m::Message, update)
+    (; f, st, clients, cohort) = work
+    sees_each(f.rules) || return update
+    ctx = (; st.θ, m.round, m.client, m.weight, share = m.weight / work.asked,
+        n = length(cohort), N = length(clients), f.layout)
+    s = (; st.shared, seen = work.noted)
+    work.noted, update = each!(f.rules, s, update, ctx)
+    return update
 end
 
 function count!(work::RoundState, client, weight)

@@ -92,7 +92,8 @@ end
 "Call the user's function; one of two arguments gets a copy of the global model, too."
 call_back(callback, record, log::RunLog) =
     takes_model(callback.f) ?
-    callback(record, global_model(log.f, log.st, engine(log.pool))) : callback(record)
+    callback(record, global_model(log.f, returned_state(log.f, log.st), engine(log.pool))) :
+    callback(record)
 
 "Whether a callback has a method for a record and a model only."
 takes_model(f) = !hasmethod(f, Tuple{Record}) && hasmethod(f, Tuple{Record,Any})

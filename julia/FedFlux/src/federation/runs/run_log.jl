@@ -163,9 +163,10 @@ data, and keep it if it is the best so far.
 function evaluate!(log::RunLog, cohort)
     data = or_else(log.validation, log.evaluation)
     data === nothing && return
-    (; f, st, pool, history, progress, stopping) = log
+    (; f, pool, history, progress, stopping) = log
     (; monitor) = stopping
     begun = time_ns()
+    st = returned_state(f, log.st)
     figures =
         log.validation === nothing ? test_figures(pool, f, st, cohort, data) :
         validation_figures(pool, f, st, data)
@@ -190,7 +191,8 @@ function conclude!(log::RunLog, cohort)
     last(log.history).validation_loss === nothing && evaluate!(log, cohort)
     log.evaluation === nothing && return
     begun = time_ns()
-    figures = test_figures(log.pool, log.f, log.st, cohort, log.evaluation)
+    st = returned_state(log.f, log.st)
+    figures = test_figures(log.pool, log.f, st, cohort, log.evaluation)
     log.history[end] = timed(last(log.history), begun; figures...)
 end
 

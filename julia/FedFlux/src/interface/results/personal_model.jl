@@ -62,7 +62,7 @@ end
 function personal_model(r::RunResult, k, name)
     f, st = r.federation, r.state
     own = (; w = copy(st.θ), stats = copy(st.stats))
-    haskey(st.private, k) && personal!(f.rules, st.private[k], own)
+    haskey(st.private, k) && personal!(f.rules, st.shared, st.private[k], own)
     # Its own engine, for the order of the parameters: the run's is gone.
     sample = zeros(Float32, r.sample..., 1)
     engine, = make_engine(Symbol(r.trainer), f.model, f.loss, sample, 1, f.layout.frozen)

@@ -39,7 +39,8 @@ function check_deployable(o::Options)
     for r in one_or_many(built(o, :rules))
         r isa Pruning && o.download !== nothing &&
             refuse_option("download", "a pruned model travels whole")
-        r isa FedBuff && refuse_option("rules", "fedbuff simulates the clients' speeds")
+        r isa Asynchronous && refuse_option("rules",
+            "$(lowercase(string(nameof(typeof(r))))) simulates the clients' speeds")
     end
 end
 

@@ -213,8 +213,9 @@ function run_prepared(o::Options, prepared::Prepared, pool::WorkerPool, hooks, f
     (; names, own_test) = prepared
     comparison, figures = (;), (;)
     if stopped != INTERRUPTED
-        comparison = compare_with_baselines(o, f, st, clients, test, own_test, pool)
-        figures = figures_of_clients(o, f, st, clients, own_test, pool)
+        final = returned_state(f, st)
+        comparison = compare_with_baselines(o, f, final, clients, test, own_test, pool)
+        figures = figures_of_clients(o, f, final, clients, own_test, pool)
     end
     table = client_table(names, clients, history; own_test, figures...,
         hidden = hides_cohort(f.rules))
@@ -230,7 +231,7 @@ end
 
 "The result of a run with this state; the rest are fields of a [`RunResult`](@ref)."
 function run_result(o::Options, f, st, pool; fields...)
-    model = global_model(f, st, engine(pool))
+    model = global_model(f, returned_state(f, st), engine(pool))
     small = any(r -> r isa PruneChannels, f.rules) ? shrink(model) : nothing
     return RunResult(; model, small, arrays_of(model)..., pool.trainer,
         trainer_reason = pool.reason, threads = length(pool.workers),

@@ -2,6 +2,12 @@
 # arXiv:2106.06639, Algorithm 1.
 
 """
+Asynchronous federation on a simulated clock: `concurrency` clients train at any time, whose
+speeds have the `spread`.
+"""
+abstract type Asynchronous <: Rule end
+
+"""
     FedBuff(; concurrency = 10, spread = 1)
 
 Asynchronous federation, with simulated speeds of the clients. `concurrency` clients train
@@ -24,7 +30,7 @@ Nguyen et al., arXiv:2106.06639, Algorithm 1.
 Federated(softmax_regression(4, 2); rules = (FedBuff(concurrency = 4),), weights = :uniform)
 ```
 """
-Base.@kwdef struct FedBuff <: Rule
+Base.@kwdef struct FedBuff <: Asynchronous
     concurrency::Int = 10
     spread::Float64 = 1.0
 end
@@ -38,10 +44,16 @@ const Underway = @NamedTuple{
 
 # The simulated clock, how many clients have started, the server's round, and who trains
 # now.
-init(::FedBuff, θ) = ((; clock = 0.0, begun = 0, round = 0, underway = Underway[]), nothing)
+init(::Asynchronous, θ) =
+    ((; clock = 0.0, begun = 0, round = 0, underway = Underway[]), nothing)
+
+"What an arriving client meets of the server's state."
+at_arrival(::Asynchronous, shared, st) = shared
+
+"The number of steps that the server has taken since the client started."
+staleness(s, ctx) = s.shared.round - (ctx.round - 1)
 
 function client!(r::FedBuff, s, u, ctx)
-    staleness = s.shared.round - (ctx.round - 1)
-    scale(v) = v .* (1 / sqrt(1.0f0 + staleness))
+    scale(v) = v .* (1 / sqrt(1.0f0 + staleness(s, ctx)))
     return nothing, Update(map(scale, u.vectors), scale(u.stats), u.metrics)
 end

@@ -19,17 +19,9 @@ Xu et al., arXiv:2106.10874, Algorithm 2.
 Federated(softmax_regression(4, 2); rules = (FedCM(alpha = 0.1),))
 ```
 """
-Base.@kwdef struct FedCM <: Rule
+Base.@kwdef struct FedCM <: ServerDirection
     alpha::Float32 = 0.1
 end
-
-prepare(r::FedCM, layout, training) = (check_sgd("FedCM", training); r)
-
-init(::FedCM, θ) = (zero(θ), nothing)
-
-for_client(::FedCM, m, client) = m
-
-download_bytes(::FedCM, s, bytes, ctx) = bytes + sizeof(s.shared)
 
 correct!(r::FedCM, s, g, w, ctx) = @. g = r.alpha * g + (1 - r.alpha) * s.shared
 

@@ -34,7 +34,7 @@ function output_layer(rule, layout)
     weight, bias = layout.slots[[max(end - 1, 1), end]]
     frozen = any(name -> numbers_in(name) >= numbers_in(bias.name), layout.frozen)
     layer(weight.name) == layer(bias.name) && weight !== bias && !frozen ||
-        fail("rule ", rule, " changes the last layer, and freeze = ",
+        fail("rule ", rule, " works on the last layer, and freeze = ",
             join(layout.frozen, ", "), " keeps it or a part of it as it is")
     return OutputLayer(weight.range, bias.range)
 end

@@ -10,9 +10,8 @@ Momentum that belongs to the server: clients apply it in every step and do not c
 
 where ḡ is the mean of the cohort's full gradients at θ. m starts as zero; `beta = 0` is
 FedAvg. Costs one more pass over the data per round, and sends twice as much as FedAvg in
-both directions. The paper's Mime also corrects each step by ḡ(θ), which clients must
-know before they train: that takes another exchange in each round, and isn't here. Throws a
-[`FedFluxError`](@ref) for clients that don't train with plain SGD.
+both directions. [`Mime`](@ref) also corrects each step by ḡ(θ), which takes another
+exchange. Throws a [`FedFluxError`](@ref) for clients that don't train with plain SGD.
 
 Karimireddy et al., arXiv:2008.03606, Algorithm 1.
 
@@ -20,17 +19,9 @@ Karimireddy et al., arXiv:2008.03606, Algorithm 1.
 Federated(softmax_regression(4, 2); rules = (MimeLite(beta = 0.9),))
 ```
 """
-Base.@kwdef struct MimeLite <: Rule
+Base.@kwdef struct MimeLite <: ServerDirection
     beta::Float32 = 0.9
 end
-
-prepare(r::MimeLite, layout, training) = (check_sgd("MimeLite", training); r)
-
-init(::MimeLite, θ) = (zero(θ), nothing)
-
-for_client(::MimeLite, m, client) = m
-
-download_bytes(::MimeLite, s, bytes, ctx) = bytes + sizeof(s.shared)
 
 receive!(::MimeLite, s, m, ctx, own) = full_gradient!(similar(m.w), own, m)
 

@@ -2,6 +2,12 @@
 # Algorithm 1, option II.
 
 """
+Control variates: each client keeps cₖ, the server their mean c, and each gradient becomes
+`g − cₖ + c`. What cₖ is after a round, `variate(r, s, u, ctx)` says.
+"""
+abstract type ControlVariates <: Rule end
+
+"""
     Scaffold(; momentum = false)
 
 Control variates remove the drift of local steps: each gradient becomes `g − cₖ + c`,
@@ -28,7 +34,7 @@ Karimireddy et al., arXiv:1910.06378, Algorithm 1, option II.
 Federated(softmax_regression(4, 2); rules = (Scaffold(),))
 ```
 """
-Base.@kwdef struct Scaffold <: Rule
+Base.@kwdef struct Scaffold <: ControlVariates
     momentum::Bool = false
 end
 
@@ -40,7 +46,16 @@ end
 
 init(::Scaffold, θ) = (zero(θ), zero(θ))
 
-download_bytes(::Scaffold, s, bytes, ctx) = bytes + sizeof(s.shared)
+"The mean of all cₖ in the server's state."
+mean_variate(::Scaffold, shared) = shared
+
+download_bytes(r::ControlVariates, s, bytes, ctx) =
+    bytes + sizeof(mean_variate(r, s.shared))
+
+function correct!(r::ControlVariates, s, g, w, ctx)
+    c = mean_variate(r, s.shared)
+    return @. g += c - s.private
+end
 
 function correct!(r::Scaffold, s, g, w, ctx)
     r.momentum ? (@. w -= ctx.lr * (s.shared - s.private)) :
@@ -48,16 +63,19 @@ function correct!(r::Scaffold, s, g, w, ctx)
     return g
 end
 
-function client!(::Scaffold, s, u, ctx)
+variate(::Scaffold, s, u, ctx) =
+    @. s.private - s.shared - u.delta / (ctx.steps * ctx.lr)
+
+function client!(r::ControlVariates, s, u, ctx)
     ctx.lr == 0 && return s.private, Update(u; dc = zero(u.delta))     # no step was taken
-    c = @. s.private - s.shared - u.delta / (ctx.steps * ctx.lr)
+    c = variate(r, s, u, ctx)
     return c, Update(u; dc = c - s.private)
 end
 
-for_client(::Scaffold, c, client) = c
-nobody_sent(::Scaffold, u) = Update(u; dc = zero(u.delta))
+for_client(::ControlVariates, c, client) = c
+nobody_sent(::ControlVariates, u) = Update(u; dc = zero(u.delta))
 
-sent(::Scaffold, s, private, u, ctx) =
+sent(::ControlVariates, s, private, u, ctx) =
     u.dc isa Vector ? private : s.private .+ decoded(u.dc)
 
 server!(::Scaffold, s, ū, ctx) = (s.shared .+ Float32(ctx.share) .* ū.dc, ū)
