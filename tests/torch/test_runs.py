@@ -84,6 +84,72 @@ def test_a_module_is_trained_and_comes_back(julia: None, name: str, tmp_path: Pa
             assert np.abs(answer - out[: len(part)]).max() < 1e-5
 
 
+def adaptive(out: int | tuple[int, int]) -> nn.Module:
+    pools = [nn.AdaptiveAvgPool2d((8, 4)), nn.Conv2d(3, 3, 1), nn.AdaptiveMaxPool2d(out)]
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1), *pools, nn.Flatten(), nn.LazyLinear(10)
+    )
+
+
+def test_adaptive_pools_of_several_pixels(julia: None, tmp_path: Path) -> None:
+    x, y = pictures(40, 16)
+    torch.manual_seed(1)
+    module = adaptive((4, 2))
+    module(torch.from_numpy(x))  # makes the lazy layer
+    options: dict[str, Any] = {"x_train": x, "y_train": y, "rounds": 1, **QUICK}
+    result = fedflux.run(model=module, **options)
+    assert result.trainer == "fast"
+    for trained in (result.to_torch(), torch_again(result, tmp_path)):
+        assert np.abs(logits(trained, x) - predict.outputs(result, x)).max() < 1e-5
+    with pytest.raises(fedflux.FedFluxError, match=r"adaptive pool to \[8, 4\]"):
+        result.to_onnx(tmp_path / "a.onnx")
+    uneven = adaptive((3, 2))
+    uneven(torch.from_numpy(x))
+    words = "adaptive pool to 3×2 gets an input of 8×4; expected a size"
+    with pytest.raises(fedflux.FedFluxError, match=words):
+        fedflux.run(model=uneven, **options)
+
+
+def torch_again(result: fedflux.Result, folder: Path) -> nn.Module:
+    """The module that is built of a saved result, without the user's own."""
+    module: nn.Module = fedflux.Result.load(
+        result.save(folder / "r.safetensors")
+    ).to_torch()
+    return module
+
+
+def test_modules_of_frozen_best_and_personal_models(julia: None) -> None:
+    x, y = pictures(80, 8)
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 10))
+    start = {name: value.numpy().copy() for name, value in module.state_dict().items()}
+    options: dict[str, Any] = {"x_train": x, "y_train": y, "model": module, **QUICK}
+
+    def trained(model: Any) -> dict[str, np.ndarray]:
+        own = model.to_torch()
+        assert np.abs(logits(own, x) - predict.outputs(model, x)).max() < 1e-5
+        return {name: value.numpy() for name, value in own.state_dict().items()}
+
+    def moved(model: Any) -> set[str]:
+        now = trained(model)
+        return {name for name in now if not np.array_equal(now[name], start[name])}
+
+    frozen = fedflux.run(freeze=["layers.2"], rounds=2, lr=0.3, **options)
+    assert moved(frozen) == {"3.weight", "3.bias"}
+
+    held = fedflux.run(rules="fedper", rounds=2, lr=0.3, **options)
+    assert moved(held) == {"1.weight", "1.bias"}  # the head is as at the start
+    assert moved(held.personal(1)) == set(start)
+    heads = [trained(held.personal(k))["3.weight"] for k in (1, 2)]
+    assert not np.array_equal(*heads)
+
+    worse = fedflux.run(x_test=x, y_test=y, rounds=4, lr=8.0, **options)
+    assert worse.best is not None
+    assert worse.best.round < 4
+    best, last = trained(worse.best), trained(worse)
+    assert not np.array_equal(best["3.weight"], last["3.weight"])
+
+
 def test_the_weights_come_along(julia: None) -> None:
     """A step of PyTorch's own, and a round of one step of fedflux from the same weights."""
     x, y = pictures(20, 16)

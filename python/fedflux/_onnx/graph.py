@@ -195,6 +195,15 @@ def _activation(g: Graph, e: Entries, x: str, arrays: Arrays | None = None) -> s
 
 
 _VALUED = {"leaky_relu": "LeakyRelu", "elu": "Elu", "celu": "Celu"}
+
+
+def _adaptive_pool(g: Graph, e: Entries, x: str, arrays: Arrays) -> str:
+    raise FedFluxError(
+        f"onnx: an adaptive pool to {e['out']}, of a window that hangs on the image; "
+        "expected a pool of a fixed window, or to 1"
+    )
+
+
 _LAYERS: dict[str, Callable[[Graph, Entries, str, Arrays], str]] = {
     "dense": _dense,
     "conv": _conv,
@@ -202,6 +211,8 @@ _LAYERS: dict[str, Callable[[Graph, Entries, str, Arrays], str]] = {
     "mean_pool": _pool("AveragePool", count_include_pad=1),
     "global_max_pool": lambda g, e, x, arrays: g.node("GlobalMaxPool", x),
     "global_mean_pool": lambda g, e, x, arrays: g.node("GlobalAveragePool", x),
+    "adaptive_max_pool": _adaptive_pool,
+    "adaptive_mean_pool": _adaptive_pool,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,

@@ -166,6 +166,11 @@ class Predictor:
         It takes what the model was trained on: inputs after `mean` and `std`, 8-bit images
         divided by 255, tokens from 0.
 
+        A result's module has the global model, its `best` has the model of that round, and
+        `result.personal(name)` has a client's own. With a rule that keeps arrays on the
+        clients, such as fedper, the global model's have the values of the start: take the
+        clients' own.
+
         Args:
             module: a PyTorch module of the same layers, of which a copy gets the trained
                 weights. Default: the one that the run was given as `model`, or else, as for

@@ -43,6 +43,8 @@ _AS_MODULES: dict[Any, type[nn.Module]] = {
     functional.avg_pool2d: nn.AvgPool2d,
     functional.adaptive_avg_pool1d: nn.AdaptiveAvgPool1d,
     functional.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
+    functional.adaptive_max_pool1d: nn.AdaptiveMaxPool1d,
+    functional.adaptive_max_pool2d: nn.AdaptiveMaxPool2d,
     functional.dropout: nn.Dropout,
     "relu": nn.ReLU,
     "relu_": nn.ReLU,

@@ -93,16 +93,25 @@ def _pool(kind: str, dims: int) -> Callable[[Any], Entries]:
     return translate
 
 
-def _global_pool(kind: str, dims: int) -> Callable[[Any], Entries]:
+def _adaptive_pool(kind: str, dims: int) -> Callable[[Any], Entries]:
     def translate(m: Any) -> Entries:
-        if set(_sizes(m.output_size, dims)) != {1}:
-            raise Untranslatable(
-                f"output_size={m.output_size!r}; expected 1: an average over other parts "
-                "of the image depends on its size"
-            )
-        return layer(kind)
+        sizes = _sizes(m.output_size, dims)
+        if None in sizes:
+            raise Untranslatable(f"output_size={m.output_size!r}; expected numbers")
+        if getattr(m, "return_indices", False):
+            expect(m, return_indices=False)
+        if set(sizes) == {1}:
+            return layer(f"global_{kind}")
+        return layer(f"adaptive_{kind}", out=sizes)  # the core checks that they divide
 
     return translate
+
+
+def _prelu(m: nn.PReLU) -> Entries:
+    raise Untranslatable(
+        "its slope is trained, which no activation of fedflux does; expected a fixed one, "
+        f"such as LeakyReLU({m.init})"
+    )
 
 
 def _batch_norm(m: nn.BatchNorm1d | nn.BatchNorm2d) -> Entries:
@@ -179,10 +188,10 @@ _MODULES: dict[type[nn.Module], Callable[[Any], Entries | list[Entries]]] = {
     nn.MaxPool2d: _pool("max_pool", 2),
     nn.AvgPool1d: _pool("mean_pool", 1),
     nn.AvgPool2d: _pool("mean_pool", 2),
-    nn.AdaptiveMaxPool1d: _global_pool("global_max_pool", 1),
-    nn.AdaptiveMaxPool2d: _global_pool("global_max_pool", 2),
-    nn.AdaptiveAvgPool1d: _global_pool("global_mean_pool", 1),
-    nn.AdaptiveAvgPool2d: _global_pool("global_mean_pool", 2),
+    nn.AdaptiveMaxPool1d: _adaptive_pool("max_pool", 1),
+    nn.AdaptiveMaxPool2d: _adaptive_pool("max_pool", 2),
+    nn.AdaptiveAvgPool1d: _adaptive_pool("mean_pool", 1),
+    nn.AdaptiveAvgPool2d: _adaptive_pool("mean_pool", 2),
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.LayerNorm: _layer_norm,
@@ -204,6 +213,7 @@ _MODULES: dict[type[nn.Module], Callable[[Any], Entries | list[Entries]]] = {
     nn.LogSigmoid: _activation("logsigmoid"),
     nn.SELU: _activation("selu"),
     nn.Mish: _activation("mish"),
+    nn.PReLU: _prelu,
     nn.LeakyReLU: _valued("leaky_relu", "negative_slope"),
     nn.ELU: _valued("elu", "alpha"),
     nn.CELU: _valued("celu", "alpha"),

@@ -124,6 +124,10 @@ def _module(e: Entries, dims: int) -> nn.Module:
     if kind in _GLOBAL_POOLS:
         pool: nn.Module = _GLOBAL_POOLS[kind][dims - 1](1)
         return pool
+    if kind in _ADAPTIVE_POOLS:
+        sizes = e["out"]
+        adaptive: nn.Module = _ADAPTIVE_POOLS[kind][len(sizes) - 1](tuple(sizes))
+        return adaptive
     made = _batch_norm(e, dims) if kind == "batch_norm" else _MAKE[kind](e)
     activation = [] if kind not in _FUSABLE else _activation(e["activation"])
     return nn.Sequential(made, *activation) if activation else made
@@ -181,6 +185,9 @@ _TO_FEATURES = ("flatten", "last_step", "mean_of_steps", "embedding", "as_sequen
 _GLOBAL_POOLS: dict[str, tuple[type[Any], type[Any]]] = {
     "global_max_pool": (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d),
     "global_mean_pool": (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d),
+}
+_ADAPTIVE_POOLS = {
+    kind.replace("global", "adaptive"): pools for kind, pools in _GLOBAL_POOLS.items()
 }
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,

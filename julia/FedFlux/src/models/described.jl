@@ -95,6 +95,10 @@ const LAYER_KINDS = Dict{String,LayerKind}(
     "mean_pool" => pool_kind(MeanPool),
     "global_max_pool" => LayerKind((;), no_parameters, (d, init) -> GlobalMaxPool()),
     "global_mean_pool" => LayerKind((;), no_parameters, (d, init) -> GlobalMeanPool()),
+    "adaptive_max_pool" => LayerKind((out = :sizes,), no_parameters,
+        (d, init) -> AdaptiveMaxPool(julia_order(d.out))),
+    "adaptive_mean_pool" => LayerKind((out = :sizes,), no_parameters,
+        (d, init) -> AdaptiveMeanPool(julia_order(d.out))),
     "batch_norm" => LayerKind(
         (channels = :size, eps = :positive, momentum = :number, affine = :flag,
             running = :flag, activation = :activation),
@@ -262,6 +266,30 @@ end
 
 described_branch(layers, init, path) =
     isempty(layers) ? identity : described_chain(layers, init, path)
+
+const AdaptivePool = Union{AdaptiveMaxPool,AdaptiveMeanPool}
+
+"""
+Throw unless each adaptive pool gets an input that its output divides: the parts of other
+inputs overlap in PyTorch, and not in Flux.
+"""
+function check_even_pools(model, sample)
+    any(l -> l isa AdaptivePool, Flux.modules(model)) || return
+    probe(l) = l
+    function probe(l::AdaptivePool)
+        return function (x)
+            in_size, out = size(x)[1:length(l.out)], l.out
+            all(in_size .% out .== 0) ||
+                fail("model: an adaptive pool to ", join(reverse(out), "×"), " gets an ",
+                    "input of ", join(reverse(in_size), "×"), "; expected a size that its ",
+                    "output divides, since PyTorch's parts overlap otherwise")
+            return l(x)
+        end
+    end
+    exclude(l) = l isa AdaptivePool || Functors.isleaf(l)
+    NNlib.@disallow_spawns Functors.fmap(probe, model; exclude)(sample)
+    return nothing
+end
 
 "Whether the first layer of the description is an embedding."
 function described_tokens(text)

@@ -63,6 +63,8 @@ function entries_of(l::Union{MaxPool,MeanPool})
     return entry(l isa MaxPool ? "max_pool" : "mean_pool"; kernel = in_numpy_order(l.k),
         stride = in_numpy_order(l.stride), pad = in_numpy_order(pad))
 end
+entries_of(l::AdaptiveMaxPool) = entry("adaptive_max_pool"; out = in_numpy_order(l.out))
+entries_of(l::AdaptiveMeanPool) = entry("adaptive_mean_pool"; out = in_numpy_order(l.out))
 entries_of(::GlobalMaxPool) = entry("global_max_pool")
 entries_of(::GlobalMeanPool) = entry("global_mean_pool")
 entries_of(l::BatchNorm) =

@@ -217,6 +217,7 @@ function prepare_model(o::Options, d::Dataset, outputs, init)
     more = own && loss_of(o) isa CrossEntropy
     output = checkmodel(model, sample, more ? 0 : outputs)
     more && check_enough_outputs(output, outputs)
+    is_described(o.model) && check_even_pools(model, sample)
     check_targets(loss_of(o), output, "y_train", d.y)
     d.ytest === nothing || check_targets(loss_of(o), output, "y_test", d.ytest)
     d.validation === nothing ||
