@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fedflux
@@ -144,3 +145,48 @@ def test_progress_on_a_terminal() -> None:
     assert re.search(
         r"2/2.*loss \d\.\d+ +accuracy \d\.\d+ +[▁█]{2} .* MB +\d+ client", text
     )
+
+
+def test_files_of_your_own_and_lists_of_samples(fed: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    x = (rng.random((40, 6, 5, 3)) + y[:, None, None, None]).astype("float32")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y)
+    lists = [list(range(10)), list(range(10, 40))]
+    (tmp_path / "parts.json").write_text(json.dumps(lists))
+    run = [arg for arg in FAST if arg not in ("--dataset", "digits")]
+    same = ["--layout", "NHWC", "--partition-file", "parts.json", "--json", "out.json"]
+
+    def fingerprint(*args: str) -> str:
+        fed(*run, *args, *same)
+        return str(json.loads((tmp_path / "out.json").read_text())["params_sha256"])
+
+    known = fedflux.run(
+        x_train=np.moveaxis(x, -1, 1),
+        y_train=y,
+        partition=lists,
+        model="softmax_regression",
+        rounds=2,
+        engine="reference",
+    ).params_sha256
+    assert fingerprint("--x-train", "x.npy", "--y-train", "y.npy") == known
+    assert fingerprint("--dataset", "d.npz") == known
+    table = "a,b,kind\n" + "".join(
+        f"{i % 7 + 0.5},{i},{['even', 'odd'][i % 2]}\n" for i in y
+    )
+    (tmp_path / "t.csv").write_text(table)
+    fed(*run, "--x-train", "t.csv", "--y-train", "kind", "--clients", 2)
+
+    for text, words in (
+        ("[[0]", "can't be read as JSON"),
+        ("3", "expected a list of lists, or an object"),
+        ("[[0, 99]]", "99"),
+    ):
+        (tmp_path / "parts.json").write_text(text)
+        done = fed(*run, "--dataset", "d.npz", *same, check=False)
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+    done = fed(*FAST, "--layout", "NHWC", check=False)
+    assert "layout: the images of dataset digits" in done.stderr

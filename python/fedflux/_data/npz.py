@@ -13,6 +13,7 @@ import numpy as np
 from .._typing import Array
 from ..errors import DataError
 from .arrays import Data, from_arrays
+from .given import channels_first
 
 NAMES = ("x_train", "y_train", "x_test", "y_test", "owner_train", "owner_test")
 MAX_BYTES = 16 * 2**30  # of an unpacked file; a small one can unpack to more
@@ -29,6 +30,7 @@ def from_npz(
     tokens: bool = False,
     keep_labels: bool = True,
     keep_integers: bool = False,
+    layout: str = "NCHW",
 ) -> Data:
     """Load and check an .npz file.
 
@@ -36,6 +38,7 @@ def from_npz(
         path: of a file with x_train, y_train and optionally x_test, y_test, owner_train,
             owner_test.
         loss, clients, tokens, keep_labels, keep_integers: as in `from_arrays`.
+        layout: the axes of images, NCHW or NHWC.
 
     Returns:
         The data.
@@ -58,6 +61,9 @@ def from_npz(
     except Exception as error:  # NumPy, zipfile and zlib raise many kinds
         raise DataError(f"{path}: not a readable .npz file ({error})") from None
     try:
+        if layout == "NHWC":
+            for i in (0, 2):
+                arrays[i] = channels_first(NAMES[i], arrays[i])
         return from_arrays(
             *arrays,
             loss=loss,

@@ -148,6 +148,7 @@ def user_data(
     own_loss: bool = False,
     validation: Sequence[Any] | None = None,
     keep_integers: bool = False,
+    layout: str = "NCHW",
 ) -> Data | None:
     """Check the arrays or the .npz file that the user gave.
 
@@ -161,6 +162,7 @@ def user_data(
         validation: the arrays (x, y) to validate on, or None.
         keep_integers: whether labels are the numbers of a model's outputs, if they are
             integers from 0.
+        layout: the axes of images, of an .npz file; arrays have the channels first already.
 
     Returns:
         The data, or None for a named data set.
@@ -191,9 +193,13 @@ def user_data(
                 f"validation: arrays go with arrays to train on, and dataset is {dataset}: "
                 "expected a share of its samples, such as 0.1"
             )
+        if layout != "NCHW":
+            raise OptionError(
+                f"layout: the images of dataset {dataset} are what they are: leave it out"
+            )
         return None
     elif dataset.endswith(".npz"):
-        data = from_npz(dataset, loss, clients, tokens, **labels)
+        data = from_npz(dataset, loss, clients, tokens, **labels, layout=layout)
     else:
         names = ", ".join((*datasets.NAMED, "shakespeare:PATH"))
         raise OptionError(

@@ -135,7 +135,8 @@ def run(
         previous = None
         plain = inputs.with_recorded_options(plain, arrays_given)
     checked = check(plain, inputs.own_names(objects))
-    data = _data(arrays, checked, "dataset" in given, objects, validation, init is not None)
+    trained = init is not None
+    data = _data(arrays, checked, "dataset" in given, objects, validation, trained, layout)
     if data is not None:
         checked = settled(checked, "arrays")
         if isinstance(objects.get("metrics"), Metrics):
@@ -204,6 +205,7 @@ def _data(
     objects: dict[str, Any],
     validation: Sequence[Any] | None,
     trained: bool,
+    layout: str,
 ) -> Data | None:
     """Check the user's arrays or file; None if the core has or loads the data."""
     if "dataset" in objects:
@@ -215,7 +217,7 @@ def _data(
     tokens, own_loss = own_model or next_tokens, "loss" in objects
     keep = own_model or trained  # the outputs have their meaning already
     data = inputs.user_data(
-        arrays, options, dataset_given, tokens, own_loss, validation, keep
+        arrays, options, dataset_given, tokens, own_loss, validation, keep, layout
     )
     if data is not None and next_tokens:
         check_next_tokens(data)
@@ -257,7 +259,9 @@ def partition(
     arrays, options, _ = _as_given(given, dict(options), layout)
     plain, objects = inputs.split_objects(dict(options))
     checked = check(plain)
-    data = inputs.user_data(arrays, checked, "dataset" in options, tokens=True)
+    data = inputs.user_data(
+        arrays, checked, "dataset" in options, tokens=True, layout=layout
+    )
     if data is None:
         checked = mldatasets.provided(checked, warn, datasets.has_mnist)
     return calls.partition(checked, None if data is None else data.arrays, objects)

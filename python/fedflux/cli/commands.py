@@ -23,6 +23,7 @@ from .._results.frame import writable
 from .._version import __version__
 from ..errors import FedFluxError, OptionError, help_address
 from . import comparison, ending, listing, pictures, privacy, spelling, sweeps
+from .data_options import FILES, TEST_FILES, data_options, with_partition
 from .run_options import PATH, RunCommand, as_click, chosen, help_all, named, track
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def cli() -> None:
     "--init", "init_file", type=PATH, help="begin with the parameters of this saved result"
 )
 @track
+@data_options(FILES, TEST_FILES)
 @click.option("--quiet", is_flag=True, help="no progress bar, and no result on stdout")
 @click.option(
     "--verbose", is_flag=True, help="a line for each round and a curve, without a bar"
@@ -76,6 +78,7 @@ def run(
     save_file: Path | None,
     history_file: Path | None,
     init_file: Path | None,
+    partition_file: Path | None,
     track: tuple[str, ...],
     quiet: bool,
     verbose: bool,
@@ -94,6 +97,7 @@ def run(
             folder = file.resolve().parent
             raise FedFluxError(f"can't write {file}: there is no folder {folder}")
     options = (_read_config(config) if config else {}) | chosen(given)
+    options = with_partition(options, partition_file)
     checkpoints = options.get("resume") or options.get("checkpoint")
     run_file = Path(checkpoints) / "run.json" if isinstance(checkpoints, str) else None
     for file in (json_file, run_file, save_file, history_file):
@@ -156,11 +160,12 @@ run.params[:0] = [as_click(option) for option in declared().values()]
     type=PATH,
     help="draw the split to this file (.png, .svg or .pdf)",
 )
-def partition(plot_file: Path | None, **given: Any) -> None:
+@data_options(FILES)
+def partition(plot_file: Path | None, partition_file: Path | None, **given: Any) -> None:
     """Show how a partition splits the data among the clients."""
     from .._simulation.run import partition as fedflux_partition
 
-    split = fedflux_partition(**chosen(given))
+    split = fedflux_partition(**with_partition(chosen(given), partition_file))
     click.echo(split["table"], nl=False)
     if plot_file is not None:
         from ..plots import clients
