@@ -116,8 +116,7 @@ def with_nan() -> np.ndarray:
         ),
         (
             {"dataset": "mist"},
-            "dataset: expected auto, mnist, fashionmnist, digits, shakespeare:PATH or the "
-            "path of an .npz file, got 'mist'",
+            "synthetic(…), fcube(…) or the path of an .npz file, got 'mist'",
         ),
         ({"dataset": "none.npz"}, "dataset: no file 'none.npz'"),
     ],

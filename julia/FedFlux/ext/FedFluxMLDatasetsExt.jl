@@ -1,4 +1,4 @@
-# MNIST and FashionMNIST, where MLDatasets.jl is in the core's own environment.
+# Data sets by MLDatasets.jl, where it is in the core's own environment.
 module FedFluxMLDatasetsExt
 
 using FedFlux: FedFlux, Dataset
@@ -6,7 +6,7 @@ using MLDatasets: MLDatasets
 
 include("read_mldatasets.jl")
 
-FedFlux.mldataset(::Val{name}, dir) where {name} =
-    Dataset(ReadMLDatasets.read_arrays(string(name), dir)...; name = string(name))
+FedFlux.mldataset(::Val{name}, part, dir) where {name} =
+    Dataset(ReadMLDatasets.read_arrays(string(name), part, dir)...; name = string(name))
 
 end

@@ -15,7 +15,7 @@ from .._options.tables import core_path
 from ..errors import DataError
 from .arrays import Data, from_arrays
 
-NAMED = ("auto", "mnist", "fashionmnist", "digits")
+HERE = ("auto", "mnist", "fashionmnist", "digits")  # what this module loads itself
 FOLDERS = {"mnist": "MNIST", "fashionmnist": "FashionMNIST"}
 FILES = (
     "train-images-idx3-ubyte",

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from .._options.datasets import by_mldatasets
 from .._typing import Options
 from ..errors import DataError, JuliaUnavailable
 from . import core_source, failed_downloads, install as installing, start
@@ -18,7 +19,6 @@ from .project import find_julia, installed, own_project
 
 PACKAGE = "MLDatasets"
 FOLDER = "mldatasets"  # of its project, in the core's, whose mldatasets.jl knows it too
-NEEDED_FOR = ("auto", "mnist", "fashionmnist")
 DIGITS = "the run uses digits (8×8 images) instead"
 MNIST = "mnist"  # the data set, and as what its failed download is remembered
 AGAIN = "(a few minutes ago; run `fedflux setup` to let the next run try again)"
@@ -45,7 +45,7 @@ def provided(
         {'dataset': 'digits'}
     """
     name, message = options["dataset"], None
-    if name not in NEEDED_FOR:
+    if not by_mldatasets(name):
         return options
     if name == "auto" and not options.get("data_dir") and not has_mnist():
         message = _lately(MNIST)

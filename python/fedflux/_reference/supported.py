@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from .._data.datasets import HERE
+from .._options.datasets import is_named
 from .._options.options import column, declared
 from .._options.specs import parse
 from ..errors import OptionError
@@ -26,10 +28,11 @@ def check_supported(
         >>> from .._options.options import check
         >>> check_supported(check({}))
     """
-    if options["dataset"].startswith("shakespeare:"):
+    name = options["dataset"]
+    if is_named(name) and name not in HERE:
         raise OptionError(
-            "dataset shakespeare needs the Julia core; the reference engine has no models "
-            "for text"
+            f"dataset {name} needs the Julia core; the reference engine reads "
+            f"{', '.join(HERE)}, .npz files and arrays"
         )
     for name, value in options.items():
         own = (names or {}).get(declared()[name].names_of, ())

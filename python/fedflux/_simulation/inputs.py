@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._data import datasets
 from .._data.arrays import Data, from_arrays, with_validation
 from .._data.npz import from_npz
 from .._data.targets import ANY_TARGETS
@@ -14,6 +13,7 @@ from .._extensions.metrics import Metrics
 from .._extensions.own import check_on_clients, own_object
 from .._extensions.partition import Listed
 from .._julia import calls
+from .._options.datasets import is_named, listed
 from .._options.models import has_labels
 from .._options.options import SpecOption, by_owner, column, declared
 from .._typing import Options
@@ -187,7 +187,7 @@ def user_data(
                 f"dataset={dataset!r} and arrays were both given: expected one of them"
             )
         data = from_arrays(*arrays, loss=loss, clients=clients, tokens=tokens, **labels)
-    elif dataset in datasets.NAMED or dataset.startswith("shakespeare:"):
+    elif is_named(dataset):
         if validation is not None:
             raise OptionError(
                 f"validation: arrays go with arrays to train on, and dataset is {dataset}: "
@@ -201,9 +201,8 @@ def user_data(
     elif dataset.endswith(".npz"):
         data = from_npz(dataset, loss, clients, tokens, **labels, layout=layout)
     else:
-        names = ", ".join((*datasets.NAMED, "shakespeare:PATH"))
         raise OptionError(
-            f"dataset: expected {names} or the path of an .npz file, got {dataset!r}"
+            f"dataset: expected {listed()} or the path of an .npz file, got {dataset!r}"
         )
     shares = (options["validation"], options["client_validation"])
     if data.x_test is None and validation is None and shares == (None, None):
@@ -227,4 +226,4 @@ def user_data_name(dataset: str) -> str:
         >>> user_data_name("folder/faces.npz"), user_data_name("auto")
         ('folder/faces.npz', 'arrays')
     """
-    return ARRAYS if dataset in datasets.NAMED else dataset
+    return ARRAYS if is_named(dataset) else dataset

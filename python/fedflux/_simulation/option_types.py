@@ -21,8 +21,10 @@ class Options(TypedDict, total=False):
     """The options of `fedflux.run`; none must be given."""
 
     dataset: str | PathLike[str]
-    """auto, mnist, fashionmnist, digits, shakespeare:PATH (a play, whose roles are the
-    owners), or the path of an .npz file with x_train, y_train, x_test, y_test (and
+    """auto, mnist, fashionmnist, cifar10, cifar100, emnist, emnist:letters (or another
+    of its parts), svhn, digits, shakespeare:PATH (a play, whose roles are the
+    owners), leaf:FOLDER, adult:FOLDER, har:FOLDER, synthetic(alpha=1, beta=1),
+    fcube, or the path of an .npz file with x_train, y_train, x_test, y_test (and
     owner_train and owner_test for the partition by owner). auto is MNIST if it is
     cached or can be downloaded, otherwise digits. With digits, model and lr have
     other defaults. Default: 'auto'.

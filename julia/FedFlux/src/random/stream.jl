@@ -4,7 +4,8 @@
 
 const PURPOSES = (partition = 1, init = 2, cohort = 3, batches = 4, dropout = 5, rules = 6,
     availability = 7, augment = 8, personal = 9, attack = 10, faults = 11,
-    root = 12, secure = 14, client_test = 15, validation = 16, client_validation = 17)
+    root = 12, secure = 14, client_test = 15, validation = 16, client_validation = 17,
+    data = 18)
 const GAMMA = 0x9e3779b97f4a7c15
 
 function mix64(z::UInt64)

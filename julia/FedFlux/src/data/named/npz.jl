@@ -12,7 +12,7 @@ array, or one that unpacks to more than 16 GB, or to more than 200 times its siz
 function load_npz(path)
     isfile(path) ||
         fail("dataset: there is no file ", path, "; expected an .npz file, or one of ",
-            "auto, mnist, fashionmnist, digits, shakespeare:PATH")
+            listed_datasets())
     npz = Base.require(FedFlux, :NPZ)   # not at every start: loading it takes .3 s
     arrays = try
         Base.invokelatest(check_archive, npz.ZipFile, path)
