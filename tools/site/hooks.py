@@ -10,6 +10,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parent))
+import notebooks
 import pages
 
 LANGUAGES = {"python": "Python", "julia": "Julia", "sh": "Shell"}
@@ -19,7 +20,7 @@ BETWEEN = r"\n(?:In (?:Python|Julia|a shell):\n\n)?"
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made."""
-    for path, text in pages.pages().items():
+    for path, text in {**pages.pages(), **notebooks.pages()}.items():
         files.append(File.generated(config, path, content=text))
     return files
 
@@ -59,6 +60,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         tabs,
         markdown,
     )
+    markdown = re.sub(r"\]\((notebooks/[\w-]+)\.ipynb\)", r"](\1.md)", markdown)
     return re.sub(r"\]\(\.\./(?!\.\.|api/|rule/|aggregate/)([^)]+)\)", outside, markdown)
 
 

@@ -23,7 +23,7 @@ function write_durably(path, bytes::AbstractVector{UInt8}; private = false, forc
         # Base.rename copies if renaming fails, and a copy can be cut short.
         err = ccall(:jl_fs_rename, Int32, (Cstring, Cstring), part, path)
         err < 0 && throw(Base._UVError("rename", err))
-        forced && force_folder(dirname(path))
+        forced && force_folder(dirname(abspath(path)))
     catch
         rm_quietly(part)
         rethrow()
