@@ -73,6 +73,47 @@ def own_object(option: str, value: Any) -> Own | None:
     return None
 
 
+def own_objects(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the objects of the user's own among the values of options, checked.
+
+    Args:
+        given: values by option.
+
+    Returns:
+        The objects by option: one, or a tuple of objects and texts. Objects of Julia's are
+        as they came.
+
+    Raises:
+        OptionError: a value is the user's own, and not what the option takes.
+
+    Example:
+        >>> given = {"lr": 0.1, "aggregate": lambda updates, weights: updates[0]}
+        >>> own_objects(given).keys()
+        dict_keys(['aggregate'])
+    """
+    objects: dict[str, Any] = {}
+    for name, value in given.items():
+        own = value if _of_julia(value) else own_object(name, value)
+        if own is not None:
+            objects[name] = own
+        elif isinstance(value, list | tuple):
+            listed = [v if _of_julia(v) else own_object(name, v) for v in value]
+            if any(v is not None for v in listed):
+                pairs = zip(listed, value, strict=True)
+                objects[name] = tuple(str(v) if o is None else o for o, v in pairs)
+    if isinstance(objects.get("aggregate"), tuple):
+        raise OptionError(
+            "aggregate: expected one aggregator, got several; under secure aggregation and "
+            "CKKS the server knows nothing but the sum of the updates, so no function of "
+            "yours can combine them"
+        )
+    return objects
+
+
+def _of_julia(value: Any) -> bool:
+    return type(value).__module__.startswith("juliacall")
+
+
 def check_on_clients(rules: Any, why: str) -> None:
     """Check that no rule of the user's has hooks that run on clients.
 

@@ -10,7 +10,7 @@ from .._data.arrays import Data, from_arrays, with_validation
 from .._data.npz import from_npz
 from .._data.targets import ANY_TARGETS
 from .._extensions.metrics import Metrics
-from .._extensions.own import check_on_clients, own_object
+from .._extensions.own import check_on_clients, own_objects
 from .._extensions.partition import Listed
 from .._julia import calls
 from .._options.datasets import is_named, listed
@@ -76,18 +76,7 @@ def split_objects(options: Options) -> tuple[Options, dict[str, Any]]:
         >>> split_objects({"model": "mlp"})
         ({'model': 'mlp'}, {})
     """
-    objects: dict[str, Any] = {}
-    for name, value in options.items():
-        own = None if _of_julia(value) else own_object(name, value)
-        if own is not None:
-            objects[name] = own
-        elif _of_julia(value):
-            objects[name] = value
-        elif isinstance(value, list | tuple):
-            listed = [v if _of_julia(v) else own_object(name, v) for v in value]
-            if any(v is not None for v in listed):
-                pairs = zip(listed, value, strict=True)
-                objects[name] = tuple(str(v) if own is None else own for own, v in pairs)
+    objects = own_objects(options)
     for name in objects:
         option = declared().get(name)
         takes = name in column("object") or isinstance(option, SpecOption)
@@ -134,10 +123,6 @@ def _check_own(options: Options, objects: Mapping[str, Any]) -> None:
         if options.get(name):
             why = f"{name} trains these in processes without Python; leave {name} out"
             check_on_clients(objects.get("rules", ()), why)
-
-
-def _of_julia(value: Any) -> bool:
-    return type(value).__module__.startswith("juliacall")
 
 
 def user_data(

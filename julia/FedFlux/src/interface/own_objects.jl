@@ -8,6 +8,10 @@ const OBJECT_TYPES = Dict("dataset" => Dataset, "rules" => Rule, "download" => R
 
 "Throw if an object that the options hold is of the wrong kind."
 function check_objects(o::Options)
+    o.aggregate isa Union{Tuple,AbstractVector} &&
+        fail("aggregate: expected one aggregator, got several; under secure aggregation ",
+            "and CKKS the server knows nothing but the sum of the updates, so no function ",
+            "of yours can combine them")
     for (name, value) in object_options(o), object in listed_objects(value)
         (is_text(object) || name == "validation") && continue    # data, checked as such
         expected = get(OBJECT_TYPES, name, nothing)

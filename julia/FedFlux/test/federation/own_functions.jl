@@ -136,6 +136,24 @@ end
     fails("client 2 holds sample 1438"; partition = Listed([[1], [1438]]))
 end
 
+@testset "beside secure sums and privacy" begin
+    for aggregate in ((median_by_hand, "secure"), ["ckks", median_by_hand])
+        fails("the server knows nothing but the sum of the updates"; aggregate)
+    end
+    private = (; weights = "uniform", clients_per_round = 5, aggregate = median_by_hand)
+    fails("the noise is meant for the sum of all updates"; private..., rules = "client_dp",
+        sampling = "poisson")
+    fails("rule DPFTRL and aggregate median_by_hand don't go together"; private...,
+        rules = "dp_ftrl", sampling = "round_robin")
+    # A sampling may ask everybody, so the noise is for as many.
+    all_of_them(round, clients, rng) = clients
+    noisy = (; weights = "uniform", aggregate = "secure(noise=4, clip=0.5)")
+    ε(; options...) = run(; noisy..., options...).history[end].epsilon
+    @test ε(sampling = all_of_them, clients_per_round = 5) == ε()
+    @test last(run(; noisy..., metrics = (; n = (y, ŷ) -> length(y))).history).metrics.n ==
+          360
+end
+
 # What a hook in Python needs: only one thread may call it.
 @testset "work that only the calling task may do" begin
     here = current_task()

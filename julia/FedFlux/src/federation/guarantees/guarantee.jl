@@ -142,7 +142,7 @@ zero_update(f::Federated) = Update(; delta = zeros(Float32, f.layout.n),
 
 "The most clients that a cohort can have."
 most_clients(::Sampling, f, c, N) = cohort_size(f.faults, c.clients_per_round, N)
-most_clients(::PoissonSampling, f, c, N) = N
+most_clients(::Union{PoissonSampling,FunctionSampling}, f, c, N) = N
 
 "Whether a client's turns are known beforehand; an unavailable one only loses them."
 follows_round(::Sampling, n, N) = false
