@@ -8,7 +8,8 @@ import pytest
 import fedflux
 from fedflux._options.options import check, column
 from fedflux._reference import supported, training
-from fedflux._reference.run import Run
+from fedflux._reference.federation import Run
+from fedflux._reference.own_functions import OwnFunctions
 
 LINEAR: dict[str, Any] = {"model": "softmax_regression", "engine": "reference"}
 
@@ -61,6 +62,7 @@ def test_uniform_weights_average_the_clients(blobs: dict[str, np.ndarray]) -> No
 def test_a_time_budget_that_is_just_used_up_ends_the_run_as_in_the_core() -> None:
     run = Run.__new__(Run)
     run.options = check({"time_budget": 2.0})
+    run.own = OwnFunctions({}, run.options, {})
     run.since_best = 0
     record = {"accuracy": None, "round": 1}
     assert run.stop(record, 2.0) == "time_budget"  # stopping.jl: seconds >= time_budget

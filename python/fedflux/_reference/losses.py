@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .._data.arrays import Data
 from .._typing import Array
+from ..errors import OptionError
 
 
 def loss_and_gradient(
@@ -85,3 +88,53 @@ def balanced(counts: Array) -> list[float]:
     """
     scale = counts.sum() / (counts > 0).sum()
     return [float(scale / n) if n else 1.0 for n in counts]
+
+
+def outputs_and_classes(loss: str, data: Data) -> tuple[int, int]:
+    """Return the number of the model's outputs, and of the classes (0 for none).
+
+    Example:
+        >>> outputs_and_classes("mse", Data(np.zeros((2, 3)), np.zeros((2, 4)), None, None))
+        (4, 0)
+    """
+    y = data.y_train
+    if loss == "cross_entropy":
+        classes = int(y.max()) + 1
+        return classes, classes
+    if loss == "binary_cross_entropy" and y.ndim == 1:
+        return 1, 2
+    return (1 if y.ndim == 1 else y.shape[1]), 0
+
+
+def with_class_weights(
+    options: Mapping[str, Any], outputs: int, y: Array, parts: Sequence[NDArray[np.int64]]
+) -> Mapping[str, Any]:
+    """Check the weights of the classes, or put the balanced ones into the options.
+
+    Args:
+        options: every option.
+        outputs: of the model.
+        y: all labels.
+        parts: the samples of each client.
+
+    Raises:
+        OptionError: there is another number of weights than of classes.
+
+    Example:
+        >>> with_class_weights({"class_weights": None}, 2, np.zeros(1), [])
+        {'class_weights': None}
+    """
+    weights = options["class_weights"]
+    if weights is None or "cross_entropy" not in options["loss"]:
+        return options
+    classes = outputs if options["loss"] == "cross_entropy" else 2
+    if weights == "balanced":
+        held = y[np.concatenate(parts)].astype(np.int64)
+        weights = balanced(np.bincount(held.ravel(), minlength=classes))
+        return {**options, "class_weights": weights}
+    if len(weights) != classes:
+        raise OptionError(
+            f"class_weights holds {len(weights)} numbers; expected one for each of the "
+            f"{classes} classes"
+        )
+    return options

@@ -16,6 +16,7 @@ from .._julia import calls, mldatasets, start as _julia
 from .._options.options import by_owner, declared, settled
 from .._options.specs import parse
 from .._reference import run as reference_run
+from .._reference.federation import EventHandler
 from .._reference.progress import Progress
 from .._reference.supported import check_supported
 from .._results.predict import by_name
@@ -232,7 +233,7 @@ def _run_core_somewhere(task: Task, monitor: Monitor) -> Outcome:
 
 def run_core(
     task: Task,
-    on_event: reference_run.EventHandler,
+    on_event: EventHandler,
     on_model: Callable[..., None] | None = None,
 ) -> Outcome:
     """Run the core in this thread."""

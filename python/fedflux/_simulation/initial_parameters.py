@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from .._data.arrays import Data
 from .._options.options import column
+from .._reference.losses import outputs_and_classes
 from .._reference.models import Model
-from .._reference.run import outputs_and_classes
 from .._results.personal import PersonalModel
 from .._results.result import Result
 from .._results.snapshot import Snapshot

@@ -9,8 +9,8 @@ import numpy as np
 from ..._data import contract
 from ..._data.arrays import Data
 from ..._reference import training as ref
+from ..._reference.losses import outputs_and_classes
 from ..._reference.models import Model
-from ..._reference.run import outputs_and_classes
 from ..._typing import Floats
 from ...errors import DataError, OptionError
 from .frames import Answer
