@@ -1,7 +1,6 @@
 """Aggregators, rules, partitions and the rest that are written in Python."""
 
 import os
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +9,13 @@ import pytest
 
 import fedflux
 
-SMALL: dict[str, Any] = {
-    "dataset": "digits",
-    "model": "mlp",
-    "hidden": [20],
-    "clients": 7,
-    "rounds": 4,
-    "lr": 0.5,
-    "engine": "julia",
-}
-
-
-def median(updates: Any, weights: Any) -> Any:
-    n, rows = len(updates), np.sort(updates, axis=0)
-    return rows[(n + 1) // 2 - 1] / 2 + rows[n // 2] / 2
+from .own import SLOW, SMALL, Momentum, Prox, median
 
 
 def trimmed_mean(updates: Any, weights: Any) -> Any:
     n, rows = len(updates), np.sort(updates, axis=0)
     k = int(0.2 * n)
     return rows[k : n - k].astype(np.float64).sum(axis=0) / (n - 2 * k)
-
-
-class Prox(fedflux.Rule):
-    """FedProx: arXiv:1812.06127, Algorithm 2."""
-
-    def correct(self, gradient: Any, params: Any, state: Any, ctx: Any) -> Any:
-        return gradient + 0.1 * (params - ctx.params)
 
 
 class Drift(fedflux.Rule):
@@ -103,16 +82,6 @@ def test_what_is_written_in_python_gives_the_bits_of_its_julia_twin(
     assert rest.options["rules"] == [r.__class__.__name__ for r in own.get("rules", [])]
 
 
-class Momentum(fedflux.Aggregator):
-    min_clients = 3
-
-    def aggregate(self, updates: Any, weights: Any) -> Any:
-        mean = np.average(updates, axis=0, weights=weights)
-        self.state["v"] = mean + 0.9 * self.state.get("v", 0)
-        self.state["rounds"] = self.state.get("rounds", 0) + 1
-        return self.state["v"]
-
-
 def test_an_aggregator_with_a_state(julia: None, tmp_path: Path) -> None:
     own = Momentum()
     whole = fedflux.run(**SMALL, aggregate=own)
@@ -145,6 +114,29 @@ def test_a_view_outlives_its_call(julia: None) -> None:
         assert np.array_equal(weights, copied)
         assert (view.dtype, view.shape) == (np.float32, (7, 1510))
         assert weights.sum() == 1437
+
+
+def test_the_memory_of_a_round_is_used_again_unless_a_view_is_left(julia: None) -> None:
+    kept: dict[int, tuple[Any, Any]] = {}
+    places = []
+
+    def keeps_two(updates: Any, weights: Any) -> Any:
+        places.append(updates.__array_interface__["data"][0])
+        if len(places) == 2:
+            kept[2] = updates[:, ::7], updates[:, ::7].copy()
+        if len(places) == 4:
+            kept[4] = memoryview(updates[3]), updates[3].copy()
+        return np.median(updates, axis=0)
+
+    result = fedflux.run(**(SMALL | {"rounds": 6}), aggregate=keeps_two)
+    assert places[0] == places[1] != places[2] == places[3] != places[4] == places[5]
+    assert len({places[1], places[3], places[5]}) == 3
+    for view, copy in kept.values():
+        assert np.array_equal(np.asarray(view), copy)
+    with pytest.raises(ValueError, match="read-only"):
+        kept[2][0][:] = 0
+    again = fedflux.run(**(SMALL | {"rounds": 6}), aggregate=median)
+    assert again.params_sha256 == result.params_sha256
 
 
 def test_rules_of_both_kinds_in_one_chain(julia: None) -> None:
@@ -228,10 +220,6 @@ def test_the_servers_step(julia: None) -> None:
         fedflux.run(**SMALL, server=step, server_schedule=["step(every=2, factor=0.5)"])
 
 
-SLOW: dict[str, Any] = SMALL | {"model": "softmax_regression"}
-del SLOW["hidden"]
-
-
 def some(round: int, clients: Any, rng: Any) -> Any:
     return rng.choice(clients, 4, replace=False)
 
@@ -255,201 +243,6 @@ def test_the_reference_engine_takes_them_too(julia: None) -> None:
     half = fedflux.run(**(SLOW | {"engine": "reference", "rounds": 2}), **own)
     rest = fedflux.run(resume=half, rounds=4)
     assert rest.params_sha256 == slow.params_sha256
-
-
-def test_what_the_reference_engine_refuses() -> None:
-    with pytest.raises(fedflux.OptionError, match="rules: an object of your own needs eng"):
-        fedflux.run(**(SLOW | {"engine": "reference"}), rules=Prox())
-
-
-WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "shape": (
-        {"aggregate": lambda updates, weights: updates[:, 0]},
-        "aggregate function, round 1: expected a vector of 1510 finite numbers, got an "
-        "array of shape (7,)",
-    ),
-    "nothing": (
-        {"aggregate": lambda updates, weights: None},
-        "round 1: expected a vector of 1510 finite numbers, got None (NoneType); does it",
-    ),
-    "NaN": (
-        {"aggregate": lambda updates, weights: np.where(np.arange(1510) == 3, np.nan, 1)},
-        "got nan at 3 (1 of 1510 are not finite as float32)",
-    ),
-    "type": (
-        {"aggregate": lambda updates, weights: ["a"] * 1510},
-        "expected a vector of 1510 finite numbers, got ['a'",
-    ),
-    "arguments": (
-        {"aggregate": lambda updates: updates[0]},
-        "aggregate: expected a function of (updates, weights), got function(updates)",
-    ),
-    "class": (
-        {"aggregate": Momentum},
-        "aggregate: expected an object, got a class: use Mom",
-    ),
-    "name's class": ({"aggregate": fedflux.Median}, "got the class Median: use Median()"),
-    "strange client": (
-        {"sampling": lambda round, clients, rng: [9]},
-        "sampling function, round 1: expected a list of some of the clients that it was "
-        "given, got 9, which is none of these",
-    ),
-    "client twice": (
-        {"availability": lambda round, clients, rng: [2, 2]},
-        "availability function, round 1: expected a list of some of the clients that it "
-        "was given, got 2 twice",
-    ),
-    "no list": (
-        {"sampling": lambda round, clients, rng: "all"},
-        "sampling function, round 1: expected a list of some of the clients that it was "
-        "given, got 'all' (str)",
-    ),
-    "too few parts": (
-        {"partition": lambda labels, clients, rng: [[0], [1]]},
-        "partition function: expected 7 lists of indices, one for each client, got 2",
-    ),
-    "empty part": (
-        {"partition": {"north": [0], "south": []}, "clients": 2},
-        "partition: expected samples for every client, got none for client 'south'",
-    ),
-    "index": (
-        {"partition": [[0], [1437]], "clients": 2},
-        "partition: expected indices from 0 to 1436, got 1437 for client 2",
-    ),
-    "numbers as parts": (
-        {"partition": [0.5, 1.0], "clients": 2},
-        "partition: expected a list of indices for each client, and for client 1, got 0.5",
-    ),
-    "other clients": (
-        {"partition": [[0], [1]], "clients": 3},
-        "clients is 3, and partition lists the samples of 2: leave clients out",
-    ),
-    "a function for lr": ({"lr": lambda: 0.1}, "lr: expected a number, got <function"),
-}
-
-
-@pytest.mark.parametrize("wrong", WRONG)
-def test_wrong_functions(julia: None, wrong: str) -> None:
-    options, message = WRONG[wrong]
-    with pytest.raises(fedflux.FedFluxError) as caught:
-        fedflux.run(**(SMALL | options))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def rule(**members: Any) -> fedflux.Rule:
-    made: fedflux.Rule = type("Mine", (fedflux.Rule,), members)()
-    return made
-
-
-def sends_nothing(self: Any, update: Any, state: Any, ctx: Any) -> Any:
-    return update
-
-
-WRONG_RULES: dict[str, tuple[Any, str]] = {
-    "misspelt": (
-        rule(cleint=sends_nothing),
-        "rule Mine: expected the hooks client, server, receive, correct, got a method "
-        "'cleint'; did you mean 'client'?",
-    ),
-    "no hooks": (rule(), "rule Mine: expected one of the hooks client, server, receive"),
-    "arguments": (
-        rule(client=lambda self, update: update),
-        "rule Mine, client: expected a function of (update, state, ctx), got ",
-    ),
-    "shape": (
-        rule(client=lambda self, update, state, ctx: update[1:]),
-        "rule Mine, client in round 1, client 1: expected a vector of 1510 finite numbers, "
-        "got an array of shape (1509,)",
-    ),
-    "NaN": (
-        rule(correct=lambda self, gradient, params, state, ctx: gradient * np.nan),
-        "rule Mine, correct in round 1, client 1: expected a vector of 1510 finite numbers",
-    ),
-    "not sent": (
-        rule(client=sends_nothing, sends=("drift",)),
-        "client 1: expected drift in ctx.sent, as sends says, got nothing",
-    ),
-    "sends without client": (
-        rule(server=sends_nothing, sends=("drift",)),
-        "rule Mine: sends has names, and there is no hook client to send them",
-    ),
-    "sends as text": (
-        rule(client=sends_nothing, sends="drift"),
-        "rule Mine: expected different names as sends, such as ('drift',), got 'drift'",
-    ),
-    "state": (
-        rule(server=lambda self, mean, state, ctx: (state.update(a="b"), mean)[1]),
-        "rule Mine, server in round 1: expected an array of numbers as state 'a', got 'b'",
-    ),
-}
-
-
-@pytest.mark.parametrize("wrong", WRONG_RULES)
-def test_wrong_rules(julia: None, wrong: str) -> None:
-    own, message = WRONG_RULES[wrong]
-    with pytest.raises(fedflux.FedFluxError) as caught:
-        fedflux.run(**SMALL, threads=1, rules=[own])
-    assert message in str(caught.value)
-
-
-class OurError(Exception):
-    pass
-
-
-def raises(*arguments: Any) -> Any:
-    raise OurError("what happened")
-
-
-def writes(self: Any, update: Any, state: Any, ctx: Any) -> Any:
-    update += 1
-
-
-@pytest.mark.parametrize(
-    ("options", "where"),
-    [
-        ({"aggregate": lambda updates, weights: raises()}, "aggregate function, round 1"),
-        ({"rules": rule(server=raises)}, "rule Mine, server in round 1"),
-        ({"rules": rule(client=lambda self, update, state, ctx: raises())}, "client 1"),
-        ({"partition": lambda labels, clients, rng: raises()}, "partition function"),
-        ({"sampling": lambda round, clients, rng: raises()}, "sampling function, round 1"),
-        ({"server": lambda params, mean, state, ctx: raises()}, "server function, round 1"),
-    ],
-)
-def test_an_exception_keeps_its_type_and_its_stack(
-    julia: None, options: dict[str, Any], where: str
-) -> None:
-    with pytest.raises(OurError, match="what happened") as caught:
-        fedflux.run(**SMALL, threads=1, **options)
-    assert where in caught.value.__notes__[0]
-    frames = traceback.extract_tb(caught.value.__traceback__)
-    assert (frames[-1].name, frames[-1].filename) == ("raises", __file__)
-    assert fedflux.run(**SMALL).params_sha256  # the next run is as any
-
-
-def test_arguments_cannot_be_written(julia: None) -> None:
-    with pytest.raises(ValueError, match="read-only") as caught:
-        fedflux.run(**SMALL, rules=rule(client=writes))
-    assert "change a copy" in caught.value.__notes__[1]
-
-
-def test_refusals(julia: None) -> None:
-    private = {"weights": "uniform", "clients_per_round": 5, "sampling": "poisson"}
-    with pytest.raises(fedflux.FedFluxError, match="ClientDP and aggregate median don't"):
-        fedflux.run(**SMALL, **private, rules="client_dp", aggregate=median)
-    with pytest.raises(fedflux.FedFluxError, match="Scaffold and aggregate median don't"):
-        fedflux.run(**SMALL, rules="scaffold", aggregate=median)
-    with pytest.raises(
-        fedflux.OptionError, match="hook correct runs on the clients, and w"
-    ):
-        fedflux.run(**SMALL, rules=[Prox()], workers=2)
-
-
-@pytest.mark.soak  # starting a process takes long; a test in Julia tells what travels
-def test_server_side_functions_beside_worker_processes(julia: None) -> None:
-    own = {"aggregate": median, "rules": [rule(server=sends_nothing)]}
-    result = fedflux.run(**SMALL, **own, workers=1)
-    assert result.params_sha256 == fedflux.run(**SMALL, aggregate="median").params_sha256
 
 
 def test_ctrl_c_in_a_hook(julia: None) -> None:

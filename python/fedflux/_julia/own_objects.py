@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -80,10 +81,15 @@ def _kept(core: Any, state: State) -> Any:
 
 def _aggregate(core: Any, own: Aggregator) -> Callable[..., Any]:
     def aggregate(out: Any, x: Any, weights: Any, state: Any, round: int) -> Any:
-        updates = np.asarray(x).T  # no copy: the matrix is of this round alone
-        answer, kept = aggregated(own, updates, _array(weights), _state(state), round)
+        # No copy: Julia writes into the matrix again only if no view of it is left.
+        whole = np.asarray(x)
+        while isinstance(whole.base, np.ndarray):  # of which NumPy makes the user's views
+            whole = whole.base
+        seen = weakref.ref(whole)
+        answer, kept = aggregated(own, whole.T, _array(weights), _state(state), round)
         np.asarray(out)[:] = answer
-        return _kept(core, kept)
+        del whole, answer
+        return _kept(core, kept), seen() is not None
 
     return aggregate
 

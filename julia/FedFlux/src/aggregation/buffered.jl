@@ -36,11 +36,14 @@ start(::Buffered, n, reference) =
     Stack(n, nothing, zeros(Float32, 0, 0), zeros(Float32, 0, 0), WeightedSum(nothing, 0.0),
         Float64[], reference)
 
-function add!(::Buffered, acc::Stack, u, weight)
+"The matrix for the updates of a round; an aggregator may give one that it had before."
+matrix_for(::Buffered, rows, n) = Matrix{Float32}(undef, rows, n)
+
+function add!(a::Buffered, acc::Stack, u, weight)
     allfinite(u) || return acc
     if acc.like === nothing
         acc.like = shape(u)
-        acc.vectors = Matrix{Float32}(undef, sum(acc.like.vectors), acc.n)
+        acc.vectors = matrix_for(a, sum(acc.like.vectors), acc.n)
         acc.stats = Matrix{Float32}(undef, acc.like.stats, acc.n)
     end
     push!(acc.weights, weight)

@@ -158,6 +158,9 @@ Call an aggregator's function; one that keeps a state has a method of its own.
 """
 call_with_state(f, X, weights, state, round) = f(X, weights), nothing
 
+matrix_for(a::FunctionAggregate, rows, n) = matrix_of(a.f, rows, n)
+matrix_of(f, rows, n) = Matrix{Float32}(undef, rows, n)     # f may keep what it was given
+
 function combine!(a::FunctionAggregate, acc::Stack, X, threads)
     round, state =
         acc.reference === nothing ? (0, nothing) :

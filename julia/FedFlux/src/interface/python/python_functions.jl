@@ -32,8 +32,33 @@ function filled_by_python(p, n, arguments...)
     return v, call_python(Any, p, v, arguments...)
 end
 
-function call_with_state(p::PythonFunction, X, weights, state, round)
-    return filled_by_python(p, size(X, 1), X, weights, state, round)
+"""
+    PythonAggregate(f)
+
+An aggregator's function in Python. The matrix of a round is used again in the next one, if
+Python says after the call that it kept no view of it. A new one costs as much time as the
+copy of all updates, because the system first fills it with zeros.
+"""
+mutable struct PythonAggregate
+    const f::PythonFunction
+    free::Matrix{Float32}
+end
+PythonAggregate(f) = PythonAggregate(f, zeros(Float32, 0, 0))
+
+# It stays where Python is, and so does the matrix.
+Serialization.serialize(s::AbstractSerializer, ::PythonAggregate) = serialize(s, nothing)
+
+function matrix_of(p::PythonAggregate, rows, n)
+    X = p.free
+    p.free = zeros(Float32, 0, 0)       # taken
+    return size(X) == (rows, n) ? X : Matrix{Float32}(undef, rows, n)
+end
+
+function call_with_state(p::PythonAggregate, X, weights, state, round)
+    v, answer = filled_by_python(p.f, size(X, 1), X, weights, state, round)
+    state, viewed = answer
+    viewed || (p.free = parent(X))
+    return v, state
 end
 
 "BatchNorm's statistics, combined by a Python function."
@@ -80,7 +105,7 @@ _own(option, f, name, more...) =
     own_of_python(Val(Symbol(option)), PythonFunction(f), String(name), more...)
 
 own_of_python(::Val{:aggregate}, f, name, min_updates, statistics) =
-    FunctionAggregate(f; name, min_updates,
+    FunctionAggregate(PythonAggregate(f); name, min_updates,
         statistics = statistics === nothing ? nothing :
                      PythonStatistics(PythonFunction(statistics)))
 own_of_python(::Val{:sampling}, f, name) = FunctionSampling(f; name)
