@@ -142,8 +142,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "sklearn": {"errors", "_results", "_simulation"},
     "flower.worker": {
-        *("errors", "_version", "_typing", "_options", "_data", "_julia", "he"),
-        "_reference",
+        *("errors", "_version", "_typing", "_options", "_data", "_extensions", "_julia"),
+        *("he", "_reference"),
     },
     "flower": {
         "errors",

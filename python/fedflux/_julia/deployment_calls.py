@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._typing import Floats
-from .calls import Arrays, _facts, _floats, _json, _own, _transposed
+from .calls import Arrays, _facts, _floats, _json, _objects, _own, _transposed
 from .start import boot
 
 
@@ -19,6 +19,7 @@ def server_open(
     facts: list[dict[str, Any]],
     data: Arrays | None,
     init: Sequence[Floats] | None,
+    objects: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Any]:
     """Open the server of a run.
 
@@ -27,6 +28,7 @@ def server_open(
         facts: of each client its number and what it said of itself.
         data: x, y, x_test and y_test of the server itself, or None.
         init: initial parameters in model order, or None.
+        objects: those of `_extensions`, by option.
 
     Returns:
         The facts of the run, and the server.
@@ -35,7 +37,11 @@ def server_open(
         FedFluxError: the core reports an error.
     """
     text, server = boot().core._server_open(
-        _json(config), json.dumps(facts), _transposed(data), None, _to_julia(init)
+        _json(config),
+        json.dumps(facts),
+        _transposed(data),
+        _objects(objects or {}),
+        _to_julia(init),
     )
     return _facts(text), server
 
@@ -88,7 +94,11 @@ def server_result(server: Any) -> tuple[dict[str, Any], list[Floats]]:
 
 
 def client_open(
-    config: dict[str, Any], data: Arrays, node: Any = None, number: int | None = None
+    config: dict[str, Any],
+    data: Arrays,
+    node: Any = None,
+    number: int | None = None,
+    objects: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Any]:
     """Open a client on its own data.
 
@@ -97,6 +107,7 @@ def client_open(
         data: x, y, x_test and y_test, the last two None without test data.
         node: the party that encrypts, a `Node` of fedflux.he, if the aggregate is ckks.
         number: the client's; messages for another one are refused.
+        objects: rules of `_extensions`, as `rules`.
 
     Returns:
         Its facts, and the client.
@@ -105,7 +116,7 @@ def client_open(
         FedFluxError: the core reports an error.
     """
     text, client = boot().core._client_open(
-        _json(config), _transposed(data), None, node, number
+        _json(config), _transposed(data), _objects(objects or {}), node, number
     )
     facts = _facts(text)
     return facts if node is None else facts | {"ckks_key": node.key_id}, client

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
@@ -23,7 +23,11 @@ SOON = 10.0  # seconds in which a node says what it has, or why it can't yet
 
 
 def client_app(
-    load_data: Callable[[Context], Any], *, idle: float = IDLE, **options: Any
+    load_data: Callable[[Context], Any],
+    *,
+    own: Callable[[], Mapping[str, Any]] | None = None,
+    idle: float = IDLE,
+    **options: Any,
 ) -> ClientApp:
     """Make the ClientApp of a deployment.
 
@@ -36,6 +40,8 @@ def client_app(
         load_data: a function at the top of a module. It takes Flower's context and returns
             the node's own data, (x, y) or (x, y, x_test, y_test), as `fedflux.run` takes.
             Each worker calls it once for a run.
+        own: a function at the top of a module that returns the rules of your own whose
+            hooks run on clients, as {"rules": [MyRule()]}; the server needs the same.
         idle: seconds without a message after which the worker ends.
         **options: of the run, as `fedflux.run` takes. They hold, as do entries
             `fedflux.NAME` of Flower's node config: a run whose run config says otherwise is
@@ -52,12 +58,13 @@ def client_app(
         ...     return np.load(context.node_config["data"])
         >>> app = client_app(load_data, model="mlp", rounds=3)  # doctest: +SKIP
     """
-    reference, (given, _) = _reference(load_data), split(options)
+    reference, (given, _) = reference_to("load_data", load_data), split(options)
+    mine = "" if own is None else reference_to("own", own)
     run_options(given)
     app = ClientApp()
 
     def launch() -> Launch:
-        return Launch("client", reference, os.getppid(), idle)
+        return Launch("client", reference, os.getppid(), idle, own=mine)
 
     def worker() -> Worker:
         return connect(launch())
@@ -188,13 +195,21 @@ def _stock_round(content: RecordDict) -> int:
     return number if isinstance(number, int) and 0 < number < 2**31 else 1
 
 
-def _reference(load_data: Callable[..., Any]) -> str:
-    """Name a function so that another process finds it."""
-    name = getattr(load_data, "__qualname__", "")
-    module = getattr(load_data, "__module__", "")
+def reference_to(what: str, function: Callable[..., Any]) -> str:
+    """Name a function so that another process finds it.
+
+    Raises:
+        OptionError: it stands at the top of no module.
+
+    Example:
+        >>> reference_to("own", json.dumps)
+        'json:dumps'
+    """
+    name = getattr(function, "__qualname__", "")
+    module = getattr(function, "__module__", "")
     if not name.isidentifier() or module == "__main__":
         raise OptionError(
-            "load_data: expected a function at the top of a module, which the worker can "
-            f"import, got {load_data!r}"
+            f"{what}: expected a function at the top of a module, which the worker can "
+            f"import, got {function!r}"
         )
     return f"{module}:{name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -154,8 +154,14 @@ def _entries(config: Mapping[str, Any], what: str) -> dict[str, Any]:
     return options
 
 
-def run_options(given: Mapping[str, Any]) -> dict[str, Any]:
+def run_options(
+    given: Mapping[str, Any], names: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """Check the options of a run, and that the run can be a deployed one.
+
+    Args:
+        given: the user's.
+        names: of the objects of the user's own, by option.
 
     Returns:
         Every option.
@@ -163,7 +169,7 @@ def run_options(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         OptionError: see `fedflux.run`; or an option that only a simulation has.
     """
-    options = check(given)
+    options = check(given, names)
     for name, why in column("simulated").items():
         if options[name] != declared()[name].default:
             raise OptionError(f"option {name} can't be used in a deployment: {why}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,22 @@ from .._results.result import Result
 from ..errors import DataError, FedFluxError, OptionError, first_line
 from ..tracking._tracks import Tracks
 from . import records
+from .client import reference_to
 from .exchange import UnreadableError, exchange
 from .options import Server, gather, run_options, split
 from .roster import Roster
 from .worker.connection import Launch, Worker, connect
 from .worker.data import Arrays, checked_test_data
+from .worker.own import beside, names_of, provided
 
 IDLE = 60.0  # seconds that the server's worker waits for a connection
 
 
 def server_app(
-    load_data: Callable[[Context], Any] | None = None, **options: Any
+    load_data: Callable[[Context], Any] | None = None,
+    *,
+    own: Callable[[], Mapping[str, Any]] | None = None,
+    **options: Any,
 ) -> ServerApp:
     """Make the ServerApp of a deployment.
 
@@ -40,6 +45,10 @@ def server_app(
         load_data: takes Flower's context and returns the server's own data, (x_test,
             y_test) or, for fltrust, (x_test, y_test, x_root, y_root), or None to evaluate
             nothing.
+        own: a function at the top of a module that returns functions and objects of your
+            own by option, as {"aggregate": f, "metrics": {"f1": g}}: aggregate, metrics,
+            rules (before those that the options name), sampling or server. If a rule has
+            hooks that run on clients, give `client_app` the same function.
         **options: of the run, as `fedflux.run` takes, and those of the server: `save`, the
             safetensors file of the result; `json`, the file of its facts and history;
             `timeout`, the seconds that a client has for an answer (default 3600); `wait`,
@@ -59,7 +68,8 @@ def server_app(
         >>> app = server_app(model="mlp", rounds=3, clients=3)  # doctest: +SKIP
     """
     run, server = split(options)
-    run_options(run)
+    reference = "" if own is None else reference_to("own", own)
+    run_options(run, names_of(provided(reference)))
     Server(**server)
     app = ServerApp()
 
@@ -67,14 +77,17 @@ def server_app(
     def main(grid: Grid, context: Context) -> None:
         """Run the rounds, and write the result."""
         given, kept = split(gather(options, context.run_config))
-        settings, checked = Server(**kept), run_options(given)
+        mine = provided(reference)
+        settings, checked = Server(**kept), run_options(given, names_of(mine))
+        beside(mine, checked)
         if checked["engine"] == "reference":
             raise OptionError("engine: the server of a deployment needs Julia")
         for file in (settings.save, settings.json):
             if file is not None and not Path(file).resolve().parent.is_dir():
                 raise FedFluxError(f"can't write {file}: its folder doesn't exist")
         data = checked_test_data(load_data, context, checked)
-        launch = Launch("server", "", os.getpid(), IDLE, secrets.token_hex(8))
+        name = secrets.token_hex(8)
+        launch = Launch("server", "", os.getpid(), IDLE, name, reference)
         with connect(launch) as core:
             result = Rounds(grid, core, checked, settings).run(data)
         if settings.save is not None:
@@ -139,7 +152,8 @@ class Rounds:
         warnings = list(facts.get("warnings", ()))
         for line in warnings:
             warned(line)
-        return Result.from_facts("julia", self._options, facts, parameters, warnings)
+        options = self._options | facts.get("objects", {})
+        return Result.from_facts("julia", options, facts, parameters, warnings)
 
     def _open(self, data: Arrays | None) -> dict[str, Any]:
         """Open the core's server, and return what it says."""
@@ -276,6 +290,9 @@ def describe(record: dict[str, Any]) -> str:
             parts.append(f"{text} {record[name]:.4f}")
     if record.get("accuracy") is not None:
         parts.append(f"accuracy {record['accuracy']:.4f}")
+    for metric, figure in record.get("metrics", {}).items():
+        if figure is not None:
+            parts.append(f"{metric} {figure:.4f}")
     for name in ("rejected", "dropped"):
         for who in record.get(name) or ():
             parts.append(f"client {who['client']} {name}: {who['reason']}")

@@ -37,7 +37,7 @@ sent(rules::Tuple, s, private, u, ctx) =
         rules, s.shared, s.private, private)
 
 for_client(rules::Tuple, shared, client) =
-    map((r, s) -> for_client(r, s, client), rules, shared)
+    Tuple(for_client(r, s, client) for (r, s) in zip(rules, shared) if on_clients(r))
 
 kept(::Tuple{}, shared, name, known) = known
 kept(rules::Tuple, shared, name, known) = kept(Base.tail(rules), Base.tail(shared), name,

@@ -60,6 +60,8 @@ Rules that change what is sent, or must know it:
   are fewer than the whole model; rules run in reverse order here;
 - `for_client(r, shared, client)`: what a client needs of the server's state, if they are on
   different machines; nothing by default. Its `s.shared` is then this;
+- `on_clients(r)`: whether clients have a part in it; yes by default. A client on another
+  machine has no rule that says no;
 - `sent(r, s, private, u, ctx) -> private`: what the client keeps of `private`, given the
   update `u` as it was sent: encoded, or with values that are not sent at all;
 - `kept(r, shared, name, known)`: the indices of the vector `name`, one as long as the
@@ -118,6 +120,7 @@ returned(::Rule, shared, θ) = θ
 sent(::Rule, s, private, u, ctx) = private
 hide!(::Rule, shared, v) = v
 for_client(::Rule, shared, client) = nothing
+on_clients(::Rule) = true
 kept(::Rule, shared, name, known) = known
 nobody_sent(::Rule, u) = u
 nobody_sent(r::Rule, u, N) = nobody_sent(r, u)

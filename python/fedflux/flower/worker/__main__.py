@@ -65,10 +65,10 @@ def _service(order: dict[str, Any]) -> Service:
     if order["role"] == "server":
         from .server import Serving
 
-        return Serving()
+        return Serving(order["own"])
     from .client import Training
 
-    return Training(order["load"], Doing(Path(order["doing"])))
+    return Training(order["load"], Doing(Path(order["doing"])), order["own"])
 
 
 @contextlib.contextmanager
@@ -123,7 +123,9 @@ def serve(connection: Connection[Any, Any], service: Service) -> None:
                 header, parts, arrays = {"error": str(error)}, [], []
             except Exception as error:  # the user's loader, or a defect: the worker goes on
                 traceback.print_exc()
-                reason = f"{type(error).__name__}: {first_line(error)}"
+                notes = getattr(error, "__notes__", ())  # where the function was called
+                said = "; ".join((first_line(error), *notes))
+                reason = f"{type(error).__name__}: {said}"
                 header, parts, arrays = {"error": reason}, [], []
             connection.send_bytes(pack(header, parts, arrays))
 

@@ -6,8 +6,7 @@ import contextlib
 import json
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from ..._data.arrays import Data, check_next_tokens, from_arrays
@@ -21,6 +20,7 @@ from ...he._nodes import parameters_of, read_key
 from .connection import Doing
 from .frames import Answer
 from .memory import Memory
+from .own import beside, find, provided
 
 MAX_RUNS = 2  # runs whose clients are kept
 
@@ -54,10 +54,11 @@ class Training:
     Args:
         load: the user's function that loads the data, as module:name.
         doing: where it is written down what a first message waits for.
+        own: the function that gives rules of the user's own, as module:name; "" for none.
     """
 
-    def __init__(self, load: str, doing: Doing) -> None:
-        self._load, self._doing = load, doing
+    def __init__(self, load: str, doing: Doing, own: str = "") -> None:
+        self._load, self._doing, self._own = load, doing, own
         self._runs: OrderedDict[str, dict[str, Client]] = OrderedDict()
         self._memory = Memory()
 
@@ -98,8 +99,11 @@ class Training:
                 self._doing.begin("loading the data")
                 data = self._data(options, context)
                 self._doing.begin("starting")
+                given = provided(self._own)
+                rules = {name: given[name] for name in given if name == "rules"}
+                own = beside(rules, options)
                 clients[key] = open_client(
-                    options, data, context["node_config"], header["client"]
+                    options, data, context["node_config"], header["client"], own
                 )
         return clients[key]
 
@@ -154,20 +158,12 @@ def checked(loaded: Any, options: dict[str, Any], name: str) -> Data:
     return data
 
 
-def find(reference: str) -> Callable[..., Any]:
-    """Import a function by module:name.
-
-    Example:
-        >>> find("math:sqrt")(4)
-        2.0
-    """
-    module, _, name = reference.partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found
-
-
 def open_client(
-    options: dict[str, Any], data: Data, node_config: Mapping[str, Any], number: int
+    options: dict[str, Any],
+    data: Data,
+    node_config: Mapping[str, Any],
+    number: int,
+    own: Mapping[str, Any] | None = None,
 ) -> Client:
     """Give the data to the core or, if Julia can't be had, to the reference engine.
 
@@ -176,6 +172,7 @@ def open_client(
         data: the client's own.
         node_config: what the node was started with.
         number: the client's.
+        own: rules of the user's own, as `rules`.
 
     Raises:
         FedFluxError: Julia can't be had, and the reference engine does not support the
@@ -194,10 +191,12 @@ def open_client(
         else:
             from .julia_client import JuliaClient
 
-            return JuliaClient(options, data, key, number)
+            return JuliaClient(options, data, key, number, own)
     else:
         why = "engine='reference'"
     try:
+        if own:
+            raise FedFluxError("rules of your own need the Julia core")
         check_supported(options)
     except FedFluxError as error:
         raise FedFluxError(f"this node can't join: {error}; {why}") from None

@@ -43,6 +43,8 @@ class Launch:
         load: the function that loads the data, as module:name; "" for none.
         watch: the process with which the worker ends.
         idle: seconds without a message after which it ends.
+        own: the function that gives functions of the user's own, as module:name; "" for
+            none.
         name: sets apart launches that shall not share a worker.
     """
 
@@ -51,6 +53,7 @@ class Launch:
     watch: int
     idle: float
     name: str = ""
+    own: str = ""
 
     def identity(self) -> str:
         """Name the worker: all that makes it another one is in the name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..._data.arrays import Data
@@ -19,6 +20,7 @@ class JuliaClient:
         data: the client's own.
         key: the clients' key, if the aggregate is ckks.
         number: the client's.
+        own: rules of the user's own, as `rules`.
     """
 
     def __init__(
@@ -27,10 +29,11 @@ class JuliaClient:
         data: Data,
         key: bytes | None = None,
         number: int | None = None,
+        own: Mapping[str, Any] | None = None,
     ) -> None:
         provide_parties(options)
         self.facts, self._client = deployment_calls.client_open(
-            options, data[:4], node_of(options, key), number
+            options, data[:4], node_of(options, key), number, own
         )
         self.facts["engine"] = "julia"
 

@@ -11,12 +11,18 @@ from ..._typing import Floats
 from ...errors import FedFluxError
 from .encryption import provide_parties
 from .frames import Answer
+from .own import beside, provided
 
 
 class Serving:
-    """A worker's service: one server of the core."""
+    """A worker's service: one server of the core.
 
-    def __init__(self) -> None:
+    Args:
+        own: the function that gives the user's own functions, as module:name; "" for none.
+    """
+
+    def __init__(self, own: str = "") -> None:
+        self._own = own
         self._server: Any = None
 
     def answer(
@@ -27,7 +33,11 @@ class Serving:
         if op == "open":
             provide_parties(header["options"])
             facts, self._server = deployment_calls.server_open(
-                header["options"], header["facts"], _data(header, parts), arrays or None
+                header["options"],
+                header["facts"],
+                _data(header, parts),
+                arrays or None,
+                beside(provided(self._own), header["options"]),
             )
             return facts, [], []
         if self._server is None:

@@ -117,7 +117,7 @@ the JSON says what the server must know of it. `party` and `number`: see
 """
 _client_open(config::AbstractString, data, model, party = nothing, number = nothing) =
     answer(nothing) do
-        o = python_options(config, model)
+        o = python_options(config, model; client = true)
         x, y, xtest, ytest = map(own_array, (data..., nothing, nothing))
         session, facts = open_client(o, Dataset(x, y, xtest, ytest), party,
             number === nothing ? nothing : Int(number))

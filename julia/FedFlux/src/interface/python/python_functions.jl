@@ -163,6 +163,9 @@ numbered(rules::Tuple) = ntuple(i -> numbered(rules[i], i), length(rules))
 numbered(r, i) = r
 numbered(r::PythonRule, i) = PythonRule(r.f, r.name, r.hooks, r.sends, i)
 
+on_clients(r::PythonRule) = r.hooks != [:server]
+for_client(r::PythonRule, shared, client) = shared      # ctx.server
+
 function prepare(r::PythonRule, layout, training)
     names = String[s.name for s in layout.slots]
     call_python(Nothing, r.f, "prepare", names, [last(s.range) for s in layout.slots])

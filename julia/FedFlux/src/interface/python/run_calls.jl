@@ -173,10 +173,13 @@ _pyaudit(config::AbstractString) =
 
 as_dict(figures::NamedTuple) = Dict(string(k) => as_json(v) for (k, v) in pairs(figures))
 
-function python_options(config, objects)
+"Options in JSON and objects by option; a client has those of its `rules` that it takes."
+function python_options(config, objects; client = false)
     given = arguments(config)
     for (name, object) in something(objects, ())
-        given[Symbol(name)] = object isa Tuple ? numbered(object) : object
+        own = object isa Tuple ? numbered(object) : object
+        client && (own = filter(r -> !(r isa Rule) || on_clients(r), one_or_many(own)))
+        given[Symbol(name)] = own
     end
     return Options(given)
 end

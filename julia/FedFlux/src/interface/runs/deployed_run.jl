@@ -1,11 +1,21 @@
 # A deployment from the options of a run: what `FedFlux.run` does in one process, split into
 # a server and its clients.
 
-"The options that decide what a client computes; both sides must have the same."
+"""
+The options that decide what a client computes; both sides must have the same. Objects of
+the user's own are told by name. Of an aggregator a client sees as little as of the mean.
+"""
 shared_options(o::Options) = Dict{String,String}(
-    name => JSON.json(value) for
-    (name, value) in plain_options(o) if haskey(DECLARED_OPTIONS[name], "shared")
+    name => JSON.json(told_to_clients(name, getfield(o, Symbol(name))))
+    for name in keys(column("shared"))
+    if name in ("rules", "aggregate") || is_text(getfield(o, Symbol(name)))
 )
+
+told_to_clients(name, value) = value
+told_to_clients(name, ::FunctionAggregate) = DECLARED_OPTIONS[name]["default"]
+told_to_clients(name, r::Rule) = told_to_clients(name, (r,))
+told_to_clients(name, rules::Tuple) =
+    Any[type_name(r) for r in rules if !(r isa Rule) || on_clients(r)]
 
 """
     check_deployable(o::Options)
