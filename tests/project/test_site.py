@@ -12,6 +12,7 @@ import pytest
 
 import fedflux
 
+from .. import browser
 from ..conftest import ROOT
 
 SPECS = ROOT / "julia" / "FedFlux" / "src" / "options" / "specs.toml"
@@ -86,3 +87,87 @@ def test_each_kind_of_error_has_its_anchor(site: Path) -> None:
     text = page(site, "errors")
     for kind in tomllib.loads((SPECS.parent / "errors.toml").read_text())["kind"]:
         assert f'id="{kind["name"]}"' in text, kind["name"]
+
+
+# What a person would notice: what is wider than the window, unless it scrolls or is cut.
+PROBE = """
+const scrolls = (window, e) => {
+  for (; e; e = e.parentElement)
+    if (window.getComputedStyle(e).overflowX != "visible") return true;
+  return false;
+};
+async function probe(window, document) {
+  await wait(200);
+  const root = document.documentElement, view = root.clientWidth;
+  const out = Array.from(document.querySelectorAll(".md-content *")).filter(e =>
+    e.getBoundingClientRect().right > view + 1 && !scrolls(window, e.parentElement));
+  const found = { wide: root.scrollWidth, view,
+    out: out.map(e => e.outerHTML.slice(0, 90)) };
+  const pictures = Array.from(document.querySelectorAll(".md-content img"));
+  found.broken = pictures.filter(e => e.complete && !e.naturalWidth).map(e => e.src);
+  const labels = document.querySelectorAll(".tabbed-labels label");
+  if (labels.length > 1) {
+    const set = labels[0].closest(".tabbed-set");
+    const shown = () => Array.from(set.querySelectorAll(".tabbed-block")).map(e =>
+      e.getBoundingClientRect().height > 0);
+    const other = shown().indexOf(false);
+    labels[other].click();
+    await wait(100);
+    found.tabs = [other, shown()];
+  }
+  const query = document.querySelector("[data-md-component=search-query]");
+  if (query && /index.html$|errors.$/.test(window.location.pathname))
+    found.results = await search(window, document, query, "scaffold");
+  return found;
+}
+async function search(window, document, query, text) {
+  document.querySelector("#__search").click();
+  query.focus();
+  query.value = text;
+  query.dispatchEvent(new window.Event("focus"));
+  query.dispatchEvent(new window.KeyboardEvent("keyup"));
+  for (let i = 0; i < 100; i++) {
+    await wait(100);
+    const links = document.querySelectorAll(".md-search-result__link");
+    if (links.length) return Array.from(links).map(e => e.getAttribute("href"));
+  }
+  return [];
+}
+"""
+LOOKED_AT = (
+    *("index.html", "tour/", "methods/rule/scaffold/", "options/", "api/python/"),
+    *("api/julia/", "errors/", "notebooks/first-run/", "comparing/", "data/"),
+)
+
+
+def test_pages_in_a_browser(site: Path, tmp_path: Path) -> None:
+    """No script fails, nothing overflows, pictures are there, tabs and search work."""
+    browser.chromium()
+    visits = [(page, width) for page in LOOKED_AT for width in (1280, 390)]
+    shown = browser.visit(site, visits, PROBE, tmp_path / "profile")
+    assert [(found["page"], found["view"]) for found in shown] == visits
+    for found in shown:
+        assert (found["wrong"], found["broken"]) == ([], []), found
+        assert (found["wide"] <= found["view"], found["out"]) == (True, []), found
+        other, tabs = found.get("tabs", (0, [True]))
+        assert [i for i, there in enumerate(tabs) if there] == [other], found
+    assert sum("tabs" in found for found in shown) >= 8
+    searches = [found["results"] for found in shown if "results" in found]
+    assert len(searches) == 4
+    for results in searches:
+        assert any("methods/rule/scaffold/" in link for link in results), results
+
+
+def test_a_page_that_is_wrong_is_found(tmp_path: Path) -> None:
+    browser.chromium()
+    (tmp_path / "wrong.html").write_text(
+        "<!doctype html><html><head></head><body><main class='md-content'>"
+        "<div style='width:2000px'>wide</div><img src='nowhere.png'>"
+        "<script>nothing()</script></main></body></html>"
+    )
+    visits = [("wrong.html", 390)]
+    (found,) = browser.visit(tmp_path, visits, PROBE, tmp_path / "profile")
+    assert found["wide"] > found["view"]
+    assert "wide" in "".join(found["out"])
+    assert len(found["broken"]) == 1
+    assert any("nothing" in message for message in found["wrong"])
