@@ -79,6 +79,60 @@ def test_classes_columns_and_files_keep_their_names(
     assert result.save_history(folder / "历史.csv").exists()
 
 
+PLAY = "\n\n".join(
+    f"{role}：\n{'，'.join([words] * 60)}。"
+    for role, words in (
+        ("窦娥", "天也你错勘贤愚枉做天"),
+        ("赛卢医", "行医有斟酌下药依本草"),
+    )
+)
+
+
+def test_a_chinese_play_trains_and_goes_on_in_a_folder_of_that_name(
+    julia: None, folder: Path
+) -> None:
+    play, run = folder / "窦娥冤.txt", folder / "运行 été"
+    play.write_text(PLAY, encoding="utf-8")
+    given: dict[str, Any] = {"dataset": f"shakespeare:{play}", "partition": "owner"}
+    given |= {"model": "rnn", "hidden": [8], "window": 10, "min_characters": 100}
+    given |= {"tokens": "word", "lr": 0.5, "batch_size": 4}
+    first = fedflux.run(**given, rounds=1, checkpoint=run)
+    assert sorted(row["name"] for row in first.clients) == ["窦娥", "赛卢医"]
+    tokens = set("天也你错勘贤愚枉做行医有斟酌下药依本草，。")
+    assert first.parameters["layers.1.weight"].shape[0] == len(tokens)
+    second = fedflux.run(**given, rounds=2, resume=run)
+    whole = fedflux.run(**given, rounds=2)
+    assert second.params_sha256 == whole.params_sha256
+    assert fedflux.Result.load(run).params_sha256 == whole.params_sha256
+
+
+def test_both_languages_write_one_history(julia: None, folder: Path) -> None:
+    from juliacall import Main as jl
+
+    result = fedflux.run(
+        dataset="digits",
+        model="softmax_regression",
+        rounds=2,
+        clients=3,
+        faults=["dropout(0.5)"],
+    )
+    tables = []
+    for file in (folder / "à nous.csv", folder / "julia 历史.csv"):
+        if "julia" in file.name:
+            jl.FedFlux.save_history(str(file), result.state)
+        else:
+            result.save_history(file)
+        tables.append(list(csv.DictReader(file.open(newline="", encoding="utf-8"))))
+    ours, theirs = tables
+    assert list(ours[0]) == list(theirs[0])
+    for mine, other in zip(ours, theirs, strict=True):
+        for name, value in mine.items():
+            try:
+                assert float(other[name]) == float(value), name
+            except ValueError:
+                assert other[name] == value, name
+
+
 def test_the_report_and_the_pictures_show_them(table: Path, folder: Path) -> None:
     pytest.importorskip("pandas")
     pytest.importorskip("matplotlib")

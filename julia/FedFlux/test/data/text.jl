@@ -26,6 +26,9 @@ Ay, no; no, ay.
         "KING RICHARD II" => "Ay, no; no, ay.\n")
     @test roles(replace(PLAY, "\n" => "\r\n")) == said
     @test words("Ay, no; don't\nSPEAK") == ["ay", ",", "no", ";", "don't", "\n", "speak"]
+    @test roles("甲：\n你好，吃了吗\n\nÉlise:\nOui.") ==
+          Dict("甲" => "你好，吃了吗", "Élise" => "Oui.")
+    @test words("你好，Été 2x3去") == ["你", "好", "，", "été", "2x3", "去"]
     @test common_tokens([["b", "a", "b"], ["c", "a", "d"]], 10) == ["a", "b", "c", "d"]
     @test common_tokens([["b", "a", "b"], ["c", "a", "d"]], 3) == ["a", "b", "<unknown>"]
     @test windows(collect(1:9), 4) == ([1 5; 2 6; 3 7; 4 8], [2 6; 3 7; 4 8; 5 9])

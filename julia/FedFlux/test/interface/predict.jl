@@ -63,6 +63,22 @@ end
           [r.membership === nothing ? nothing : r.membership.auc for r in attacked.history]
     @test rows[1].membership_auc === nothing && rows[3].membership_auc > 0
     @test all(row -> !(NamedTuple in typeof.(values(row))), rows)
+    path = joinpath(mktempdir(), "été 历史.csv")
+    @test FedFlux.save_history(path, attacked) == path
+    lines = split(chomp(read(path, String)), '\n')
+    @test lines[1] == join(keys(first(rows)), ',') && length(lines) == 4
+    cells = split.(lines[2:4], ',')
+    column(name) = [row[findfirst(==(name), keys(first(rows)))] for row in cells]
+    @test parse.(Float64, column(:train_loss)) == [r.train_loss for r in attacked.history]
+    @test column(:cohort) == ["1 2 3", "1 2 3", "1 2 3"]
+    @test column(:accuracy)[1] == "" &&
+          parse(Float64, column(:accuracy)[3]) ==
+          attacked.history[3].accuracy
+    left_out = [FedFlux.Dropped((client = 2, reason = "is \"large\", here"))]
+    named = Record(first(attacked.history); dropped = left_out)
+    @test occursin("\"2 (is \"\"large\"\", here)\"",
+        read(FedFlux.save_history(path, [named]), String))
+    @test occursin("a file .csv", message(() -> FedFlux.save_history("a.parquet", r)))
     Tables = Base.loaded_modules[Base.identify_package(FedFlux.MLUtils, "Tables")]
     @test Tables.istable(rows) && Tables.columntable(rows).round == [1, 2, 3]
     mktempdir() do dir

@@ -7,9 +7,10 @@
 
 Read one or several plays as a [`Dataset`](@ref) for next-token models. Its `owner`s are the
 speaking roles. The file is plain text. A speech begins at the start of the file or after an
-empty line; its first line is the role and a colon (`First Citizen:`).
+empty line; its first line is the role and a colon (`First Citizen:`, `甲：`).
 
-- `tokens`: `"char"`, or `"word"` (lower-case words, punctuation marks and line ends).
+- `tokens`: `"char"`, or `"word"` (lower-case words, punctuation marks and line ends; each
+  Chinese character by itself, since no spaces part them).
 - `window`: number of tokens in a sample. The targets are the same tokens, shifted by one.
   Samples do not overlap, except for the last target.
 - `vocabulary`: maximum number of different tokens. The most frequent are kept, all others
@@ -58,13 +59,13 @@ end
 function roles(text)
     said = Dict{String,Vector{String}}()
     for speech in split(replace(text, "\r\n" => "\n"), r"\n\s*\n"; keepempty = false)
-        m = match(r"^\s*(\S[^\n]{0,60}):\n(.*)$"s, speech)
+        m = match(r"^\s*(\S[^\n]{0,60})[:：]\n(.*)$"s, speech)
         m === nothing || push!(get!(said, m[1], String[]), m[2])
     end
     return Dict(role => join(speeches, '\n') for (role, speeches) in said)
 end
 
-const WORD = r"[\p{L}\p{N}'’]+|[^\p{L}\p{N}'’\s]|\n"
+const WORD = r"\p{Han}|(?:(?!\p{Han})[\p{L}\p{N}'’])+|[^\p{L}\p{N}'’\s]|\n"
 
 "Lower-case words, punctuation marks and line ends."
 words(text) = [String(m.match) for m in eachmatch(WORD, lowercase(text))]

@@ -61,18 +61,6 @@ end
 
 in_toml(v) = as_text(v) == "none" ? "none" : v isa Symbol ? string(v) : v
 
-"A table as CSV, after RFC 4180: a line of the names of columns, and a line a row."
-function csv(names, rows)
-    cell(::Nothing) = ""
-    cell(v) = (
-        text = string(v);
-        any(in(",\"\r\n"), text) ?
-        "\"" * replace(text, '"' => "\"\"") * "\"" : text
-    )
-    lines = [join(map(cell, row), ',') for row in rows]
-    return join([join(map(cell, names), ','); lines], '\n') * "\n"
-end
-
 function table_csv(c)
     axes = first.(first(c.rows).settings)
     plain = filter(n -> n !== :settings, keys(first(c.rows)))

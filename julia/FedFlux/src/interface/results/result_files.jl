@@ -36,7 +36,10 @@ function save(path::AbstractString, r::RunResult)
     metadata = Dict("fedflux" => JSON.json(facts))
     tensors = [r.names .=> r.parameters; r.statistics]
     best_apart(r) && append!(tensors, under_best(r.best))
-    content = write_tensors(tensors, metadata)
+    return write_or_fail(path, write_tensors(tensors, metadata))
+end
+
+function write_or_fail(path, content)
     try
         write_durably(path, content)
     catch err
@@ -44,6 +47,44 @@ function save(path::AbstractString, r::RunResult)
         fail("can't write ", path, ": ", first_line(err))
     end
     return path
+end
+
+"""
+    save_history(path, r) -> path
+
+Write the history of a result, or a history, as CSV: a line for each round, with the columns
+of [`history_table`](@ref), as Python's `Result.save_history` does. What was not measured is
+empty. The cohort is a text, and so are the clients that were left out: `3 (NaN in delta)`.
+
+```julia
+r = FedFlux.run(dataset = "digits", model = "softmax_regression", rounds = 1)
+FedFlux.save_history(joinpath(mktempdir(), "rounds.csv"), r)
+```
+"""
+function save_history(path::AbstractString, r)
+    endswith(lowercase(path), ".csv") || fail("path: expected a file .csv, got ",
+        repr(path), "; packages that write other kinds take FedFlux.history_table(r)")
+    rows = history_table(r)
+    names = isempty(rows) ? () : keys(first(rows))
+    return write_or_fail(path,
+        Vector{UInt8}(csv(names, (map(in_csv, values(row)) for row in rows))))
+end
+
+in_csv(value) = value
+in_csv(numbers::AbstractVector) = join(numbers, ' ')
+in_csv(left_out::AbstractVector{Dropped}) =
+    join(("$(d.client) ($(d.reason))" for d in left_out), "; ")
+
+"A table as CSV, after RFC 4180: a line of the names of columns, and a line a row."
+function csv(names, rows)
+    cell(::Nothing) = ""
+    cell(v) = (
+        text = string(v);
+        any(in(",\"\r\n"), text) ?
+        "\"" * replace(text, '"' => "\"\"") * "\"" : text
+    )
+    lines = [join(map(cell, row), ',') for row in rows]
+    return join([join(map(cell, names), ','); lines], '\n') * "\n"
 end
 
 saved_best(r, ::Nothing) = nothing
