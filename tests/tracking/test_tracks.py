@@ -336,7 +336,12 @@ def test_an_object_hears_of_each_round_and_of_the_end() -> None:
     expected = {"stopped": "rounds", "rounds": 3, "accuracy": result.accuracy}
     assert expected.items() <= end.items()
     assert end["params_sha256"] == result.params_sha256
-    plain = fedflux.run(**FEW)
+    scored = Kept()
+    own = {"hits": lambda y, predicted: float((y == predicted).mean())}
+    plain = fedflux.run(**FEW, track=scored, metrics=own)
+    assert [f["metrics_hits"] for _, f in scored.rounds] == [
+        pytest.approx(record["accuracy"]) for record in plain.history
+    ]
     assert plain.params_sha256 == result.params_sha256
 
 
