@@ -108,7 +108,7 @@ def test_importing_fedflux_imports_nothing_heavy(python: Run) -> None:
 def test_names(python: Run) -> None:
     assert set(dir(fedflux)) == {*fedflux.__all__, *objects.classes()}
     assert all(getattr(fedflux, name) is not None for name in fedflux.__all__)
-    for name in ("flower", "he", "plots", "sklearn"):
+    for name in ("flower", "he", "plots", "sklearn", "tracking"):
         shown = python(f"import fedflux; print(fedflux.{name}.__name__)").stdout
         assert shown == f"fedflux.{name}\n"
     with pytest.raises(AttributeError, match="no attribute 'runn'"):

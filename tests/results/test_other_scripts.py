@@ -80,7 +80,7 @@ def test_classes_columns_and_files_keep_their_names(
 
 
 PLAY = "\n\n".join(
-    f"{role}：\n{'，'.join([words] * 60)}。"
+    f"{role}：\n{'。'.join([words] * 60)}。"
     for role, words in (
         ("窦娥", "天也你错勘贤愚枉做天"),
         ("赛卢医", "行医有斟酌下药依本草"),
@@ -98,7 +98,7 @@ def test_a_chinese_play_trains_and_goes_on_in_a_folder_of_that_name(
     given |= {"tokens": "word", "lr": 0.5, "batch_size": 4}
     first = fedflux.run(**given, rounds=1, checkpoint=run)
     assert sorted(row["name"] for row in first.clients) == ["窦娥", "赛卢医"]
-    tokens = set("天也你错勘贤愚枉做行医有斟酌下药依本草，。")
+    tokens = set("天也你错勘贤愚枉做行医有斟酌下药依本草。")
     assert first.parameters["layers.1.weight"].shape[0] == len(tokens)
     second = fedflux.run(**given, rounds=2, resume=run)
     whole = fedflux.run(**given, rounds=2)

@@ -55,7 +55,9 @@ end
     @test [row.round for row in rows] == [1, 2] && rows[2].accuracy == accuracy(r)
     @test rows[1].client_accuracy_median == r.history[1].client_accuracy.median
     @test length(unique(keys.(rows))) == 1
-    @test collect(keys(FedFlux.ordered(r.history[1]))) == collect(fieldnames(Record))
+    # without metrics of one's own a record has no field of them
+    @test collect(keys(FedFlux.ordered(r.history[1]))) ==
+          collect(Base.front(fieldnames(Record)))
     attacked = FedFlux.run(; dataset = "digits", model = "softmax_regression", rounds = 3,
         clients = 3, membership = 50, eval_every = 2, aggregate = "krum(f=0)")
     rows = history_table(attacked)
