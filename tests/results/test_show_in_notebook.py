@@ -35,13 +35,20 @@ def test_a_result_shows_its_curve() -> None:
     assert "<script>" not in result._repr_html_()
 
 
-def test_progress_says_why_the_first_round_takes_long() -> None:
+def test_progress_says_why_the_first_round_takes_long(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     shown: list[str] = []
-    bar = progress.Progress(lambda done, text: shown.append(text))
+    bar = progress.Progress(lambda done, text, at_once: shown.append(text))
     facts = {"dataset": "digits", "clients": 3, "slow_start": "compiles, for layer 2"}
     bar.start(facts)
     bar.start(facts | {"slow_start": None})
     assert shown == ["digits, 3 clients: compiles, for layer 2", "digits, 3 clients"]
+    with progress.progress(3) as bar:  # without a terminal: lines, one in ten seconds
+        bar.start(facts | {"slow_start": None})
+        assert not capsys.readouterr().err
+        bar.start(facts)
+        assert "round 0/3  digits, 3 clients: compiles" in capsys.readouterr().err
 
 
 def test_progress_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
-Show = Callable[[int, str], None]  # the rounds that are done, and a text
+Show = Callable[[int, str, bool], None]  # rounds that are done, a text, whether at once
 BARS = "▁▂▃▄▅▆▇█"
 SPARKS = 12  # the rounds of a sparkline
 SECONDS = 10.0  # between lines where there is no terminal
@@ -21,7 +21,8 @@ class Progress:
     """What shows the events of a run.
 
     Args:
-        show: shows the number of rounds that are done, and a text.
+        show: shows the number of rounds that are done, and a text; if the third argument
+            is true, also where a line is due only now and then.
         sparks: whether to draw the accuracy in characters.
     """
 
@@ -32,10 +33,13 @@ class Progress:
         self._accuracies: list[float] = []
 
     def start(self, facts: dict[str, Any]) -> None:
-        """Show the data set, the number of clients, and why the first round takes long."""
+        """Show the data set, the number of clients, and why the first round takes long.
+
+        That it compiles stands there before it does: nothing else is shown meanwhile.
+        """
         slow = facts.get("slow_start")
         why = f": {slow}" if slow else ""
-        self._show(0, f"{facts['dataset']}, {facts['clients']} clients{why}")
+        self._show(0, f"{facts['dataset']}, {facts['clients']} clients{why}", bool(slow))
 
     def round(self, record: dict[str, Any]) -> None:
         """Show the figures of a finished round, and who took part in it."""
@@ -48,7 +52,7 @@ class Progress:
         if record.get("epsilon") is not None:
             parts.append(f"ε {record['epsilon']:.3g}")
         parts += [f"{self._bytes / 1e6:.3g} MB", taking_part(record)]
-        self._show(record["round"], "  ".join(filter(None, parts)))
+        self._show(record["round"], "  ".join(filter(None, parts)), False)
 
 
 @contextlib.contextmanager
@@ -92,7 +96,7 @@ def _in_terminal(rounds: int, console: Any) -> Iterator[Show]:
     begun = time.monotonic()
     task = bar.add_task("starting", total=rounds, left="")
 
-    def show(done: int, text: str) -> None:
+    def show(done: int, text: str, at_once: bool) -> None:
         left = time_left(done, rounds, time.monotonic() - begun)
         bar.update(task, completed=done, description=text, left=left)
 
@@ -105,10 +109,10 @@ def _in_lines(rounds: int) -> Show:
     begun = last = time.monotonic()
     printed = False
 
-    def show(done: int, text: str) -> None:
+    def show(done: int, text: str, at_once: bool) -> None:
         nonlocal last, printed
         now = time.monotonic()
-        if now - last >= SECONDS or (printed and done == rounds):
+        if at_once or now - last >= SECONDS or (printed and done == rounds):
             left = time_left(done, rounds, now - begun)
             line = "  ".join(filter(None, (f"round {done}/{rounds}", text, left)))
             print(line, file=sys.stderr, flush=True)
@@ -134,7 +138,7 @@ def _in_notebook(rounds: int) -> Iterator[Show]:
 
     display = import_module("IPython.display").display
     handle = display(line(0, "starting"), raw=True, display_id=True)
-    yield lambda done, text: handle.update(line(done, text), raw=True)
+    yield lambda done, text, at_once: handle.update(line(done, text), raw=True)
 
 
 def sparkline(values: Sequence[float]) -> str:

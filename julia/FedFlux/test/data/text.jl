@@ -212,7 +212,7 @@ const PLAYS = joinpath(TEST_DATA, "tinyshakespeare", "input.txt")
         @test last(losses) < baseline - 0.8
         @test FedFlux.accuracy(r) > 2most_frequent
         r = FedFlux.run(; dataset = d, partition = "owner", model = "transformer",
-            embedding = 32, hidden = [64], clients_per_round = 10, rounds = 6,
+            embedding = 32, hidden = [64], clients_per_round = 10, rounds = 4,
             batch_size = 10, optimizer = "adam", lr = 0.01, eval_every = 2)
         losses = [h.test_loss for h in r.history if h.test_loss !== nothing]
         @test issorted(losses; rev = true) && last(losses) < baseline - 0.3
