@@ -1,6 +1,7 @@
 # The first round of a run, compiled when the package is installed: with the named models,
-# as Python and as Julia ask for it, and the tiles of the usual sizes of a batch; a round of
-# a deployment; and the parties of secure aggregation, which take long to compile.
+# as Python and as Julia ask for it, and the tiles of the usual sizes of a batch; the usual
+# layers on Zygote; a round of a deployment; and the parties of secure aggregation, which
+# take long to compile.
 @setup_workload begin
     # Python sends all options. JSON writes TOML's empty lists, of no type, as objects.
     plain(v) = v isa AbstractVector ? collect(Any, v) : v
@@ -29,6 +30,11 @@
         x = rand(Float32, dims..., n)
         valgrad!(e, zeros32(nparams(e)), zeros32(nparams(e)), x, zeros(Int32, n))
     end
+    conv(sizes, σ = identity; bias = false) = Conv((3, 3), sizes, σ; pad = 1, bias)
+    residual = Chain(conv(1 => 8, relu; bias = true), MaxPool((2, 2)),
+        SkipConnection(
+            Chain(conv(8 => 8), GroupNorm(8, 2, relu), conv(8 => 8), BatchNorm(8)), +),
+        relu, GlobalMeanPool(), Flux.flatten, Dropout(0.1), Dense(8 => 10))
     # One round between a server and a client, as Python calls them.
     function deploy_once(config, data)
         text, client = _client_open(config, data[1:2], nothing)
@@ -53,11 +59,24 @@
         for model in ("rnn", "gru", "lstm")
             run_once(config(; model), texts)
         end
+        run_once(config(; model = "transformer", embedding = 64), texts)
+        for model in ("resnet8", "mobilenet_small")
+            run_once(config(; model), images(8))
+        end
+        # A model of one's own; steps of the others compile what is left of it.
+        for trainer in (:fast, :zygote)
+            run(; dataset = "digits", model = residual, rounds = 1, clients = 2,
+                local_steps = 1, trainer)
+        end
+        for model in ("mlp", "lenet")
+            run_once(config(; model, trainer = "zygote"), images(28))
+        end
         run_once(config(; model = "rnn", dataset = "shakespeare:$play"), nothing)
         for n in (1, 8, 10, 16, 20, 32, 50, 64, 100)
             for model in (case_study_cnn(), lenet(), mcmahan_cnn(), mlp(784))
                 steps(model, (28, 28, 1), n)
             end
+            n in (10, 32) && steps(resnet8(), (32, 32, 3), n)
         end
         noise = Dict("noise_multiplier" => 1.0, "sampling_rate" => 0.1, "steps" => 1,
             "delta" => 1e-5, "sampling" => "poisson")
