@@ -1,6 +1,6 @@
 using Test
 
-# `runtests.jl NAME...` runs these files. Without names each file has a process of its own:
+# `runtests.jl NAME...` runs these files. Without names most have a process of their own:
 # an exception takes the longer the more a process has compiled, and tests throw many. Those
 # that are given the same empty folder, by `runtests.jl --share=FOLDER`, share the files.
 const FILES = [
@@ -8,6 +8,10 @@ const FILES = [
     file in files
     if endswith(file, ".jl") && file != "runtests.jl" && basename(folder) != "setup"
 ]
+# Those that take minutes come first, so that two processes end at about the same time.
+const LONGEST = ["clipped", "combinations", "audit", "equations", "prune"]
+# These compile the same, and throw little: a process runs one after the other.
+const TOGETHER = [["clipped", "fast_branches"]]
 const PATHS = Dict(first(splitext(basename(path))) => path for path in FILES)
 const SHARED = [chopprefix(a, "--share=") for a in ARGS if startswith(a, "--share=")]
 const NAMES = filter(!startswith("--share="), ARGS)
@@ -29,12 +33,21 @@ function run_file(name)
 end
 
 function run_here(names)
-    @testset verbose = true "FedFlux" begin
-        @testset "$name" for name in names
-            seconds = @elapsed run_file(name)
-            println(stderr, name, ": ", round(Int, seconds), " s")
+    failed = filter(names) do name
+        try
+            @testset verbose = true "FedFlux" begin
+                @testset "$name" begin
+                    seconds = @elapsed run_file(name)
+                    println(stderr, name, ": ", round(Int, seconds), " s")
+                end
+            end
+            return false
+        catch err
+            err isa Test.TestSetException || rethrow()
+            return true
         end
     end
+    isempty(failed) || exit(1)
 end
 
 "Whether this process is the first to ask for a file: only one can make a folder."
@@ -49,16 +62,20 @@ function first_to_ask(name)
     end
 end
 
-function run_apart(names)
+function run_apart(groups)
     options = `--project=$(Base.active_project()) --threads=$(Threads.nthreads())`
     julia = `$(Base.julia_cmd()) $options --startup-file=no`
-    failed = filter(names) do name
-        first_to_ask(name) && !success(run(ignorestatus(`$julia $(@__FILE__) $name`)))
+    failed = filter(groups) do names
+        asked = first_to_ask(first(names))
+        asked && !success(run(ignorestatus(`$julia $(@__FILE__) $names`)))
     end
     isempty(failed) && return
-    println("failed: ", join(failed, ", "))
+    println("failed: ", join(Iterators.flatten(failed), ", "))
     exit(1)
 end
 
 length(PATHS) == length(FILES) || error("two files of tests have the same name")
-isempty(NAMES) ? run_apart(sort!(collect(keys(PATHS)))) : run_here(NAMES)
+const SINGLE = setdiff(keys(PATHS), TOGETHER...)
+const GROUPS = [TOGETHER; [[name] for name in sort!(collect(SINGLE))]]
+in_order = sort(GROUPS; by = names -> !any(in(LONGEST), names))
+isempty(NAMES) ? run_apart(in_order) : run_here(NAMES)
