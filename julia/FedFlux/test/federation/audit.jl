@@ -75,57 +75,56 @@ end
     @test !isbroken(audit(ClientDP(; noise_multiplier = 2.0); trials = 200))     # no seed
 end
 
-# Client-level DP with one thing broken; the rest is ClientDP's.
-abstract type Planted <: Rule end
+# Client-level DP with one thing broken, which `bug` names; the rest is ClientDP's. They are
+# of one type, so that rounds are compiled once for all.
+struct Planted <: Rule
+    bug::Symbol
+    dp::ClientDP
+end
 hides_cohort(::Planted) = true
-init(r::Planted, θ) = init(r.dp, θ)
 nobody_sent(r::Planted, u) = nobody_sent(r.dp, u)
-guarantee(r::Planted, f, sampling, clients) = guarantee(r.dp, f, sampling, clients)
-client!(r::Planted, s, u, ctx) = client!(r.dp, s, u, ctx)
-server!(r::Planted, s, ū, ctx) = server!(r.dp, s, ū, ctx)
+init(r::Planted, θ) =
+    r.bug === :noise_reused ? ((; r.dp.clip, rng = nothing), nothing) : init(r.dp, θ)
 
-struct NothingBroken <: Planted
-    dp::ClientDP
-end
-
-struct NoiseDividedTwice <: Planted
-    dp::ClientDP
-end
-function server!(r::NoiseDividedTwice, s, ū, ctx)
-    settings = (name => getfield(r.dp, name) for name in fieldnames(ClientDP))
-    noise_multiplier = r.dp.noise_multiplier / ctx.expected
-    return server!(ClientDP(; settings..., noise_multiplier), s, ū, ctx)
+function guarantee(r::Planted, f, sampling, clients)
+    r.bug === :counts_on_chance || return guarantee(r.dp, f, sampling, clients)
+    # Cohorts from the seed, and an ε that counts on chance all the same.
+    rate = sampling.clients_per_round / length(clients)
+    return FedFlux.Guarantee(; unit = "one client", r.dp.delta, noise = "", why = "",
+        accounting = FedFlux.EqualRounds(r.dp.noise_multiplier, rate, :poisson))
 end
 
-struct ClipOff <: Planted
-    dp::ClientDP
-end
-client!(r::ClipOff, s, u, ctx) = nothing, u
-
-struct BitReversed <: Planted
-    dp::ClientDP
-end
-function client!(r::BitReversed, s, u, ctx)
-    _, u = client!(r.dp, s, u, ctx)
+function client!(r::Planted, s, u, ctx)
+    r.bug === :clip_off && return nothing, u
+    private, u = client!(r.dp, s, u, ctx)
+    r.bug === :weights_uncapped && return private, map(v -> Float32(ctx.samples) .* v, u)
+    r.bug === :bit_reversed || return private, u
     return nothing, Update(u; metrics = (; below = -u.metrics.below))
 end
 
-struct NoiseReused <: Planted
-    dp::ClientDP
+function server!(r::Planted, s, ū, ctx)
+    r.bug === :divided_twice && return server!(divided_twice(r.dp, ctx), s, ū, ctx)
+    r.bug === :noise_reused && return reuse_noise(r.dp, s, ū, ctx)
+    r.bug === :trusts_clients && return s.shared, map(v -> rounded(r.dp, v, ctx), ū)
+    return server!(r.dp, s, ū, ctx)
 end
-init(r::NoiseReused, θ) = ((; r.dp.clip, rng = nothing), nothing)
-function server!(r::NoiseReused, s, ū, ctx)
+
+function divided_twice(dp, ctx)
+    settings = (name => getfield(dp, name) for name in fieldnames(ClientDP))
+    return ClientDP(; settings..., noise_multiplier = dp.noise_multiplier / ctx.expected)
+end
+
+function reuse_noise(dp, s, ū, ctx)
     rng = something(s.shared.rng, copy(ctx.rng))        # the first round's, in all
-    shared, ū = server!(r.dp, s, ū, (; ctx..., rng = copy(rng)))
+    shared, ū = server!(dp, s, ū, (; ctx..., rng = copy(rng)))
     return (; shared.clip, rng), ū
 end
 
-struct WeightsUncapped <: Planted
-    dp::ClientDP
-end
-function client!(r::WeightsUncapped, s, u, ctx)
-    private, u = client!(r.dp, s, u, ctx)
-    return private, map(v -> Float32(ctx.samples) .* v, u)
+"The server clips nothing, and rounds the sum before the noise."
+function rounded(dp, v, ctx)
+    noise = dp.noise_multiplier * dp.clip
+    return FedFlux.add_gaussian!(Float32.(ctx.n .* v), noise, ctx.rng) ./
+           Float32(ctx.expected)
 end
 
 @testset "planted bugs are found" begin
@@ -134,53 +133,32 @@ end
         reproducible = true)
     for kw in ((;), (; clients_per_round = 8))
         found(rule) = audit(rule; trials = 300, kw...)
-        @test !isbroken(found(NothingBroken(dp))) &&
-              !isbroken(found(NothingBroken(adaptive)))
-        for planted in (NoiseDividedTwice, ClipOff, NoiseReused, WeightsUncapped)
-            a = found(planted(dp))
+        @test !isbroken(found(Planted(:none, dp))) &&
+              !isbroken(found(Planted(:none, adaptive)))
+        for bug in (:divided_twice, :clip_off, :noise_reused, :weights_uncapped)
+            a = found(Planted(bug, dp))
             @test isbroken(a) && a.decided.lower > a.decided.upper && isempty(a.findings)
             @test occursin("broken", string(a))
         end
         # A clip that runs away costs utility, not ε: it is a finding of its own.
-        a = found(BitReversed(adaptive))
+        a = found(Planted(:bit_reversed, adaptive))
         @test isbroken(a) && a.decided.lower <= a.decided.upper && length(a.findings) == 2
         @test occursin("the adaptive clip should fall", first(a.findings))
         @test occursin("the adaptive clip should rise", last(a.findings))
     end
 end
 
-# Cohorts from the seed, and an ε that counts on chance all the same.
-struct CountsOnChance <: Planted
-    dp::ClientDP
-end
-function guarantee(r::CountsOnChance, f, sampling, clients)
-    rate = sampling.clients_per_round / length(clients)
-    return FedFlux.Guarantee(; unit = "one client", r.dp.delta, noise = "", why = "",
-        accounting = FedFlux.EqualRounds(r.dp.noise_multiplier, rate, :poisson))
-end
-
-# The server clips nothing, and rounds the sum before the noise.
-struct TrustsClients <: Planted
-    dp::ClientDP
-end
-function server!(r::TrustsClients, s, ū, ctx)
-    noisy(v) =
-        FedFlux.add_gaussian!(Float32.(ctx.n .* v),
-            r.dp.noise_multiplier * r.dp.clip, ctx.rng) ./ Float32(ctx.expected)
-    return s.shared, map(noisy, ū)
-end
-
 @testset "each attack finds what it is for, which the others don't" begin
     dp = ClientDP(; noise_multiplier = 0.7, reproducible = true)
     few = (; clients = 20, clients_per_round = 2, rounds = 12, trials = 400)
     by(a) = Dict(b.name => b.decided.lower > b.decided.upper for b in a.attacks)
-    a = audit(CountsOnChance(dp); few...)
+    a = audit(Planted(:counts_on_chance, dp); few...)
     @test isbroken(a) && by(a)["the run's seed known"] && !by(a)["a canary"]
-    for rule in (NothingBroken(dp), ClientDP(; noise_multiplier = 0.7))
+    for rule in (Planted(:none, dp), ClientDP(; noise_multiplier = 0.7))
         @test !isbroken(audit(rule; few...))
     end
     weak = ClientDP(; noise_multiplier = 4.0, reproducible = true)
-    a = audit(TrustsClients(weak); clients = 10, rounds = 4, trials = 300)
+    a = audit(Planted(:trusts_clients, weak); clients = 10, rounds = 4, trials = 300)
     @test isbroken(a) && by(a)["two hostile clients besides"] && !by(a)["a canary"]
     a = audit(weak; clients = 10, rounds = 4, trials = 300)
     @test !isbroken(a) && length(a.attacks) == 3
