@@ -70,7 +70,7 @@ end
 struct Ledger <: Rule
     book::Book
 end
-FedFlux.chain_position(::Ledger) = 11
+FedFlux.chain_position(::Ledger) = 12
 function FedFlux.sent(r::Ledger, s, private, u, ctx)
     Threads.atomic_add!(r.book.bytes, sum(sent_bytes, FedFlux.parts(u)))
     @lock r.book.lock push!(r.book.sent, Vector{Float32}(decoded(u.delta)))
