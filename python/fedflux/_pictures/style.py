@@ -79,7 +79,7 @@ def integer_ticks(axis: Any, most: int = MAX_TICKS) -> None:
 
 
 def name_ends(axes: Any, ends: Sequence[tuple[str, float, float, Any]]) -> None:
-    """Write the name of each line at its end, one above the other where ends are close.
+    """Write the name of each line at its end, one above the other if ends are close.
 
     Args:
         axes: with the lines, and with their final limits.

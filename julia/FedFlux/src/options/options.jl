@@ -162,7 +162,7 @@ as_object(kind, v::Union{Tuple,AbstractVector}) = Tuple(as_object(kind, e) for e
 """
     object_of(Val(kind), f)
 
-The object that a plain function stands for where an option takes an object of this kind;
+The object that a plain function stands for when an option takes an object of this kind;
 `f` itself, unless the kind has a method of its own.
 """
 object_of(::Val, f) = f

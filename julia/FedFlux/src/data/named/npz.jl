@@ -52,7 +52,7 @@ end
 
 const NPY_MARK = [0x93; codeunits("NUMPY")]
 
-"Throw where an array's header claims another size than the archive says it has."
+"Throw if an array's header claims another size than the archive says it has."
 function check_array_header(path, name, size, io)
     damaged(why...) = fail("dataset: ", path, " can't be read as .npz: ", name, " ", why...)
     size >= 10 || damaged("is no array")

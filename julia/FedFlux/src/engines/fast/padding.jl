@@ -10,7 +10,7 @@ function padding_of(m::Chain)
     return i === nothing ? nothing : padding_of(layers[i])
 end
 
-"Throw where layers for padded sequences don't come first."
+"Throw if layers for padded sequences don't come first."
 check_padded(model) =
     count(l -> l isa Padded, Flux.modules(model)) <= (padding_of(model) !== nothing) ||
     unsupported("Padded must be the first layer of the model, and stand there once")

@@ -18,7 +18,7 @@ end
     needs_mean(r::Rule) -> reason or nothing
 
 Why the server's part of a rule is right for the weighted mean of the updates alone, as
-[`ismean`](@ref) tells of an aggregator; `nothing` where any aggregate does.
+[`ismean`](@ref) tells of an aggregator; `nothing` if any aggregate does.
 """
 needs_mean(::Rule) = nothing
 needs_mean(::Union{Reweighing,FedCM}) = "its server divides by what clients report"

@@ -9,7 +9,7 @@ One round: each client of `cohort` trains on its own share from `st.θ`; the upd
 pass validation are added in cohort order as soon as they are there; the server takes its
 step. Changes `st`. `metrics` is a NamedTuple of the fields of a [`Record`](@ref).
 
-- `wanted`: the number of updates to wait for, where more clients are selected.
+- `wanted`: the number of updates to wait for, if more clients are selected.
 - `expected`: the size of a cohort that is expected before it is drawn.
 - `start_states`: for each client the state that it starts from, if it isn't `st`
   (asynchronous federation).
@@ -18,7 +18,7 @@ step. Changes `st`. `metrics` is a NamedTuple of the fields of a [`Record`](@ref
 A client that fails, in simulation or by an exception in its rules or its loss, drops out;
 an invalid update is rejected; the round goes on with the rest. With fewer updates than the
 aggregator or `min_updates` needs, or with an aggregate that isn't finite, everything but
-the number of rounds stays as it was. Where every client throws, the first exception is
+the number of rounds stays as it was. If every client throws, the first exception is
 thrown here, and `st` is as it was.
 
 The result is the same for any number of threads, or of worker processes. At most two
