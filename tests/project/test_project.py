@@ -33,7 +33,12 @@ MODULES = [
     if not m.name.endswith("__main__")
 ]
 NEED_FLOWER = [f"flower.{m}" for m in ("client", "exchange", "records", "roster", "server")]
-NEEDED = {"_torch.": "torch", "_onnx.": "onnx", "sklearn": "sklearn"}
+NEEDED = {
+    "tracking._tensorboard": "tensorboardX",
+    "_torch.": "torch",
+    "_onnx.": "onnx",
+    "sklearn": "sklearn",
+}
 
 
 @pytest.mark.parametrize(

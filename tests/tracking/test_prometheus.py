@@ -12,7 +12,10 @@ from fedflux import tracking
 
 from .test_tracks import FEW
 
-pytest.importorskip("prometheus_client", reason="prometheus_client is not installed")
+
+@pytest.fixture(autouse=True)
+def _prometheus() -> None:
+    pytest.importorskip("prometheus_client", reason="prometheus_client is not installed")
 
 
 def scraped(port: int) -> str:
