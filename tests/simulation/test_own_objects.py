@@ -14,7 +14,16 @@ PAGE = (ROOT / "docs" / "extending.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
 
 
-@pytest.mark.parametrize("section", [s for s in SECTIONS if "```python" in SECTIONS[s]])
+def test_from_nothing_to_a_run_with_an_aggregator_and_a_metric(julia: None) -> None:
+    code = re.findall(r"```python\n(.*?)```", PAGE.partition("\n## ")[0], re.S)[0]
+    assert len([line for line in code.splitlines() if line]) <= 20
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102
+    assert names["result"].options["aggregate"] == "midrange"
+    assert 0.5 < names["result"].history[-1]["metrics"]["worst"] < names["result"].accuracy
+
+
+@pytest.mark.parametrize("section", [s for s in SECTIONS if "fedflux.run(" in SECTIONS[s]])
 def test_the_python_of_a_section(
     julia: None, section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,6 +46,7 @@ def test_the_python_of_a_section(
             "availability": "awake",
             "server": "step",
         },
+        "A metric in Python": {"metrics": ["f1", "confidence", "auc"]},
         "A rule in Julia": {"rules": ["Clip", "fedprox(mu=0.01)"]},
         "An aggregator in Julia": {"aggregate": "Midrange"},
         "A partition in Julia": {"partition": "deal"},
@@ -46,6 +56,11 @@ def test_the_python_of_a_section(
     assert {name: result.options[name] for name in expected} == expected
     if section == "A metric":
         assert names["near"] > result.score(names["x"], names["y"])
+        return
+    if section == "A metric in Python":
+        figures = result.history[-1]["metrics"]
+        assert (result.stopped, figures["f1"] >= 0.93) == ("target_metric", True)
+        assert figures["auc"] > figures["f1"] > 0
         return
     plain = fedflux.run(
         dataset="digits", model="mlp", hidden=[20], rounds=3, lr=0.5, engine="julia"
