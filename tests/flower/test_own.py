@@ -1,5 +1,6 @@
 """Functions and rules of an app's own module, in the services of its workers."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ pytest.importorskip("flwr", reason="Flower is not installed: fedflux[flower]")
 import fedflux
 from fedflux.flower import options as settings, server_app
 from fedflux.flower.worker.client import Training
-from fedflux.flower.worker.connection import Doing
+from fedflux.flower.worker.connection import Doing, Launch, connect
 from fedflux.flower.worker.data import checked_test_data
 from fedflux.flower.worker.own import names_of, provided
 from fedflux.flower.worker.server import Serving
@@ -102,3 +103,21 @@ def test_what_is_refused(julia: None, tmp_path: Path) -> None:
         server_app(own=app.no_option)
     with pytest.raises(fedflux.OptionError, match="own: expected a function at the top o"):
         server_app(own=lambda: {})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="workers need Linux or macOS")
+def test_the_workers_import_the_function() -> None:
+    """In processes of their own, which need no Julia to refuse what it gives."""
+    options, mine = settings.run_options(OPTIONS), reference(app.no_option)
+    opening = {"op": "open", "options": options, "facts": [], "data": None}
+    opening |= {"client": 1, "context": app.context_of(1, OPTIONS)}
+    launches = (
+        Launch("server", "", os.getpid(), 60.0, "own", mine),
+        Launch("client", reference(app.load), os.getpid(), 60.0, own=mine),
+    )
+    for launch in launches:
+        with (
+            connect(launch) as core,
+            pytest.raises(fedflux.FedFluxError, match="own: expected functions and obj"),
+        ):
+            core.ask(opening)
