@@ -5,36 +5,42 @@
     Rule
 
 One idea of federated learning, as hooks. A rule defines those that it needs; the others
-change nothing. Most rules need only
+change nothing. In brackets stands a small rule that has the hook. docs/extending.md writes
+rules with `correct!`, `regrad!`, `teach!` and `each!`. Most rules need only
 
 - `init(r, θ) -> (shared, private)`: the server's state, and the state each client starts
-  with;
-- `correct!(r, s, g, w, ctx) -> g`: changes the gradient `g` at `w`, before each local step;
-- `client!(r, s, u, ctx) -> (private, u)`: changes the [`Update`](@ref) before it is sent;
+  with ([`Scaffold`](@ref));
+- `correct!(r, s, g, w, ctx) -> g`: changes the gradient `g` at `w`, before each local step
+  ([`FedProx`](@ref));
+- `client!(r, s, u, ctx) -> (private, u)`: changes the [`Update`](@ref) before it is sent
+  ([`FedADMM`](@ref));
 - `server!(r, s, ū, ctx) -> (shared, ū)`: changes the aggregate of the updates; rules run
-  in reverse order here.
+  in reverse order here ([`FedExP`](@ref)).
 
 Rules that look at the model, or change it elsewhere:
 
-- `check_model(r, model)`: throws where the rule can't be used with a model's layers;
+- `check_model(r, model)`: throws where the rule can't be used with a model's layers
+  ([`FedNTD`](@ref));
 - `prepare(r, layout, training) -> r`: once, before the first round: the rule made ready for
-  a model and its local training. Errors about either belong here;
+  a model and its local training. Errors about either belong here ([`FedPer`](@ref));
 - `receive!(r, s, m, ctx, own) -> private`: changes the model `m = (; w, stats)` that a
   client received, before it trains; rules run in reverse order here. `own`, a
   [`LocalData`](@ref), trains further models on the client's data ([`train!`](@ref)),
   measures their loss ([`meanloss`](@ref)) and their gradient ([`full_gradient!`](@ref)), or
-  counts the labels ([`label_counts`](@ref));
+  counts the labels ([`label_counts`](@ref)). [`TERM`](@ref) has it;
 - `publish!(r, s, Δ, ctx) -> (shared, Δ)`: changes the server's step `Δ` before it is
-  taken and sent to the clients;
+  taken and sent to the clients ([`EMA`](@ref));
 - `personal!(r, private, m) -> m`: turns the global model `m = (; w, stats)` into the one
   that the client would use itself, for a rule with `personalises(r) = true`; or
-  `personal!(r, shared, private, m)`, if it takes the server's state;
-- `local_steps(r, s, steps, ctx) -> steps`: how many of its local `steps` a client takes;
+  `personal!(r, shared, private, m)`, if it takes the server's state ([`Ditto`](@ref),
+  [`IFCA`](@ref));
+- `local_steps(r, s, steps, ctx) -> steps`: how many of its local `steps` a client takes
+  ([`Scaffnew`](@ref));
 - `returned(r, shared, θ) -> θ`: the parameters that are evaluated and returned, if they
-  aren't those that clients train from.
+  aren't those that clients train from ([`EMA`](@ref)).
 
-Rules that add to the loss, with `teaches(r) = true` ([`FedNTD`](@ref) on the logits,
-[`MOON`](@ref) on the features); one in a chain:
+Rules that add to the loss, with `teaches(r) = true`, on the logits ([`FedNTD`](@ref)) or
+one layer below, on the features ([`MOON`](@ref), [`FedProto`](@ref)); one in a chain:
 
 - `teachers(r, s, ctx) -> ((; w, stats), ...)`: frozen models, whose outputs in test mode
   the rule wants for each batch; none by default;
@@ -57,22 +63,26 @@ the sum hide that, so they are refused:
 Rules that change what is sent, or must know it:
 
 - `download_bytes(r, s, bytes, ctx) -> bytes`: the bytes that a client downloads, if they
-  are fewer than the whole model; rules run in reverse order here;
+  are fewer than the whole model; rules run in reverse order here ([`FedPer`](@ref));
 - `for_client(r, shared, client)`: what a client needs of the server's state, if they are on
-  different machines; nothing by default. Its `s.shared` is then this;
+  different machines; nothing by default. Its `s.shared` is then this ([`AFL`](@ref));
 - `on_clients(r)`: whether clients have a part in it; yes by default. A client on another
   machine has no rule that says no;
 - `sent(r, s, private, u, ctx) -> private`: what the client keeps of `private`, given the
-  update `u` as it was sent: encoded, or with values that are not sent at all;
+  update `u` as it was sent: encoded, or with values that are not sent at all
+  ([`FedDyn`](@ref));
 - `kept(r, shared, name, known)`: the indices of the vector `name`, one as long as the
   parameters, that clients send, if both sides know the others to be zero; `nothing`: all.
-  `known` is what the rules before say;
-- `hide!(r, shared, v) -> v`: sets to zero what a client would not send of a vector `v`;
+  `known` is what the rules before say ([`FedProto`](@ref));
+- `hide!(r, shared, v) -> v`: sets to zero what a client would not send of a vector `v`
+  ([`FedProto`](@ref));
 - `nobody_sent(r, u) -> u`: adds the zeros that the rule would send to an update of zeros.
   The server expects this shape, and it stands for a round without clients if that must look
-  like any other. If it depends on the number of clients: `nobody_sent(r, u, N)`;
+  like any other. If it depends on the number of clients: `nobody_sent(r, u, N)`
+  ([`FedNova`](@ref), [`AFL`](@ref));
 - `admitted(r, shared, u) -> u`: what the server makes of an update before it counts, for a
-  bound that it must not leave to the client. `shared` is the server's state.
+  bound that it must not leave to the client. `shared` is the server's state
+  ([`DPFTRL`](@ref)).
 
 `chain_position(r)` is where a rule stands in a chain, and `conflict(a, b)` says why two
 don't go together.

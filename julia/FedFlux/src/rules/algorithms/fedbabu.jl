@@ -16,20 +16,13 @@ Oh et al., arXiv:2106.06042, Algorithm 1.
 Federated(mlp(4, 2; hidden = (8,)); rules = (FedBABU(),))
 ```
 """
-struct FedBABU <: PrivateArrays
+struct FedBABU <: HeadRule
     head::Int
     arrays::Vector{String}
-    frozen::LocalArrays
+    private::LocalArrays
 end
 
 FedBABU(; head = 1, arrays = String[]) = FedBABU(head, arrays, LocalArrays())
-
-function prepare(r::FedBABU, layout, training)
-    frozen = LocalArrays(in_head(layout, r.head, r.arrays), "FedBABU", layout)
-    return FedBABU(r.head, r.arrays, frozen)
-end
-
-local_arrays(r::FedBABU) = r.frozen
 
 # The head is nobody's own.
 personalises(::FedBABU) = false

@@ -6,13 +6,15 @@
 
 Weighs clients by how near their mix of labels is to a uniform one, too:
 
-    θ ← θ + Σ p̃ₖ Δₖ / Σ p̃ₖ,      p̃ₖ = max(pₖ − a dₖ + b, 0),
+    θ ← θ + Σ p̃ₖ Δₖ / Σ p̃ₖ,      p̃ₖ = max(pₖ − a dₖ/n + b, 0),
 
-with pₖ the client's share of the cohort's weights and dₖ = ‖Dₖ − 1/C‖₂, where Dₖ are its
-shares of the C labels. The paper also takes other distances, such as the Kullback–Leibler
-divergence. Clients tell the server dₖ. If no client is left, the model stays. `a = 0,
-b = 0` is FedAvg. Needs cross-entropy on integer labels. Throws a [`FedFluxError`](@ref) for
-a model that doesn't end with a linear Dense layer with a bias.
+with pₖ the client's share of the cohort's weights, n the size of the cohort, and
+dₖ = ‖Dₖ − 1/C‖₂, where Dₖ are its shares of the C labels. The authors' code also takes
+other distances, such as the Kullback–Leibler divergence, over their sum, which has the
+scale of the shares; here it is 1/n that gives dₖ this scale. Clients tell the server dₖ. If
+no client is left, the model stays. `a = 0, b = 0` is FedAvg. Needs cross-entropy on integer
+labels. Throws a [`FedFluxError`](@ref) for a model that doesn't end with a linear Dense
+layer with a bias.
 
 Ye et al., arXiv:2305.19229, Algorithm 1.
 
@@ -48,7 +50,7 @@ sees_each(::FedDisco) = true
 # weights; its mean is the sum of the new ones, over that of the old ones.
 function each!(r::FedDisco, s, u, ctx)
     d = clamp(only(u.metrics.distance), 0.0f0, 1.0f0)       # whatever a client claims
-    p = max(Float32(ctx.share) - r.a * d + r.b, 0.0f0)
+    p = max(Float32(ctx.share) - r.a * d / ctx.n + r.b, 0.0f0)
     quotient = ctx.weight > 0 ? p / Float32(ctx.share) : 0.0f0
     return nothing,
     Update(u; delta = quotient .* u.delta, metrics = (; quotient = [quotient]))

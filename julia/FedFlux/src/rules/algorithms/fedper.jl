@@ -15,17 +15,10 @@ Arivazhagan et al., arXiv:1912.00818.
 Federated(mlp(4, 2; hidden = (8,)); rules = (FedPer(),))
 ```
 """
-struct FedPer <: PrivateArrays
+struct FedPer <: HeadRule
     head::Int
     arrays::Vector{String}
     private::LocalArrays
 end
 
 FedPer(; head = 1, arrays = String[]) = FedPer(head, arrays, LocalArrays())
-
-function prepare(r::FedPer, layout, training)
-    private = LocalArrays(in_head(layout, r.head, r.arrays), "FedPer", layout)
-    return FedPer(r.head, r.arrays, private)
-end
-
-local_arrays(r::FedPer) = r.private

@@ -14,7 +14,7 @@ Collins et al., arXiv:2102.07078, Algorithm 1.
 Federated(mlp(4, 2; hidden = (8,)); rules = (FedRep(head_epochs = 5),))
 ```
 """
-struct FedRep <: PrivateArrays
+struct FedRep <: HeadRule
     head::Int
     arrays::Vector{String}
     head_epochs::Int
@@ -23,13 +23,6 @@ end
 
 FedRep(; head = 1, arrays = String[], head_epochs = 1) =
     FedRep(head, arrays, head_epochs, LocalArrays())
-
-function prepare(r::FedRep, layout, training)
-    private = LocalArrays(in_head(layout, r.head, r.arrays), "FedRep", layout)
-    return FedRep(r.head, r.arrays, r.head_epochs, private)
-end
-
-local_arrays(r::FedRep) = r.private
 
 function receive!(r::FedRep, s, m, ctx, own)
     personal!(r, s.private, m)

@@ -49,6 +49,19 @@ function in_head(layout::Layout, head, arrays)
     return s -> layer(s) in layers[max(end-head+1, 1):end]
 end
 
+"""
+A rule whose head, the last `head` layers with parameters or the arrays named `arrays`, is
+not shared: `private` holds it.
+"""
+abstract type HeadRule <: PrivateArrays end
+
+local_arrays(r::HeadRule) = r.private
+
+function prepare(r::T, layout, training) where {T<:HeadRule}
+    private = LocalArrays(in_head(layout, r.head, r.arrays), nameof(T), layout)
+    return T(map(n -> n === :private ? private : getfield(r, n), fieldnames(T))...)
+end
+
 private_views(r::PrivateArrays, v) = (view(v, range) for range in local_arrays(r).ranges)
 
 personalises(::PrivateArrays) = true
