@@ -143,7 +143,7 @@ class Predictor:
             OptionError: an unknown metric or average, or one that does not fit; others as
                 `predict`.
             DataError: targets that don't fit the model, or for which the measure is not
-                defined, such as auc where a class has no samples.
+                defined, such as auc if a class has no samples.
         """
         out = outputs(self, x)
         proba = probabilities(self, out) if labeled(self) else None

@@ -76,7 +76,7 @@ def run(
             "wandb", with a place behind it such as "tensorboard:runs", a tracker of
             `fedflux.tracking` or of your own, or a list of those. See docs/tracking.md.
         **options: any option that `fedflux run --help` lists, with underscores: dataset,
-            model, clients, rounds, lr, seed, ... Where an option names an object, such as
+            model, clients, rounds, lr, seed, ... When an option names an object, such as
             model, loss, rules or aggregate, it may be one made through juliacall. `model`
             may be a PyTorch module, see docs/pytorch.md.
             `validation` also takes the arrays (x, y) to validate on.

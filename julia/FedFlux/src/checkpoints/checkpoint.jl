@@ -192,7 +192,7 @@ function all_parameters(f::Federated, θ = flatten(f.model, f.layout.frozen))
     ]
 end
 
-"The best model; its arrays only where it isn't the model after this round."
+"The best model; its arrays only if it isn't the model after this round."
 function pack_best(f, st, engine, best, arrays)
     best === nothing && return nothing
     if best.round != st.round

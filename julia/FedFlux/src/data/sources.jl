@@ -17,7 +17,7 @@ Training and test data, checked. `xtest` and `ytest` may both be `nothing`.
   owner.
 - `owner_test`: the owner of each test sample, for the test data of each client's own.
 - `validation`: `(x, y)`, samples to validate on, which no client trains on.
-- `classes`: the labels that the numbers in `y` and `ytest` stand for, where they do.
+- `classes`: the labels that the numbers in `y` and `ytest` stand for, if they do.
 
 `dtype` is the type that `x` had, as NumPy calls it. Throws a [`FedFluxError`](@ref) for
 lengths that do not match, NaN or Inf, or no samples.
@@ -141,7 +141,7 @@ untyped(d::Dataset) =
 inputs_for(d::Dataset, tokens::Bool) = map_inputs(x -> as_inputs(x, tokens), d)
 
 """
-The samples as floats that keep their differences: Float64 where they are, or whole numbers
+The samples as floats that keep their differences: Float64 if they are, or whole numbers
 that Float32 does not hold.
 """
 as_floats(x::AbstractArray{<:AbstractFloat}) = x

@@ -55,7 +55,7 @@ function stats!(s, e::ZygoteEngine)
 end
 setstats!(e::ZygoteEngine, s) = e.nstats == 0 || scatter!(statistics(e.model), s)
 
-"Throw where training changed what nobody sends, so that nothing is lost in silence."
+"Throw if training changed what nobody sends, so that nothing is lost in silence."
 function check_fixed(e::ZygoteEngine)
     isempty(e.fixed) && return
     for ((name, before), (_, after)) in zip(e.fixed, fixed_arrays(e.model))

@@ -19,7 +19,7 @@ rules with `correct!`, `regrad!`, `teach!` and `each!`. Most rules need only
 
 Rules that look at the model, or change it elsewhere:
 
-- `check_model(r, model)`: throws where the rule can't be used with a model's layers
+- `check_model(r, model)`: throws if the rule can't be used with a model's layers
   ([`FedNTD`](@ref));
 - `prepare(r, layout, training) -> r`: once, before the first round: the rule made ready for
   a model and its local training. Errors about either belong here ([`FedPer`](@ref));

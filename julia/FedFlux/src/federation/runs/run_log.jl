@@ -91,7 +91,7 @@ function RunLog(f, st, clients; stopping, sampling, evaluation, eval_every, pool
         since, clock() - seconds, stopped)
 end
 
-"Throw before the first round where the criterion can't be measured."
+"Throw before the first round if the criterion can't be measured."
 function check_monitor(f, st, pool, m::Monitor, data)
     m.name == "loss" && return
     data === nothing &&
@@ -127,7 +127,7 @@ end_checkpoints(log::RunLog) = end_checkpoints(log.checkpoints, log.history, log
 """
     note_round!(run_log, cohort, metrics) -> Record
 
-Note a round that has just ended: warn of what went wrong, evaluate where that is due, add a
+Note a round that has just ended: warn of what went wrong, evaluate if that is due, add a
 [`Record`](@ref) to the history, see whether the run ends, and write a checkpoint.
 """
 function note_round!(log::RunLog, cohort, metrics)

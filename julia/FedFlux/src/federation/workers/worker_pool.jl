@@ -19,7 +19,7 @@ end
                machines = nothing, tick = nothing)
     WorkerPool(f, x; …)
 
-The pool for the clients of a federation; the samples `x` are enough where nothing is
+The pool for the clients of a federation; the samples `x` are enough if nothing is
 augmented. `tick`: see [`in_parallel`](@ref).
 
 - `workers`: processes that train the clients instead of this one's threads: a number of

@@ -101,7 +101,7 @@ end
 """
     _recorded(folder) -> json
 
-For Python: the options of the run whose checkpoints lie in `folder` (none where it has none
+For Python: the options of the run whose checkpoints lie in `folder` (none if it has none
 yet), as `{"options": …, "files": …}` (see [`recorded_options`](@ref)).
 """
 _recorded(folder::AbstractString) =

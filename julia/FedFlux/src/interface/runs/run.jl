@@ -243,7 +243,7 @@ const INTERRUPTED = "interrupted"
 "Whether an exception is Ctrl-C; the PythonCall extension adds Python's."
 is_interrupt(err) = err isa InterruptException
 
-"What `fit` returns or, where Ctrl-C ends it and a hook wants that, what it had reached."
+"What `fit` returns or, if Ctrl-C ends it and a hook wants that, what it had reached."
 function or_interrupted(fit, hooks, st, progress)
     try
         return fit()

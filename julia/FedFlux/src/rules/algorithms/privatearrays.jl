@@ -38,7 +38,7 @@ function LocalArrays(isprivate, rule, layout::Layout; stats = false)
 end
 
 """
-Whether a slot belongs to the last `head` layers with parameters; or, where `arrays` is
+Whether a slot belongs to the last `head` layers with parameters; or, if `arrays` is
 given, whether its name is one of them or lies below it, as `layers.1.weight` below
 `layers.1`.
 """
