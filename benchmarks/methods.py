@@ -1,11 +1,11 @@
 """Compare all methods on two labels a client of FashionMNIST, and write docs/methods.json
-and the table of docs/methods.md: `python -m benchmarks.methods`.
+and the table of docs/measured.md: `python -m benchmarks.methods`.
 
 Each method runs with three seeds, one run after another on one thread. The accuracy is that
 of the last round. The factor of time is what a client's part of a round takes, over
-FedAvg's: of each method the fastest two consecutive rounds of its runs count, which what
-else the machine does disturbs least. A folder keeps the runs: if you stop the command,
-start it again, and it goes on.
+FedAvg's: seconds of the processor, in one process, of the fastest two rounds in a row of a
+run of each method. What else the machine does disturbs these least. A folder keeps the runs
+and the seconds: if you stop the command, start it again, and it goes on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import gzip
 import json
 import statistics
+import time
 from pathlib import Path
 from typing import Any
 
@@ -128,26 +129,36 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=FILES, help="folder of the four files")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "methods")
     parser.add_argument("--only", help="names of the table, by commas; writes no file")
+    parser.add_argument(
+        "--report", action="store_true", help="run nothing: write what the folder has"
+    )
     args = parser.parse_args()
     known = fedflux_names()
     methods = [m for m in METHODS if not m[1] or m[1] in known]
     if args.only:
         asked = args.only.split(",")
         methods = [m for m in methods if m[2] in ["FedAvg", *asked]]
-    found = fedflux.compare(
-        [grid(options) for _, _, _, options in methods],
-        seeds=SEEDS,
-        folder=args.folder,
-        parallel=1,
-        progress=True,
-        **arrays(args.data),
-    )
+    file = args.folder / "seconds.json"
+    if args.report:
+        found = fedflux.Comparison.load(args.folder)
+        seconds = json.loads(file.read_text()) if file.exists() else {}
+    else:
+        found = fedflux.compare(
+            [grid(options) for _, _, _, options in methods],
+            seeds=SEEDS,
+            folder=args.folder,
+            parallel=1,
+            progress=True,
+            **arrays(args.data),
+        )
+        seconds = seconds_of_clients(methods, file, args.data)
     rows = [
         row(name, options, runs_of(found, i)) | ({"page": f"{kind}/{page}"} if page else {})
         for i, (kind, page, name, options) in enumerate(methods)
     ]
     for each in rows:
-        each["factor"] = round(each.pop("seconds") / rows_seconds(found), 2)
+        taken = seconds.get(each["name"])
+        each["factor"] = None if taken is None else round(taken / seconds["FedAvg"], 2)
     print("\n".join([HEAD, *map(line, rows)]))
     if not args.only:
         write(rows, found)
@@ -192,19 +203,34 @@ def runs_of(found: fedflux.Comparison, i: int) -> list[dict[str, Any]]:
     return [run for run in found.runs if run["configuration"] == name]
 
 
-def seconds_of_a_client(runs: list[dict[str, Any]], options: dict[str, Any]) -> float:
-    """Take the fastest two consecutive rounds, over the clients that trained in them.
+def seconds_of_clients(
+    methods: list[tuple[str, str, str, dict[str, Any]]], file: Path, data: Path
+) -> dict[str, float]:
+    """Measure what a client's part of a round takes, of each method, in one process."""
+    given = arrays(data)
+    known: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
+    for _, _, name, options in methods:
+        if name in known:
+            continue
+        known[name] = seconds_of_a_client(options, given)
+        if name == "FedAvg":  # compiles what all have in common, too
+            known[name] = min(known[name], seconds_of_a_client(options, given))
+        print(f"{name}: {1e3 * known[name]:.2f} ms a client", flush=True)
+        file.write_text(json.dumps(known, indent=1))
+    return known
 
-    The first round compiles, and the last is evaluated.
+
+def seconds_of_a_client(options: dict[str, Any], given: dict[str, Any]) -> float:
+    """Take the fastest two rounds in a row, over the clients that trained in them.
+
+    The first round compiles. Two in a row, for methods whose rounds take turns.
     """
-    clients = options.get("clients_per_round", SETTING["clients"])
-    times = [np.diff(run["curve"]["seconds"])[:-1] for run in runs]
-    return min(float((t[1:] + t[:-1]).min()) for t in times) / 2 / clients
-
-
-def rows_seconds(found: fedflux.Comparison) -> float:
-    """Take the time of FedAvg, the first configuration."""
-    return seconds_of_a_client(runs_of(found, 0), {})
+    ends: list[float] = []
+    settings = SETTING | options | {"rounds": 24, "eval_every": 24, "threads": 1}
+    fedflux.run(**settings, **given, callback=lambda _: ends.append(time.process_time()))
+    times = np.diff(ends)[:-1]  # the last round is evaluated
+    clients = int(options.get("clients_per_round", SETTING["clients"]))
+    return float((times[1:] + times[:-1]).min()) / 2 / clients
 
 
 def row(name: str, options: dict[str, Any], runs: list[dict[str, Any]]) -> Row:
@@ -217,7 +243,6 @@ def row(name: str, options: dict[str, Any], runs: list[dict[str, Any]]) -> Row:
         "options": options,
         "accuracy": [run["accuracy"] for run in runs],
         "personal": [run["personal_accuracy"] for run in runs],
-        "seconds": seconds_of_a_client(runs, options),
     }
 
 
@@ -233,7 +258,8 @@ def line(row: Row) -> str:
     """Write a row of the table."""
     options = ", ".join(f"{name}={value!r}" for name, value in row["options"].items())
     shown = f"`{options}`" if options else ""
-    figures = [percent(row["accuracy"]), percent(row["personal"]), f"{row['factor']:.2f}"]
+    factor = "" if row["factor"] is None else f"{row['factor']:.2f}"
+    figures = [percent(row["accuracy"]), percent(row["personal"]), factor]
     name = row["name"]
     if "page" in row:
         kind, page = row["page"].split("/")
@@ -247,7 +273,7 @@ def write(rows: list[Row], found: fedflux.Comparison) -> None:
     facts = {"setting": setting, "versions": found.versions, "rows": rows}
     file = ROOT / "docs" / "methods.json"
     file.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
-    page = ROOT / "docs" / "methods.md"
+    page = ROOT / "docs" / "measured.md"
     begin, end = "<!-- table: made by python -m benchmarks.methods -->\n", "\n<!-- end -->"
     before, _, rest = page.read_text().partition(begin)
     _, _, after = rest.partition(end)

@@ -49,6 +49,13 @@ def test_each_method_has_a_page_with_its_parameters(site: Path) -> None:
                 assert f"<code>{parameter}</code>" in text, f"{name}: {parameter}"
 
 
+def test_a_page_shows_what_was_measured(site: Path) -> None:
+    text = page(site, "methods/rule/scaffold")
+    rows = re.findall(r"<td>(FedAvg|SCAFFOLD)\b", text)
+    assert rows == ["FedAvg", "SCAFFOLD"]
+    assert "Measured" not in page(site, "methods/aggregate/krum")
+
+
 def test_a_page_says_what_refuses_a_rule(site: Path) -> None:
     text = page(site, "methods/rule/scaffold")
     assert "both correct the drift of local steps" in text

@@ -133,6 +133,32 @@ def goes_with(name: str) -> list[str]:
     ]
 
 
+@cache
+def measured_rows() -> dict[str, dict[str, Any]]:
+    """Read what `python -m benchmarks.methods` measured, by the pages of the methods."""
+    rows = json.loads((ROOT / "docs" / "methods.json").read_text())["rows"]
+    return {row["page"]: row for row in rows if "page" in row}
+
+
+def measured(kind: str, name: str) -> list[str]:
+    """Show the measured row of a method beside FedAvg's."""
+    row = measured_rows().get(f"{kind}/{name}")
+    if row is None:
+        return []
+    text = (ROOT / "docs" / "measured.md").read_text()
+    title = row["name"]
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    head = next(line for line in lines if line.startswith("| method |"))
+    shown = [
+        line
+        for line in lines
+        if line.startswith(("| FedAvg |", f"| {title} |", f"| {title} (`"))
+    ]
+    rule = "| --- | --- | ---: | ---: | ---: |"
+    where = "In [one setting for all methods](../../measured.md), on two labels a client:"
+    return ["## Measured", "", where, "", head, rule, *shown, ""]
+
+
 def method(kind: str, name: str, entry: dict[str, Any]) -> str:
     """Make the page of a method."""
     title = entry["class"]
@@ -141,6 +167,7 @@ def method(kind: str, name: str, entry: dict[str, Any]) -> str:
         lines += [f"Source: {linked(entry['source'])}.", ""]
     lines += one_line(kind, name, entry)
     lines += parameters(entry)
+    lines += measured(kind, name)
     if title in facts()["docs"]:
         lines += ["## In full", "", *docstring(title, 3, f"methods/{kind}")]
     if kind == "rule":
