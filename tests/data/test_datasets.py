@@ -1,6 +1,7 @@
 """The named data sets of the reference engine: MNIST's files and the digits."""
 
 import gzip
+import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,25 @@ def test_digits_are_whole() -> None:
         180,
     ]  # as UCI lists them
     assert np.abs(counts[1] / counts[0] - 360 / 1437).max() < 0.01
+
+
+def test_names_of_the_core_from_python(julia: None, tmp_path: Path) -> None:
+    run: dict[str, Any] = LINEAR | {"engine": "julia", "partition": "owner", "lr": 0.01}
+    del run["clients"]
+    folder = str(tmp_path / "run")
+    saved = fedflux.run(dataset="fcube(samples=80)", checkpoint=folder, **run)
+    again = fedflux.run(resume=folder, rounds=2)
+    assert (len(saved.history), len(again.history)) == (1, 2)
+    assert [row["name"] for row in again.clients] == [1, 2, 3, 4]
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        users = {name: {"x": [[0.5, 1], [2, 3]], "y": [0, 1]} for name in ("ann", "bo")}
+        content = {"users": ["ann", "bo"], "num_samples": [2, 2], "user_data": users}
+        (tmp_path / part / "all.json").write_text(json.dumps(content))
+    leaf = fedflux.run(dataset=f"leaf:{tmp_path}", **run)
+    assert [row["name"] for row in leaf.clients] == ["ann", "bo"]
+    assert [row["test_samples"] for row in leaf.clients] == [2, 2]
+    split = fedflux.partition(dataset=f"leaf:{tmp_path}", partition="owner")
+    assert split["sizes"] == [2, 2]
+    with pytest.raises(fedflux.OptionError, match="dataset fcube needs the Julia core"):
+        fedflux.run(dataset="fcube", **LINEAR)

@@ -34,8 +34,10 @@ function names_file(name, value)
     declared = get(DECLARED_OPTIONS, name, Dict{String,Any}())
     haskey(declared, "inside") && value !== nothing || return false
     isspec = startswith(declared["type"], "spec")
-    known = isspec ? lowercase(strip(first(split(string(value), '(')))) : value
-    return !(known in declared["inside"])
+    isspec && return !(lowercase(strip(first(split(string(value), '(')))) in
+                       declared["inside"])
+    name = match(r"^(\w+)(?:\(.*\)|:\w+)?$"s, string(value))     # fcube(80), emnist:letters
+    return name === nothing || !(name[1] in declared["inside"])
 end
 
 "The options `given`, and for a resume those of its run that were not given."
