@@ -143,7 +143,7 @@ async function search(window, document, query, text) {
 """
 LOOKED_AT = (
     *("index.html", "tour/", "methods/rule/scaffold/", "options/", "api/python/"),
-    *("api/julia/", "errors/", "notebooks/first-run/", "comparing/", "data/"),
+    *("api/julia/", "errors/", "notebooks/first-run/", "gallery/", "comparing/", "data/"),
 )
 
 
