@@ -14,12 +14,14 @@ from ..conftest import ROOT
 PAPERS = ROOT / "examples" / "papers"
 A_ROW = {
     "fedavgm": "FedAvgM",
+    "fedprox": "α = β = 0.5",
     "flanders": "FedMedian",
     "mcmahan": "2NN",
     "niid_bench": "SCAFFOLD",
     "pfllib": "FedPer",
     "scaffold_quadratics": "SCAFFOLD",
 }
+OWN_DATA = ("fedprox", "scaffold_quadratics")
 COMMANDS = sorted(p.stem for p in PAPERS.glob("*.py") if p.stem != "published")
 PAGE = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
 
@@ -55,7 +57,7 @@ def test_a_command_writes_its_table(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with_data = [] if name == "scaffold_quadratics" else ["--data", str(small_images)]
+    with_data = [] if name in OWN_DATA else ["--data", str(small_images)]
     only = A_ROW.get(name, "")
     arguments = ["--rounds", "1", "--out", str(tmp_path), "--only", only, *with_data]
     command(name, *arguments, monkeypatch=monkeypatch)
