@@ -144,7 +144,7 @@ def test_modules_of_frozen_best_and_personal_models(julia: None) -> None:
     assert not np.array_equal(*heads)
 
     wrong = (y + 1) % 10  # by these, each round is worse than the one before
-    worse = fedflux.run(x_test=x, y_test=wrong, rounds=3, lr=0.3, **options)
+    worse = fedflux.run(x_test=x, y_test=wrong, rounds=3, lr=1.0, **options)
     assert worse.best is not None
     assert worse.best.round < 3
     best, last = trained(worse.best), trained(worse)
