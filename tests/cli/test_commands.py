@@ -37,7 +37,7 @@ def test_the_help_fits_a_screen(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("COLUMNS", "80")
     _, short, _ = fed("run --help")
     _, long, _ = fed("run --help-all")
-    assert len(short.splitlines()) <= 32 < len(long.splitlines())
+    assert len(short.splitlines()) <= 36 < len(long.splitlines())
     assert max(map(len, short.splitlines())) <= 80
     for option in declared().values():
         assert re.search(rf"--{option.flag}\s", short)

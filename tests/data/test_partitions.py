@@ -134,7 +134,7 @@ def test_a_play(tmp_path: Path) -> None:
     assert transformer.trainer == "fast"
     assert last < first
     assert transformer.options["embedding"] == 64
-    with pytest.raises(fedflux.OptionError, match="no models for text"):
+    with pytest.raises(fedflux.OptionError, match="needs the Julia core"):
         fedflux.run(**play, model="transformer", engine="reference")
 
 

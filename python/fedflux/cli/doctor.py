@@ -193,7 +193,8 @@ def _check_run() -> Finding:
             detail = f"not done after {LOAD_LIMIT:.0f} s: the core may not be compiled yet"
             return Finding("a run", detail, "missing", f"{SETUP}    # compiles the core")
         output.seek(0)
-        last = output.read().strip().rpartition("\n")[2]
+        written = output.read().strip()
+    last = written.partition("\nsee https://")[0].rpartition("\n")[2]  # before its address
     if done.returncode == 0:
         return Finding("a run", last)
     reason = last.rpartition("Error: ")[2] or f"exit code {done.returncode}"
