@@ -129,6 +129,8 @@ Add the structural gradient `∇` of `node` into the flat `g`; an array that sta
 model twice gets both parts.
 """
 function add_gradient!(g, ranges, node, ∇)
+    # Deep in vectors of layers, Zygote leaves what ChainRules gave it: thunks and tangents.
+    ∇ = Zygote.wrap_chainrules_output(Zygote.unthunk_tangent(∇))
     ∇ === nothing && return g
     if haskey(ranges, node)
         view(g, ranges[node]) .+= vec(∇)
@@ -144,4 +146,4 @@ end
 child(∇::Base.RefValue, key) = child(∇[], key)
 child(∇::Union{NamedTuple,AbstractDict}, key) = get(∇, key, nothing)
 child(∇::Union{Tuple,AbstractVector}, key) = ∇[key]
-child(∇, key) = nothing
+child(∇, key) = error("Zygote gave a ", typeof(∇), " as the gradient of a layer")

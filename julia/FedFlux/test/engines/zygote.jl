@@ -113,3 +113,16 @@ end
     @test valgrad!(n -> 0, e, taught, w, x, y, FedFlux.Ends(e, 6)) ≈ value
     @test taught ≈ g rtol = 1e-5
 end
+
+@testset "chains and branches within others keep every gradient" begin
+    inner = SkipConnection(Chain(Chain(Dense(4 => 4, tanh))), +)
+    model = Chain(Dense(3 => 4), SkipConnection(Chain(Chain(inner, LayerNorm(4))), +),
+        Parallel(+, Chain(Chain(Dense(4 => 2))), Dense(4 => 2)))
+    x, y = randn(Xoshiro(1), Float32, 3, 6), randn(Xoshiro(2), Float32, 2, 6)
+    e = ZygoteEngine(model, MSE())
+    w = flatten(model)
+    g = similar(w)
+    valgrad!(e, g, w, x, y)
+    θ, rebuild = Optimisers.destructure(model)
+    @test g ≈ only(Flux.gradient(θ -> MSE()(rebuild(θ)(x), y), θ)) rtol = 1e-5
+end
