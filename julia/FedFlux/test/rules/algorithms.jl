@@ -198,6 +198,7 @@ end
           length(st.private[1][1].w) == length(head)
     m = FedFlux.personal!(
         f.rules,
+        st.shared,
         st.private[2],
         (; w = copy(st.θ), stats = copy(st.stats))
     )

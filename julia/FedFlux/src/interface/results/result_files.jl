@@ -72,7 +72,7 @@ end
 
 in_csv(value) = value
 in_csv(numbers::AbstractVector) = join(numbers, ' ')
-in_csv(left_out::AbstractVector{Dropped}) =
+in_csv(left_out::AbstractVector{<:NamedTuple}) =
     join(("$(d.client) ($(d.reason))" for d in left_out), "; ")
 
 "A table as CSV, after RFC 4180: a line of the names of columns, and a line a row."
