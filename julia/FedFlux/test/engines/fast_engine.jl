@@ -175,7 +175,7 @@ const UNSUPPORTED = [
         Chain(Chain(Dense(2 => 2), SkipConnection(Dense(2 => 2), -))),
         (2,)
     ),
-    ("layer 1, Conv((3,)", Chain(Conv((3,), 2 => 2), Flux.flatten, Dense(8 => 2)), (6, 2)),
+    ("layer 1, Conv((1, 1, 1)", Chain(Conv((1, 1, 1), 2 => 2), Flux.flatten), (2, 2, 2, 2)),
     (
         "layer 1, ConvTranspose",
         Chain(ConvTranspose((3, 3), 1 => 2), Flux.flatten, Dense(8 => 2)),
