@@ -158,7 +158,7 @@ def test_pages_in_a_browser(site: Path, tmp_path: Path) -> None:
         assert (found["wide"] <= found["view"], found["out"]) == (True, []), found
         other, tabs = found.get("tabs", (0, [True]))
         assert [i for i, there in enumerate(tabs) if there] == [other], found
-    assert sum("tabs" in found for found in shown) >= 8
+    assert sum("tabs" in found for found in shown) >= 6
     searches = [found["results"] for found in shown if "results" in found]
     assert len(searches) == 4
     for results in searches:
