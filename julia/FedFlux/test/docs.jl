@@ -14,8 +14,8 @@ lines = [m[1] for m in eachmatch(r"`(FedFlux\.run\(; quick[^`]*\))`", PAGE)]
     settings = """model = "mlp", hidden = [20], rounds = 2, clients = 4"""
     @test occursin("`quick = (; dataset = \"digits\", $settings)`", PAGE)
     files = readdir(joinpath(pkgdir(FedFlux), "src", "rules", "algorithms"))
-    rules = setdiff(first.(splitext.(files)), ["privatearrays", "labelcounts", "fedopt",
-        "serverdirection"])
+    helpers = ["privatearrays", "labelcounts", "fedopt", "serverdirection"]
+    rules = setdiff(first.(splitext.(files)), helpers)
     for name in [
         rules;
         collect(keys(FedFlux.SPECS["server"]));

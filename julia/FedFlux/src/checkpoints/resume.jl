@@ -35,7 +35,7 @@ function names_file(name, value)
     haskey(declared, "inside") && value !== nothing || return false
     isspec = startswith(declared["type"], "spec")
     isspec && return !(lowercase(strip(first(split(string(value), '(')))) in
-                       declared["inside"])
+             declared["inside"])
     name = match(r"^(\w+)(?:\(.*\)|:\w+)?$"s, string(value))     # fcube(80), emnist:letters
     return name === nothing || !(name[1] in declared["inside"])
 end

@@ -58,8 +58,7 @@ end
         "{\"users\": [1]}" => "list of names",
         "{\"users\": [\"a\"], \"num_samples\": []}" => "as many num_samples",
         "{\"users\": [\"a\"], \"num_samples\": [1]}" => "object as user_data",
-        "{\"users\": [\"a\"], \"num_samples\": [1], \"user_data\": {}}" =>
-            "user \"a\": expected an object with lists",
+        "{\"users\": [\"a\"], \"num_samples\": [1], \"user_data\": {}}" => "with lists",
         "{\"users\": [\"a\"], \"num_samples\": [2], " *
         "\"user_data\": {\"a\": {\"x\": [[1]], \"y\": [1]}}}" => "expected 2, as",
         repeat("[", 10^6) => "can't be read as JSON")
