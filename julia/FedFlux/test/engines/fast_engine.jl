@@ -155,17 +155,6 @@ end
     end
 end
 
-"The reason why the engine doesn't support a model, or an empty string if it does."
-function unsupported_reason(model, dims; loss = CrossEntropy())
-    try
-        LayerEngine(model, loss, dims, 2)
-        return ""
-    catch err
-        err isa Unsupported || rethrow()
-        return err.reason
-    end
-end
-
 # (what the reason contains, model, dims)
 const UNSUPPORTED = [
     ("layer 2, ", Chain(Dense(2 => 2), x -> x[end:end, :]), (2,)),

@@ -44,24 +44,15 @@ end
     check(sequence, (6, 4, 1); batches = (1, 5))
 end
 
-reason(model, dims) =
-    try
-        LayerEngine(model, CrossEntropy(), dims, 2)
-        ""
-    catch err
-        err isa Unsupported || rethrow()
-        err.reason
-    end
-
 @testset "what isn't for signals" begin
     wrong = Chain(Conv((3, 3), 3 => 5), Flux.flatten, Dense(5 => 3))
-    @test occursin("convolutions work on images", reason(wrong, (12, 3)))
+    @test occursin("convolutions work on images", unsupported_reason(wrong, (12, 3)))
     wrong = Chain(Conv((3,), 3 => 5), MaxPool((2, 2)), Flux.flatten, Dense(5 => 3))
-    @test occursin("pools work on images", reason(wrong, (12, 3)))
+    @test occursin("pools work on images", unsupported_reason(wrong, (12, 3)))
     wrong = Chain(Conv((3,), 3 => 5), Dense(10 => 3))
-    @test occursin("flatten them first", reason(wrong, (12, 3)))
+    @test occursin("flatten them first", unsupported_reason(wrong, (12, 3)))
     wrong = Chain(Conv((3,), 3 => 5), LSTM(10 => 3))
-    @test occursin("only sequences", reason(wrong, (12, 3)))
+    @test occursin("only sequences", unsupported_reason(wrong, (12, 3)))
     cubes = Chain(Conv((2, 2, 2), 1 => 2), Flux.flatten, Dense(2 => 3))
-    @test occursin("convolutions work", reason(cubes, (2, 2, 2)))
+    @test occursin("convolutions work", unsupported_reason(cubes, (2, 2, 2)))
 end

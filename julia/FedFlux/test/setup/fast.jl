@@ -101,6 +101,17 @@ function check(
     return error
 end
 
+"The reason why the engine doesn't support a model, or an empty string if it does."
+function unsupported_reason(model, dims; loss = CrossEntropy())
+    try
+        LayerEngine(model, loss, dims, 2)
+        return ""
+    catch err
+        err isa Unsupported || rethrow()
+        return err.reason
+    end
+end
+
 "A model of these layers for samples of this size, and a Dense behind them."
 function conv_net(dims, layers...; outputs = 3)
     front = Chain(layers..., Flux.flatten)
